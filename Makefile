@@ -1,0 +1,60 @@
+# `make demo` and `make test` need nothing but Python 3.11 or newer: they make their own environment in $(VENV).
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
+PYTEST := PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 MPLBACKEND=Agg pytest -n 2
+
+unexport PYTHONDONTWRITEBYTECODE  # uncompiled, `import pennylane` takes 9 seconds in every process
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test test-fast lint docs bench clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+demo: $(VENV)/.stamp-run  ## the energy of H2 over three simulators, with a picture
+	$(BIN)/qexec demo
+
+test: lint docs  ## everything: lint, docs, all tests
+	$(PYTEST)
+
+test-fast: $(VENV)/.stamp-dev  ## the tests that take seconds
+	$(PYTEST) -m "not slow and not integration"
+
+lint: $(VENV)/.stamp-dev  ## style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.stamp-dev  ## the documentation, into docs/_build/html
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
+
+bench: $(VENV)/.stamp-dev  ## every benchmark, one table each
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+clean:  ## remove the environment and everything that was built
+	rm -rf .venv build dist docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.stamp-run: pyproject.toml
+	$(environment)
+	$(BIN)/pip install --editable .
+	touch $@
+
+$(VENV)/.stamp-dev: pyproject.toml
+	$(environment)
+	$(BIN)/pip install --editable . --group dev
+	touch $(VENV)/.stamp-run $@
+
+define environment
+@"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { \
+	echo "Python 3.11 or newer is needed, but '$(PYTHON)' is not. Install it, or name it: make PYTHON=/path/to/python3.12"; \
+	exit 1; }
+@test -x $(BIN)/pip || "$(PYTHON)" -m venv $(VENV)
+@$(BIN)/python -m pip install --quiet 'pip>=25.1'
+endef

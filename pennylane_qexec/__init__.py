@@ -1,0 +1,48 @@
+"""Run PennyLane circuits on many simulators and QPUs as if they were one device."""
+
+from pennylane_qexec.cluster import QCluster
+from pennylane_qexec.device import ClusterDevice
+from pennylane_qexec.engine import History
+from pennylane_qexec.errors import (
+    AnalyticCircuitError,
+    ConfigurationError,
+    ExecutorError,
+    JobCancelledError,
+    JobTimeoutError,
+    NoExecutorError,
+    PolicyError,
+    QExecError,
+    WorkerDiedError,
+)
+from pennylane_qexec.executors import Cost, DeviceExecutor, Executor, QueuedExecutor, executor
+from pennylane_qexec.job import JobState, Outcome, Result, Share, Status
+from pennylane_qexec.policies import merges, retries, selectors, splits
+
+__all__ = [
+    "AnalyticCircuitError",
+    "ClusterDevice",
+    "ConfigurationError",
+    "Cost",
+    "DeviceExecutor",
+    "Executor",
+    "ExecutorError",
+    "History",
+    "JobCancelledError",
+    "JobState",
+    "JobTimeoutError",
+    "NoExecutorError",
+    "Outcome",
+    "PolicyError",
+    "QCluster",
+    "QExecError",
+    "QueuedExecutor",
+    "Result",
+    "Share",
+    "Status",
+    "WorkerDiedError",
+    "executor",
+    "merges",
+    "retries",
+    "selectors",
+    "splits",
+]

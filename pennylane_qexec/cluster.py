@@ -1,0 +1,243 @@
+"""QCluster: executors, policies and an engine; what every door stands on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from pennylane.devices import ExecutionConfig
+from pennylane.exceptions import DeviceError, WireError
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec import isolation
+from pennylane_qexec.dispatch import Dispatcher
+from pennylane_qexec.engine import Engine, History
+from pennylane_qexec.errors import ConfigurationError, NoExecutorError, PolicyError
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.specs import executors as make_executors
+from pennylane_qexec.job import Job, Outcome, Result, Share
+from pennylane_qexec.policies import Policies, retries, selectors, splits
+from pennylane_qexec.policies.merges import Merge
+
+
+class _NoDeviceError(NoExecutorError, DeviceError, WireError):
+    """What PennyLane's own code expects of a device that cannot run a circuit."""
+
+
+class QCluster:
+    """Several executors as one.
+
+    Args:
+        executors: executors or specs of them (see :func:`executor`), at least one.
+        selector: who runs a circuit, whole: ``"cyclic"`` (the default), ``"random"``, ``"least_loaded"``,
+            ``selectors.weighted({...})``, a name registered, or a function ``(circuit, executors) -> executor``.
+        split: how a circuit's shots are shared out: ``"uniform"``, ``"multiplier"``, ``"proportional"``,
+            ``splits.weighted({...})``, a name registered, or a function ``(circuit, executors) -> [(executor, shots),
+            ...]``. Analytic circuits are not split.
+        merge: how shares become one result: ``"pooled"``, a name registered, or a function ``(circuit, outcomes) ->
+            result``.
+        retry: how often a circuit is tried on one executor; see :func:`retries.backoff`.
+        failover: whether a circuit that an executor cannot do goes to another one.
+        timeout: seconds until a circuit has a result, waiting and retries included; ``None`` for no limit.
+        batch_window: seconds that a batch which is not full waits for more circuits.
+        seed: of the policies that choose at random, and of the jitter of retries. Simulators have seeds of their own.
+        wires: the wires of devices that are built here and are not given wires of their own.
+
+    Raises:
+        ConfigurationError: no executors, options that do not go together, or a wrong one.
+        PolicyError: nobody knows a policy's name.
+    """
+
+    def __init__(
+        self,
+        executors: Any,
+        *,
+        selector: Any = None,
+        split: Any = None,
+        merge: Any = "pooled",
+        retry: retries.Backoff | None = None,
+        failover: bool = True,
+        timeout: float | None = None,
+        batch_window: float = 0.0,
+        seed: int | None = None,
+        wires: Any = None,
+    ) -> None:
+        if selector is not None and split is not None:
+            raise ConfigurationError(
+                f"selector={selector!r} sends circuits whole, split={split!r} cuts them up: give one of the two."
+            )
+        _check_seconds(timeout=timeout, batch_window=batch_window)
+        rng = np.random.default_rng(seed)
+        self.policies = Policies(rng)
+        self._selector = self.policies.resolve("selector", "cyclic" if selector is None else selector)
+        self._split = None if split is None else self.policies.resolve("split", split)
+        self.merge: Merge = self.policies.resolve("merge", merge)
+        self.executors: list[Executor] = make_executors(executors, wires)
+        self._choosing = threading.Lock()
+        self._engine = Engine(
+            self.executors,
+            retry=retry or retries.backoff(),
+            failover=failover,
+            timeout=timeout,
+            batch_window=batch_window,
+            rng=rng,
+        )
+        isolation.install()
+
+    @property
+    def history(self) -> History:
+        """What ran: one row for each job that ended."""
+        return self._engine.history
+
+    @property
+    def binds_late(self) -> bool:
+        """Whether circuits wait for whoever is free first, and are prepared only then."""
+        return self._selector is selectors.least_loaded and self._split is None
+
+    def candidates(self, circuit: QuantumScript, refusals: dict[Executor, str]) -> list[Executor]:
+        """The executors that can run a circuit now, in the cluster's order.
+
+        Args:
+            circuit: the circuit.
+            refusals: executors that are known not to be able to, with the reason.
+
+        Raises:
+            NoExecutorError: there is none; says why, executor by executor.
+        """
+        reasons = {}
+        able = []
+        for executor in self.executors:
+            reason = refusals.get(executor) or self._objection(executor, circuit)
+            if reason is None:
+                able.append(executor)
+            else:
+                reasons[executor.name] = reason
+        if not able:
+            raise _NoDeviceError(_description(circuit), reasons)
+        return able
+
+    def select(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> Executor:
+        """Ask the selector who is to run a circuit.
+
+        Raises:
+            PolicyError: it returned something that is not one of the candidates.
+        """
+        with self._choosing:
+            chosen = self._selector(circuit, candidates)
+        if chosen not in candidates:
+            names = ", ".join(repr(executor.name) for executor in candidates)
+            raise PolicyError(
+                f"the selector returned {chosen!r}, which is none of the executors that can run this circuit. "
+                f"Return one of the executors it is given: {names}."
+            )
+        return chosen  # type: ignore[no-any-return]
+
+    def shares(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> list[Share]:
+        """Ask the policy who is to run a circuit, and with how many shots.
+
+        Returns:
+            Shares with at least one shot, which add up to the circuit's. An analytic circuit, or one that a selector
+            sends whole, has one share with all the shots (0 if analytic).
+
+        Raises:
+            PolicyError: the policy returned something else.
+        """
+        total = circuit.shots.total_shots
+        if self._split is None or total is None:
+            return [Share(self.select(circuit, candidates), total or 0)]
+        with self._choosing:
+            returned = self._split(circuit, candidates)
+        return _checked(returned, total, candidates, adds_up=self._split is not splits.multiplier)
+
+    def submit(self, jobs: Sequence[Job]) -> list[Future[Outcome]]:
+        """Let jobs run; returns a future for each at once."""
+        return self._engine.submit(jobs)
+
+    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Let jobs run, and wait for their outcomes, in order.
+
+        Raises:
+            ExecutorError: a job failed wherever it was tried.
+            JobTimeoutError: a job took longer than the cluster's timeout.
+            JobCancelledError: the cluster was closed meanwhile.
+        """
+        return self._engine.run(jobs)
+
+    def execute(self, circuits: Sequence[QuantumScript], config: ExecutionConfig | None = None) -> list[Result]:
+        """Run circuits by the cluster's policies.
+
+        Args:
+            circuits: circuits with their own shots.
+            config: the execution configuration asked for; default: PennyLane's.
+
+        Returns:
+            For each circuit what ``qml.execute`` on one device with all the shots would return.
+        """
+        dispatcher = Dispatcher(self, config or ExecutionConfig())
+        expanded = [dispatcher(circuit) for circuit in circuits]
+        outcomes = iter(self.run([dispatcher.job(one) for batch, _ in expanded for one in batch]))
+        return [postprocess([next(outcomes).result for _ in batch]) for batch, postprocess in expanded]
+
+    def close(self) -> None:
+        """Cancel what has not ended, and let go of threads and worker processes. Closing again does nothing."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<QCluster of {', '.join(repr(executor.name) for executor in self.executors)}>"
+
+    def _objection(self, executor: Executor, circuit: QuantumScript) -> str | None:
+        reason = self._engine.down(executor) or executor.rejects(circuit)
+        if reason is None and not executor.status().online:
+            return "is offline"
+        return reason
+
+
+def _checked(returned: Any, total: int, candidates: Sequence[Executor], adds_up: bool) -> list[Share]:
+    try:
+        shares = [Share(executor, shots) for executor, shots in returned]
+    except (TypeError, ValueError):
+        raise PolicyError(f"the split returned {returned!r}: return a list of pairs (executor, shots).") from None
+    for executor, shots in shares:
+        if executor not in candidates:
+            raise PolicyError(f"the split gave shots to {executor!r}, which is none of the executors it was given.")
+        if isinstance(shots, bool) or not isinstance(shots, int | np.integer) or shots < 0:
+            raise PolicyError(f"the split gave {executor.name!r} {shots!r} shots: return whole numbers of at least 0.")
+    given = sum(int(share.shots) for share in shares)
+    if adds_up and given != total:
+        raise PolicyError(
+            f"the split shared out {given} shots of {total}. Make the shares add up exactly, for instance with "
+            "splits.apportion(total, weights)."
+        )
+    return _joined(shares)
+
+
+def _joined(shares: Sequence[Share]) -> list[Share]:
+    """The shares with one for each executor, and none without shots."""
+    shots: dict[Executor, int] = {}
+    for executor, number in shares:
+        shots[executor] = shots.get(executor, 0) + int(number)
+    return [Share(executor, number) for executor, number in shots.items() if number]
+
+
+def _description(circuit: QuantumScript) -> str:
+    shots = circuit.shots.total_shots
+    return f"this circuit of {len(circuit.wires)} wires ({'analytic' if shots is None else f'{shots} shots'})"
+
+
+def _check_seconds(timeout: float | None, batch_window: float) -> None:
+    if timeout is not None and timeout <= 0:
+        raise ConfigurationError(f"timeout={timeout!r} is a number of seconds above 0, or None for no limit.")
+    if batch_window < 0:
+        raise ConfigurationError(f"batch_window={batch_window!r} is a number of seconds, at least 0.")

@@ -1,0 +1,265 @@
+"""The door for PennyLane users: qml.device("qexec.cluster")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+import pennylane as qml
+from pennylane.devices import Device, ExecutionConfig
+from pennylane.devices.modifiers import simulator_tracking, single_tape_support
+from pennylane.devices.preprocess import validate_device_wires
+from pennylane.tape import QuantumScript
+from pennylane.transforms.core import CompilePipeline
+from pennylane.typing import ResultBatch
+
+from pennylane_qexec.cluster import QCluster
+from pennylane_qexec.config import cluster_options_of
+from pennylane_qexec.dispatch import Dispatcher, Expanded
+from pennylane_qexec.engine import History
+from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.executors.device import DERIVATIVES, DeviceExecutor
+
+_OPTION = "qexec.dispatcher"
+_DEFAULT_EXECUTOR = "lightning.qubit"
+
+
+@qml.transform
+def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher) -> Expanded:
+    """Select or split, and let the chosen executors' own programs prepare the circuit."""
+    if device.wires:
+        (tape,), _ = validate_device_wires(tape, wires=device.wires, name=device.name)
+    return dispatcher(tape)
+
+
+@simulator_tracking
+@single_tape_support
+class ClusterDevice(Device):
+    """Many simulators and QPUs as one PennyLane device.
+
+    Args:
+        wires: the wires, a number or labels; ``None`` for whatever wires a circuit has.
+        shots: the default number of shots. PennyLane prefers ``qml.set_shots`` on the QNode.
+        executors: specs of executors (see :func:`executor`), or their strings in one string with commas between
+            them; default: one ``lightning.qubit``.
+        cluster: a :class:`QCluster` shared with others, which stays open when the device is closed.
+        config: path of a TOML file with a cluster's options, or the name of a cluster in the user's ``qexec.toml``.
+        cluster_options: the options of :class:`QCluster`; they go before those of ``config``.
+
+    Raises:
+        ConfigurationError: more than one of ``executors``, ``cluster`` and ``config``, or a wrong option.
+    """
+
+    name = "qexec.cluster"
+
+    def __init__(
+        self,
+        wires: Any = None,
+        shots: Any = None,
+        *,
+        executors: Any = None,
+        cluster: QCluster | None = None,
+        config: str | None = None,
+        **cluster_options: Any,
+    ) -> None:
+        super().__init__(wires=wires, shots=shots)
+        given = [name for name, value in _named(executors=executors, cluster=cluster, config=config)]
+        if len(given) > 1:
+            raise ConfigurationError(
+                f"{' and '.join(given)} were given together: each says who runs. Give one of them."
+            )
+        if cluster is not None and cluster_options:
+            raise ConfigurationError(f"the cluster is built already: give {sorted(cluster_options)} when building it.")
+        self._owns_cluster = cluster is None
+        self.cluster = cluster or _new_cluster(self.wires, executors, config, cluster_options)
+
+    @property
+    def history(self) -> History:
+        """What ran: one row for each job that ended."""
+        return self.cluster.history
+
+    def close(self) -> None:
+        """Close the device's cluster, unless it was given to it."""
+        if self._owns_cluster:
+            self.cluster.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- PennyLane's protocol
+
+    def setup_execution_config(
+        self, config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
+    ) -> ExecutionConfig:
+        """Decide how to differentiate, and attach what prepares the circuits of the call."""
+        config = config or ExecutionConfig()
+        method = self._device_method(config, circuit)
+        backprop = method == "backprop"
+        if method is None:
+            wanted = replace(config, use_device_gradient=False, use_device_jacobian_product=False)
+        else:
+            grad_on_execution = not backprop if config.grad_on_execution is None else config.grad_on_execution
+            wanted = replace(
+                config,
+                gradient_method=method,
+                use_device_gradient=True,
+                use_device_jacobian_product=bool(config.use_device_jacobian_product) and not backprop,
+                grad_on_execution=grad_on_execution and not config.use_device_jacobian_product,
+            )
+        dispatcher = Dispatcher(self.cluster, wanted)
+        return replace(wanted, convert_to_numpy=not backprop, device_options={_OPTION: dispatcher})
+
+    def preprocess_transforms(self, execution_config: ExecutionConfig | None = None) -> CompilePipeline:
+        """One transform: select or split, then the chosen executors' own programs."""
+        program = CompilePipeline()
+        program.add_transform(_dispatch, device=self, dispatcher=self._dispatcher(execution_config))
+        return program
+
+    def execute(
+        self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None
+    ) -> ResultBatch:
+        """Run prepared circuits. Circuits that did not go through the device's program go through it now."""
+        if not circuits:
+            return ()
+        dispatcher = self._dispatcher(execution_config)
+        if any(not dispatcher.prepared(circuit) for circuit in circuits):
+            return self._execute_raw(circuits, dispatcher)
+        outcomes = self.cluster.run([dispatcher.job(circuit) for circuit in circuits])
+        return tuple([outcome.result for outcome in outcomes])
+
+    def supports_derivatives(
+        self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
+    ) -> bool:
+        """Whether every executor differentiates such circuits itself."""
+        config = execution_config or ExecutionConfig(gradient_method="best")
+        return self._device_method(config, circuit) is not None
+
+    def supports_vjp(
+        self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
+    ) -> bool:
+        """Whether every executor computes vector-Jacobian products."""
+        config = execution_config or ExecutionConfig(gradient_method="best")
+        method = self._device_method(config, circuit)
+        if method in (None, "backprop"):
+            return False
+        config = replace(config, gradient_method=method, device_options={})
+        return all(
+            isinstance(executor, DeviceExecutor) and executor.device(circuit).supports_vjp(config, circuit)
+            for executor in self.cluster.executors
+        )
+
+    def compute_derivatives(
+        self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None
+    ) -> Any:
+        """Jacobians of prepared circuits, computed by the executors."""
+        return self._call("compute_derivatives", circuits, execution_config)
+
+    def execute_and_compute_derivatives(
+        self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None
+    ) -> Any:
+        """Results and Jacobians of prepared circuits."""
+        return _transposed(self._call("execute_and_compute_derivatives", circuits, execution_config))
+
+    def compute_vjp(
+        self, circuits: Sequence[QuantumScript], cotangents: Any, execution_config: ExecutionConfig | None = None
+    ) -> Any:
+        """Vector-Jacobian products of prepared circuits."""
+        return self._call("compute_vjp", circuits, execution_config, cotangents)
+
+    def execute_and_compute_vjp(
+        self, circuits: Sequence[QuantumScript], cotangents: Any, execution_config: ExecutionConfig | None = None
+    ) -> Any:
+        """Results and vector-Jacobian products of prepared circuits."""
+        return _transposed(self._call("execute_and_compute_vjp", circuits, execution_config, cotangents))
+
+    # -- PennyLane's debugger (snapshots, breakpoints), offered where every executor's device offers it
+
+    @property
+    def _debugger(self) -> Any:
+        debugged = self._debugged_devices()
+        if len(debugged) < len(self.cluster.executors):
+            raise AttributeError("not every executor's device can be debugged")
+        return debugged[0]._debugger
+
+    @_debugger.setter
+    def _debugger(self, debugger: Any) -> None:
+        for device in self._debugged_devices():
+            device._debugger = debugger
+
+    def _debugged_devices(self) -> list[Any]:
+        devices: list[Any] = [e.device() for e in self.cluster.executors if isinstance(e, DeviceExecutor) and e.local]
+        return [device for device in devices if getattr(device, "_debugger", self) is not self]
+
+    # -- in the house
+
+    def _dispatcher(self, config: ExecutionConfig | None) -> Dispatcher:
+        if config is None or _OPTION not in config.device_options:
+            config = self.setup_execution_config(config)
+        dispatcher: Dispatcher = config.device_options[_OPTION]
+        return dispatcher
+
+    def _device_method(self, config: ExecutionConfig, circuit: QuantumScript | None) -> str | None:
+        """The method by which every executor differentiates such circuits itself; ``None`` if there is none."""
+        wanted = config.gradient_method
+        if wanted not in (*DERIVATIVES, "best") or (circuit is not None and circuit.shots):
+            return None
+        if wanted == "best":
+            methods = ("adjoint",) if config.derivative_order == 1 else ("backprop",)
+        else:
+            methods = (str(wanted),)
+        for method in methods:
+            if self._all_support(replace(config, gradient_method=method, device_options={}), circuit):
+                return method
+        return None
+
+    def _all_support(self, config: ExecutionConfig, circuit: QuantumScript | None) -> bool:
+        executors = self.cluster.executors
+        if config.gradient_method == "backprop" and not all(e.local and e.parallel == "auto" for e in executors):
+            return False
+        return all(executor.supports(config, circuit) for executor in executors)
+
+    def _execute_raw(self, circuits: Sequence[QuantumScript], dispatcher: Dispatcher) -> ResultBatch:
+        expanded = [
+            ((circuit,), _only) if dispatcher.prepared(circuit) else _dispatch.tape_transform(circuit, self, dispatcher)
+            for circuit in circuits
+        ]
+        outcomes = iter(self.cluster.run([dispatcher.job(one) for batch, _ in expanded for one in batch]))
+        return tuple(postprocess([next(outcomes).result for _ in batch]) for batch, postprocess in expanded)
+
+    def _call(
+        self,
+        method: str,
+        circuits: Sequence[QuantumScript],
+        config: ExecutionConfig | None,
+        vectors: Sequence[Any] | None = None,
+    ) -> Any:
+        dispatcher = self._dispatcher(config)
+        given = vectors if vectors is not None else [None] * len(circuits)
+        jobs = [dispatcher.job(circuit, method, vector) for circuit, vector in zip(circuits, given, strict=True)]
+        return tuple(outcome.result for outcome in self.cluster.run(jobs))
+
+
+def _new_cluster(wires: Any, executors: Any, config: str | None, options: dict[str, Any]) -> QCluster:
+    if config is not None:
+        options = {**cluster_options_of(config), **options}
+        executors = options.pop("executors", None)
+    return QCluster(_DEFAULT_EXECUTOR if executors is None else executors, wires=wires, **options)
+
+
+def _named(**values: Any) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in values.items() if value is not None]
+
+
+def _transposed(pairs: Sequence[tuple[Any, Any]]) -> Any:
+    return tuple(zip(*pairs, strict=True)) if pairs else ((), ())
+
+
+def _only(results: Any) -> Any:
+    return results[0]

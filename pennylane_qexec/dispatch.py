@@ -1,0 +1,207 @@
+"""From circuits to jobs: who runs what, prepared for each executor, and how the outcomes become results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from pennylane.devices import ExecutionConfig
+from pennylane.ops import MidMeasure
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.errors import NoExecutorError
+from pennylane_qexec.executors.base import Binder, Executor
+from pennylane_qexec.job import Call, Job, Outcome, Postprocessing, Result, Share
+from pennylane_qexec.policies.merges import Plan
+from pennylane_qexec.policies.splits import apportion
+
+if TYPE_CHECKING:
+    from pennylane_qexec.cluster import QCluster
+
+_LATE = -1
+
+
+class _Tagged(QuantumScript):
+    """A circuit that knows which binding of its dispatcher prepared it. The tag survives PennyLane's copies."""
+
+    binding = _LATE
+
+    @property
+    def hash(self) -> int:
+        """Equal circuits of different executors are not equal: PennyLane's cache must not merge their shots."""
+        return hash((super().hash, self.binding))
+
+
+@cache
+def _tagged(binding: int) -> type[_Tagged]:
+    return type(f"_Tagged{binding}", (_Tagged,), {"binding": binding, "__module__": __name__})
+
+
+class _RefusedError(Exception):
+    """An executor turned out not to be able to run a circuit when it prepared it."""
+
+    def __init__(self, executor: Executor, cause: Exception) -> None:
+        super().__init__(executor, cause)
+        self.executor = executor
+        self.cause = cause
+
+
+Expanded = tuple[tuple[QuantumScript, ...], Postprocessing]
+"""Circuits to run in place of one, and the function that makes its result of theirs."""
+
+
+class Dispatcher:
+    """Turns the circuits of one call into circuits for executors, and these into jobs.
+
+    Args:
+        cluster: whose executors and policies to use.
+        config: the execution configuration that the call asks for.
+    """
+
+    def __init__(self, cluster: QCluster, config: ExecutionConfig) -> None:
+        self._cluster = cluster
+        self._config = config
+        self._binders: dict[tuple[Executor, bool, bool], Binder] = {}
+        self._bindings: list[tuple[Executor, ExecutionConfig]] = []
+        self._numbers: dict[tuple[Executor, int], int] = {}
+        self._calls: dict[tuple[int, str], Call] = {}
+
+    def __call__(self, circuit: QuantumScript) -> Expanded:
+        """The circuits that have to be run for one circuit, tagged, and what makes its result of theirs.
+
+        Raises:
+            NoExecutorError: no executor can run the circuit.
+            PolicyError: the selector or the split returned something else than it should.
+        """
+        if self._cluster.binds_late and not self._config.use_device_gradient:
+            self._cluster.candidates(circuit, {})
+            return (_retag(circuit, _LATE),), _first
+        refusals: dict[Executor, Exception] = {}
+        while True:
+            candidates = self._candidates(circuit, refusals)
+            try:
+                return self._dispatch(circuit, candidates)
+            except _RefusedError as refused:
+                refusals[refused.executor] = refused.cause
+
+    def prepared(self, circuit: QuantumScript) -> bool:
+        """Whether a circuit, or what it is a copy of, was returned by :meth:`__call__`."""
+        return isinstance(circuit, _Tagged) and circuit.binding < len(self._bindings)
+
+    def job(self, circuit: QuantumScript, method: str = "execute", vector: Any = None) -> Job:
+        """The job of a circuit that :meth:`__call__` returned, or of a copy of it."""
+        binding = circuit.binding if isinstance(circuit, _Tagged) else _LATE
+        executor, config = self._bindings[binding] if binding != _LATE else (None, self._config)
+        call = self._calls.get((binding, method))
+        if call is None:
+            call = self._calls[binding, method] = Call(method, config, bound=binding != _LATE)
+        return Job(circuit, executor, call, vector)
+
+    def _candidates(self, circuit: QuantumScript, refusals: dict[Executor, Exception]) -> list[Executor]:
+        reasons = {executor: f"refuses it ({type(error).__name__}: {error})" for executor, error in refusals.items()}
+        try:
+            return self._cluster.candidates(circuit, reasons)
+        except NoExecutorError as error:
+            raise error from next(reversed(refusals.values()), None)
+
+    def _dispatch(self, circuit: QuantumScript, candidates: list[Executor]) -> Expanded:
+        shares = self._cluster.shares(circuit, candidates)
+        if len(shares) > 1:
+            plan = self._cluster.merge.plan(circuit.copy(shots=circuit.shots.total_shots))
+            if plan is not None:
+                return self._split(circuit, shares, plan)
+            return self._whole(circuit, self._cluster.select(circuit, candidates))
+        return self._whole(circuit, shares[0].executor)
+
+    def _whole(self, circuit: QuantumScript, executor: Executor) -> Expanded:
+        """The circuit with its own measurements, prepared by its executor."""
+        try:
+            bound = self._binder(executor, circuit)(circuit)
+        except Exception as error:
+            raise _RefusedError(executor, error) from error
+        number = self._number(executor, bound.config)
+        return tuple([_retag(one, number) for one in bound.circuits]), bound.postprocess
+
+    def _binder(self, executor: Executor, circuit: QuantumScript) -> Binder:
+        measures = any(isinstance(operation, MidMeasure) for operation in circuit.operations)
+        key = (executor, bool(circuit.shots), measures)
+        binder = self._binders.get(key)
+        if binder is None:
+            binder = self._binders[key] = executor.binder(self._config, circuit)
+        return binder
+
+    def _number(self, executor: Executor, config: ExecutionConfig) -> int:
+        key = (executor, id(config))
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self._bindings)
+            self._bindings.append((executor, config))
+        return number
+
+    def _split(self, circuit: QuantumScript, shares: Sequence[Share], plan: Plan) -> Expanded:
+        """The circuit in a form whose results add up, once for each share, prepared by the share's executor."""
+        bins = _binned(list(circuit.shots), [share.shots for share in shares])
+        parts: list[list[Expanded]] = []
+        for index, share in enumerate(shares):
+            shots = [row[index] for row in bins if row[index]]
+            circuits = plan.share(index, shots if len(shots) > 1 else shots[0])
+            parts.append([self._whole(one, share.executor) for one in circuits])
+
+        def postprocess(results: Sequence[Result]) -> Result:
+            remaining = iter(results)
+            raw = [[post([next(remaining) for _ in circuits]) for circuits, post in part] for part in parts]
+            outcomes = _by_bin(bins, shares, raw)
+            joined = tuple(plan.join(each) for each in outcomes)
+            return joined if circuit.shots.has_partitioned_shots else joined[0]
+
+        return tuple(one for part in parts for circuits, _ in part for one in circuits), postprocess
+
+
+def _binned(bins: Sequence[int], shares: Sequence[int]) -> list[list[int]]:
+    """Share the shots of each bin of a shot vector out, so that rows and columns add up.
+
+    Args:
+        bins: ``B`` numbers of shots.
+        shares: ``K`` numbers of shots, adding up to a multiple of the sum of ``bins``.
+
+    Returns:
+        ``B`` rows of ``K`` numbers; column ``k`` adds up to ``shares[k]``.
+    """
+    left, rest, rows = list(shares), sum(bins), []
+    for size in bins:
+        row = apportion(sum(left) * size // rest, left)
+        left = [have - take for have, take in zip(left, row, strict=True)]
+        rest -= size
+        rows.append(row)
+    return rows
+
+
+def _by_bin(bins: Sequence[Sequence[int]], shares: Sequence[Share], raw: Sequence[Any]) -> list[list[Outcome]]:
+    """For each bin, what every share that has shots in it measured there."""
+    outcomes = []
+    positions = [iter(range(len(bins))) for _ in shares]
+    filled = [sum(1 for row in bins if row[index]) for index in range(len(shares))]
+    for row in bins:
+        outcomes.append(
+            [
+                Outcome(_results_of_bin(raw[index], filled[index], next(positions[index])), share.executor.name, shots)
+                for index, (share, shots) in enumerate(zip(shares, row, strict=True))
+                if shots
+            ]
+        )
+    return outcomes
+
+
+def _results_of_bin(results: Sequence[Result], bins: int, position: int) -> tuple[Result, ...]:
+    return tuple(results) if bins == 1 else tuple(result[position] for result in results)
+
+
+def _retag(circuit: QuantumScript, binding: int) -> QuantumScript:
+    return _tagged(binding)(
+        circuit.operations, circuit.measurements, shots=circuit.shots, trainable_params=circuit.trainable_params
+    )
+
+
+def _first(results: Sequence[Result]) -> Result:
+    return results[0]

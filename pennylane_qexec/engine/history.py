@@ -1,0 +1,157 @@
+"""What happened: one row for each job, in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.fingerprint import fingerprint
+from pennylane_qexec.job import JobState
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import pandas
+
+KEPT_ROWS = 10_000
+_LIGHT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One job that ended.
+
+    Attributes:
+        circuit: the circuit, or its fingerprint.
+        executor: name of the executor that had it last; ``""`` if none had taken it.
+        backend: name of that executor's backend.
+        shots: the circuit's shots; 0 if analytic.
+        batch: number of the batch it ran in; 0 if it ran in none.
+        attempt: attempts made.
+        state: how it ended.
+        submitted, started, finished: UTC, in seconds since 1970.
+        cost: US dollars.
+        error: what went wrong last, if it did not end well.
+    """
+
+    circuit: QuantumScript | str
+    executor: str
+    backend: str
+    shots: int
+    batch: int
+    attempt: int
+    state: JobState
+    submitted: float
+    started: float
+    finished: float
+    cost: float = 0.0
+    error: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """The circuit's fingerprint; ``""`` if it has none (see :mod:`pennylane_qexec.fingerprint`)."""
+        return self.circuit if isinstance(self.circuit, str) else _fingerprint(self.circuit)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as the table shows it: times in UTC, seconds queued and running."""
+        return {
+            "fingerprint": self.fingerprint,
+            "executor": self.executor,
+            "backend": self.backend,
+            "shots": self.shots,
+            "batch": self.batch,
+            "attempt": self.attempt,
+            "state": str(self.state),
+            "submitted": datetime.fromtimestamp(self.submitted, UTC),
+            "started": datetime.fromtimestamp(self.started, UTC),
+            "finished": datetime.fromtimestamp(self.finished, UTC),
+            "seconds_queued": self.started - self.submitted,
+            "seconds_running": self.finished - self.started,
+            "cost": self.cost,
+            "error": self.error,
+        }
+
+
+class History(Sequence[Row]):
+    """The last jobs that ended, oldest first.
+
+    Args:
+        kept: how many; older ones are forgotten.
+    """
+
+    def __init__(self, kept: int = KEPT_ROWS) -> None:
+        self._rows: deque[Row] = deque(maxlen=kept)
+        self._lock = threading.Lock()
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Add rows. Circuits with large parameters are not kept, only their fingerprints."""
+        rows = [row if _is_light(row.circuit) else replace(row, circuit=row.fingerprint) for row in rows]
+        with self._lock:
+            self._rows.extend(rows)
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        with self._lock:
+            self._rows.clear()
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """One row for each job.
+
+        Returns:
+            A table with the columns ``fingerprint``, ``executor``, ``backend``, ``shots``, ``batch``, ``attempt``,
+            ``state``, ``submitted``, ``started``, ``finished`` (UTC), ``seconds_queued``, ``seconds_running``,
+            ``cost`` (US dollars) and ``error``.
+        """
+        import pandas
+
+        columns = list(Row("", "", "", 0, 0, 0, JobState.DONE, 0.0, 0.0, 0.0).to_dict())
+        return pandas.DataFrame([row.to_dict() for row in self], columns=columns)
+
+    def plot_timeline(self, ax: matplotlib.axes.Axes | None = None) -> matplotlib.axes.Axes:
+        """Draw when each executor ran its jobs, as bars over seconds since the first was submitted.
+
+        Args:
+            ax: matplotlib axes to draw on; default: new ones.
+
+        Returns:
+            The axes.
+        """
+        from pennylane_qexec.engine.timeline import draw
+
+        return draw(list(self), ax)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        with self._lock:
+            return list(self._rows)[index] if isinstance(index, slice) else self._rows[index]
+
+    def __iter__(self) -> Iterator[Row]:
+        with self._lock:
+            return iter(list(self._rows))
+
+    def __repr__(self) -> str:
+        return f"<History of {len(self)} jobs>"
+
+
+def _is_light(circuit: QuantumScript | str) -> bool:
+    if isinstance(circuit, str):
+        return True
+    for operation in circuit.operations:
+        for parameter in operation.data:
+            if type(parameter) is not float and getattr(parameter, "size", 1) > _LIGHT:
+                return False
+    return True
+
+
+def _fingerprint(circuit: QuantumScript) -> str:
+    try:
+        return fingerprint(circuit)
+    except TypeError:
+        return ""

@@ -1,0 +1,75 @@
+"""A job on its way through the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.job import Call, Job, JobState, Outcome
+
+
+class Ticket:
+    """A job, its future, and where it stands. Only the engine changes it, and only in the engine's thread.
+
+    Attributes:
+        job: the job; its executor changes when it fails over.
+        future: what the caller waits for.
+        submitted, started: seconds since 1970.
+        attempts: attempts on all executors; ``attempts_here`` on the present one.
+        tried: executors it has failed on for good.
+        error: what went wrong last.
+        alone: whether it must not share a batch, since a batch with it has failed.
+        leave: takes it out of wherever it waits or runs.
+    """
+
+    __slots__ = (
+        "alone",
+        "attempts",
+        "attempts_here",
+        "context",
+        "error",
+        "executor",
+        "future",
+        "job",
+        "leave",
+        "started",
+        "state",
+        "submitted",
+        "timer",
+        "tried",
+    )
+
+    def __init__(self, job: Job, context: contextvars.Context) -> None:
+        self.job = job
+        self.context = context
+        self.future: Future[Outcome] = Future()
+        self.submitted = time.time()
+        self.started = self.submitted
+        self.state = JobState.WAITING
+        self.executor: Executor | None = job.executor
+        self.attempts = 0
+        self.attempts_here = 0
+        self.tried: set[Executor] = set()
+        self.error: BaseException | None = None
+        self.alone = False
+        self.leave: Callable[[Ticket], Any] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    def fits(self, call: Call) -> bool:
+        """Whether it may be in a batch with this call."""
+        return not self.alone and same_call(self.job.call, call)
+
+
+def same_call(one: Call, other: Call) -> bool:
+    """Whether two calls are equal; configurations that cannot be compared are different."""
+    if one is other:
+        return True
+    try:
+        return bool(one == other)
+    except ValueError:
+        return False

@@ -1,0 +1,7 @@
+"""Executors: one file for each kind of backend."""
+
+from pennylane_qexec.executors.base import Bound, Cost, Executor, QueuedExecutor
+from pennylane_qexec.executors.device import DeviceExecutor
+from pennylane_qexec.executors.specs import executor, executors
+
+__all__ = ["Bound", "Cost", "DeviceExecutor", "Executor", "QueuedExecutor", "executor", "executors"]

@@ -1,0 +1,269 @@
+"""Executors: what runs a batch of circuits on one backend."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pennylane.devices import ExecutionConfig
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.job import JobState, Load, Postprocessing, Result, Status, Work
+
+Parallel = Literal["auto", "thread", "process"] | concurrent.futures.Executor
+
+_PARALLEL = ("auto", "process", "thread")
+_SMOOTHING = 0.3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an executor's backend charges, in US dollars.
+
+    Attributes:
+        per_shot: dollars per shot.
+        per_circuit: dollars per circuit, whatever its shots.
+        per_second: dollars per second of running time.
+    """
+
+    per_shot: float = 0.0
+    per_circuit: float = 0.0
+    per_second: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.per_shot, self.per_circuit, self.per_second) < 0:
+            raise ConfigurationError(f"{self!r} has a negative price: prices are US dollars, at least 0.")
+
+    def of(self, circuits: int, shots: int, seconds: float) -> float:
+        """The price of running ``circuits`` circuits with ``shots`` shots together, for ``seconds`` seconds."""
+        return circuits * self.per_circuit + shots * self.per_shot + seconds * self.per_second
+
+
+class Meter:
+    """Counts what waits for an executor, and measures how fast it is. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._load = Load()
+
+    def load(self) -> Load:
+        """What was seen until now."""
+        return self._load
+
+    def add(self, circuits: int) -> None:
+        """Count circuits that now wait for the executor (or, if negative, do no longer)."""
+        with self._lock:
+            self._load = self._load._replace(waiting=self._load.waiting + circuits)
+
+    def ran(self, circuits: int, shots: int, seconds: float) -> None:
+        """Take a batch that ran into the averages, in which newer batches count more."""
+        with self._lock:
+            load = self._load
+            self._load = load._replace(
+                circuits_per_second=_smoothed(load.circuits_per_second, circuits / max(seconds, 1e-9)),
+                shots_per_second=_smoothed(load.shots_per_second, shots / max(seconds, 1e-9)),
+            )
+
+
+def _smoothed(average: float, value: float) -> float:
+    if value <= 0:
+        return average
+    return value if average <= 0 else (1 - _SMOOTHING) * average + _SMOOTHING * value
+
+
+class Executor(ABC):
+    """Runs batches of circuits on one backend. Subclass it for a backend that answers while one waits.
+
+    An executor keeps nothing of a call: two threads may use one executor.
+
+    Args:
+        name: how it is called in policies, tables and errors; default: its class's name. In a cluster, the second of
+            the same name gets ``#2`` appended.
+        workers: how many batches it runs at the same time; default: 1, or in processes one for each core.
+        parallel: where its batches run. ``"thread"``: in threads of this process. ``"process"``: in warm worker
+            processes; the executor is sent there once, and must be picklable. A
+            :class:`concurrent.futures.Executor`: there. ``"auto"``: local simulators run small batches in the
+            calling thread and heavy ones in worker processes; everything else runs in threads.
+        max_circuits: the most circuits in one batch.
+        max_shots: the most shots in one batch, added up over its circuits. A single circuit with more is refused.
+        batch_window: seconds that a batch which is not full waits for more circuits.
+        cost: what the backend charges.
+
+    Raises:
+        ConfigurationError: an option makes no sense.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        workers: int | None = None,
+        parallel: Parallel = "auto",
+        max_circuits: int | None = None,
+        max_shots: int | None = None,
+        batch_window: float = 0.0,
+        cost: Cost | None = None,
+    ) -> None:
+        _check_counts(workers=workers, max_circuits=max_circuits, max_shots=max_shots)
+        if batch_window < 0:
+            raise ConfigurationError(f"batch_window={batch_window!r} is negative: it is a number of seconds.")
+        if not isinstance(parallel, concurrent.futures.Executor) and parallel not in _PARALLEL:
+            hint = "A concurrent.futures.Executor will do too."
+            raise ConfigurationError(unknown("way to run in parallel", parallel, _PARALLEL, hint))
+        self.name = name or type(self).__name__
+        self.workers = workers
+        self.parallel = parallel
+        self.max_circuits = max_circuits
+        self.max_shots = max_shots
+        self.batch_window = batch_window
+        self.cost = cost or Cost()
+        self.meter = Meter()
+
+    @abstractmethod
+    def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
+        """Run circuits, and wait for the results.
+
+        Args:
+            circuits: at least one circuit, each with its own shots and measurements.
+
+        Returns:
+            For each circuit, in order, what ``qml.execute`` would return for it.
+        """
+
+    def status(self) -> Status:
+        """What the backend says of itself; asked before circuits are sent, so it should answer at once."""
+        return Status()
+
+    def rejects(self, circuit: QuantumScript) -> str | None:
+        """Why this circuit cannot run here, as the end of a sentence that begins with the executor's name.
+
+        Returns:
+            The reason, such as ``"has 5 qubits"``; ``None`` if nothing speaks against it.
+        """
+        return None
+
+    @property
+    def backend(self) -> str:
+        """The backend's name, for tables."""
+        return self.name
+
+    @property
+    def local(self) -> bool:
+        """Whether running means computing in this process, rather than waiting for somebody else."""
+        return False
+
+    def effort(self, circuits: Sequence[QuantumScript]) -> float:
+        """How much computing a batch is, in amplitude updates; 0 where nothing is computed here."""
+        return 0.0
+
+    def load(self) -> Load:
+        """What waits for this executor now, and how fast it has been."""
+        return self.meter.load()
+
+    def binder(self, config: ExecutionConfig, circuit: QuantumScript) -> Binder:
+        """What makes circuits ready for this backend. A backend that takes circuits as they are changes nothing.
+
+        Args:
+            config: the execution configuration that the user's call asks for.
+            circuit: a circuit of the call; the binder is used for circuits that, as this one, have shots or not, and
+                mid-circuit measurements or not.
+        """
+        return lambda circuit: Bound((circuit,), config, _only)
+
+    def supports(self, config: ExecutionConfig, circuit: QuantumScript | None) -> bool:
+        """Whether the backend itself differentiates circuits by the configuration's method."""
+        return False
+
+    def perform(self, work: Work) -> Sequence[Result]:
+        """Carry out a batch. Subclasses give :meth:`run`; only those that offer derivatives need more."""
+        if work.call.method != "execute":
+            raise ConfigurationError(f"executor {self.name!r} offers no device derivatives ({work.call.method}).")
+        return self.run(work.circuits)
+
+    def become_replica(self, number: int) -> None:  # noqa: B027
+        """Called once on the copy in worker process ``number``; copies with a seed draw from streams of their own."""
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of whatever the executor holds. Called when its cluster closes."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in ("meter", "parallel")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, meter=Meter(), parallel="auto")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A circuit made ready for one executor.
+
+    Attributes:
+        circuits: what to run.
+        config: the configuration to run it with.
+        postprocess: makes the circuit's result of the results of ``circuits``.
+    """
+
+    circuits: tuple[QuantumScript, ...]
+    config: ExecutionConfig
+    postprocess: Postprocessing
+
+
+Binder = Callable[[QuantumScript], Bound]
+
+
+class QueuedExecutor(Executor):
+    """Runs circuits on a backend with a queue: jobs are submitted, polled and fetched. Subclass it for remote backends.
+
+    Any number of jobs may be in flight (``workers`` limits it) without a thread each.
+
+    Attributes:
+        poll_interval: seconds between the first polls of a job.
+        poll_interval_max: what the interval grows to while a job goes on.
+    """
+
+    poll_interval: float = 0.1
+    poll_interval_max: float = 5.0
+
+    @abstractmethod
+    def submit(self, circuits: Sequence[QuantumScript]) -> str:
+        """Send circuits to the backend as one job, and return the provider's id of it."""
+
+    @abstractmethod
+    def poll(self, job_id: str) -> JobState:
+        """The state of a job, at once."""
+
+    @abstractmethod
+    def fetch(self, job_id: str) -> Sequence[Result]:
+        """The results of a job that is done, one for each circuit; raises what the backend says of one that failed."""
+
+    @abstractmethod
+    def cancel(self, job_id: str) -> None:
+        """Ask the backend to stop a job. Nothing happens if it has ended."""
+
+    def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
+        """Submit circuits, wait for the job, and fetch the results; clusters poll many jobs at a time instead."""
+        job_id = self.submit(circuits)
+        pause = threading.Event()
+        interval = self.poll_interval
+        while not self.poll(job_id).final:
+            pause.wait(interval)
+            interval = min(2 * interval, self.poll_interval_max)
+        return self.fetch(job_id)
+
+
+def _only(results: Sequence[Result]) -> Result:
+    return results[0]
+
+
+def _check_counts(**counts: int | None) -> None:
+    for option, count in counts.items():
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise ConfigurationError(f"{option}={count!r} must be a whole number of at least 1, or None for no limit.")

@@ -1,0 +1,28 @@
+"""Devices of PennyLane's older interface find out what they cannot do only while they run, or not at all."""
+
+from __future__ import annotations
+
+from pennylane.devices import Device, LegacyDeviceFacade
+from pennylane.exceptions import DeviceError
+from pennylane.measurements import SampleMeasurement, StateMeasurement
+from pennylane.tape import QuantumScript
+
+
+def check(device: Device, circuit: QuantumScript) -> None:
+    """Refuse a prepared circuit that a legacy device would fail on, or answer wrongly.
+
+    Raises:
+        DeviceError: an operation that the device does not have, a sampled measurement without shots, or a measurement
+            of the state with shots (which the device would compute exactly, or not as one measures it).
+    """
+    if not isinstance(device, LegacyDeviceFacade):
+        return
+    for operation in circuit.operations:
+        if not device.target_device.supports_operation(operation.name):
+            raise DeviceError(f"{device.name} has no operation {operation.name}, nor a way to decompose it")
+    for measurement in circuit.measurements:
+        sampled, exact = isinstance(measurement, SampleMeasurement), isinstance(measurement, StateMeasurement)
+        if exact and not sampled and circuit.shots:
+            raise DeviceError(f"{device.name} measures {measurement} without shots only")
+        if sampled and not exact and not circuit.shots:
+            raise DeviceError(f"{device.name} measures {measurement} with shots only")

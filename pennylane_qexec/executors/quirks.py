@@ -1,0 +1,43 @@
+"""What is known of PennyLane devices by name, because they do not say it themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_SIMULATORS = ("default.", "lightning.", "cirq.", "reference.", "null.", "qiskit.aer", "qiskit.basicsim")
+_MIXED = ("default.mixed", "cirq.mixedsimulator")
+_NOT_EXACT = ("backend", "method", "noise_model")
+
+
+@dataclass(frozen=True)
+class Quirks:
+    """What is known of a device.
+
+    Attributes:
+        simulator: it computes in this process.
+        mixed: its state has ``4**n`` numbers, not ``2**n``.
+        no_shot_vectors: it runs a shot vector as one number of shots, so each number needs a circuit of its own.
+        needs_shots: given an analytic circuit, it would estimate from shots of its own choosing.
+        exact_options: options of a second device, for analytic circuits; ``None`` if one device does both.
+    """
+
+    simulator: bool = False
+    mixed: bool = False
+    no_shot_vectors: bool = False
+    needs_shots: bool = False
+    exact_options: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, name: str, options: Mapping[str, Any]) -> Quirks:
+        """What is known of the device with this name, built with these options."""
+        qiskit = name.startswith("qiskit.")
+        exact = name == "qiskit.aer" and not any(option in options for option in _NOT_EXACT)
+        return cls(
+            simulator=name.startswith(_SIMULATORS),
+            mixed=name in _MIXED,
+            no_shot_vectors=qiskit,
+            needs_shots=qiskit and not exact and "statevector" not in str(options.get("method", "")),
+            exact_options={"method": "statevector"} if exact else None,
+        )

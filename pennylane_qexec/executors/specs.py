@@ -1,0 +1,116 @@
+"""From what users write to executors: names, dicts, devices, entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Any
+
+import pennylane as qml
+from pennylane.devices import Device, LegacyDevice
+
+from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.device import DeviceExecutor
+
+GROUP = "pennylane_qexec.executors"
+
+
+def executor(spec: Any, **options: Any) -> Executor:
+    """Make an executor of a spec.
+
+    Args:
+        spec: an :class:`Executor` (returned as it is), a PennyLane device, a dict such as ``{"type":
+            "lightning.qubit", "workers": 2}``, or a string: a name that ``qml.device`` takes, or ``"SCHEME:REST"``
+            for the executor that an installed package registered under the entry point group
+            ``pennylane_qexec.executors`` as ``SCHEME`` (called with ``REST``, if any, and the options).
+        options: options of the executor. What a :class:`DeviceExecutor` does not know goes to ``qml.device``.
+
+    Returns:
+        The executor, named after its spec unless given a name.
+
+    Raises:
+        ConfigurationError: there is no such device or scheme, or the options are wrong.
+    """
+    if isinstance(spec, Executor):
+        if options:
+            raise ConfigurationError(f"{spec!r} is built already: give {sorted(options)} when building it.")
+        return spec
+    if isinstance(spec, Mapping):
+        return _from_dict({**spec, **options})
+    if isinstance(spec, Device | LegacyDevice):
+        return DeviceExecutor(spec, **options)
+    if isinstance(spec, str):
+        return _from_string(spec.strip(), options)
+    raise ConfigurationError(
+        f"{spec!r} is no executor: give a device's name, a dict with a 'type', a PennyLane device or an Executor."
+    )
+
+
+def executors(specs: Any, wires: Any = None) -> list[Executor]:
+    """Make executors of several specs, or of one string with commas between them.
+
+    Args:
+        specs: one spec or a sequence of them.
+        wires: the wires of devices that are built here and are not given wires of their own.
+
+    Raises:
+        ConfigurationError: no executors, one given twice, or a spec is wrong.
+    """
+    if isinstance(specs, str):
+        specs = [part for part in specs.split(",") if part.strip()]
+    elif isinstance(specs, Executor | Mapping | Device | LegacyDevice) or not isinstance(specs, Sequence):
+        specs = [specs]
+    if not specs:
+        raise ConfigurationError("no executors were given: name at least one, as in executors=['lightning.qubit'].")
+    made = [executor(spec, **_wires_for(spec, wires)) for spec in specs]
+    if len({id(one) for one in made}) < len(made):
+        raise ConfigurationError("the same Executor object was given twice: give two specs, or two objects.")
+    return _with_different_names(made)
+
+
+def schemes() -> dict[str, Any]:
+    """The entry points of installed packages that bring executors, by scheme."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _from_dict(options: dict[str, Any]) -> Executor:
+    kind = options.pop("type", None)
+    if not isinstance(kind, str):
+        raise ConfigurationError(f"the executor {options!r} has no 'type': name a device, as in 'lightning.qubit'.")
+    return executor(kind, **options)
+
+
+def _from_string(spec: str, options: dict[str, Any]) -> Executor:
+    if spec in qml.plugin_devices:
+        return DeviceExecutor(spec, **options)
+    scheme, _, rest = spec.partition(":")
+    known = schemes()
+    if scheme not in known:
+        raise ConfigurationError(unknown("executor", spec, [*qml.plugin_devices, *known]))
+    made = known[scheme].load()(*([rest] if rest else []), **options)
+    if "name" not in options:
+        made.name = spec
+    return made  # type: ignore[no-any-return]
+
+
+def _wires_for(spec: Any, wires: Any) -> dict[str, Any]:
+    name = spec.get("type") if isinstance(spec, Mapping) else spec
+    built_here = isinstance(name, str) and name.strip() in qml.plugin_devices
+    has_wires = isinstance(spec, Mapping) and "wires" in spec
+    return {"wires": wires} if wires is not None and built_here and not has_wires else {}
+
+
+def _with_different_names(made: list[Executor]) -> list[Executor]:
+    counts: dict[str, int] = {}
+    taken = {one.name for one in made}
+    for one in made:
+        counts[one.name] = counts.get(one.name, 0) + 1
+        if counts[one.name] > 1:
+            base, number = one.name, counts[one.name]
+            while f"{base}#{number}" in taken:
+                number += 1
+            counts[base] = number
+            one.name = f"{base}#{number}"
+            taken.add(one.name)
+    return made

@@ -1,0 +1,141 @@
+"""A circuit's content as a digest that is the same in every process, on every machine.
+
+``tape.hash`` will not do: it abbreviates large arrays, cuts numbers to 8 digits, and takes RX(t) and RX(t + 2 pi) for
+equal. Here every leaf and every piece of metadata of PennyLane's own pytree registrations goes into the digest, and
+mid-circuit measurements, whose ids are random, are numbered in their order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+from pennylane.measurements import MeasurementProcess, MeasurementValue, Shots
+from pennylane.operation import Operator
+from pennylane.ops import MidMeasure
+from pennylane.pytrees.pytrees import flatten_registrations
+from pennylane.tape import QuantumScript
+from pennylane.wires import Wires
+from scipy import sparse
+
+
+def fingerprint(circuit: QuantumScript) -> str:
+    """The digest of a circuit's operations, measurements, shots and trainable parameters.
+
+    Args:
+        circuit: any circuit with numeric parameters.
+
+    Returns:
+        32 hexadecimal digits. Equal circuits have equal fingerprints in every process; the version of PennyLane is
+        not part of it.
+
+    Raises:
+        TypeError: the circuit contains something that has no content to compare, such as a function.
+    """
+    digest = _Digest()
+    digest.sequence(circuit.operations)
+    digest.sequence(circuit.measurements)
+    digest.add(circuit.shots)
+    digest.sequence([int(index) for index in circuit.trainable_params])
+    return digest.hexdigest()
+
+
+class _Digest:
+    """Writes values, each with its type and length before it, into a hash."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._mid_measures: dict[Any, int] = {}
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+    def add(self, value: Any) -> None:
+        write = _WRITERS.get(type(value))
+        if write is not None:
+            write(self, value)
+        elif isinstance(value, MidMeasure):
+            self.mid_measure(value)
+        elif isinstance(value, MeasurementValue):
+            self.measurement_value(value)
+        elif isinstance(value, Operator | MeasurementProcess) or type(value) in flatten_registrations:
+            self.pytree(value)
+        elif isinstance(value, type):
+            self.text(f"{value.__module__}.{value.__qualname__}", b"c")
+        elif isinstance(value, set | frozenset):
+            self.sequence(sorted(_digest_of(item) for item in value), b"e")
+        elif sparse.issparse(value):
+            self.sparse_matrix(value)
+        elif callable(value):
+            raise TypeError(f"{value!r} is a function: its content cannot be compared, so there is no fingerprint.")
+        else:
+            self.array(value)
+
+    def token(self, kind: bytes, content: bytes = b"") -> None:
+        self._hash.update(b"%b%d:%b" % (kind, len(content), content))
+
+    def text(self, value: str, kind: bytes = b"s") -> None:
+        self.token(kind, value.encode())
+
+    def sequence(self, values: Any, kind: bytes = b"l") -> None:
+        self.token(kind, str(len(values)).encode())
+        for value in values:
+            self.add(value)
+
+    def mapping(self, values: dict[Any, Any]) -> None:
+        self.sequence([part for item in values.items() for part in item], b"d")
+
+    def array(self, value: Any) -> None:
+        data = np.asarray(value if isinstance(value, np.ndarray | np.generic) else qml.math.unwrap([value])[0])
+        if data.dtype == object:
+            raise TypeError(f"{value!r} of type {type(value).__name__} has no fingerprint.")
+        little_endian = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("<"))
+        self.token(b"a", f"{little_endian.dtype.str}{data.shape}".encode())
+        self.token(b"", little_endian.tobytes())
+
+    def sparse_matrix(self, value: Any) -> None:
+        matrix = value.tocsr()
+        matrix.sum_duplicates()
+        self.text(str(matrix.shape), b"m")
+        for part in (matrix.data, matrix.indices.astype("<i8"), matrix.indptr.astype("<i8")):
+            self.array(part)
+
+    def pytree(self, value: Any) -> None:
+        leaves, metadata = flatten_registrations[type(value)](value)
+        self.text(f"{type(value).__module__}.{type(value).__qualname__}", b"o")
+        self.sequence(tuple(leaves))
+        self.add(metadata)
+
+    def mid_measure(self, value: MidMeasure) -> None:
+        number = self._mid_measures.setdefault(value.hyperparameters["meas_uid"], len(self._mid_measures))
+        self.sequence([number, value.wires, value.reset, value.postselect], b"q")
+
+    def measurement_value(self, value: MeasurementValue) -> None:
+        self.sequence(value.measurements, b"v")
+        if value.has_processing:
+            self.sequence([[list(bits), outcome] for bits, outcome in value.items()])
+
+
+def _digest_of(value: Any) -> str:
+    digest = _Digest()
+    digest.add(value)
+    return digest.hexdigest()
+
+
+_WRITERS: dict[type, Callable[[_Digest, Any], None]] = {
+    type(None): lambda digest, _: digest.token(b"n"),
+    bool: lambda digest, value: digest.token(b"t" if value else b"f"),
+    int: lambda digest, value: digest.token(b"i", str(value).encode()),
+    float: lambda digest, value: digest.token(b"r", struct.pack("<d", value)),
+    str: lambda digest, value: digest.text(value),
+    bytes: lambda digest, value: digest.token(b"b", value),
+    list: lambda digest, value: digest.sequence(value),
+    tuple: lambda digest, value: digest.sequence(value),
+    dict: lambda digest, value: digest.mapping(value),
+    Wires: lambda digest, value: digest.sequence(value.tolist(), b"w"),
+    Shots: lambda digest, value: digest.sequence([(group.shots, group.copies) for group in value.shot_vector], b"h"),
+}

@@ -1,0 +1,167 @@
+"""The records that travel through the house: share, work, job, outcome. All of them frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from pennylane.devices import ExecutionConfig
+from pennylane.tape import QuantumScript
+
+Result = Any
+"""What PennyLane returns for one circuit: an array, or nested tuples, dicts and lists of them."""
+
+Postprocessing = Callable[[Sequence[Result]], Result]
+
+
+class Costs(Protocol):
+    """What running a batch costs, in US dollars."""
+
+    def of(self, circuits: int, shots: int, seconds: float) -> float: ...
+
+
+class Status(NamedTuple):
+    """What a backend says of itself.
+
+    Attributes:
+        online: whether it takes jobs.
+        queue_length: jobs waiting at the backend.
+        expected_wait: seconds until a job sent now would start.
+    """
+
+    online: bool = True
+    queue_length: int = 0
+    expected_wait: float = 0.0
+
+
+class Candidate(Protocol):
+    """What a policy may ask of an executor. Every :class:`~pennylane_qexec.Executor` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def cost(self) -> Costs: ...
+    def status(self) -> Status: ...
+    def rejects(self, circuit: QuantumScript) -> str | None: ...
+
+
+class Load(NamedTuple):
+    """What the engine has seen of an executor until now.
+
+    Attributes:
+        waiting: circuits that wait for it or run on it.
+        circuits_per_second: circuits per second of running time; 0 before the first batch.
+        shots_per_second: shots per second of running time; 0 before the first batch with shots.
+    """
+
+    waiting: int = 0
+    circuits_per_second: float = 0.0
+    shots_per_second: float = 0.0
+
+
+class Share(NamedTuple):
+    """Some of a circuit's shots, for one executor. Also equal to the plain tuple ``(executor, shots)``."""
+
+    executor: Any
+    shots: int
+
+
+class JobState(StrEnum):
+    """The life of a job: waiting, running, then done, failed or cancelled."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether a job in this state changes no more."""
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked of the circuits, besides the circuits: equal calls may share a batch.
+
+    Attributes:
+        method: a method of :class:`pennylane.devices.Device`, ``"execute"`` or one of the derivatives.
+        config: the execution configuration. For bound circuits, resolved for the executor's backend.
+        bound: whether the circuits were made ready by the executor's own ``bind``. An executor given circuits
+            that are not bound prepares them itself.
+    """
+
+    method: str = "execute"
+    config: ExecutionConfig = field(default_factory=ExecutionConfig)
+    bound: bool = False
+
+    def unbound(self) -> Call:
+        """The same call for another executor, which has to prepare the circuits itself."""
+        return replace(self, bound=False, config=replace(self.config, device_options={}))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A batch for one executor.
+
+    Attributes:
+        circuits: the circuits, all with the same ``call``.
+        call: what is asked of them.
+        vectors: for Jacobian products, one (co)tangent for each circuit; else empty.
+    """
+
+    circuits: tuple[QuantumScript, ...]
+    call: Call = Call()
+    vectors: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One circuit, one executor, some shots (those of the circuit).
+
+    Attributes:
+        circuit: the circuit to run.
+        executor: who is to run it; ``None`` leaves it to whoever of the cluster is free first.
+        call: what is asked.
+        vector: the (co)tangent of a Jacobian product.
+    """
+
+    circuit: QuantumScript
+    executor: Any = None
+    call: Call = Call()
+    vector: Any = None
+
+    @property
+    def shots(self) -> int:
+        """All the shots of the circuit together; 0 for an analytic one."""
+        return self.circuit.shots.total_shots or 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job, or of a share of one.
+
+    Attributes:
+        result: what PennyLane returns for the circuit.
+        executor: name of the executor that ran it.
+        shots: the shots that were run.
+        batch: number of the batch it ran in.
+        attempt: attempts made, the good one included.
+        submitted, started, finished: UTC, in seconds since 1970.
+        cost: US dollars.
+        backend: name of the executor's backend.
+    """
+
+    result: Result
+    executor: str
+    shots: int
+    batch: int = 0
+    attempt: int = 1
+    submitted: float = 0.0
+    started: float = 0.0
+    finished: float = 0.0
+    cost: float = 0.0
+    backend: str = ""

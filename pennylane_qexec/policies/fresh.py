@@ -1,0 +1,54 @@
+"""Policies that need a memory or randomness of their own in every cluster."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pennylane_qexec.errors import PolicyError
+from pennylane_qexec.job import Candidate
+
+
+class Fresh(ABC):
+    """A policy's value, from which each cluster makes its own policy."""
+
+    @abstractmethod
+    def fresh(self, rng: np.random.Generator) -> Callable[..., Any]:
+        """The policy, starting anew, with ``rng`` as its source of randomness."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights by executor's name; an executor that is not named has weight 0.
+
+    Raises:
+        PolicyError: no weights, a negative one, or all of them 0.
+    """
+
+    by_name: dict[str, float]
+
+    def __post_init__(self) -> None:
+        weights = self.by_name.values()
+        if not weights or min(weights) < 0 or sum(weights) <= 0:
+            raise PolicyError(
+                f"the weights {self.by_name!r} share nothing out: give at least one executor's name a positive "
+                "weight, and none a negative one."
+            )
+
+    def of(self, executors: Sequence[Candidate]) -> list[float]:
+        """The weights of these executors, in their order.
+
+        Raises:
+            PolicyError: none of them has a positive weight.
+        """
+        weights = [float(self.by_name.get(executor.name, 0.0)) for executor in executors]
+        if sum(weights) <= 0:
+            names = ", ".join(repr(executor.name) for executor in executors)
+            raise PolicyError(
+                f"the weights {self.by_name!r} name none of the executors that can run this circuit ({names})."
+            )
+        return weights

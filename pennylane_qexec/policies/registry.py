@@ -1,0 +1,108 @@
+"""Names for policies: the built-in ones, those of installed packages (entry points), and a cluster's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from pennylane_qexec.errors import ConfigurationError, PolicyError, unknown
+from pennylane_qexec.policies import merges, selectors, splits
+from pennylane_qexec.policies.fresh import Fresh
+
+Kind = Literal["selector", "split", "merge"]
+
+_BUILT_IN: Mapping[str, Mapping[str, Any]] = {
+    "selector": selectors.BUILT_IN,
+    "split": splits.BUILT_IN,
+    "merge": merges.BUILT_IN,
+}
+_PARAMETRISED: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+    "selector": {"weighted": selectors.weighted},
+    "split": {"weighted": splits.weighted},
+    "merge": {},
+}
+_SIGNATURE = {
+    "selector": "(circuit, executors) -> executor",
+    "split": "(circuit, executors) -> [(executor, shots), ...]",
+    "merge": "(circuit, outcomes) -> result",
+}
+
+
+class Policies:
+    """The policies that one cluster knows by name.
+
+    Args:
+        rng: source of randomness of the policies that need one.
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._own: dict[str, dict[str, Any]] = {kind: {} for kind in _BUILT_IN}
+
+    def register(self, kind: Kind, name: str, policy: Callable[..., Any]) -> None:
+        """Give a policy a name on this cluster. A name given again means the newer policy.
+
+        Args:
+            kind: ``"selector"``, ``"split"`` or ``"merge"``.
+            name: how to call it.
+            policy: a callable with the signature of its kind.
+
+        Raises:
+            ConfigurationError: there is no such kind, or the policy cannot be called.
+        """
+        if kind not in self._own:
+            raise ConfigurationError(unknown("kind of policy", kind, self._own))
+        if not callable(policy):
+            raise ConfigurationError(f"a {kind} must be a function {_SIGNATURE[kind]}, not {policy!r}.")
+        self._own[kind][name] = policy
+
+    def names(self, kind: Kind) -> list[str]:
+        """The names known for this kind, in alphabetical order."""
+        return sorted({*_BUILT_IN[kind], *self._own[kind], *(point.name for point in _entry_points(kind))})
+
+    def resolve(self, kind: Kind, policy: Any) -> Any:
+        """The policy that a user's value means, ready to be used by this cluster.
+
+        Args:
+            kind: ``"selector"``, ``"split"`` or ``"merge"``.
+            policy: a name, a callable, or, as TOML files have it, a mapping from a parametrised policy's name to
+                its arguments: ``{"weighted": {"lightning.qubit": 2}}``.
+
+        Raises:
+            PolicyError: nobody knows the name, or the value is no policy.
+        """
+        if isinstance(policy, str):
+            policy = self._by_name(kind, policy)
+        elif isinstance(policy, Mapping):
+            policy = _from_mapping(kind, policy)
+        if isinstance(policy, Fresh):
+            policy = policy.fresh(self._rng)
+        if not (callable(policy) or isinstance(policy, merges.Merge)):
+            raise PolicyError(f"{policy!r} is no {kind}: give a name or a function {_SIGNATURE[kind]}.")
+        return merges.of_callable(policy) if kind == "merge" else policy
+
+    def _by_name(self, kind: Kind, name: str) -> Any:
+        for known in (self._own[kind], _BUILT_IN[kind]):
+            if name in known:
+                return known[name]
+        for point in _entry_points(kind):
+            if point.name == name:
+                return point.load()
+        hint = f"Pass a function {_SIGNATURE[kind]}, or register one under the entry point 'pennylane_qexec.{kind}s'."
+        raise PolicyError(unknown(kind, name, self.names(kind), hint))
+
+
+def _entry_points(kind: str) -> Any:
+    return entry_points(group=f"pennylane_qexec.{kind}s")
+
+
+def _from_mapping(kind: Kind, policy: Mapping[str, Any]) -> Any:
+    known = _PARAMETRISED[kind]
+    if len(policy) == 1:
+        ((name, arguments),) = policy.items()
+        if name in known:
+            return cast(Any, known[name](arguments))
+    raise PolicyError(unknown(f"{kind} with arguments", next(iter(policy), ""), known))

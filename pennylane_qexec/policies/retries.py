@@ -1,0 +1,70 @@
+"""Retries: how often and after how long a failed job is tried again on the same executor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pennylane.exceptions import DeviceError, QuantumFunctionError, WireError
+
+from pennylane_qexec.errors import ConfigurationError
+
+_PERMANENT = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError)
+_REFUSED = (DeviceError, QuantumFunctionError, WireError)
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Try again after growing, randomly varied delays.
+
+    Attributes:
+        attempts: attempts on one executor, the first one included.
+        initial: seconds before the second attempt; each further delay is twice as long.
+        maximum: the longest delay, in seconds.
+
+    Source:
+        "Full jitter": M. Brooker, *Exponential Backoff And Jitter*, AWS Architecture Blog, 2015.
+    """
+
+    attempts: int = 3
+    initial: float = 0.1
+    maximum: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or self.initial < 0 or self.maximum < 0:
+            raise ConfigurationError(
+                f"retries.backoff(attempts={self.attempts}, initial={self.initial:g}, maximum={self.maximum:g}) makes "
+                "no sense: attempts counts the first one and is at least 1, delays are seconds and not negative."
+            )
+
+    def delay(self, attempt: int, random: float) -> float:
+        """Seconds to wait after a failed attempt.
+
+        Args:
+            attempt: number of the attempt that failed, from 1.
+            random: uniform in [0, 1).
+        """
+        return random * float(min(self.maximum, self.initial * 2 ** (attempt - 1)))
+
+    def allows(self, attempt: int, error: BaseException) -> bool:
+        """Whether the same executor should try again.
+
+        Args:
+            attempt: number of the attempt that failed, from 1.
+            error: what it raised. An error that is the circuit's fault is not tried again.
+        """
+        return attempt < self.attempts and not is_permanent(error)
+
+
+def backoff(attempts: int = 3, initial: float = 0.1, maximum: float = 30.0) -> Backoff:
+    """Try again after growing, randomly varied delays; see :class:`Backoff` for the arguments."""
+    return Backoff(attempts, initial, maximum)
+
+
+def never() -> Backoff:
+    """No second attempt on the same executor."""
+    return Backoff(attempts=1)
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether an executor that raised this would raise it again for the same circuit."""
+    return isinstance(error, _PERMANENT + _REFUSED)

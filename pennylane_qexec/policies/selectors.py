@@ -1,0 +1,78 @@
+"""Selectors: who runs a circuit, whole.
+
+A selector is a function ``(circuit, executors) -> executor``. The executors it is given are those of the cluster that
+can run the circuit and are up; it returns one of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.job import Candidate
+from pennylane_qexec.policies.fresh import Fresh, Weights
+
+Selector = Callable[[QuantumScript, Sequence[Candidate]], Candidate]
+
+
+@dataclass(frozen=True)
+class _Cyclic(Fresh):
+    """One executor after the other, per circuit, going on across calls."""
+
+    def fresh(self, rng: np.random.Generator) -> Selector:
+        turns = itertools.count()
+        return lambda circuit, executors: executors[next(turns) % len(executors)]
+
+
+@dataclass(frozen=True)
+class _Weighted(Fresh):
+    """At random, with these weights; ``None`` for equal ones."""
+
+    weights: Weights | None = None
+
+    def fresh(self, rng: np.random.Generator) -> Selector:
+        def select(circuit: QuantumScript, executors: Sequence[Candidate]) -> Candidate:
+            weights = self.weights.of(executors) if self.weights else [1.0] * len(executors)
+            bounds = np.cumsum(weights)
+            return executors[int(np.searchsorted(bounds, rng.random() * bounds[-1], side="right"))]
+
+        return select
+
+
+def weighted(weights: Mapping[str, float]) -> Fresh:
+    """An executor at random, with probabilities in proportion to the weights.
+
+    Args:
+        weights: weight by executor's name; executors that are not named get nothing.
+
+    Returns:
+        A selector's value, for ``selector=``. Every cluster draws from its own ``seed``.
+
+    Raises:
+        PolicyError: no weight is positive, or one is negative.
+    """
+    return _Weighted(Weights(dict(weights)))
+
+
+def least_loaded(circuit: QuantumScript, executors: Sequence[Any]) -> Any:
+    """Whoever is free first.
+
+    A cluster with this selector leaves its circuits in one queue, and executors pull from it when they are free.
+    Called as a function, as for device derivatives (which have to be prepared for one backend), it returns the
+    executor with the fewest circuits waiting, the first of them where several have.
+    """
+    return min(executors, key=lambda executor: executor.load().waiting)
+
+
+cyclic: Fresh = _Cyclic()
+"""One executor after the other, per circuit, going on across calls."""
+
+random: Fresh = _Weighted()
+"""Uniformly at random, from the cluster's seed."""
+
+BUILT_IN: Mapping[str, Any] = {"cyclic": cyclic, "random": random, "least_loaded": least_loaded}

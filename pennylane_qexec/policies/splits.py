@@ -1,0 +1,112 @@
+"""Splits: how a circuit's shots are shared out over executors.
+
+A split is a function ``(circuit, executors) -> [(executor, shots), ...]``. The executors it is given are those of the
+cluster that can run the circuit and are up. The shots it returns add up to those of the circuit, exactly
+(``multiplier`` is the one exception); shares of no shots are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.errors import AnalyticCircuitError
+from pennylane_qexec.job import Share
+from pennylane_qexec.policies.fresh import Weights
+
+Split = Callable[[QuantumScript, Sequence[Any]], Sequence[tuple[Any, int]]]
+
+
+def apportion(total: int, weights: Sequence[float]) -> list[int]:
+    """Share ``total`` out in proportion to weights, by largest remainder; ties go to whoever comes first.
+
+    Args:
+        total: a number of things, at least 0.
+        weights: ``K`` weights, none negative, at least one positive.
+
+    Returns:
+        ``K`` numbers that add up to ``total``; none differs from its exact share by 1 or more.
+
+    Source:
+        Hamilton's method: Balinski and Young, *Fair Representation*, 1982.
+    """
+    exact_weights = [Fraction(weight) for weight in weights]
+    whole = sum(exact_weights)
+    quotas = [total * weight / whole for weight in exact_weights]
+    shares = [int(quota) for quota in quotas]
+    by_remainder = sorted(range(len(weights)), key=lambda index: shares[index] - quotas[index])
+    for index in by_remainder[: total - sum(shares)]:
+        shares[index] += 1
+    return shares
+
+
+def uniform(circuit: QuantumScript, executors: Sequence[Any]) -> list[Share]:
+    """Equal shares; what remains goes to the first executors, one shot each.
+
+    Raises:
+        AnalyticCircuitError: the circuit has no shots to share.
+    """
+    return _shared(circuit, executors, [1.0] * len(executors))
+
+
+def multiplier(circuit: QuantumScript, executors: Sequence[Any]) -> list[Share]:
+    """All the shots on every executor: ``K`` executors run ``K`` times the shots.
+
+    Raises:
+        AnalyticCircuitError: the circuit has no shots.
+    """
+    return [Share(executor, _shots(circuit)) for executor in executors]
+
+
+def proportional(circuit: QuantumScript, executors: Sequence[Any]) -> list[Share]:
+    """Share the shots in proportion to the measured throughput of the executors.
+
+    An executor that has not run anything with shots yet counts as one of average throughput.
+
+    Raises:
+        AnalyticCircuitError: the circuit has no shots to share.
+    """
+    measured = [executor.load().shots_per_second for executor in executors]
+    known = [rate for rate in measured if rate > 0]
+    average = sum(known) / len(known) if known else 1.0
+    return _shared(circuit, executors, [rate or average for rate in measured])
+
+
+def weighted(weights: Mapping[str, float]) -> Split:
+    """A split by weights.
+
+    Args:
+        weights: weight by executor's name; executors that are not named get nothing.
+
+    Returns:
+        A split, for ``split=``.
+
+    Raises:
+        PolicyError: no weight is positive, or one is negative.
+    """
+    fixed = Weights(dict(weights))
+
+    def split(circuit: QuantumScript, executors: Sequence[Any]) -> list[Share]:
+        return _shared(circuit, executors, fixed.of(executors))
+
+    return split
+
+
+def _shared(circuit: QuantumScript, executors: Sequence[Any], weights: Sequence[float]) -> list[Share]:
+    return [Share(*pair) for pair in zip(executors, apportion(_shots(circuit), weights), strict=True)]
+
+
+def _shots(circuit: QuantumScript) -> int:
+    shots = circuit.shots.total_shots
+    if shots is None:
+        raise AnalyticCircuitError(
+            "an analytic circuit (shots=None) has no shots to share out: give shots with qml.set_shots, "
+            "or use a selector."
+        )
+    return int(shots)
+
+
+BUILT_IN: Mapping[str, Split] = {"uniform": uniform, "multiplier": multiplier, "proportional": proportional}

@@ -1,0 +1,298 @@
+"""For people who write executors and policies: contract tests to inherit from, and fakes to test with.
+
+A contract is a class of tests for pytest. Subclass it in a test module, and say how to make what is tested::
+
+    class TestMyExecutor(qexec.testing.ExecutorContract):
+        def make(self):
+            return MyExecutor()
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+import pytest
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.errors import AnalyticCircuitError
+from pennylane_qexec.executors import DeviceExecutor, Executor, QueuedExecutor
+from pennylane_qexec.job import JobState, Outcome, Result, Status
+from pennylane_qexec.policies.fresh import Fresh
+from pennylane_qexec.policies.merges import Merge, of_callable
+
+
+def flip(angle: float, shots: int | None = None, wire: Any = 0) -> QuantumScript:
+    """A circuit of one qubit, turned by an angle about X, that measures Z: its expectation value is ``cos(angle)``."""
+    return QuantumScript([qml.RX(angle, wire)], [qml.expval(qml.Z(wire))], shots=shots)
+
+
+class ScriptedExecutor(Executor):
+    """Runs circuits on ``default.qubit``, after the failures it was told to have.
+
+    Args:
+        name: its name.
+        failures: for each batch in turn, the exception to raise, or ``None`` to run it; after the last, all run.
+        gate: if given, a batch waits until this event is set.
+        seed: of the simulator.
+        options: options of :class:`Executor`.
+
+    Attributes:
+        batches: the circuits of every batch that was run or failed, in order.
+        shots: the shots that were really run, all together.
+        started: set when the first batch has started.
+    """
+
+    def __init__(
+        self,
+        name: str = "scripted",
+        *,
+        failures: Iterable[BaseException | None] = (),
+        gate: threading.Event | None = None,
+        seed: int | None = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, **options)
+        self._failures = iter(failures)
+        self._gate = gate
+        self._simulator = DeviceExecutor("default.qubit", seed=seed)
+        self._lock = threading.Lock()
+        self.batches: list[tuple[QuantumScript, ...]] = []
+        self.shots = 0
+        self.started = threading.Event()
+
+    def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
+        """Raise what is next in the script, or run the circuits."""
+        with self._lock:
+            self.batches.append(tuple(circuits))
+            failure = next(self._failures, None)
+        self.started.set()
+        if self._gate is not None:
+            self._gate.wait()
+        if failure is not None:
+            raise failure
+        with self._lock:
+            self.shots += sum(circuit.shots.total_shots or 0 for circuit in circuits)
+        return self._simulator.run(circuits)
+
+
+class FakeQPU(QueuedExecutor):
+    """A backend with a queue, in which a job is done when it has been polled a number of times.
+
+    Args:
+        name: its name.
+        polls: how often a job is polled until it is done; ``None`` for never.
+        ends: the state that jobs end in.
+        seed: of the simulator.
+        options: options of :class:`Executor`.
+
+    Attributes:
+        jobs: the circuits of every job, by its id.
+        cancelled: the ids of jobs that were cancelled, in order.
+    """
+
+    poll_interval = 0.001
+
+    def __init__(
+        self,
+        name: str = "fake-qpu",
+        *,
+        polls: int | None = 2,
+        ends: JobState = JobState.DONE,
+        seed: int | None = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, **options)
+        self._polls = polls
+        self._ends = ends
+        self._simulator = DeviceExecutor("default.qubit", seed=seed)
+        self._numbers = itertools.count(1)
+        self._polled: dict[str, int] = {}
+        self.jobs: dict[str, Sequence[QuantumScript]] = {}
+        self.cancelled: list[str] = []
+        self.submitted = threading.Event()
+        self.stopped = threading.Event()
+
+    def submit(self, circuits: Sequence[QuantumScript]) -> str:
+        """Keep the circuits as a job."""
+        job_id = f"{self.name}-{next(self._numbers)}"
+        self.jobs[job_id] = circuits
+        self._polled[job_id] = 0
+        self.submitted.set()
+        return job_id
+
+    def poll(self, job_id: str) -> JobState:
+        """One poll nearer to the end."""
+        if job_id in self.cancelled:
+            return JobState.CANCELLED
+        self._polled[job_id] += 1
+        done = self._polls is not None and self._polled[job_id] >= self._polls
+        return self._ends if done else JobState.RUNNING
+
+    def fetch(self, job_id: str) -> Sequence[Result]:
+        """Run the job's circuits now."""
+        return self._simulator.run(self.jobs[job_id])
+
+    def cancel(self, job_id: str) -> None:
+        """Note that the job was cancelled."""
+        self.cancelled.append(job_id)
+        self.stopped.set()
+
+
+class ExecutorContract:
+    """What every executor keeps to."""
+
+    analytic = True
+    """Whether the executor runs circuits without shots."""
+
+    @abstractmethod
+    def make(self) -> Executor:
+        """A new executor with room for at least two wires."""
+
+    @pytest.fixture
+    def executor(self) -> Any:
+        """The executor under test, closed at the end."""
+        made = self.make()
+        yield made
+        made.close()
+
+    def test_results_come_in_the_order_of_the_circuits(self, executor: Executor) -> None:
+        angles = [0.0, np.pi, 0.0, np.pi, np.pi]
+        results = executor.run([flip(angle, shots=50) for angle in angles])
+        assert [round(float(result)) for result in results] == [1, -1, 1, -1, -1]
+
+    def test_every_shot_asked_for_is_run(self, executor: Executor) -> None:
+        circuits = [QuantumScript([qml.H(0)], [qml.sample(wires=[0])], shots=shots) for shots in (1, 7, 100)]
+        assert [np.size(result) for result in executor.run(circuits)] == [1, 7, 100]
+
+    def test_the_first_wire_is_the_first_bit(self, executor: Executor) -> None:
+        circuit = QuantumScript([qml.X(0), qml.I(1)], [qml.counts(wires=[0, 1])], shots=20)
+        (counts,) = executor.run([circuit])
+        assert {str(key): int(value) for key, value in counts.items()} == {"10": 20}
+
+    def test_several_measurements_give_a_tuple(self, executor: Executor) -> None:
+        circuit = QuantumScript([qml.X(0)], [qml.expval(qml.Z(0)), qml.probs(wires=[0])], shots=20)
+        (result,) = executor.run([circuit])
+        assert isinstance(result, tuple)
+        assert float(result[0]) == -1
+        assert np.allclose(result[1], [0, 1])
+
+    def test_analytic_results_are_exact_or_refused(self, executor: Executor) -> None:
+        if self.analytic:
+            assert float(executor.run([flip(0.4)])[0]) == pytest.approx(np.cos(0.4), abs=1e-5)
+        else:
+            assert executor.rejects(flip(0.4)) is not None
+
+    def test_circuits_are_left_as_they_were(self, executor: Executor) -> None:
+        circuit = flip(0.4, shots=20)
+        before = (list(circuit.operations), list(circuit.measurements), circuit.shots)
+        executor.run([circuit])
+        assert (list(circuit.operations), list(circuit.measurements), circuit.shots) == before
+
+    def test_two_threads_may_use_it_at_once(self, executor: Executor) -> None:
+        def run(angle: float) -> list[int]:
+            return [round(float(result)) for result in executor.run([flip(angle, shots=20)] * 5)]
+
+        with ThreadPoolExecutor(2) as pool:
+            results = list(pool.map(run, [0.0, np.pi] * 4))
+        assert results == [[1] * 5, [-1] * 5] * 4
+
+    def test_it_says_its_name_and_status(self, executor: Executor) -> None:
+        assert executor.name
+        assert executor.name in repr(executor)
+        assert isinstance(executor.status(), Status)
+
+
+def _candidates(number: int = 3) -> list[Executor]:
+    return [ScriptedExecutor(f"executor-{index}") for index in range(number)]
+
+
+class _PolicyContract:
+    @abstractmethod
+    def make(self) -> Any:
+        """The policy, as a user would give it; named executors are called ``executor-0`` to ``executor-2``."""
+
+    def policy(self, seed: int = 0) -> Any:
+        """The policy as a cluster with this seed uses it."""
+        made = self.make()
+        return made.fresh(np.random.default_rng(seed)) if isinstance(made, Fresh) else made
+
+
+class SelectorContract(_PolicyContract):
+    """What every selector keeps to."""
+
+    def test_it_returns_one_of_the_executors(self) -> None:
+        select, executors = self.policy(), _candidates()
+        assert all(select(flip(0.1 * index, 10), executors) in executors for index in range(50))
+
+    def test_it_returns_the_only_one(self) -> None:
+        (only,) = _candidates(1)
+        assert self.policy()(flip(0.1), [only]) is only
+
+    def test_it_takes_analytic_circuits(self) -> None:
+        executors = _candidates()
+        assert self.policy()(flip(0.1), executors) in executors
+
+    def test_equal_seeds_give_equal_choices(self) -> None:
+        executors = _candidates()
+        first, second = self.policy(3), self.policy(3)
+        assert [first(flip(0.1), executors) for _ in range(20)] == [second(flip(0.1), executors) for _ in range(20)]
+
+    def test_choosing_reserves_nothing(self) -> None:
+        select, executors = self.policy(), _candidates()
+        select(flip(0.1), executors)
+        assert [executor.load().waiting for executor in executors] == [0, 0, 0]
+
+
+class SplitContract(_PolicyContract):
+    """What every split keeps to."""
+
+    multiplies = False
+    """Whether every executor gets all the shots."""
+
+    @pytest.mark.parametrize("number", [1, 2, 3])
+    @pytest.mark.parametrize("shots", [1, 2, 3, 5, 100, 1024, 1_000_003])
+    def test_no_shot_is_lost_or_invented(self, shots: int, number: int) -> None:
+        executors = _candidates(number)
+        given = [share for _, share in self.policy()(flip(0.1, shots), executors)]
+        assert sum(given) == shots * (number if self.multiplies else 1)
+        assert all(isinstance(share, int) and share >= 0 for share in given)
+
+    def test_shares_go_to_the_executors_it_was_given(self) -> None:
+        executors = _candidates()
+        assert all(executor in executors for executor, _ in self.policy()(flip(0.1, 100), executors))
+
+    def test_an_analytic_circuit_is_refused(self) -> None:
+        with pytest.raises(AnalyticCircuitError):
+            self.policy()(flip(0.1), _candidates())
+
+
+class MergeContract(_PolicyContract):
+    """What every merge of expectation values keeps to."""
+
+    def test_shares_of_a_certain_result_give_that_result(self) -> None:
+        assert float(self._merged(flip(np.pi, shots=30), [10, 20])) == pytest.approx(-1)
+
+    def test_a_single_share_gives_its_own_result(self) -> None:
+        assert float(self._merged(flip(0.0, shots=30), [30])) == pytest.approx(1)
+
+    def test_the_merged_value_is_near_the_exact_one(self) -> None:
+        """Within 5 standard errors: sqrt(sin(0.7)**2 / 30000) is 0.0037."""
+        assert float(self._merged(flip(0.7, shots=30_000), [10_000, 20_000])) == pytest.approx(np.cos(0.7), abs=0.019)
+
+    def _merged(self, circuit: QuantumScript, shares: Sequence[int]) -> Any:
+        merge: Merge = of_callable(self.policy())
+        plan = merge.plan(circuit)
+        assert plan is not None
+        outcomes = []
+        for index, shots in enumerate(shares):
+            simulator = DeviceExecutor("default.qubit", seed=index)
+            results = tuple(simulator.run(plan.share(index, shots)))
+            outcomes.append(Outcome(results, f"executor-{index}", shots))
+        return plan.join(outcomes)
