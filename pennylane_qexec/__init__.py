@@ -1,5 +1,7 @@
 """Run PennyLane circuits on many simulators and QPUs as if they were one device."""
 
+from typing import Any
+
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.device import ClusterDevice
 from pennylane_qexec.engine import History
@@ -46,3 +48,12 @@ __all__ = [
     "selectors",
     "splits",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``qexec.testing``, imported when it is used, since it needs pytest."""
+    if name == "testing":
+        import importlib
+
+        return importlib.import_module("pennylane_qexec.testing")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

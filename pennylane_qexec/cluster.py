@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from pennylane.devices import ExecutionConfig
-from pennylane.exceptions import DeviceError, WireError
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec import isolation
 from pennylane_qexec.dispatch import Dispatcher
 from pennylane_qexec.engine import Engine, History
-from pennylane_qexec.errors import ConfigurationError, NoExecutorError, PolicyError
+from pennylane_qexec.errors import ConfigurationError, NoExecutorError, PolicyError, unknown
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.specs import executors as make_executors
 from pennylane_qexec.job import Job, Outcome, Result, Share
 from pennylane_qexec.policies import Policies, retries, selectors, splits
+from pennylane_qexec.policies.fresh import Weighted
 from pennylane_qexec.policies.merges import Merge
-
-
-class _NoDeviceError(NoExecutorError, DeviceError, WireError):
-    """What PennyLane's own code expects of a device that cannot run a circuit."""
 
 
 class QCluster:
@@ -40,7 +36,7 @@ class QCluster:
             ...]``. Analytic circuits are not split.
         merge: how shares become one result: ``"pooled"``, a name registered, or a function ``(circuit, outcomes) ->
             result``.
-        retry: how often a circuit is tried on one executor; see :func:`retries.backoff`.
+        retry: how often a circuit is tried on one executor: ``retries.backoff(...)``, or a mapping with its arguments.
         failover: whether a circuit that an executor cannot do goes to another one.
         timeout: seconds until a circuit has a result, waiting and retries included; ``None`` for no limit.
         batch_window: seconds that a batch which is not full waits for more circuits.
@@ -59,7 +55,7 @@ class QCluster:
         selector: Any = None,
         split: Any = None,
         merge: Any = "pooled",
-        retry: retries.Backoff | None = None,
+        retry: retries.Backoff | Mapping[str, float] | None = None,
         failover: bool = True,
         timeout: float | None = None,
         batch_window: float = 0.0,
@@ -70,17 +66,19 @@ class QCluster:
             raise ConfigurationError(
                 f"selector={selector!r} sends circuits whole, split={split!r} cuts them up: give one of the two."
             )
-        _check_seconds(timeout=timeout, batch_window=batch_window)
+        _check_options(timeout, batch_window, failover)
         rng = np.random.default_rng(seed)
         self.policies = Policies(rng)
         self._selector = self.policies.resolve("selector", "cyclic" if selector is None else selector)
         self._split = None if split is None else self.policies.resolve("split", split)
         self.merge: Merge = self.policies.resolve("merge", merge)
         self.executors: list[Executor] = make_executors(executors, wires)
+        for policy in (self._selector, self._split):
+            _check_names(self.executors, policy)
         self._choosing = threading.Lock()
         self._engine = Engine(
             self.executors,
-            retry=retry or retries.backoff(),
+            retry=retries.of(retry),
             failover=failover,
             timeout=timeout,
             batch_window=batch_window,
@@ -117,7 +115,7 @@ class QCluster:
             else:
                 reasons[executor.name] = reason
         if not able:
-            raise _NoDeviceError(_description(circuit), reasons)
+            raise NoExecutorError(_description(circuit), reasons)
         return able
 
     def select(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> Executor:
@@ -177,7 +175,8 @@ class QCluster:
         Returns:
             For each circuit what ``qml.execute`` on one device with all the shots would return.
         """
-        dispatcher = Dispatcher(self, config or ExecutionConfig())
+        _check_circuits(circuits)
+        dispatcher = Dispatcher(self, config)
         expanded = [dispatcher(circuit) for circuit in circuits]
         outcomes = iter(self.run([dispatcher.job(one) for batch, _ in expanded for one in batch]))
         return [postprocess([next(outcomes).result for _ in batch]) for batch, postprocess in expanded]
@@ -198,6 +197,9 @@ class QCluster:
         return f"<QCluster of {', '.join(repr(executor.name) for executor in self.executors)}>"
 
     def _objection(self, executor: Executor, circuit: QuantumScript) -> str | None:
+        shots = circuit.shots.total_shots or 0
+        if executor.max_shots is not None and shots > executor.max_shots:
+            return f"takes at most {executor.max_shots} shots"
         reason = self._engine.down(executor) or executor.rejects(circuit)
         if reason is None and not executor.status().online:
             return "is offline"
@@ -236,8 +238,31 @@ def _description(circuit: QuantumScript) -> str:
     return f"this circuit of {len(circuit.wires)} wires ({'analytic' if shots is None else f'{shots} shots'})"
 
 
-def _check_seconds(timeout: float | None, batch_window: float) -> None:
-    if timeout is not None and timeout <= 0:
-        raise ConfigurationError(f"timeout={timeout!r} is a number of seconds above 0, or None for no limit.")
-    if batch_window < 0:
-        raise ConfigurationError(f"batch_window={batch_window!r} is a number of seconds, at least 0.")
+def _check_options(timeout: Any, batch_window: Any, failover: Any) -> None:
+    if timeout is not None and not (_is_number(timeout) and timeout > 0):
+        raise ConfigurationError(f"timeout={timeout!r} must be a number of seconds above 0, or None for no limit.")
+    if not (_is_number(batch_window) and batch_window >= 0):
+        raise ConfigurationError(f"batch_window={batch_window!r} must be a number of seconds, at least 0.")
+    if not isinstance(failover, bool):
+        raise ConfigurationError(f"failover={failover!r} must be True or False.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_names(executors: Sequence[Executor], policy: Any) -> None:
+    """Refuse weights for executors that the cluster does not have."""
+    known = [executor.name for executor in executors]
+    for name in policy.weights.by_name if isinstance(policy, Weighted) else ():
+        if name not in known:
+            raise PolicyError(unknown("executor of this cluster", name, known))
+
+
+def _check_circuits(circuits: Any) -> None:
+    for circuit in (circuits,) if isinstance(circuits, QuantumScript) else circuits:
+        if circuit is circuits or not isinstance(circuit, QuantumScript):
+            raise ConfigurationError(
+                f"{circuit!r} is no list of circuits: give a list of QuantumScripts, which "
+                "qml.tape.make_qscript(function)(...) and qml.workflow.construct_tape(qnode)(...) make."
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -19,17 +20,19 @@ from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.config import cluster_options_of
 from pennylane_qexec.dispatch import Dispatcher, Expanded
 from pennylane_qexec.engine import History
-from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.device import DERIVATIVES, DeviceExecutor
 
 _OPTION = "qexec.dispatcher"
+_CLUSTER_OPTIONS = frozenset(inspect.signature(QCluster).parameters) - {"executors", "wires"}
 _DEFAULT_EXECUTOR = "lightning.qubit"
+_FIRST_ORDER_OR_HIGHER = ("adjoint", "backprop")
 
 
 @qml.transform
 def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher) -> Expanded:
     """Select or split, and let the chosen executors' own programs prepare the circuit."""
-    if device.wires:
+    if device.wires and not device._executors_know_wires:
         (tape,), _ = validate_device_wires(tape, wires=device.wires, name=device.name)
     return dispatcher(tape)
 
@@ -44,7 +47,8 @@ class ClusterDevice(Device):
         shots: the default number of shots. PennyLane prefers ``qml.set_shots`` on the QNode.
         executors: specs of executors (see :func:`executor`), or their strings in one string with commas between
             them; default: one ``lightning.qubit``.
-        cluster: a :class:`QCluster` shared with others, which stays open when the device is closed.
+        cluster: a :class:`QCluster` shared with others, which stays open when the device is closed; or, as a string,
+            the same as ``config`` (``qml.device`` keeps an argument called ``config`` for itself).
         config: path of a TOML file with a cluster's options, or the name of a cluster in the user's ``qexec.toml``.
         cluster_options: the options of :class:`QCluster`; they go before those of ``config``.
 
@@ -60,7 +64,7 @@ class ClusterDevice(Device):
         shots: Any = None,
         *,
         executors: Any = None,
-        cluster: QCluster | None = None,
+        cluster: QCluster | str | None = None,
         config: str | None = None,
         **cluster_options: Any,
     ) -> None:
@@ -70,10 +74,16 @@ class ClusterDevice(Device):
             raise ConfigurationError(
                 f"{' and '.join(given)} were given together: each says who runs. Give one of them."
             )
+        if isinstance(cluster, str):
+            cluster, config = None, cluster
         if cluster is not None and cluster_options:
             raise ConfigurationError(f"the cluster is built already: give {sorted(cluster_options)} when building it.")
         self._owns_cluster = cluster is None
-        self.cluster = cluster or _new_cluster(self.wires, executors, config, cluster_options)
+        self.cluster = cluster or _new_cluster(wires, executors, config, cluster_options)
+        self._last_answer: tuple[str, QuantumScript | None, bool] = ("", None, False)
+        self._executors_know_wires = all(
+            isinstance(executor, DeviceExecutor) and executor.wires == self.wires for executor in self.cluster.executors
+        )
 
     @property
     def history(self) -> History:
@@ -102,19 +112,21 @@ class ClusterDevice(Device):
         config = config or ExecutionConfig()
         method = self._device_method(config, circuit)
         backprop = method == "backprop"
-        if method is None:
-            wanted = replace(config, use_device_gradient=False, use_device_jacobian_product=False)
-        else:
-            grad_on_execution = not backprop if config.grad_on_execution is None else config.grad_on_execution
-            wanted = replace(
-                config,
-                gradient_method=method,
-                use_device_gradient=True,
-                use_device_jacobian_product=bool(config.use_device_jacobian_product) and not backprop,
-                grad_on_execution=grad_on_execution and not config.use_device_jacobian_product,
-            )
-        dispatcher = Dispatcher(self.cluster, wanted)
-        return replace(wanted, convert_to_numpy=not backprop, device_options={_OPTION: dispatcher})
+        products = bool(config.use_device_jacobian_product) and method is not None and not backprop
+        grad_on_execution = config.grad_on_execution
+        if method is not None and grad_on_execution is None:
+            grad_on_execution = not backprop and not products
+        dispatcher = Dispatcher(self.cluster)
+        dispatcher.config = replace(
+            config,
+            gradient_method=method or config.gradient_method,
+            use_device_gradient=method is not None,
+            use_device_jacobian_product=products,
+            grad_on_execution=grad_on_execution,
+            convert_to_numpy=not backprop,
+            device_options={_OPTION: dispatcher},
+        )
+        return dispatcher.config
 
     def preprocess_transforms(self, execution_config: ExecutionConfig | None = None) -> CompilePipeline:
         """One transform: select or split, then the chosen executors' own programs."""
@@ -210,14 +222,14 @@ class ClusterDevice(Device):
         wanted = config.gradient_method
         if wanted not in (*DERIVATIVES, "best") or (circuit is not None and circuit.shots):
             return None
-        if wanted == "best":
-            methods = ("adjoint",) if config.derivative_order == 1 else ("backprop",)
-        else:
-            methods = (str(wanted),)
-        for method in methods:
-            if self._all_support(replace(config, gradient_method=method, device_options={}), circuit):
-                return method
-        return None
+        if config.use_device_gradient and _OPTION in config.device_options:
+            return str(wanted)
+        method = _FIRST_ORDER_OR_HIGHER[config.derivative_order > 1] if wanted == "best" else str(wanted)
+        asked_method, asked_circuit, answer = self._last_answer
+        if asked_method != method or asked_circuit is not circuit:
+            answer = self._all_support(replace(config, gradient_method=method, device_options={}), circuit)
+            self._last_answer = (method, circuit, answer)
+        return method if answer else None
 
     def _all_support(self, config: ExecutionConfig, circuit: QuantumScript | None) -> bool:
         executors = self.cluster.executors
@@ -250,6 +262,10 @@ def _new_cluster(wires: Any, executors: Any, config: str | None, options: dict[s
     if config is not None:
         options = {**cluster_options_of(config), **options}
         executors = options.pop("executors", None)
+    for option in options:
+        if option not in _CLUSTER_OPTIONS:
+            hint = "Options of an executor go with it, as in executors=[{'type': 'lightning.qubit', 'workers': 2}]."
+            raise ConfigurationError(unknown("option of a cluster", option, _CLUSTER_OPTIONS, hint))
     return QCluster(_DEFAULT_EXECUTOR if executors is None else executors, wires=wires, **options)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster
 
 _LATE = -1
+_PLAIN = ExecutionConfig()
 
 
 class _Tagged(QuantumScript):
@@ -56,12 +57,12 @@ class Dispatcher:
 
     Args:
         cluster: whose executors and policies to use.
-        config: the execution configuration that the call asks for.
+        config: the execution configuration that the call asks for; may be given later, before the first circuit.
     """
 
-    def __init__(self, cluster: QCluster, config: ExecutionConfig) -> None:
+    def __init__(self, cluster: QCluster, config: ExecutionConfig | None = None) -> None:
         self._cluster = cluster
-        self._config = config
+        self.config = config or _PLAIN
         self._binders: dict[tuple[Executor, bool, bool], Binder] = {}
         self._bindings: list[tuple[Executor, ExecutionConfig]] = []
         self._numbers: dict[tuple[Executor, int], int] = {}
@@ -74,7 +75,7 @@ class Dispatcher:
             NoExecutorError: no executor can run the circuit.
             PolicyError: the selector or the split returned something else than it should.
         """
-        if self._cluster.binds_late and not self._config.use_device_gradient:
+        if self._cluster.binds_late and not self.config.use_device_gradient:
             self._cluster.candidates(circuit, {})
             return (_retag(circuit, _LATE),), _first
         refusals: dict[Executor, Exception] = {}
@@ -92,7 +93,7 @@ class Dispatcher:
     def job(self, circuit: QuantumScript, method: str = "execute", vector: Any = None) -> Job:
         """The job of a circuit that :meth:`__call__` returned, or of a copy of it."""
         binding = circuit.binding if isinstance(circuit, _Tagged) else _LATE
-        executor, config = self._bindings[binding] if binding != _LATE else (None, self._config)
+        executor, config = self._bindings[binding] if binding != _LATE else (None, self.config)
         call = self._calls.get((binding, method))
         if call is None:
             call = self._calls[binding, method] = Call(method, config, bound=binding != _LATE)
@@ -128,7 +129,7 @@ class Dispatcher:
         key = (executor, bool(circuit.shots), measures)
         binder = self._binders.get(key)
         if binder is None:
-            binder = self._binders[key] = executor.binder(self._config, circuit)
+            binder = self._binders[key] = executor.binder(self.config, circuit)
         return binder
 
     def _number(self, executor: Executor, config: ExecutionConfig) -> int:

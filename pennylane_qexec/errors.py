@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from pennylane.exceptions import DeviceError, WireError
+
 
 class QExecError(Exception):
     """Base of all errors raised by ``pennylane_qexec``."""
@@ -22,8 +24,8 @@ class AnalyticCircuitError(QExecError, ValueError):
     """A circuit without shots was given to something that shares out shots."""
 
 
-class NoExecutorError(QExecError):
-    """No executor of the cluster can run a circuit.
+class NoExecutorError(QExecError, DeviceError, WireError):
+    """No executor of the cluster can run a circuit; also what PennyLane's code expects of a device then.
 
     Args:
         circuit: a short description of the circuit.

@@ -64,13 +64,20 @@ def _stop_recording(cls: type) -> Iterator[None]:
 
 
 class _NoLock:
-    """In place of the locks that kept recorders in different threads from each other."""
+    """In place of a lock that kept recorders in different threads from each other.
+
+    Threads that hold the old lock, or wait for it, when it is replaced, release it through this one.
+    """
+
+    def __init__(self, old: Any) -> None:
+        self._old = old
 
     def acquire(self, *_: Any) -> bool:
         return True
 
     def release(self) -> None:
-        return None
+        if self._old._is_owned():
+            self._old.release()
 
 
 def installed() -> bool:
@@ -95,7 +102,8 @@ def install() -> None:
             _stack.contexts = QueuingManager._active_contexts
             for name in _REPLACED:
                 setattr(QueuingManager, name, classmethod(globals()[f"_{name}"]))
-            AnnotatedQueue._lock = QuantumTape._lock = _NoLock()
+            AnnotatedQueue._lock = _NoLock(AnnotatedQueue._lock)
+            QuantumTape._lock = _NoLock(QuantumTape._lock)
         _installed = True
 
 

@@ -117,6 +117,12 @@ class Work:
     call: Call = Call()
     vectors: tuple[Any, ...] = ()
 
+    @classmethod
+    def of(cls, jobs: Sequence[Job]) -> Work:
+        """The batch of jobs that share a call."""
+        vectors = tuple(job.vector for job in jobs) if jobs[0].vector is not None else ()
+        return cls(tuple([job.circuit for job in jobs]), jobs[0].call, vectors)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

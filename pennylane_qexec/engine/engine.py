@@ -19,18 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from pennylane_qexec.engine import crews
-from pennylane_qexec.engine.history import History, Row
-from pennylane_qexec.engine.lane import HEAVY, Batch, Lane, uses_processes
-from pennylane_qexec.engine.ticket import Ticket, same_call
-from pennylane_qexec.errors import ConfigurationError, ExecutorError, JobCancelledError, JobTimeoutError
+from pennylane_qexec.engine import here, processes
+from pennylane_qexec.engine.history import History
+from pennylane_qexec.engine.lane import Batch, Lane
+from pennylane_qexec.engine.records import Times, record_done, record_failed
+from pennylane_qexec.engine.rescue import Rescue
+from pennylane_qexec.engine.ticket import Ticket
+from pennylane_qexec.engine.worker import Ran
+from pennylane_qexec.errors import ConfigurationError, ExecutorError, JobCancelledError, JobTimeoutError, QExecError
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.job import Job, JobState, Outcome, Work
-from pennylane_qexec.policies.retries import Backoff, is_permanent
+from pennylane_qexec.job import Job, JobState, Outcome
+from pennylane_qexec.policies.retries import Backoff
 
 logger = logging.getLogger("pennylane_qexec")
-
-_WORTH_STARTING_PROCESSES = 2e9
 
 
 class Engine:
@@ -56,27 +57,27 @@ class Engine:
         rng: np.random.Generator,
     ) -> None:
         self.history = History()
-        self._retry = retry
-        self._failover = failover
         self._timeout = timeout
-        self._rng = rng
         self._common: deque[Ticket] = deque()
         self._lanes = {
             executor: Lane(executor, self._common, self, batch_window, len(executors)) for executor in executors
         }
-        self._unfinished: set[Ticket] = set()
+        self._rescue = Rescue(self._lanes.values(), retry, failover, rng, self._give_up)
         self._numbers = itertools.count(1)
-        self._heavy_effort = 0.0
+        self._short_way = here.ShortWay(self.history, self.next_batch_number)
+        self._unfinished: set[Ticket] = set()
         self._lock = threading.Lock()
+        self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self.closed = False
 
     # -- what callers use, from any thread
 
     def down(self, executor: Executor) -> str | None:
         """Why an executor is set aside at present; ``None`` if it is not, or if it is time for a probe."""
         health = self._lanes[executor].health
+        if not health.down:
+            return None
         now = time.monotonic()
         return None if health.may_run(now) else health.reason(now)
 
@@ -89,7 +90,7 @@ class Engine:
             JobCancelledError: the cluster was closed meanwhile.
         """
         self._check_open()
-        if self._runs_here(jobs):
+        if (self._timeout is None or here.must_run_here(jobs)) and self._short_way.fits(jobs):
             return self._run_here(jobs)
         return wait(self.submit(jobs))
 
@@ -100,9 +101,7 @@ class Engine:
             A future for each job, in order. Cancelling one takes its job out of the queue, stops it in a worker
             process, and cancels it at a backend with a queue.
         """
-        self._check_open()
-        context = contextvars.copy_context()
-        tickets = [Ticket(job, context) for job in jobs]
+        tickets = _tickets(jobs)
         self._in_loop(self._take_in, tickets)
         return [ticket.future for ticket in tickets]
 
@@ -112,112 +111,107 @@ class Engine:
             threading.Thread(target=self.close, name="qexec-close").start()
             return
         with self._lock:
-            if self.closed:
+            if self._closed:
                 return
-            self.closed = True
+            self._closed = True
             loop, thread = self._loop, self._thread
         if loop is not None and thread is not None:
             asyncio.run_coroutine_threadsafe(self._shut_down(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
-            crews.processes.give_back()
+            processes.crew.give_back()
         for lane in self._lanes.values():
             lane.close()
             lane.executor.close()
 
-    # -- in the calling thread
-
     def _check_open(self) -> None:
-        if self.closed:
+        if self._closed:
             raise ConfigurationError("this cluster is closed: open a new one to run more circuits.")
 
-    def _runs_here(self, jobs: Sequence[Job]) -> bool:
-        if any(job.call.config.gradient_method == "backprop" and job.call.bound for job in jobs):
-            return True
-        if self._timeout is not None:
-            return False
-        effort = 0.0
-        for job in jobs:
-            executor = job.executor
-            if executor is None or executor.parallel != "auto" or not executor.local:
-                return False
-            effort += executor.effort((job.circuit,))
-        if effort < HEAVY or len(jobs) < 2 or not any(uses_processes(job.executor, (job,)) for job in jobs):
-            return True
-        self._heavy_effort += effort
-        return not crews.processes.warm and self._heavy_effort < _WORTH_STARTING_PROCESSES
-
     def _run_here(self, jobs: Sequence[Job]) -> list[Outcome]:
-        outcomes: list[Outcome | None] = [None] * len(jobs)
-        failed: list[tuple[list[int], BaseException]] = []
-        for indices in _groups(jobs):
-            chosen = [jobs[index] for index in indices]
-            submitted = time.time()
+        outcomes: dict[int, Outcome] = {}
+        failed: list[tuple[list[int], Exception]] = []
+        for indices in here.groups(jobs):
             try:
-                done = self._perform_here(chosen, submitted)
-            except Exception as raised:
-                failed.append((indices, raised))
-                continue
-            for index, outcome in zip(indices, done, strict=True):
-                outcomes[index] = outcome
-        for indices, error in failed:
-            for index, outcome in zip(indices, self._recover([jobs[i] for i in indices], error), strict=True):
-                outcomes[index] = outcome
-        return outcomes  # type: ignore[return-value]
+                done = self._short_way.run([jobs[index] for index in indices])
+            except Exception as error:
+                failed.append((indices, error))
+            else:
+                self._lanes[jobs[indices[0]].executor].health.succeeded()
+                outcomes.update(zip(indices, done, strict=True))
+        for indices, raised in failed:
+            outcomes.update(zip(indices, self._go_on([jobs[index] for index in indices], raised), strict=True))
+        return [outcomes[index] for index in range(len(jobs))]
 
-    def _perform_here(self, jobs: Sequence[Job], submitted: float) -> list[Outcome]:
-        executor: Executor = jobs[0].executor
-        vectors = tuple(job.vector for job in jobs) if jobs[0].vector is not None else ()
-        executor.meter.add(len(jobs))
-        try:
-            ran = crews.perform_here(executor, Work(tuple(job.circuit for job in jobs), jobs[0].call, vectors))
-        finally:
-            executor.meter.add(-len(jobs))
-        if len(ran.results) != len(jobs):
-            raise RuntimeError(f"{len(ran.results)} results were returned for {len(jobs)} circuits")
-        executor.meter.ran(len(jobs), sum(job.shots for job in jobs), ran.seconds)
-        self._lanes[executor].health.succeeded()
-        return self._record(executor, jobs, ran, [(submitted, submitted, 1)] * len(jobs), next(self._numbers))
-
-    def _recover(self, jobs: Sequence[Job], error: BaseException) -> list[Outcome]:
-        """After a failure in the calling thread: go on through the lanes, one by one."""
-        if jobs[0].call.config.gradient_method == "backprop":
+    def _go_on(self, jobs: Sequence[Job], error: Exception) -> list[Outcome]:
+        """After a failure in the calling thread: through the lanes, one by one."""
+        if here.must_run_here(jobs):
             raise ExecutorError(jobs[0].executor.name, 1, error)
-        context = contextvars.copy_context()
-        tickets = [Ticket(job, context) for job in jobs]
-        self._in_loop(self._go_on, self._lanes[jobs[0].executor], tickets, error)
+        tickets = _tickets(jobs)
+        self._in_loop(self._take_over, self._lanes[jobs[0].executor], tickets, error)
         return wait([ticket.future for ticket in tickets])
 
     def _in_loop(self, function: Any, *arguments: Any) -> None:
         with self._lock:
             self._check_open()
             if self._loop is None:
-                self._start()
-            assert self._loop is not None
+                self._loop = asyncio.new_event_loop()
+                self._loop.set_exception_handler(self._broken)
+                self._thread = threading.Thread(target=_serve, args=(self._loop,), daemon=True, name="qexec-engine")
+                self._thread.start()
+                processes.crew.lease()
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _start(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=_run_loop, args=(self._loop,), daemon=True, name="qexec-engine")
-        self._thread.start()
-        crews.processes.lease()
-
     # -- in the engine's thread
+
+    def next_batch_number(self) -> int:
+        """The number of a batch that starts."""
+        return next(self._numbers)
+
+    def finished(self, lane: Lane, batch: Batch, ran: Ran) -> None:
+        """A batch has run: settle its tickets."""
+        lane.health.succeeded()
+        began = time.time() - ran.seconds
+        kept = [(t, result) for t, result in zip(batch.tickets, ran.results, strict=True) if t not in batch.gone]
+        tickets = [ticket for ticket, _ in kept]
+        outcomes = record_done(
+            self.history,
+            lane.executor,
+            [ticket.job for ticket in tickets],
+            Ran([result for _, result in kept], ran.seconds),
+            [Times(ticket.submitted, max(ticket.started, began), ticket.attempts + 1) for ticket in tickets],
+            batch.number,
+            len(batch.tickets),
+        )
+        for ticket, outcome in zip(tickets, outcomes, strict=True):
+            self._settle(ticket, JobState.DONE, outcome)
+
+    def failed(self, lane: Lane, batch: Batch, error: BaseException) -> None:
+        """A batch has failed: its tickets are tried again one by one, here or elsewhere."""
+        wanted = [ticket for ticket in batch.tickets if ticket not in batch.gone]
+        self._rescue.failed(lane, wanted, error, shared=len(batch.tickets) > 1)
+        self._pump_all()
 
     def _take_in(self, tickets: Sequence[Ticket]) -> None:
         by_lane: dict[Lane, list[Ticket]] = {}
         for ticket in tickets:
             self._register(ticket)
-            if ticket.job.executor is None:
+            if ticket.executor is None:
                 ticket.leave = self._common.remove
                 self._common.append(ticket)
             else:
-                by_lane.setdefault(self._lanes[ticket.job.executor], []).append(ticket)
+                by_lane.setdefault(self._lanes[ticket.executor], []).append(ticket)
         for lane, own in by_lane.items():
             lane.put(own)
-        if self._common:
-            self._pump_all()
+        self._pump_all()
+
+    def _take_over(self, lane: Lane, tickets: Sequence[Ticket], error: BaseException) -> None:
+        """Take over tickets whose first attempt failed in the calling thread."""
+        for ticket in tickets:
+            self._register(ticket)
+            ticket.executor = lane.executor
+        self._rescue.failed(lane, tickets, error, shared=len(tickets) > 1)
 
     def _register(self, ticket: Ticket) -> None:
         self._unfinished.add(ticket)
@@ -226,114 +220,27 @@ class Engine:
             lambda future: future.cancelled() and loop.call_soon_threadsafe(self._cancelled, ticket)
         )
         if self._timeout is not None:
-            ticket.timer = loop.call_later(self._timeout, self._timed_out, ticket)
+            ticket.timer = loop.call_later(self._timeout, self._timed_out, ticket, self._timeout)
 
     def _pump_all(self) -> None:
-        for lane in sorted(self._lanes.values(), key=lambda lane: lane.executor.load().waiting):
-            lane.pump()
+        """Let executors pull from the common queue, those with the least to do first."""
+        if self._common:
+            for lane in sorted(self._lanes.values(), key=lambda lane: lane.executor.load().waiting):
+                lane.pump()
 
-    def next_batch_number(self) -> int:
-        """The number of a batch that starts."""
-        return next(self._numbers)
-
-    def finished(self, lane: Lane, batch: Batch, ran: crews.Ran) -> None:
-        """A batch has run: settle its tickets."""
-        lane.health.succeeded()
-        wanted = [index for index, ticket in enumerate(batch.tickets) if ticket not in batch.gone]
-        tickets = [batch.tickets[index] for index in wanted]
-        times = [(ticket.submitted, ticket.started, ticket.attempts + 1) for ticket in tickets]
-        kept = crews.Ran([ran.results[index] for index in wanted], ran.seconds)
-        jobs = [ticket.job for ticket in tickets]
-        outcomes = self._record(lane.executor, jobs, kept, times, batch.number, len(batch.tickets))
-        for ticket, outcome in zip(tickets, outcomes, strict=True):
-            self._settle(ticket, JobState.DONE, outcome)
-
-    def failed(self, lane: Lane, batch: Batch, error: BaseException) -> None:
-        """A batch has failed: its tickets are tried again one by one, here or elsewhere."""
-        tickets = [ticket for ticket in batch.tickets if ticket not in batch.gone]
-        logger.warning("executor %r failed on %d circuits: %r", lane.executor.name, len(batch.tickets), error)
-        self._note_failure(lane, error)
-        self._try_again(lane, tickets, error, shared=len(batch.tickets) > 1)
-
-    def _go_on(self, lane: Lane, tickets: Sequence[Ticket], error: BaseException) -> None:
-        """Take over tickets whose first attempt failed in the calling thread."""
-        for ticket in tickets:
-            self._register(ticket)
-        self._note_failure(lane, error)
-        self._try_again(lane, tickets, error, shared=len(tickets) > 1)
-
-    def _note_failure(self, lane: Lane, error: BaseException) -> None:
-        if is_permanent(error):
-            return
-        lane.health.failed(time.monotonic())
-        if lane.health.down and self._failover:
-            for ticket in lane.evacuate():
-                if not self._fail_over(ticket):
-                    lane.put([ticket])
-
-    def _try_again(self, lane: Lane, tickets: Sequence[Ticket], error: BaseException, shared: bool) -> None:
-        for ticket in tickets:
-            ticket.error = error
-            ticket.state = JobState.WAITING
-            if shared and is_permanent(error):
-                # Some circuit of the batch is at fault, perhaps not this one: find out by trying it alone.
-                ticket.alone = True
-                lane.put([ticket])
-                continue
-            ticket.alone = ticket.alone or shared
-            ticket.attempts += 1
-            ticket.attempts_here += 1
-            if self._retry.allows(ticket.attempts_here, error) and not lane.health.down:
-                self._put_later(lane, ticket)
-            elif not (self._failover and self._fail_over(ticket, leaving=lane)):
-                if self._retry.allows(ticket.attempts_here, error):
-                    self._put_later(lane, ticket)
-                else:
-                    self._fail(ticket, lane, error)
-
-    def _put_later(self, lane: Lane, ticket: Ticket) -> None:
-        delay = self._retry.delay(ticket.attempts_here, float(self._rng.random()))
-        timer = asyncio.get_running_loop().call_later(delay, lambda: lane.put([ticket]))
-        ticket.leave = lambda _: timer.cancel()
-
-    def _fail_over(self, ticket: Ticket, leaving: Lane | None = None) -> bool:
-        """Hand a ticket to the least loaded executor that has not failed on it; says whether there is one."""
-        if leaving is not None:
-            ticket.tried.add(leaving.executor)
-        circuit, now = ticket.job.circuit, time.monotonic()
-        others = [
-            lane
-            for lane in self._lanes.values()
-            if lane.executor not in ticket.tried
-            and lane.executor is not ticket.executor
-            and lane.health.may_run(now)
-            and lane.executor.rejects(circuit) is None
-        ]
-        if not others:
-            return False
-        lane = min(others, key=lambda lane: lane.executor.load().waiting)
-        logger.warning("a circuit goes on from executor %r to %r", ticket.job.executor, lane.executor.name)
-        ticket.job = Job(circuit, lane.executor, ticket.job.call.unbound(), ticket.job.vector)
-        ticket.attempts_here = 0
-        lane.put([ticket])
-        return True
-
-    def _fail(self, ticket: Ticket, lane: Lane, error: BaseException) -> None:
+    def _give_up(self, ticket: Ticket, lane: Lane, error: BaseException) -> None:
         self._settle(ticket, JobState.FAILED, ExecutorError(lane.executor.name, ticket.attempts, error))
 
-    def _timed_out(self, ticket: Ticket) -> None:
-        assert self._timeout is not None
+    def _timed_out(self, ticket: Ticket, seconds: float) -> None:
         if ticket.state is JobState.RUNNING and ticket.executor is not None:
             self._lanes[ticket.executor].health.failed(time.monotonic())
-        if ticket.leave is not None:
-            ticket.leave(ticket)
+        ticket.go()
         name = ticket.executor.name if ticket.executor is not None else None
-        self._settle(ticket, JobState.FAILED, JobTimeoutError(self._timeout, name))
+        self._settle(ticket, JobState.FAILED, JobTimeoutError(seconds, name))
 
     def _cancelled(self, ticket: Ticket) -> None:
         if ticket in self._unfinished:
-            if ticket.leave is not None:
-                ticket.leave(ticket)
+            ticket.go()
             self._settle(ticket, JobState.CANCELLED, JobCancelledError("the job was cancelled."))
 
     def _settle(self, ticket: Ticket, state: JobState, value: Outcome | BaseException) -> None:
@@ -345,40 +252,26 @@ class Engine:
         if ticket.timer is not None:
             ticket.timer.cancel()
         if isinstance(value, BaseException):
-            self.history.add([_row_of_failure(ticket, value)])
+            record_failed(self.history, ticket, value)
         if ticket.future.set_running_or_notify_cancel():
             if isinstance(value, BaseException):
                 ticket.future.set_exception(value)
             else:
                 ticket.future.set_result(value)
 
-    def _record(
-        self,
-        executor: Executor,
-        jobs: Sequence[Job],
-        ran: crews.Ran,
-        times: Sequence[tuple[float, float, int]],
-        batch: int,
-        batch_size: int | None = None,
-    ) -> list[Outcome]:
-        """Write the history of jobs that are done, and make their outcomes."""
-        now = time.time()
-        size = batch_size or len(jobs)
-        rows, outcomes = [], []
-        for job, result, (submitted, started, attempt) in zip(jobs, ran.results, times, strict=True):
-            cost = executor.cost.of(1, job.shots, ran.seconds / size)
-            name, backend, shots = executor.name, executor.backend, job.shots
-            rows.append(
-                Row(job.circuit, name, backend, shots, batch, attempt, JobState.DONE, submitted, started, now, cost)
+    def _broken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something in the engine itself went wrong: nobody is left waiting."""
+        error = context.get("exception")
+        logger.error("the engine failed: %s", context.get("message"), exc_info=error)
+        for ticket in list(self._unfinished):
+            failure = QExecError(
+                f"the engine failed ({error!r}). Please report this, with the log of 'pennylane_qexec'."
             )
-            outcomes.append(Outcome(result, name, shots, batch, attempt, submitted, started, now, cost, backend))
-        self.history.add(rows)
-        return outcomes
+            failure.__cause__ = error
+            self._settle(ticket, JobState.FAILED, failure)
 
     async def _shut_down(self) -> None:
-        tasks = [task for lane in self._lanes.values() for task in lane.running()]
-        for lane in self._lanes.values():
-            lane.abandon()
+        tasks = [task for lane in self._lanes.values() for task in lane.abandon()]
         self._common.clear()
         for ticket in list(self._unfinished):
             self._settle(ticket, JobState.CANCELLED, JobCancelledError("the cluster was closed before the job ended."))
@@ -395,41 +288,11 @@ def wait(futures: Sequence[Future[Outcome]]) -> list[Outcome]:
         raise
 
 
-def _groups(jobs: Sequence[Job]) -> list[list[int]]:
-    """Indices of jobs that run together: same executor, same call."""
-    groups: list[list[int]] = []
-    for index, job in enumerate(jobs):
-        for group in groups:
-            first = jobs[group[0]]
-            if first.executor is job.executor and same_call(first.call, job.call):
-                group.append(index)
-                break
-        else:
-            groups.append([index])
-    return groups
+def _tickets(jobs: Sequence[Job]) -> list[Ticket]:
+    context = contextvars.copy_context()
+    return [Ticket(job, context) for job in jobs]
 
 
-def _row_of_failure(ticket: Ticket, error: BaseException) -> Row:
-    job, now = ticket.job, time.time()
-    name, backend = (ticket.executor.name, ticket.executor.backend) if ticket.executor is not None else ("", "")
-    cause = error.cause if isinstance(error, ExecutorError) else error
-    started = ticket.started if ticket.started > ticket.submitted else now
-    return Row(
-        job.circuit,
-        name,
-        backend,
-        job.shots,
-        0,
-        ticket.attempts,
-        ticket.state,
-        ticket.submitted,
-        started,
-        now,
-        0.0,
-        f"{type(cause).__name__}: {cause}",
-    )
-
-
-def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     loop.run_forever()

@@ -34,7 +34,8 @@ class Row:
         batch: number of the batch it ran in; 0 if it ran in none.
         attempt: attempts made.
         state: how it ended.
-        submitted, started, finished: UTC, in seconds since 1970.
+        submitted, started, finished: UTC, in seconds since 1970. Jobs of one batch start and end together.
+        seconds: the job's part of the running time of its batch, so that these add up.
         cost: US dollars.
         error: what went wrong last, if it did not end well.
     """
@@ -49,6 +50,7 @@ class Row:
     submitted: float
     started: float
     finished: float
+    seconds: float = 0.0
     cost: float = 0.0
     error: str = ""
 
@@ -71,7 +73,7 @@ class Row:
             "started": datetime.fromtimestamp(self.started, UTC),
             "finished": datetime.fromtimestamp(self.finished, UTC),
             "seconds_queued": self.started - self.submitted,
-            "seconds_running": self.finished - self.started,
+            "seconds_running": self.seconds,
             "cost": self.cost,
             "error": self.error,
         }
@@ -104,8 +106,8 @@ class History(Sequence[Row]):
 
         Returns:
             A table with the columns ``fingerprint``, ``executor``, ``backend``, ``shots``, ``batch``, ``attempt``,
-            ``state``, ``submitted``, ``started``, ``finished`` (UTC), ``seconds_queued``, ``seconds_running``,
-            ``cost`` (US dollars) and ``error``.
+            ``state``, ``submitted``, ``started``, ``finished`` (UTC), ``seconds_queued``, ``seconds_running`` (the
+            job's part of its batch, so that they add up), ``cost`` (US dollars) and ``error``.
         """
         import pandas
 

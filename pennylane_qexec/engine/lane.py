@@ -1,36 +1,28 @@
-"""One executor's lane: gathers circuits into batches, keeps the executor's limits, carries the batches."""
+"""One executor's lane: gathers circuits into batches, keeps the executor's limits, watches its health."""
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import contextvars
 import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Protocol
 
-from pennylane_qexec.engine import crews
+from pennylane_qexec.engine.carrier import Carrier
 from pennylane_qexec.engine.health import Health
 from pennylane_qexec.engine.ticket import Ticket
+from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.executors.base import Executor, QueuedExecutor
-from pennylane_qexec.executors.device import DeviceExecutor
-from pennylane_qexec.job import Job, JobState, Work
-
-HEAVY = 5e7
-"""Numbers to compute (see :meth:`Executor.effort`) from which a batch is worth sending to worker processes."""
-
-_IN_FLIGHT = 1000
-_QUEUE_HANDS = 4
+from pennylane_qexec.job import JobState, Work
 
 
 class Post(Protocol):
     """What a lane tells the engine."""
 
-    def finished(self, lane: Lane, batch: Batch, ran: crews.Ran) -> None: ...
+    def finished(self, lane: Lane, batch: Batch, ran: Ran) -> None: ...
     def failed(self, lane: Lane, batch: Batch, error: BaseException) -> None: ...
     def next_batch_number(self) -> int: ...
 
@@ -54,9 +46,7 @@ class Batch:
     @property
     def work(self) -> Work:
         """What the executor is given."""
-        jobs = [ticket.job for ticket in self.tickets]
-        vectors = tuple(job.vector for job in jobs) if jobs[0].vector is not None else ()
-        return Work(tuple(job.circuit for job in jobs), jobs[0].call, vectors)
+        return Work.of([ticket.job for ticket in self.tickets])
 
 
 class Lane:
@@ -73,6 +63,7 @@ class Lane:
     def __init__(self, executor: Executor, common: deque[Ticket], post: Post, window: float, lanes: int) -> None:
         self.executor = executor
         self.health = Health()
+        self._carrier = Carrier(executor)
         self._waiting: deque[Ticket] = deque()
         self._common = common
         self._post = post
@@ -80,14 +71,46 @@ class Lane:
         self._lanes = lanes
         self._batches: set[Batch] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._capacity = executor.workers or _default_capacity(executor)
-        hands = _QUEUE_HANDS if isinstance(executor, QueuedExecutor) else self._capacity
-        self._threads = crews.ThreadCrew(hands, f"qexec-{executor.name}")
 
     def put(self, tickets: Sequence[Ticket]) -> None:
         """Let tickets wait for this executor."""
         self._admit(tickets)
         self.pump()
+
+    def pump(self) -> None:
+        """Start as many batches as may be started now, and see to it that the next ones will be."""
+        while len(self._batches) < (1 if self.health.down else self._carrier.capacity):
+            pause = self.health.pause(time.monotonic())
+            if not pause:
+                self._adopt()
+            if not self._waiting and not (pause and self._common):
+                return
+            delay = max(pause, self._window_left())
+            if delay > 0:
+                self._wake_in(delay)
+                return
+            self._start(self._take())
+
+    def evacuate(self) -> list[Ticket]:
+        """Take out everything that waits."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        self.executor.meter.add(-len(waiting))
+        return waiting
+
+    def abandon(self) -> list[asyncio.Task[None]]:
+        """Give up everything, waiting and running; returns the tasks that end because of it."""
+        self.evacuate()
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = [batch.task for batch in self._batches if batch.task is not None]
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    def close(self) -> None:
+        """End the lane's threads when they have finished what they do."""
+        self._carrier.close()
 
     def _admit(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:
@@ -100,44 +123,9 @@ class Lane:
         self._waiting.remove(ticket)
         self.executor.meter.add(-1)
 
-    def pump(self) -> None:
-        """Start as many batches as may be started now, and see to it that the next ones will be."""
-        while len(self._batches) < (1 if self.health.down else self._capacity):
-            self._adopt()
-            if not self._waiting:
-                return
-            delay = max(self.health.pause(time.monotonic()), self._window_left())
-            if delay > 0:
-                self._wake_in(delay)
-                return
-            self._start(self._take())
-
-    def abandon(self) -> None:
-        """Give up everything, waiting and running."""
-        self.evacuate()
-        if self._timer is not None:
-            self._timer.cancel()
-        for task in self.running():
-            task.cancel()
-
-    def running(self) -> list[asyncio.Task[None]]:
-        """The tasks of the batches that run."""
-        return [batch.task for batch in self._batches if batch.task is not None]
-
-    def evacuate(self) -> list[Ticket]:
-        """Take out everything that waits."""
-        waiting = list(self._waiting)
-        self._waiting.clear()
-        self.executor.meter.add(-len(waiting))
-        return waiting
-
-    def close(self) -> None:
-        """End the lane's threads when they have finished what they do."""
-        self._threads.close()
-
     def _adopt(self) -> None:
         """Pull from the common queue what fits into the next batch, if nothing of one's own waits."""
-        if self._waiting or not self._common or not self.health.may_run(time.monotonic()):
+        if self._waiting or not self._common:
             return
         fitting = (t for t in self._common if self.executor not in t.tried and self._accepts(t))
         chosen = list(itertools.islice(fitting, self._pull()))
@@ -156,7 +144,7 @@ class Lane:
         return self.executor.rejects(ticket.job.circuit) is None
 
     def _window_left(self) -> float:
-        if not self._window or self._is_full():
+        if not self._window or not self._waiting or self._is_full():
             return 0.0
         return max(0.0, self._waiting[0].submitted + self._window - time.time())
 
@@ -174,7 +162,7 @@ class Lane:
         """The next batch: tickets from the front that may run together, as many as the limits allow."""
         first = self._waiting.popleft()
         tickets, shots = [first], first.job.shots
-        most = 1 if first.alone or self.health.down else self._batch_size()
+        most = 1 if first.alone or self.health.down else self._batch_size(first)
         while self._waiting and len(tickets) < most and self._waiting[0].fits(first.job.call):
             shots += self._waiting[0].job.shots
             if self.executor.max_shots is not None and shots > self.executor.max_shots:
@@ -182,12 +170,12 @@ class Lane:
             tickets.append(self._waiting.popleft())
         return Batch(self._post.next_batch_number(), tickets)
 
-    def _batch_size(self) -> int:
+    def _batch_size(self, first: Ticket) -> int:
+        """As many as wait; where batches share the work, two for each hand, so that all end about together."""
         waiting = len(self._waiting) + 1
         size = self.executor.max_circuits or waiting
-        if self._capacity > 1 and not isinstance(self.executor, QueuedExecutor):
-            size = min(size, math.ceil(waiting / (2 * self._capacity)))
-        return max(1, size)
+        hands = self._carrier.hands_for(first.job.circuit, waiting)
+        return min(size, math.ceil(waiting / (2 * hands))) if hands > 1 else size
 
     def _start(self, batch: Batch) -> None:
         now = time.time()
@@ -197,6 +185,7 @@ class Lane:
             ticket.leave = lambda ticket: self._leave(batch, ticket)
         self._batches.add(batch)
         batch.task = asyncio.get_running_loop().create_task(self._carry(batch))
+        batch.task.add_done_callback(_raise)
 
     def _leave(self, batch: Batch, ticket: Ticket) -> None:
         """A ticket that runs is not wanted any more; the batch is given up when none of it is."""
@@ -205,11 +194,8 @@ class Lane:
             batch.task.cancel()
 
     async def _carry(self, batch: Batch) -> None:
-        start = time.perf_counter()
         try:
-            ran = await self._run(batch)
-            if len(ran.results) != len(batch.tickets):
-                raise RuntimeError(f"{len(ran.results)} results were returned for {len(batch.tickets)} circuits")
+            ran = await self._carrier.carry(batch.work, batch.tickets[0].context.copy())
         except asyncio.CancelledError:
             self._end(batch)
         except Exception as error:
@@ -217,9 +203,7 @@ class Lane:
             self._post.failed(self, batch, error)
         else:
             self._end(batch)
-            self.executor.meter.ran(
-                len(batch.tickets), sum(t.job.shots for t in batch.tickets), time.perf_counter() - start
-            )
+            self.executor.meter.ran(len(batch.tickets), sum(ticket.job.shots for ticket in batch.tickets), ran.seconds)
             self._post.finished(self, batch, ran)
         self.pump()
 
@@ -227,78 +211,8 @@ class Lane:
         self._batches.discard(batch)
         self.executor.meter.add(-len(batch.tickets))
 
-    async def _run(self, batch: Batch) -> crews.Ran:
-        work = batch.work
-        executor = self.executor
-        if isinstance(executor, QueuedExecutor):
-            return await self._run_queued(executor, work, batch.tickets[0].context.copy())
-        if isinstance(executor.parallel, concurrent.futures.Executor):
-            return cast(crews.Ran, await _result(crews.submit_elsewhere(executor.parallel, executor, work)))
-        if uses_processes(executor, [ticket.job for ticket in batch.tickets]):
-            future = crews.processes.submit(executor, work)
-            try:
-                return cast(crews.Ran, await _result(future))
-            except asyncio.CancelledError:
-                crews.processes.stop(future)
-                raise
-        context = batch.tickets[0].context.copy()
-        try:
-            return cast(crews.Ran, await self._in_thread(lambda: context.run(crews.perform_here, executor, work)))
-        except asyncio.CancelledError:
-            # The thread may hang in there for ever; the lane goes on with another one.
-            self._threads.add_hand()
-            raise
 
-    async def _run_queued(self, executor: QueuedExecutor, work: Work, context: contextvars.Context) -> crews.Ran:
-        start = time.perf_counter()
-        submission = self._threads.submit(lambda: context.run(executor.submit, work.circuits))
-        try:
-            job_id = await _result(submission)
-        except asyncio.CancelledError:
-            submission.add_done_callback(lambda done: _cancel_submitted(executor, done))
-            raise
-        try:
-            interval = executor.poll_interval
-            while not (state := await self._in_thread(lambda: executor.poll(job_id))).final:
-                await asyncio.sleep(interval)
-                interval = min(2 * interval, executor.poll_interval_max)
-        except asyncio.CancelledError:
-            self._threads.submit(lambda: executor.cancel(job_id))
-            raise
-        results = await self._in_thread(lambda: executor.fetch(job_id))
-        if state is not JobState.DONE:
-            raise RuntimeError(f"job {job_id!r} at the backend ended as {state}")
-        return crews.Ran(list(results), time.perf_counter() - start)
-
-    async def _in_thread(self, function: Callable[[], Any]) -> Any:
-        return await _result(self._threads.submit(function))
-
-
-async def _result(future: concurrent.futures.Future[Any]) -> Any:
-    return await asyncio.wrap_future(future)
-
-
-def _cancel_submitted(executor: QueuedExecutor, submission: concurrent.futures.Future[str]) -> None:
-    if not submission.cancelled() and submission.exception() is None:
-        executor.cancel(submission.result())
-
-
-def _default_capacity(executor: Executor) -> int:
-    if isinstance(executor, QueuedExecutor):
-        return _IN_FLIGHT
-    if executor.parallel == "process" or isinstance(executor.parallel, concurrent.futures.Executor):
-        return crews.cores()
-    return crews.cores() if _may_use_processes(executor) else 1
-
-
-def _may_use_processes(executor: Executor) -> bool:
-    return (
-        executor.parallel == "auto" and executor.local and isinstance(executor, DeviceExecutor) and executor.shareable
-    )
-
-
-def uses_processes(executor: Executor, jobs: Sequence[Job]) -> bool:
-    """Whether a batch of jobs goes to worker processes when it does not run in the calling thread."""
-    if executor.parallel == "process":
-        return True
-    return _may_use_processes(executor) and executor.effort([job.circuit for job in jobs]) >= HEAVY / 10
+def _raise(task: asyncio.Task[None]) -> None:
+    """Let the loop know at once what went wrong in a task."""
+    if not task.cancelled():
+        task.result()

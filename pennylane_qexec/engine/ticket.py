@@ -60,6 +60,12 @@ class Ticket:
         self.leave: Callable[[Ticket], Any] | None = None
         self.timer: asyncio.TimerHandle | None = None
 
+    def go(self) -> None:
+        """Leave wherever it waits or runs."""
+        if self.leave is not None:
+            self.leave(self)
+            self.leave = None
+
     def fits(self, call: Call) -> bool:
         """Whether it may be in a batch with this call."""
         return not self.alone and same_call(self.job.call, call)

@@ -25,7 +25,7 @@ def draw(rows: Sequence[Row], ax: matplotlib.axes.Axes | None = None) -> matplot
         for line, name in enumerate(names):
             chosen = [row for row in rows if row.state == state and (row.executor or "(none)") == name]
             bars = {(row.started - start, row.finished - row.started) for row in chosen}
-            ax.broken_barh(sorted(bars), (line - 0.35, 0.7), color=colour, linewidth=0)
+            ax.broken_barh(sorted(bars), (line - 0.35, 0.7), color=colour, edgecolor=colour, linewidth=0.6)
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlabel("seconds since the first job was submitted")

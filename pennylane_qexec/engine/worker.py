@@ -10,16 +10,52 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 import traceback
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import Any, BinaryIO, NamedTuple
 
 BOOTSTRAP = (
     "import pickle, sys; source = sys.stdin.buffer; number, sys.path = pickle.load(source); "
     "from pennylane_qexec.engine.worker import serve; serve(source, number)"
 )
 
+READY = "ready"
+"""What a worker says when PennyLane is imported."""
+
 _KEPT_EXECUTORS = 16
+
+
+class Ran(NamedTuple):
+    """The results of a batch, and the seconds that running it took."""
+
+    results: list[Any]
+    seconds: float
+
+
+def tamed(function: Callable[[], Any]) -> Any:
+    """Call a function. What it raises beside the rules becomes an error: a panic of Rust (in Qiskit), ``sys.exit()``.
+
+    Ctrl-C, which only the main thread gets, is passed on.
+    """
+    try:
+        return function()
+    except Exception:
+        raise
+    except BaseException as fatal:
+        if isinstance(fatal, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise
+        raise RuntimeError(f"{type(fatal).__name__}: {fatal}") from fatal
+
+
+def perform(executor: Any, work: Any) -> Ran:
+    """Carry out a batch."""
+    start = time.perf_counter()
+    results = tamed(lambda: list(executor.perform(work)))
+    if len(results) != len(work.circuits):
+        raise RuntimeError(f"{len(results)} results were returned for {len(work.circuits)} circuits")
+    return Ran(results, time.perf_counter() - start)
 
 
 def serve(source: BinaryIO, number: int) -> None:
@@ -34,6 +70,8 @@ def serve(source: BinaryIO, number: int) -> None:
     sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     _isolate()
+    pickle.dump(READY, sink)
+    sink.flush()
     executors: dict[str, Any] = {}
     while True:
         try:
@@ -42,16 +80,6 @@ def serve(source: BinaryIO, number: int) -> None:
             return
         pickle.dump(_answer(executors, key, executor, work, number), sink)
         sink.flush()
-
-
-def perform(executor: Any, work: Any) -> list[Any]:
-    """Carry out a batch. What native code raises beside the rules (a panic of Rust, in Qiskit) becomes an error."""
-    try:
-        return list(executor.perform(work))
-    except (Exception, KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as panic:
-        raise RuntimeError(f"{type(panic).__name__}: {panic}") from panic
 
 
 def _isolate() -> None:
@@ -68,13 +96,10 @@ def _answer(executors: dict[str, Any], key: str, executor: bytes | None, work: b
             executors[key] = pickle.loads(executor)
             executors[key].become_replica(number)
         if key not in executors:
-            return pickle.dumps(("unknown", None, 0.0))
-        batch = pickle.loads(work)
-        start = time.perf_counter()
-        results = perform(executors[key], batch)
-        return pickle.dumps(("results", results, time.perf_counter() - start))
+            return pickle.dumps(("unknown", None))
+        return pickle.dumps(("ran", perform(executors[key], pickle.loads(work))))
     except Exception as error:
-        return pickle.dumps(("error", _portable(error), 0.0))
+        return pickle.dumps(("error", _portable(error)))
 
 
 def _portable(error: Exception) -> Exception:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
 
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
@@ -92,11 +92,27 @@ class Executor(ABC):
         max_circuits: the most circuits in one batch.
         max_shots: the most shots in one batch, added up over its circuits. A single circuit with more is refused.
         batch_window: seconds that a batch which is not full waits for more circuits.
-        cost: what the backend charges.
+        cost: what the backend charges: a :class:`Cost`, or a mapping with its arguments.
 
     Raises:
         ConfigurationError: an option makes no sense.
     """
+
+    name: str
+    workers: int | None = None
+    parallel: Parallel = "auto"
+    max_circuits: int | None = None
+    max_shots: int | None = None
+    batch_window: float = 0.0
+    cost: Cost = Cost()
+    meter: Meter
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """An executor with the usual options, also where a subclass does not call ``super().__init__``."""
+        made = super().__new__(cls)
+        made.name = cls.__name__
+        made.meter = Meter()
+        return made
 
     def __init__(
         self,
@@ -107,7 +123,7 @@ class Executor(ABC):
         max_circuits: int | None = None,
         max_shots: int | None = None,
         batch_window: float = 0.0,
-        cost: Cost | None = None,
+        cost: Cost | Mapping[str, float] | None = None,
     ) -> None:
         _check_counts(workers=workers, max_circuits=max_circuits, max_shots=max_shots)
         if batch_window < 0:
@@ -121,8 +137,7 @@ class Executor(ABC):
         self.max_circuits = max_circuits
         self.max_shots = max_shots
         self.batch_window = batch_window
-        self.cost = cost or Cost()
-        self.meter = Meter()
+        self.cost = _cost(cost)
 
     @abstractmethod
     def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
@@ -261,6 +276,20 @@ class QueuedExecutor(Executor):
 
 def _only(results: Sequence[Result]) -> Result:
     return results[0]
+
+
+def _cost(cost: Any) -> Cost:
+    if cost is None or isinstance(cost, Cost):
+        return cost or Cost()
+    known = [argument.name for argument in fields(Cost)]
+    if not isinstance(cost, Mapping):
+        raise ConfigurationError(
+            f"cost={cost!r} is no price: give Cost(per_shot=..., per_circuit=..., per_second=...)."
+        )
+    for argument in cost:
+        if argument not in known:
+            raise ConfigurationError(unknown("argument of Cost", argument, known))
+    return Cost(**cost)
 
 
 def _check_counts(**counts: int | None) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import groupby
@@ -57,7 +58,7 @@ class DeviceExecutor(Executor):
         max_circuits: int | None = None,
         max_shots: int | None = None,
         batch_window: float = 0.0,
-        cost: Cost | None = None,
+        cost: Cost | Mapping[str, float] | None = None,
         **device_options: Any,
     ) -> None:
         factory = (
@@ -106,20 +107,18 @@ class DeviceExecutor(Executor):
     def effort(self, circuits: Sequence[QuantumScript]) -> float:
         """Numbers to compute: the size of the state for each operation, and every bit of every shot."""
         exponent = 2 if self._factory.quirks.mixed else 1
-        return float(
-            sum(
-                2.0 ** (exponent * len(circuit.wires)) * len(circuit.operations) * (circuit.batch_size or 1)
-                + len(circuit.wires) * (circuit.shots.total_shots or 0)
-                for circuit in circuits
-            )
-        )
+        effort = 0.0
+        for circuit in circuits:
+            wires = len(circuit.wires if self.wires is None else self.wires)
+            size = 2.0 ** (exponent * wires)
+            effort += size * len(circuit.operations) * (circuit.batch_size or 1)
+            effort += wires * (circuit.shots.total_shots or 0)
+        return effort
 
     def rejects(self, circuit: QuantumScript) -> str | None:
         """Why the device cannot run this circuit, as far as can be told without preparing it."""
         if circuit.shots.total_shots is None and self._factory.quirks.needs_shots:
             return "needs a number of shots, and the circuit has none"
-        if self.max_shots and (circuit.shots.total_shots or 0) > self.max_shots:
-            return f"takes at most {self.max_shots} shots"
         if self.wires is not None and not self.wires.contains_wires(circuit.wires):
             strange = [wire for wire in circuit.wires if wire not in self.wires]
             return f"has {len(self.wires)} wires, and not {', '.join(map(repr, strange))}"
@@ -204,6 +203,13 @@ def _for_device(config: ExecutionConfig) -> ExecutionConfig:
     )
 
 
+def _equal(one: ExecutionConfig, other: ExecutionConfig) -> bool:
+    try:
+        return bool(one == other)
+    except ValueError:
+        return False
+
+
 class _Binder:
     """Prepares circuits by the program that a device has for one configuration."""
 
@@ -215,11 +221,13 @@ class _Binder:
     def __call__(self, circuit: QuantumScript) -> Bound:
         if circuit.shots.has_partitioned_shots and self._factory.quirks.no_shot_vectors:
             return self._each_number_of_shots(circuit)
+        if circuit.shots and self._factory.quirks.prepares_exactly_only:
+            circuit = legacy.with_preparation_decomposed(circuit)
         device = self._factory.device(circuit)
         with self._factory.exclusive():
             program = self._programs.get(id(device))
             if program is None:
-                program = self._programs[id(device)] = device.preprocess_transforms(self._config)
+                program = self._programs[id(device)] = self._factory.program(device, self._config)
             circuits, postprocess = program(self._factory.with_wires(circuit))
         for one in circuits:
             legacy.check(device, one)
@@ -262,6 +270,9 @@ class _Given:
     def exclusive(self) -> Iterator[None]:
         with self._lock:
             yield
+
+    def program(self, device: Device, config: ExecutionConfig) -> Any:
+        return device.preprocess_transforms(config)
 
     def with_wires(self, circuit: QuantumScript) -> tuple[QuantumScript, ...]:
         return (circuit,)
@@ -348,6 +359,17 @@ class _Built:
 
     def exclusive(self) -> nullcontext[None]:
         return nullcontext()
+
+    def program(self, device: Device, config: ExecutionConfig) -> Any:
+        """The device's program. That of the last call is kept: in a loop the configurations are equal."""
+        if not self.quirks.simulator or qml.capture.enabled():
+            return device.preprocess_transforms(config)
+        programs = self._local.__dict__.setdefault("programs", weakref.WeakKeyDictionary())
+        last_config, program = programs.get(device, (None, None))
+        if last_config is None or not _equal(config, last_config):
+            program = device.preprocess_transforms(config)
+            programs[device] = (config, program)
+        return program
 
     def with_wires(self, circuit: QuantumScript) -> tuple[QuantumScript, ...]:
         """The circuit; where the device is built for the circuit's wires, with those wires in its measurements."""

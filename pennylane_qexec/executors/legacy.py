@@ -5,6 +5,8 @@ from __future__ import annotations
 from pennylane.devices import Device, LegacyDeviceFacade
 from pennylane.exceptions import DeviceError
 from pennylane.measurements import SampleMeasurement, StateMeasurement
+from pennylane.operation import StatePrepBase
+from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
 
@@ -26,3 +28,16 @@ def check(device: Device, circuit: QuantumScript) -> None:
             raise DeviceError(f"{device.name} measures {measurement} without shots only")
         if sampled and not exact and not circuit.shots:
             raise DeviceError(f"{device.name} measures {measurement} with shots only")
+
+
+def with_preparation_decomposed(circuit: QuantumScript) -> QuantumScript:
+    """The circuit with gates in place of state preparations."""
+    if not any(isinstance(operation, StatePrepBase) for operation in circuit.operations):
+        return circuit
+    with QueuingManager.stop_recording():
+        operations = [
+            gate
+            for operation in circuit.operations
+            for gate in (operation.decomposition() if isinstance(operation, StatePrepBase) else [operation])
+        ]
+    return circuit.copy(operations=operations)

@@ -19,6 +19,7 @@ class Quirks:
         simulator: it computes in this process.
         mixed: its state has ``4**n`` numbers, not ``2**n``.
         no_shot_vectors: it runs a shot vector as one number of shots, so each number needs a circuit of its own.
+        prepares_exactly_only: with shots it runs no state preparation, so that has to be decomposed first.
         needs_shots: given an analytic circuit, it would estimate from shots of its own choosing.
         exact_options: options of a second device, for analytic circuits; ``None`` if one device does both.
     """
@@ -26,6 +27,7 @@ class Quirks:
     simulator: bool = False
     mixed: bool = False
     no_shot_vectors: bool = False
+    prepares_exactly_only: bool = False
     needs_shots: bool = False
     exact_options: Mapping[str, Any] | None = None
 
@@ -38,6 +40,7 @@ class Quirks:
             simulator=name.startswith(_SIMULATORS),
             mixed=name in _MIXED,
             no_shot_vectors=qiskit,
+            prepares_exactly_only=name.startswith("cirq."),
             needs_shots=qiskit and not exact and "statevector" not in str(options.get("method", "")),
             exact_options={"method": "statevector"} if exact else None,
         )

@@ -42,6 +42,8 @@ def executor(spec: Any, **options: Any) -> Executor:
         return DeviceExecutor(spec, **options)
     if isinstance(spec, str):
         return _from_string(spec.strip(), options)
+    if isinstance(spec, type) and issubclass(spec, Executor):
+        raise ConfigurationError(f"{spec.__name__} is a class of executors: give an object, {spec.__name__}(...).")
     raise ConfigurationError(
         f"{spec!r} is no executor: give a device's name, a dict with a 'type', a PennyLane device or an Executor."
     )

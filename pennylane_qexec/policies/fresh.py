@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -26,18 +28,21 @@ class Weights:
     """Weights by executor's name; an executor that is not named has weight 0.
 
     Raises:
-        PolicyError: no weights, a negative one, or all of them 0.
+        PolicyError: no weights, a negative one, one that is no finite number, or all of them 0.
     """
 
-    by_name: dict[str, float]
+    by_name: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        weights = self.by_name.values()
-        if not weights or min(weights) < 0 or sum(weights) <= 0:
+        weights = list(self.by_name.values()) if isinstance(self.by_name, Mapping) else []
+        if not all(isinstance(weight, Real) and math.isfinite(weight) and weight >= 0 for weight in weights):
+            raise PolicyError(f"the weights {self.by_name!r} must be finite numbers, none negative and one positive.")
+        if not any(weights):
             raise PolicyError(
                 f"the weights {self.by_name!r} share nothing out: give at least one executor's name a positive "
-                "weight, and none a negative one."
+                "weight, as in {'lightning.qubit': 2}."
             )
+        object.__setattr__(self, "by_name", dict(self.by_name))
 
     def of(self, executors: Sequence[Candidate]) -> list[float]:
         """The weights of these executors, in their order.
@@ -52,3 +57,10 @@ class Weights:
                 f"the weights {self.by_name!r} name none of the executors that can run this circuit ({names})."
             )
         return weights
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A policy that names executors: their weights can be checked when the cluster opens."""
+
+    weights: Weights

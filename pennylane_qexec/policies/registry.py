@@ -42,20 +42,20 @@ class Policies:
         self._rng = rng
         self._own: dict[str, dict[str, Any]] = {kind: {} for kind in _BUILT_IN}
 
-    def register(self, kind: Kind, name: str, policy: Callable[..., Any]) -> None:
+    def register(self, kind: Kind, name: str, policy: Callable[..., Any] | Fresh | merges.Merge) -> None:
         """Give a policy a name on this cluster. A name given again means the newer policy.
 
         Args:
             kind: ``"selector"``, ``"split"`` or ``"merge"``.
             name: how to call it.
-            policy: a callable with the signature of its kind.
+            policy: a callable with the signature of its kind, or a value such as ``selectors.weighted({...})``.
 
         Raises:
-            ConfigurationError: there is no such kind, or the policy cannot be called.
+            ConfigurationError: there is no such kind, or the policy is neither.
         """
         if kind not in self._own:
             raise ConfigurationError(unknown("kind of policy", kind, self._own))
-        if not callable(policy):
+        if not _is_policy(policy):
             raise ConfigurationError(f"a {kind} must be a function {_SIGNATURE[kind]}, not {policy!r}.")
         self._own[kind][name] = policy
 
@@ -78,10 +78,10 @@ class Policies:
             policy = self._by_name(kind, policy)
         elif isinstance(policy, Mapping):
             policy = _from_mapping(kind, policy)
+        if not _is_policy(policy):
+            raise PolicyError(f"{policy!r} is no {kind}: give a name or a function {_SIGNATURE[kind]}.")
         if isinstance(policy, Fresh):
             policy = policy.fresh(self._rng)
-        if not (callable(policy) or isinstance(policy, merges.Merge)):
-            raise PolicyError(f"{policy!r} is no {kind}: give a name or a function {_SIGNATURE[kind]}.")
         return merges.of_callable(policy) if kind == "merge" else policy
 
     def _by_name(self, kind: Kind, name: str) -> Any:
@@ -93,6 +93,10 @@ class Policies:
                 return point.load()
         hint = f"Pass a function {_SIGNATURE[kind]}, or register one under the entry point 'pennylane_qexec.{kind}s'."
         raise PolicyError(unknown(kind, name, self.names(kind), hint))
+
+
+def _is_policy(value: Any) -> bool:
+    return callable(value) or isinstance(value, Fresh | merges.Merge)
 
 
 def _entry_points(kind: str) -> Any:

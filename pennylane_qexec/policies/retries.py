@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from pennylane.exceptions import DeviceError, QuantumFunctionError, WireError
 
-from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.errors import ConfigurationError, unknown
 
 _PERMANENT = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError)
+_MOST_DOUBLINGS = 100  # longer than anybody waits, and small enough for a float
 _REFUSED = (DeviceError, QuantumFunctionError, WireError)
 
 
@@ -43,7 +46,7 @@ class Backoff:
             attempt: number of the attempt that failed, from 1.
             random: uniform in [0, 1).
         """
-        return random * float(min(self.maximum, self.initial * 2 ** (attempt - 1)))
+        return random * min(self.maximum, self.initial * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS))
 
     def allows(self, attempt: int, error: BaseException) -> bool:
         """Whether the same executor should try again.
@@ -58,6 +61,25 @@ class Backoff:
 def backoff(attempts: int = 3, initial: float = 0.1, maximum: float = 30.0) -> Backoff:
     """Try again after growing, randomly varied delays; see :class:`Backoff` for the arguments."""
     return Backoff(attempts, initial, maximum)
+
+
+def of(retry: Any) -> Backoff:
+    """The retry policy that a user's value means: ``None`` for the usual one, a mapping for its arguments.
+
+    Raises:
+        ConfigurationError: the value is no retry policy.
+    """
+    if retry is None:
+        return Backoff()
+    if isinstance(retry, Backoff):
+        return retry
+    known = [argument.name for argument in fields(Backoff)]
+    if not isinstance(retry, Mapping):
+        raise ConfigurationError(f"retry={retry!r} is no retry policy: give retries.backoff(attempts=...).")
+    for argument in retry:
+        if argument not in known:
+            raise ConfigurationError(unknown("argument of retries.backoff", argument, known))
+    return Backoff(**retry)
 
 
 def never() -> Backoff:

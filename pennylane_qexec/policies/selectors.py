@@ -15,7 +15,7 @@ import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.job import Candidate
-from pennylane_qexec.policies.fresh import Fresh, Weights
+from pennylane_qexec.policies.fresh import Fresh, Weighted, Weights
 
 Selector = Callable[[QuantumScript, Sequence[Candidate]], Candidate]
 
@@ -30,18 +30,30 @@ class _Cyclic(Fresh):
 
 
 @dataclass(frozen=True)
-class _Weighted(Fresh):
-    """At random, with these weights; ``None`` for equal ones."""
-
-    weights: Weights | None = None
+class _Random(Fresh):
+    """Uniformly at random."""
 
     def fresh(self, rng: np.random.Generator) -> Selector:
-        def select(circuit: QuantumScript, executors: Sequence[Candidate]) -> Candidate:
-            weights = self.weights.of(executors) if self.weights else [1.0] * len(executors)
-            bounds = np.cumsum(weights)
-            return executors[int(np.searchsorted(bounds, rng.random() * bounds[-1], side="right"))]
+        return lambda circuit, executors: executors[int(rng.integers(len(executors)))]
 
-        return select
+
+@dataclass(frozen=True)
+class _WeightedWithRng(Weighted):
+    """At random with these weights, in one cluster."""
+
+    rng: np.random.Generator
+
+    def __call__(self, circuit: QuantumScript, executors: Sequence[Candidate]) -> Candidate:
+        bounds = np.cumsum(self.weights.of(executors))
+        return executors[int(np.searchsorted(bounds, self.rng.random() * bounds[-1], side="right"))]
+
+
+@dataclass(frozen=True)
+class _Weighted(Weighted, Fresh):
+    """At random with these weights."""
+
+    def fresh(self, rng: np.random.Generator) -> Selector:
+        return _WeightedWithRng(self.weights, rng)
 
 
 def weighted(weights: Mapping[str, float]) -> Fresh:
@@ -54,7 +66,7 @@ def weighted(weights: Mapping[str, float]) -> Fresh:
         A selector's value, for ``selector=``. Every cluster draws from its own ``seed``.
 
     Raises:
-        PolicyError: no weight is positive, or one is negative.
+        PolicyError: no weight is positive, or one is negative; when the cluster opens, a name it does not have.
     """
     return _Weighted(Weights(dict(weights)))
 
@@ -72,7 +84,7 @@ def least_loaded(circuit: QuantumScript, executors: Sequence[Any]) -> Any:
 cyclic: Fresh = _Cyclic()
 """One executor after the other, per circuit, going on across calls."""
 
-random: Fresh = _Weighted()
+random: Fresh = _Random()
 """Uniformly at random, from the cluster's seed."""
 
 BUILT_IN: Mapping[str, Any] = {"cyclic": cyclic, "random": random, "least_loaded": least_loaded}

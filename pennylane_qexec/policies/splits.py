@@ -85,9 +85,9 @@ def weighted(weights: Mapping[str, float]) -> Split:
         A split, for ``split=``.
 
     Raises:
-        PolicyError: no weight is positive, or one is negative.
+        PolicyError: no weight is positive, or one is negative or no number.
     """
-    fixed = Weights(dict(weights))
+    fixed = Weights(weights)
 
     def split(circuit: QuantumScript, executors: Sequence[Any]) -> list[Share]:
         return _shared(circuit, executors, fixed.of(executors))

@@ -1,0 +1,107 @@
+"""What does a cluster add to the time of a call, against the bare sub-device in the same run?
+
+Medians of the difference between neighbouring calls, with the 10th and 90th percentile, in microseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# With JAX 0.8 or newer, PennyLane 0.45 tries to import its capture module, in vain, in every call with shots: 3 ms that
+# would hide what is measured here.
+sys.modules["jax"] = None  # type: ignore[assignment]
+
+import numpy as np
+import pennylane as qml
+from rich.console import Console
+from rich.table import Table
+
+import pennylane_qexec as qexec
+
+WIRES = 2
+
+
+def circuit(x: float) -> object:
+    """A small circuit, of which every microsecond beside the simulation shows."""
+    qml.RX(x, 0)
+    qml.RY(x, 1)
+    qml.CNOT([0, 1])
+    return qml.expval(qml.Z(1))
+
+
+def qnode(device: qml.devices.Device, shots: int | None) -> Callable[[], object]:
+    """A call of the circuit on a device."""
+    node = qml.QNode(circuit, device, shots=shots)
+    return lambda: node(0.3)
+
+
+def batch(device: qml.devices.Device, circuits: list[qml.tape.QuantumScript]) -> Callable[[], object]:
+    """One execution of many circuits on a device."""
+    return lambda: qml.execute(circuits, device)
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Seconds that one call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def added(bare: Callable[[], object], ours: Callable[[], object], calls: int, per: int = 1) -> np.ndarray:
+    """Microseconds that ``ours`` takes longer than ``bare``, for each of ``calls`` pairs of neighbouring calls."""
+    for _ in range(20):
+        bare(), ours()
+    pairs = np.array([(seconds(bare), seconds(ours)) for _ in range(calls)])
+    return np.concatenate([(pairs[:, 1] - pairs[:, 0]) * 1e6 / per, [np.median(pairs[:, 0]) * 1e6 / per]])
+
+
+def import_milliseconds(code: str, repeats: int = 5) -> float:
+    """CPU milliseconds of the fastest of a few new processes that run some code."""
+    times = []
+    for _ in range(repeats):
+        before = os.times()
+        subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+        after = os.times()
+        times.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    return 1e3 * min(times)
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    warnings.filterwarnings("ignore")
+    bare = qml.device("lightning.qubit", wires=WIRES)
+    scripts = [qml.tape.make_qscript(circuit, shots=100)(x) for x in np.linspace(0, 1, 100)]
+    table = Table("question", "bare, us", "added, us (10 % to 90 %)", "at most", title="Overhead over lightning.qubit")
+    three = ["lightning.qubit", "lightning.qubit", "default.qubit"]
+    weights = qexec.selectors.weighted({"lightning.qubit": 1})
+    lanes = [{"type": "lightning.qubit", "parallel": "thread"}]
+    with (
+        qml.device("qexec.cluster", wires=WIRES, executors="lightning.qubit") as one,
+        qml.device("qexec.cluster", wires=WIRES, executors=three, selector=weights) as many,
+        qml.device("qexec.cluster", wires=WIRES, executors=lanes) as threaded,
+    ):
+        questions = [
+            ("a call, short way, analytic", qnode(bare, None), qnode(one, None), 2000, 1, 100),
+            ("a call, short way, 100 shots", qnode(bare, 100), qnode(one, 100), 2000, 1, 100),
+            ("a call, short way, three executors", qnode(bare, 100), qnode(many, 100), 2000, 1, 100),
+            ("a call, through the lanes", qnode(bare, 100), qnode(threaded, 100), 1000, 1, 500),
+            ("a circuit of 100, short way", batch(bare, scripts), batch(one, scripts), 30, 100, 300),
+            ("a circuit of 100, through the lanes", batch(bare, scripts), batch(threaded, scripts), 30, 100, 300),
+        ]
+        for name, peer, ours, calls, per, limit in questions:
+            *differences, reference = added(peer, ours, calls, per)
+            low, middle, high = np.percentile(differences, [10, 50, 90])
+            table.add_row(name, f"{reference:.0f}", f"{middle:.0f} ({low:.0f} to {high:.0f})", str(limit))
+    ours_ms, bare_ms = import_milliseconds("import pennylane_qexec"), import_milliseconds("import pennylane")
+    table.add_row("import, CPU milliseconds", f"{bare_ms:.0f} ms", f"{ours_ms - bare_ms:.0f} ms", "50 ms")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

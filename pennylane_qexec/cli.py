@@ -1,0 +1,110 @@
+"""The ``qexec`` command."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+app = typer.Typer(help="Run quantum circuits on many simulators and QPUs as one.", no_args_is_help=True)
+
+_SIMULATORS = "lightning.qubit,qiskit.aer,cirq.simulator"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pennylane-qexec {version('pennylane-qexec')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    _version: Annotated[bool, typer.Option("--version", callback=_print_version, help="Print the version.")] = False,
+) -> None:
+    """Run quantum circuits on many simulators and QPUs as one."""
+    warnings.simplefilter("ignore")
+
+
+@app.command()
+def demo(
+    executors: Annotated[str, typer.Option(help="Executors, with commas between them.")] = _SIMULATORS,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of gradient descent.")] = 8,
+    shots: Annotated[int, typer.Option(min=10, help="Shots for each group of commuting terms.")] = 6000,
+    seed: Annotated[int, typer.Option(help="Seed of the simulators that take one.")] = 7,
+    picture: Annotated[Path, typer.Option(help="Where to write the picture.")] = Path("qexec-demo.png"),
+) -> None:
+    """Find the energy of H2 by VQE, with shots shared out over several simulators."""
+    console = Console()
+    names = [name.strip() for name in executors.split(",")]
+    console.print(f"VQE of H2: {shots} shots for each group of terms, shared out over {', '.join(names)}.")
+    with _errors(console), console.status("Importing PennyLane and the simulators ..."):
+        from pennylane_qexec.demo import draw, vqe
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    with _errors(console), Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        task = progress.add_task("gradient descent", total=steps)
+        result = vqe(
+            names,
+            steps,
+            shots,
+            seed,
+            lambda energy: progress.update(task, advance=1, description=f"energy {energy:+.4f} hartree"),
+        )
+    sigmas = abs(result.energy - result.exact) / result.error
+    console.print(f"energy at the end: {result.energy:+.5f} ± {result.error:.5f} hartree")
+    console.print(f"exact energy:      {result.exact:+.5f} hartree ({sigmas:.1f} standard errors away)")
+    console.print(_who_ran_what(result.history))
+    draw(result, picture)
+    console.print(f"Convergence and timeline: {picture}")
+
+
+@app.command(name="executors")
+def list_executors(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """List the executors that can be used here."""
+    console = Console()
+    with console.status("Trying every installed device ..."):
+        from pennylane_qexec.executors.survey import survey
+
+        found = survey()
+    if as_json:
+        typer.echo(json.dumps([one._asdict() for one in found], indent=2))
+        return
+    table = Table("spec", "kind", "shots", "usable here")
+    for one in found:
+        table.add_row(one.spec, one.kind, one.shots, "[green]yes[/]" if one.usable else f"[red]no[/]: {one.reason}")
+    console.print(table)
+
+
+def _who_ran_what(history: Any) -> Table:
+    rows = history.to_dataframe()
+    table = Table("executor", "circuits", "shots", "seconds", title="Who ran what")
+    for name, group in rows[rows.state == "done"].groupby("executor", sort=False):
+        table.add_row(str(name), str(len(group)), f"{group.shots.sum():,}", f"{group.seconds_running.sum():.1f}")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+class _errors:
+    """Shows what users can mend as one line instead of a traceback."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
+        from pennylane_qexec.errors import QExecError
+
+        if isinstance(error, QExecError):
+            self._console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
+            raise typer.Exit(2)

@@ -1,0 +1,193 @@
+"""Where a batch of an executor runs: in a thread, a worker process, a user's pool, or at a backend with a queue."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import logging
+import os
+import pickle
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec import isolation
+from pennylane_qexec.engine import processes
+from pennylane_qexec.engine.threads import ThreadCrew
+from pennylane_qexec.engine.worker import Ran, perform
+from pennylane_qexec.executors.base import Executor, QueuedExecutor
+from pennylane_qexec.executors.device import DeviceExecutor
+from pennylane_qexec.job import JobState, Work
+from pennylane_qexec.policies.retries import is_permanent
+
+HEAVY = 0.1
+"""Estimated seconds from which a call is worth spreading over worker processes."""
+
+_WORTH_A_PIPE = 0.01
+_SECONDS_PER_NUMBER = 2e-9
+_IN_FLIGHT = 1000
+_QUEUE_HANDS = 4
+_HICCUPS = 5
+
+logger = logging.getLogger("pennylane_qexec")
+
+
+class Carrier:
+    """Carries the batches of one executor to where they run. Used in the engine's thread.
+
+    Args:
+        executor: whose batches.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.capacity = executor.workers or _default_capacity(executor)
+        hands = _QUEUE_HANDS if isinstance(executor, QueuedExecutor) else self.capacity
+        self._threads = ThreadCrew(hands, f"qexec-{executor.name}")
+
+    async def carry(self, work: Work, context: contextvars.Context) -> Ran:
+        """Let a batch run. Cancelling this gives the batch up as far as the place where it runs allows.
+
+        Args:
+            work: the batch.
+            context: the context variables of whoever asked for it.
+        """
+        executor = self._executor
+        if isinstance(executor, QueuedExecutor):
+            return await self._at_a_queue(executor, work, context)
+        if isinstance(executor.parallel, concurrent.futures.Executor):
+            key, pickled = processes.crew.pickled(executor)
+            work_pickled = pickle.dumps(processes.plain(work))
+            return await _ran(executor.parallel.submit(_perform_in_pool, key, pickled, work_pickled))
+        if uses_processes(executor, work.circuits):
+            return await self._in_a_process(work)
+        return await self._in_a_thread(work, context)
+
+    def hands_for(self, circuit: QuantumScript, number: int) -> int:
+        """How many batches should share this number of circuits like this one.
+
+        A backend with a queue gets one big batch, and so does a local simulator that has little to do.
+        """
+        if isinstance(self._executor, QueuedExecutor):
+            return 1
+        if may_use_processes(self._executor) and number * seconds(self._executor, (circuit,)) < HEAVY:
+            return 1
+        return self.capacity
+
+    def close(self) -> None:
+        """End the threads when they have finished what they do."""
+        self._threads.close()
+
+    async def _in_a_thread(self, work: Work, context: contextvars.Context) -> Ran:
+        try:
+            return await _ran(self._threads.submit(lambda: context.run(perform, self._executor, work)))
+        except asyncio.CancelledError:
+            # The thread may hang in there for ever; the lane goes on with another one.
+            self._threads.add_hand()
+            raise
+
+    async def _in_a_process(self, work: Work) -> Ran:
+        future = processes.crew.submit(self._executor, work)
+        try:
+            return await _ran(future)
+        except asyncio.CancelledError:
+            processes.crew.stop(future)
+            raise
+
+    async def _at_a_queue(self, executor: QueuedExecutor, work: Work, context: contextvars.Context) -> Ran:
+        start = time.perf_counter()
+        submission = self._threads.submit(lambda: context.run(executor.submit, work.circuits))
+        try:
+            job_id = await asyncio.wrap_future(submission)
+        except asyncio.CancelledError:
+            submission.add_done_callback(lambda done: _cancel_submitted(executor, done))
+            raise
+        try:
+            state = await self._end_of(executor, job_id)
+        except BaseException:
+            self._threads.submit(lambda: executor.cancel(job_id))
+            raise
+        if state is not JobState.DONE:
+            await self._call(lambda: executor.fetch(job_id))
+            raise RuntimeError(f"job {job_id!r} at the backend ended as {state}")
+        results = list(await self._persistently(executor, lambda: executor.fetch(job_id)))
+        if len(results) != len(work.circuits):
+            raise RuntimeError(f"{len(results)} results were returned for {len(work.circuits)} circuits")
+        return Ran(results, time.perf_counter() - start)
+
+    async def _end_of(self, executor: QueuedExecutor, job_id: str) -> JobState:
+        interval = executor.poll_interval
+        while not (state := cast(JobState, await self._persistently(executor, lambda: executor.poll(job_id)))).final:
+            await asyncio.sleep(interval)
+            interval = min(2 * interval, executor.poll_interval_max)
+        return state
+
+    async def _persistently(self, executor: QueuedExecutor, function: Callable[[], Any]) -> Any:
+        """Ask again after a hiccup of the network: giving up would mean to submit, and pay for, the job again."""
+        interval = executor.poll_interval
+        for _ in range(_HICCUPS):
+            try:
+                return await self._call(function)
+            except Exception as error:
+                if is_permanent(error):
+                    raise
+                logger.warning("executor %r did not answer (%r); asking again", executor.name, error)
+                await asyncio.sleep(interval)
+                interval = min(2 * interval, executor.poll_interval_max)
+        return await self._call(function)
+
+    async def _call(self, function: Callable[[], Any]) -> Any:
+        return await asyncio.wrap_future(self._threads.submit(function))
+
+
+def may_use_processes(executor: Executor) -> bool:
+    """Whether an executor left to decide by itself (``parallel="auto"``) can be sent to worker processes."""
+    return (
+        executor.parallel == "auto" and executor.local and isinstance(executor, DeviceExecutor) and executor.shareable
+    )
+
+
+def uses_processes(executor: Executor, circuits: Sequence[QuantumScript]) -> bool:
+    """Whether a batch goes to a worker process, if it does not run in the calling thread."""
+    if executor.parallel == "process":
+        return True
+    return may_use_processes(executor) and seconds(executor, circuits) >= _WORTH_A_PIPE
+
+
+def seconds(executor: Executor, circuits: Sequence[QuantumScript]) -> float:
+    """Estimated running time: from the size of the circuits, or what the last ones have taken if that is longer."""
+    rate = executor.load().circuits_per_second
+    measured = len(circuits) / rate if rate else 0.0
+    return max(measured, executor.effort(circuits) * _SECONDS_PER_NUMBER)
+
+
+async def _ran(future: concurrent.futures.Future[Any]) -> Ran:
+    return cast(Ran, await asyncio.wrap_future(future))
+
+
+def _cancel_submitted(executor: QueuedExecutor, submission: concurrent.futures.Future[str]) -> None:
+    if not submission.cancelled() and submission.exception() is None:
+        executor.cancel(submission.result())
+
+
+def _default_capacity(executor: Executor) -> int:
+    if isinstance(executor, QueuedExecutor):
+        return _IN_FLIGHT
+    parallel = executor.parallel == "process" or isinstance(executor.parallel, concurrent.futures.Executor)
+    return processes.cores() if parallel or may_use_processes(executor) else 1
+
+
+_in_this_pool_process: dict[str, Executor] = {}
+
+
+def _perform_in_pool(key: str, pickled: bytes, work: bytes) -> Ran:
+    """Carry out a batch in a user's :class:`concurrent.futures.Executor`, which keeps the executor by its key."""
+    if key not in _in_this_pool_process:
+        isolation.install()
+        executor: Executor = pickle.loads(pickled)
+        executor.become_replica(os.getpid())
+        _in_this_pool_process[key] = executor
+    return perform(_in_this_pool_process[key], pickle.loads(work))

@@ -1,0 +1,85 @@
+"""The short way: small batches of local simulators run in the calling thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from pennylane_qexec.engine import processes
+from pennylane_qexec.engine.carrier import HEAVY, may_use_processes, seconds
+from pennylane_qexec.engine.history import History
+from pennylane_qexec.engine.records import Times, record_done
+from pennylane_qexec.engine.ticket import same_call
+from pennylane_qexec.engine.worker import perform
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.job import Job, Outcome, Work
+
+_WORTH_STARTING_PROCESSES = 2.0
+
+
+class ShortWay:
+    """Runs jobs in the calling thread, where that is the fastest way.
+
+    Args:
+        history: where to write what ran.
+        next_batch_number: numbers the batches.
+    """
+
+    def __init__(self, history: History, next_batch_number: Callable[[], int]) -> None:
+        self._history = history
+        self._next_batch_number = next_batch_number
+        self._heavy_seconds = 0.0
+
+    def fits(self, jobs: Sequence[Job]) -> bool:
+        """Whether to run these jobs in the calling thread: they must be, or it is faster than sending them anywhere.
+
+        Several heavy circuits go to worker processes; those are started, beside the work here, once there has been
+        enough of them.
+        """
+        if must_run_here(jobs):
+            return True
+        estimate, movable = 0.0, 0
+        for job in jobs:
+            executor: Executor | None = job.executor
+            if executor is None or executor.parallel != "auto" or not executor.local:
+                return False
+            estimate += seconds(executor, (job.circuit,))
+            movable += may_use_processes(executor)
+        if estimate < HEAVY or movable < 2:
+            return True
+        self._heavy_seconds += estimate
+        if self._heavy_seconds > _WORTH_STARTING_PROCESSES:
+            processes.crew.warm_up()
+        return not processes.crew.warm
+
+    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Run jobs of one executor and one call."""
+        executor: Executor = jobs[0].executor
+        executor.meter.add(len(jobs))
+        submitted = time.time()
+        try:
+            ran = perform(executor, Work.of(jobs))
+        finally:
+            executor.meter.add(-len(jobs))
+        executor.meter.ran(len(jobs), sum(job.shots for job in jobs), ran.seconds)
+        times = [Times(submitted, submitted)] * len(jobs)
+        return record_done(self._history, executor, jobs, ran, times, self._next_batch_number(), len(jobs))
+
+
+def must_run_here(jobs: Sequence[Job]) -> bool:
+    """Whether jobs cannot leave the calling thread: backpropagation records what the simulator computes."""
+    return any(job.call.bound and job.call.config.gradient_method == "backprop" for job in jobs)
+
+
+def groups(jobs: Sequence[Job]) -> list[list[int]]:
+    """Indices of jobs that run together: same executor, same call."""
+    found: list[list[int]] = []
+    for index, job in enumerate(jobs):
+        for group in found:
+            first = jobs[group[0]]
+            if first.executor is job.executor and same_call(first.call, job.call):
+                group.append(index)
+                break
+        else:
+            found.append([index])
+    return found

@@ -1,0 +1,232 @@
+"""Warm worker processes, shared by all clusters of this process, since importing PennyLane in one costs seconds.
+
+A crew of daemon threads takes batches from a queue; each thread owns a worker process, started when first needed. A
+batch that is given up kills the worker it runs on, and the next batch gets a new one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
+import uuid
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+import cloudpickle
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.engine.worker import BOOTSTRAP, READY, Ran
+from pennylane_qexec.errors import WorkerDiedError
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.job import Work
+
+LINGER = 30.0
+"""Seconds that worker processes stay warm after the last cluster using them has closed."""
+
+
+def cores() -> int:
+    """The number of cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+class _Worker:
+    """One worker process."""
+
+    def __init__(self, number: int, threads: int) -> None:
+        environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", BOOTSTRAP], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        )
+        self._known: set[str] = set()
+        self.ready = False
+        _living.add(self)
+        self._send((number, sys.path))
+
+    def wait_until_ready(self) -> None:
+        """Wait until the worker has imported PennyLane."""
+        if not self.ready:
+            self.ready = self._receive() == READY
+
+    def perform(self, key: str, executor: bytes, work: bytes) -> Ran:
+        answer, value = self._ask(key, None if key in self._known else executor, work)
+        if answer == "unknown":
+            answer, value = self._ask(key, executor, work)
+        self._known.add(key)
+        if answer == "error":
+            raise value
+        return value  # type: ignore[no-any-return]
+
+    def _ask(self, key: str, executor: bytes | None, work: bytes) -> tuple[str, Any]:
+        self.wait_until_ready()
+        self._send((key, executor, work))
+        return pickle.loads(self._receive())  # type: ignore[no-any-return]
+
+    def _send(self, message: Any) -> None:
+        assert self._process.stdin is not None
+        with self._watched():
+            pickle.dump(message, self._process.stdin)
+            self._process.stdin.flush()
+
+    def _receive(self) -> Any:
+        assert self._process.stdout is not None
+        with self._watched():
+            return pickle.load(self._process.stdout)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            self.kill()
+            raise WorkerDiedError(
+                f"worker process {self._process.pid} ended with exit code {self._process.wait()} in the middle of a "
+                "batch (out of memory? a crash in native code?). A new one takes its place."
+            ) from error
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+_living: weakref.WeakSet[_Worker] = weakref.WeakSet()
+
+
+class _Task(NamedTuple):
+    future: Future[Ran]
+    key: str
+    executor: bytes
+    work: bytes
+
+
+class ProcessCrew:
+    """Worker processes that carry out batches, shared by all clusters of this process."""
+
+    def __init__(self) -> None:
+        self._tasks: queue.SimpleQueue[_Task] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._leases = 0
+        self._hands = 0
+        self._busy: dict[Future[Ran], _Worker] = {}
+        self._pickled: weakref.WeakKeyDictionary[Executor, tuple[str, bytes]] = weakref.WeakKeyDictionary()
+
+    def lease(self) -> None:
+        """Keep the workers warm until :meth:`give_back` is called as often as this."""
+        with self._lock:
+            self._leases += 1
+
+    def give_back(self) -> None:
+        """End a lease; the workers end a while after the last one."""
+        with self._lock:
+            self._leases -= 1
+
+    def submit(self, executor: Executor, work: Work) -> Future[Ran]:
+        """Carry out a batch in a worker process.
+
+        Raises:
+            TypeError, pickle.PicklingError: the executor or the work cannot be sent to another process.
+        """
+        key, pickled = self.pickled(executor)
+        task = _Task(Future(), key, pickled, pickle.dumps(plain(work)))
+        self.warm_up(executor.workers or 0)
+        self._tasks.put(task)
+        return task.future
+
+    def warm_up(self, hands: int = 0) -> None:
+        """Start workers, if they are not running, and do not wait for them.
+
+        Args:
+            hands: the least number of them; there is one for each core in any case.
+        """
+        with self._lock:
+            wanted = max(hands, cores())
+            numbers = range(self._hands, wanted)
+            self._hands = max(self._hands, wanted)
+            for number in numbers:
+                threading.Thread(target=self._work, args=(number,), daemon=True, name=f"qexec-worker-{number}").start()
+
+    def stop(self, future: Future[Ran]) -> None:
+        """Give up a batch: forget it if it waits, kill its worker if it runs."""
+        if not future.cancel():
+            with self._lock:
+                worker = self._busy.get(future)
+            if worker is not None:
+                worker.kill()
+
+    @property
+    def warm(self) -> bool:
+        """Whether worker processes are ready."""
+        return any(worker.ready and worker.alive for worker in list(_living))
+
+    def pickled(self, executor: Executor) -> tuple[str, bytes]:
+        """The executor as bytes, and a key under which processes that have it keep it."""
+        with self._lock:
+            if executor not in self._pickled:
+                self._pickled[executor] = (uuid.uuid4().hex, cloudpickle.dumps(executor))
+            return self._pickled[executor]
+
+    def _new_worker(self, number: int) -> _Worker:
+        return _Worker(number, max(1, cores() // self._hands))
+
+    def _work(self, number: int) -> None:
+        worker = self._new_worker(number)
+        with suppress(WorkerDiedError):
+            worker.wait_until_ready()
+        while True:
+            try:
+                task = self._tasks.get(timeout=LINGER)
+            except queue.Empty:
+                if self._leases <= 0:
+                    worker.kill()
+                continue
+            if not task.future.set_running_or_notify_cancel():
+                continue
+            try:
+                if not worker.alive:
+                    worker = self._new_worker(number)
+                with self._lock:
+                    self._busy[task.future] = worker
+                task.future.set_result(worker.perform(task.key, task.executor, task.work))
+            except BaseException as error:
+                task.future.set_exception(error)
+            finally:
+                with self._lock:
+                    self._busy.pop(task.future, None)
+                del task
+
+
+def _end_all() -> None:
+    for worker in list(_living):
+        worker.kill()
+
+
+atexit.register(_end_all)
+
+
+def plain(work: Work) -> Work:
+    """The work with circuits of PennyLane's own class, which workers know."""
+    circuits = tuple(
+        circuit
+        if type(circuit) is QuantumScript
+        else QuantumScript(
+            circuit.operations, circuit.measurements, shots=circuit.shots, trainable_params=circuit.trainable_params
+        )
+        for circuit in work.circuits
+    )
+    return Work(circuits, work.call, work.vectors)
+
+
+crew = ProcessCrew()
+"""The worker processes of this process. None is started before the first heavy batch."""

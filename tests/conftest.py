@@ -1,0 +1,42 @@
+"""What all tests share: hypothesis without chance, and clusters that are closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+import pennylane_qexec as qexec
+
+settings.register_profile("qexec", derandomize=True, deadline=None, print_blob=True, max_examples=50)
+settings.load_profile("qexec")
+
+
+@pytest.fixture
+def open_cluster() -> Iterator[Any]:
+    """A function that opens clusters, which are closed after the test."""
+    opened: list[qexec.QCluster] = []
+
+    def open_one(executors: Any, **options: Any) -> qexec.QCluster:
+        opened.append(qexec.QCluster(executors, **options))
+        return opened[-1]
+
+    yield open_one
+    for cluster in opened:
+        cluster.close()
+
+
+@pytest.fixture
+def open_device() -> Iterator[Any]:
+    """A function that opens cluster devices, which are closed after the test."""
+    opened: list[qexec.ClusterDevice] = []
+
+    def open_one(executors: Any = None, wires: Any = None, **options: Any) -> qexec.ClusterDevice:
+        opened.append(qexec.ClusterDevice(wires, executors=executors, **options))
+        return opened[-1]
+
+    yield open_one
+    for device in opened:
+        device.close()

@@ -1,0 +1,53 @@
+"""Every built-in executor, and every fake one, keeps to the contract of executors."""
+
+from __future__ import annotations
+
+import pennylane as qml
+
+import pennylane_qexec as qexec
+from pennylane_qexec.testing import ExecutorContract, FakeQPU, ScriptedExecutor
+
+
+class TestLightningQubit(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor("lightning.qubit", seed=1)
+
+
+class TestLightningQubitWithWires(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor({"type": "lightning.qubit", "wires": 2, "seed": 1})
+
+
+class TestDefaultQubit(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor("default.qubit", seed=1)
+
+
+class TestDefaultMixed(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor("default.mixed", seed=1)
+
+
+class TestQiskitAer(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor("qiskit.aer", seed_simulator=1)
+
+
+class TestCirqSimulator(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor("cirq.simulator")
+
+
+class TestDeviceGivenAsObject(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor(qml.device("default.qubit", wires=2, seed=1))
+
+
+class TestScriptedExecutor(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return ScriptedExecutor()
+
+
+class TestFakeQPU(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return FakeQPU()
