@@ -82,7 +82,7 @@ class QCluster:
             failover=failover,
             timeout=timeout,
             batch_window=batch_window,
-            rng=rng,
+            rng=rng.spawn(1)[0],
         )
         isolation.install()
 
@@ -109,7 +109,7 @@ class QCluster:
         reasons = {}
         able = []
         for executor in self.executors:
-            reason = refusals.get(executor) or self._objection(executor, circuit)
+            reason = refusals.get(executor) or self._engine.objection(executor, circuit)
             if reason is None:
                 able.append(executor)
             else:
@@ -195,15 +195,6 @@ class QCluster:
 
     def __repr__(self) -> str:
         return f"<QCluster of {', '.join(repr(executor.name) for executor in self.executors)}>"
-
-    def _objection(self, executor: Executor, circuit: QuantumScript) -> str | None:
-        shots = circuit.shots.total_shots or 0
-        if executor.max_shots is not None and shots > executor.max_shots:
-            return f"takes at most {executor.max_shots} shots"
-        reason = self._engine.down(executor) or executor.rejects(circuit)
-        if reason is None and not executor.status().online:
-            return "is offline"
-        return reason
 
 
 def _checked(returned: Any, total: int, candidates: Sequence[Executor], adds_up: bool) -> list[Share]:

@@ -96,7 +96,8 @@ class Dispatcher:
         executor, config = self._bindings[binding] if binding != _LATE else (None, self.config)
         call = self._calls.get((binding, method))
         if call is None:
-            call = self._calls[binding, method] = Call(method, config, bound=binding != _LATE)
+            call = Call(method, config, bound=binding != _LATE)
+            call = self._calls[binding, method] = call if call.bound else call.unbound()
         return Job(circuit, executor, call, vector)
 
     def _candidates(self, circuit: QuantumScript, refusals: dict[Executor, Exception]) -> list[Executor]:

@@ -99,8 +99,15 @@ class Call:
     bound: bool = False
 
     def unbound(self) -> Call:
-        """The same call for another executor, which has to prepare the circuits itself."""
-        return replace(self, bound=False, config=replace(self.config, device_options={}))
+        """The same call for an executor that has to prepare the circuits itself, in another process perhaps."""
+        by_device = isinstance(self.config.gradient_method, str)
+        config = replace(
+            self.config,
+            device_options={},
+            gradient_method=self.config.gradient_method if by_device else None,
+            gradient_keyword_arguments=self.config.gradient_keyword_arguments if by_device else {},
+        )
+        return replace(self, bound=False, config=config)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,20 @@ the synchronous callers is one :class:`concurrent.futures.Future` for each job.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
 import itertools
 import logging
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
+from pennylane.tape import QuantumScript
 
 from pennylane_qexec.engine import here, processes
 from pennylane_qexec.engine.history import History
@@ -70,16 +73,17 @@ class Engine:
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        processes.crew.lease()
+        self._give_back = weakref.finalize(self, processes.crew.give_back)
 
     # -- what callers use, from any thread
 
-    def down(self, executor: Executor) -> str | None:
-        """Why an executor is set aside at present; ``None`` if it is not, or if it is time for a probe."""
-        health = self._lanes[executor].health
-        if not health.down:
-            return None
-        now = time.monotonic()
-        return None if health.may_run(now) else health.reason(now)
+    def objection(self, executor: Executor, circuit: QuantumScript) -> str | None:
+        """Why an executor cannot take a circuit at present; ``None`` if it can."""
+        lane = self._lanes[executor]
+        if lane.health.down and not lane.health.may_run(now := time.monotonic()):
+            return lane.health.reason(now)
+        return lane.objection(circuit)
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Run jobs and wait: small ones of local simulators in this thread, the rest through the lanes.
@@ -117,10 +121,9 @@ class Engine:
             loop, thread = self._loop, self._thread
         if loop is not None and thread is not None:
             asyncio.run_coroutine_threadsafe(self._shut_down(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
+            _stop(loop)
             thread.join()
-            loop.close()
-            processes.crew.give_back()
+        self._give_back()
         for lane in self._lanes.values():
             lane.close()
             lane.executor.close()
@@ -157,10 +160,10 @@ class Engine:
             self._check_open()
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._loop.set_exception_handler(self._broken)
+                self._loop.set_exception_handler(_weakly(self._broken))
                 self._thread = threading.Thread(target=_serve, args=(self._loop,), daemon=True, name="qexec-engine")
                 self._thread.start()
-                processes.crew.lease()
+                weakref.finalize(self, _stop, self._loop)
             self._loop.call_soon_threadsafe(function, *arguments)
 
     # -- in the engine's thread
@@ -203,7 +206,7 @@ class Engine:
             else:
                 by_lane.setdefault(self._lanes[ticket.executor], []).append(ticket)
         for lane, own in by_lane.items():
-            lane.put(own)
+            self._rescue.place(lane, own)
         self._pump_all()
 
     def _take_over(self, lane: Lane, tickets: Sequence[Ticket], error: BaseException) -> None:
@@ -279,8 +282,11 @@ class Engine:
 
 
 def wait(futures: Sequence[Future[Outcome]]) -> list[Outcome]:
-    """The outcomes of all futures, in order. The first error, or Ctrl-C, cancels those that are left."""
+    """The outcomes of all futures, in order. The first error in time, or Ctrl-C, cancels those that are left."""
     try:
+        done = concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION).done
+        for future in done:
+            future.result()
         return [future.result() for future in futures]
     except BaseException:
         for future in futures:
@@ -296,3 +302,21 @@ def _tickets(jobs: Sequence[Job]) -> list[Ticket]:
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     loop.run_forever()
+    loop.close()
+
+
+def _stop(loop: asyncio.AbstractEventLoop) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(loop.stop)
+
+
+def _weakly(method: Any) -> Any:
+    """A bound method that does not keep its object alive."""
+    reference = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> None:
+        bound = reference()
+        if bound is not None:
+            bound(*arguments)
+
+    return call

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 FAILURES = 3
 FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 300.0
+LONGEST_PAUSE = 30.0
 
 
 class Health:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pennylane.tape import QuantumScript
+
 from pennylane_qexec.engine.carrier import Carrier
 from pennylane_qexec.engine.health import Health
 from pennylane_qexec.engine.ticket import Ticket
@@ -72,6 +74,16 @@ class Lane:
         self._batches: set[Batch] = set()
         self._timer: asyncio.TimerHandle | None = None
 
+    def objection(self, circuit: QuantumScript) -> str | None:
+        """Why the executor, if it is up, cannot take a circuit: the end of a sentence that begins with its name."""
+        executor = self.executor
+        if executor.max_shots is not None and (circuit.shots.total_shots or 0) > executor.max_shots:
+            return f"takes at most {executor.max_shots} shots"
+        reason = executor.rejects(circuit)
+        if reason is None and not executor.status().online:
+            return "is offline"
+        return reason
+
     def put(self, tickets: Sequence[Ticket]) -> None:
         """Let tickets wait for this executor."""
         self._admit(tickets)
@@ -127,7 +139,11 @@ class Lane:
         """Pull from the common queue what fits into the next batch, if nothing of one's own waits."""
         if self._waiting or not self._common:
             return
-        fitting = (t for t in self._common if self.executor not in t.tried and self._accepts(t))
+        fitting = (
+            ticket
+            for ticket in self._common
+            if self.executor not in ticket.tried and self.objection(ticket.job.circuit) is None
+        )
         chosen = list(itertools.islice(fitting, self._pull()))
         for ticket in chosen:
             self._common.remove(ticket)
@@ -139,9 +155,6 @@ class Lane:
             return 1
         fair = math.ceil(len(self._common) / self._lanes)
         return min(fair, self.executor.max_circuits or fair)
-
-    def _accepts(self, ticket: Ticket) -> bool:
-        return self.executor.rejects(ticket.job.circuit) is None
 
     def _window_left(self) -> float:
         if not self._window or not self._waiting or self._is_full():

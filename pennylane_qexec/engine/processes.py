@@ -7,6 +7,7 @@ batch that is given up kills the worker it runs on, and the next batch gets a ne
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import pickle
 import queue
@@ -119,6 +120,7 @@ class ProcessCrew:
         self._lock = threading.Lock()
         self._leases = 0
         self._hands = 0
+        self._numbers = itertools.count()
         self._busy: dict[Future[Ran], _Worker] = {}
         self._pickled: weakref.WeakKeyDictionary[Executor, tuple[str, bytes]] = weakref.WeakKeyDictionary()
 
@@ -140,22 +142,15 @@ class ProcessCrew:
         """
         key, pickled = self.pickled(executor)
         task = _Task(Future(), key, pickled, pickle.dumps(plain(work)))
-        self.warm_up(executor.workers or 0)
-        self._tasks.put(task)
+        with self._lock:
+            self._tasks.put(task)
+            self._add_hands(executor.workers or 0)
         return task.future
 
-    def warm_up(self, hands: int = 0) -> None:
-        """Start workers, if they are not running, and do not wait for them.
-
-        Args:
-            hands: the least number of them; there is one for each core in any case.
-        """
+    def warm_up(self) -> None:
+        """Start workers, if they are not running, and do not wait for them."""
         with self._lock:
-            wanted = max(hands, cores())
-            numbers = range(self._hands, wanted)
-            self._hands = max(self._hands, wanted)
-            for number in numbers:
-                threading.Thread(target=self._work, args=(number,), daemon=True, name=f"qexec-worker-{number}").start()
+            self._add_hands(0)
 
     def stop(self, future: Future[Ran]) -> None:
         """Give up a batch: forget it if it waits, kill its worker if it runs."""
@@ -177,8 +172,16 @@ class ProcessCrew:
                 self._pickled[executor] = (uuid.uuid4().hex, cloudpickle.dumps(executor))
             return self._pickled[executor]
 
+    def _add_hands(self, wanted: int) -> None:
+        """Have at least as many workers as wanted, and one for each core. The lock is held."""
+        missing = max(wanted, cores()) - self._hands
+        for _ in range(missing):
+            self._hands += 1
+            number = next(self._numbers)
+            threading.Thread(target=self._work, args=(number,), daemon=True, name=f"qexec-worker-{number}").start()
+
     def _new_worker(self, number: int) -> _Worker:
-        return _Worker(number, max(1, cores() // self._hands))
+        return _Worker(number, max(1, cores() // max(1, self._hands)))
 
     def _work(self, number: int) -> None:
         worker = self._new_worker(number)
@@ -188,8 +191,9 @@ class ProcessCrew:
             try:
                 task = self._tasks.get(timeout=LINGER)
             except queue.Empty:
-                if self._leases <= 0:
+                if self._leaves():
                     worker.kill()
+                    return
                 continue
             if not task.future.set_running_or_notify_cancel():
                 continue
@@ -205,6 +209,14 @@ class ProcessCrew:
                 with self._lock:
                     self._busy.pop(task.future, None)
                 del task
+
+    def _leaves(self) -> bool:
+        """Whether a worker that has waited in vain may end: no cluster is open, and nothing has come meanwhile."""
+        with self._lock:
+            if self._leases > 0 or not self._tasks.empty():
+                return False
+            self._hands -= 1
+            return True
 
 
 def _end_all() -> None:

@@ -45,6 +45,13 @@ class Rescue:
         self._give_up = give_up
         self._logged: set[tuple[str, str]] = set()
 
+    def place(self, lane: Lane, tickets: Sequence[Ticket]) -> None:
+        """Let tickets wait for an executor; if it is down, for others that can run them, as far as there are any."""
+        if lane.health.pause(time.monotonic()):
+            tickets = [ticket for ticket in tickets if not self._fail_over(ticket, lane, failed_there=False)]
+        if tickets:
+            lane.put(tickets)
+
     def failed(self, lane: Lane, tickets: Sequence[Ticket], error: BaseException, shared: bool) -> None:
         """An executor has failed on tickets.
 
@@ -58,7 +65,7 @@ class Rescue:
         if not is_permanent(error):
             lane.health.failed(time.monotonic())
             if lane.health.down:
-                self._evacuate(lane)
+                self.place(lane, lane.evacuate())
         for ticket in tickets:
             ticket.error = error
             ticket.state = JobState.WAITING
@@ -96,12 +103,6 @@ class Rescue:
         timer = asyncio.get_running_loop().call_later(delay, lambda: lane.put([ticket]))
         ticket.leave = lambda _: timer.cancel()
 
-    def _evacuate(self, lane: Lane) -> None:
-        """Hand what waits for an executor that is down to others that can run it."""
-        stranded = [ticket for ticket in lane.evacuate() if not self._fail_over(ticket, lane, failed_there=False)]
-        if stranded:
-            lane.put(stranded)
-
     def _fail_over(self, ticket: Ticket, leaving: Lane, failed_there: bool = True) -> bool:
         """Hand a ticket to the least loaded executor that has not failed on it; says whether there is one."""
         if not self._failover:
@@ -115,7 +116,7 @@ class Rescue:
             if lane is not leaving
             and lane.executor not in ticket.tried
             and lane.health.may_run(now)
-            and lane.executor.rejects(circuit) is None
+            and lane.objection(circuit) is None
         ]
         if not others:
             return False

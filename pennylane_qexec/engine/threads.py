@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -12,51 +13,73 @@ from pennylane_qexec.engine.worker import tamed
 
 
 class ThreadCrew:
-    """Warm threads that run functions.
+    """Warm daemon threads that run functions. They end when the crew is closed or forgotten.
 
     Args:
-        hands: the most tasks at the same time; threads are started when first needed.
+        hands: the most functions at the same time; threads are started when first needed.
         name: of the threads.
     """
 
     def __init__(self, hands: int, name: str) -> None:
         self._hands = hands
         self._name = name
-        self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._lock = threading.Lock()
         self._threads = 0
-        self._idle = 0
+        self._board = _Board()
+        self._end = weakref.finalize(self, self._board.close)
 
     def submit(self, function: Callable[[], Any]) -> Future[Any]:
         """Run a function in one of the threads."""
         future: Future[Any] = Future()
-        with self._lock:
-            if self._idle:
-                self._idle -= 1
-            elif self._threads < self._hands:
-                self._threads += 1
-                threading.Thread(target=self._work, daemon=True, name=f"{self._name}-{self._threads}").start()
-        self._tasks.put((future, function))
+        if self._board.put(future, function) and self._threads < self._hands:
+            self._threads += 1
+            name = f"{self._name}-{self._threads}"
+            threading.Thread(target=_work, args=(self._board,), daemon=True, name=name).start()
         return future
 
     def add_hand(self) -> None:
         """Allow one thread more, in place of one that may never come back."""
-        with self._lock:
-            self._hands += 1
+        self._hands += 1
 
     def close(self) -> None:
         """End the threads when they have finished what they do."""
-        for _ in range(self._threads):
-            self._tasks.put(None)
+        self._end()
 
-    def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            future, function = task
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(tamed(function))
-                except Exception as error:
-                    future.set_exception(error)
-            del task, future, function
-            with self._lock:
-                self._idle += 1
+
+class _Board:
+    """The tasks of a crew, and how many of its threads wait for one. It does not know the crew, which may go away."""
+
+    def __init__(self) -> None:
+        self.tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = 0
+
+    def put(self, future: Future[Any], function: Callable[[], Any]) -> bool:
+        """Add a task; says whether no thread waits for it."""
+        with self._lock:
+            nobody_waits = self._idle <= 0
+            self._idle -= 1
+        self.tasks.put((future, function))
+        return nobody_waits
+
+    def free(self) -> None:
+        """A thread has finished its task."""
+        with self._lock:
+            self._idle += 1
+
+    def close(self) -> None:
+        """Let the threads end, one after the other."""
+        self.tasks.put(None)
+
+
+def _work(board: _Board) -> None:
+    board.free()
+    while (task := board.tasks.get()) is not None:
+        future, function = task
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(tamed(function))
+            except Exception as error:
+                future.set_exception(error)
+        del task, future, function
+        board.free()
+    board.close()

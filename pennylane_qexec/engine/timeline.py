@@ -27,7 +27,7 @@ def draw(rows: Sequence[Row], ax: matplotlib.axes.Axes | None = None) -> matplot
             bars = {(row.started - start, row.finished - row.started) for row in chosen}
             ax.broken_barh(sorted(bars), (line - 0.35, 0.7), color=colour, edgecolor=colour, linewidth=0.6)
     ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
     ax.set_xlabel("seconds since the first job was submitted")
     ax.spines[["top", "right"]].set_visible(False)
     return ax

@@ -146,9 +146,12 @@ class DeviceExecutor(Executor):
         return self._perform_bound(work) if work.call.bound else self._prepare_and_perform(work)
 
     def _perform_bound(self, work: Work) -> list[Result]:
-        indices = range(len(work.circuits))
+        def place(index: int) -> tuple[Device, int | None]:
+            device = self.device(work.circuits[index])
+            return device, index if legacy.takes_shadows(device, work.circuits[index]) else None
+
         results: list[Result] = []
-        for device, group in groupby(indices, key=lambda index: self.device(work.circuits[index])):
+        for (device, _), group in groupby(range(len(work.circuits)), key=place):
             chosen = list(group)
             with self._factory.exclusive():
                 results += _call(device, work, chosen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pennylane.devices import Device, LegacyDeviceFacade
 from pennylane.exceptions import DeviceError
-from pennylane.measurements import SampleMeasurement, StateMeasurement
+from pennylane.measurements import ClassicalShadowMP, SampleMeasurement, ShadowExpvalMP, StateMeasurement
 from pennylane.operation import StatePrepBase
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
@@ -41,3 +41,13 @@ def with_preparation_decomposed(circuit: QuantumScript) -> QuantumScript:
             for gate in (operation.decomposition() if isinstance(operation, StatePrepBase) else [operation])
         ]
     return circuit.copy(operations=operations)
+
+
+def takes_shadows(device: Device, circuit: QuantumScript) -> bool:
+    """Whether a legacy device takes classical shadows of this circuit.
+
+    It runs circuits of its own for them: what it remembers of the other circuits of a batch is lost, and it takes a
+    shot vector for one number of shots. Such circuits need a batch of their own for each number of shots.
+    """
+    shadows = any(isinstance(measurement, ClassicalShadowMP | ShadowExpvalMP) for measurement in circuit.measurements)
+    return shadows and isinstance(device, LegacyDeviceFacade)

@@ -24,6 +24,7 @@ from pennylane.measurements import (
     SampleMP,
     ShadowExpvalMP,
 )
+from pennylane.ops import Sum
 from pennylane.queuing import QueuingManager
 from pennylane.shadows import ClassicalShadow
 from pennylane.tape import QuantumScript
@@ -188,8 +189,22 @@ class _Cells:
 
 
 def _is_simple(measurement: Any) -> bool:
-    """Whether a measurement is of Pauli words or of the computational basis: it shares a circuit with others."""
-    return measurement.obs is None or bool(qml.pauli.is_pauli_word(measurement.obs))
+    """Whether a measurement is of a Pauli word or of the computational basis: it shares a circuit with others.
+
+    PennyLane's grouping replaces every measurement of an identity by the number 1, which is right for expectation
+    values only, and takes other measurements of a sum of one word for something it cannot do.
+    """
+    observable = measurement.obs
+    if observable is None:
+        return True
+    if not isinstance(measurement, ExpectationMP) and (isinstance(observable, Sum) or not _pauli_wires(observable)):
+        return False
+    return bool(qml.pauli.is_pauli_word(observable))
+
+
+def _pauli_wires(observable: Any) -> Wires:
+    representation = observable.pauli_rep
+    return representation.wires if representation is not None else observable.wires
 
 
 def _diagonalising(measurements: Sequence[Any], all_wires: Wires) -> list[Any]:

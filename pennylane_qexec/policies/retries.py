@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pickle import PicklingError
 from typing import Any
 
 from pennylane.exceptions import DeviceError, QuantumFunctionError, WireError
 
 from pennylane_qexec.errors import ConfigurationError, unknown
 
-_PERMANENT = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError)
+_PERMANENT = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError, PicklingError)
 _MOST_DOUBLINGS = 100  # longer than anybody waits, and small enough for a float
 _REFUSED = (DeviceError, QuantumFunctionError, WireError)
 
