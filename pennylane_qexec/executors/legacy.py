@@ -14,14 +14,12 @@ def check(device: Device, circuit: QuantumScript) -> None:
     """Refuse a prepared circuit that a legacy device would fail on, or answer wrongly.
 
     Raises:
-        DeviceError: an operation that the device does not have, a sampled measurement without shots, or a measurement
-            of the state with shots (which the device would compute exactly, or not as one measures it).
+        DeviceError: an operation or observable that the device does not have, a sampled measurement without shots, or
+            a measurement of the state with shots (which the device would compute exactly, or not as one measures it).
     """
     if not isinstance(device, LegacyDeviceFacade):
         return
-    for operation in circuit.operations:
-        if not device.target_device.supports_operation(operation.name):
-            raise DeviceError(f"{device.name} has no operation {operation.name}, nor a way to decompose it")
+    device.target_device.check_validity(circuit.operations, circuit.observables)
     for measurement in circuit.measurements:
         sampled, exact = isinstance(measurement, SampleMeasurement), isinstance(measurement, StateMeasurement)
         if exact and not sampled and circuit.shots:

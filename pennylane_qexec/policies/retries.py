@@ -7,13 +7,16 @@ from dataclasses import dataclass, fields
 from pickle import PicklingError
 from typing import Any
 
-from pennylane.exceptions import DeviceError, QuantumFunctionError, WireError
+import pennylane.exceptions
 
 from pennylane_qexec.errors import ConfigurationError, unknown
 
+# PennyLane's own exceptions, which have no common base, speak of the circuit.
+_PENNYLANE = tuple(
+    kind for kind in vars(pennylane.exceptions).values() if isinstance(kind, type) and issubclass(kind, Exception)
+)
 _PERMANENT = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError, PicklingError)
 _MOST_DOUBLINGS = 100  # longer than anybody waits, and small enough for a float
-_REFUSED = (DeviceError, QuantumFunctionError, WireError)
 
 
 @dataclass(frozen=True)
@@ -90,4 +93,4 @@ def never() -> Backoff:
 
 def is_permanent(error: BaseException) -> bool:
     """Whether an executor that raised this would raise it again for the same circuit."""
-    return isinstance(error, _PERMANENT + _REFUSED)
+    return isinstance(error, _PERMANENT + _PENNYLANE)

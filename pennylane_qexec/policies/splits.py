@@ -8,6 +8,7 @@ cluster that can run the circuit and are up. The shots it returns add up to thos
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +16,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import AnalyticCircuitError
 from pennylane_qexec.job import Share
-from pennylane_qexec.policies.fresh import Weights
+from pennylane_qexec.policies.fresh import Weighted, Weights
 
 Split = Callable[[QuantumScript, Sequence[Any]], Sequence[tuple[Any, int]]]
 
@@ -85,14 +86,18 @@ def weighted(weights: Mapping[str, float]) -> Split:
         A split, for ``split=``.
 
     Raises:
-        PolicyError: no weight is positive, or one is negative or no number.
+        PolicyError: no weight is positive, or one is negative or no number; when the cluster opens, a name it does
+            not have.
     """
-    fixed = Weights(weights)
+    return _ByWeight(Weights(weights))
 
-    def split(circuit: QuantumScript, executors: Sequence[Any]) -> list[Share]:
-        return _shared(circuit, executors, fixed.of(executors))
 
-    return split
+@dataclass(frozen=True)
+class _ByWeight(Weighted):
+    """By these weights, largest remainder."""
+
+    def __call__(self, circuit: QuantumScript, executors: Sequence[Any]) -> list[Share]:
+        return _shared(circuit, executors, self.weights.of(executors))
 
 
 def _shared(circuit: QuantumScript, executors: Sequence[Any], weights: Sequence[float]) -> list[Share]:
