@@ -93,6 +93,9 @@ class _Digest:
         data = np.asarray(value if isinstance(value, np.ndarray | np.generic) else qml.math.unwrap([value])[0])
         if data.dtype == object:
             raise TypeError(f"{value!r} of type {type(value).__name__} has no fingerprint.")
+        if not data.shape and data.dtype.type in _SCALARS:
+            self.add(data.item())
+            return
         little_endian = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("<"))
         self.token(b"a", f"{little_endian.dtype.str}{data.shape}".encode())
         self.token(b"", little_endian.tobytes())
@@ -111,13 +114,19 @@ class _Digest:
         self.add(metadata)
 
     def mid_measure(self, value: MidMeasure) -> None:
-        number = self._mid_measures.setdefault(value.hyperparameters["meas_uid"], len(self._mid_measures))
-        self.sequence([number, value.wires, value.reset, value.postselect], b"q")
+        self.sequence([self._number(value), value.wires, value.reset, value.postselect], b"q")
 
     def measurement_value(self, value: MeasurementValue) -> None:
-        self.sequence(value.measurements, b"v")
+        """Combined measurements come in the order of their random ids: they are put in that of the circuit."""
+        numbers = [self._number(measurement) for measurement in value.measurements]
+        order = sorted(range(len(numbers)), key=numbers.__getitem__)
+        self.sequence([value.measurements[index] for index in order], b"v")
         if value.has_processing:
-            self.sequence([[list(bits), outcome] for bits, outcome in value.items()])
+            table = sorted(([int(bits[index]) for index in order], outcome) for bits, outcome in value.items())
+            self.sequence(table)
+
+    def _number(self, measurement: MidMeasure) -> int:
+        return self._mid_measures.setdefault(measurement.hyperparameters["meas_uid"], len(self._mid_measures))
 
 
 def _digest_of(value: Any) -> str:
@@ -125,6 +134,9 @@ def _digest_of(value: Any) -> str:
     digest.add(value)
     return digest.hexdigest()
 
+
+_SCALARS = (np.float64, np.int64, np.bool_)
+"""Numbers that are the same circuit's as Python's own, however they are wrapped."""
 
 _WRITERS: dict[type, Callable[[_Digest, Any], None]] = {
     type(None): lambda digest, _: digest.token(b"n"),

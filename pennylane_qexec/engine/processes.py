@@ -177,14 +177,14 @@ class ProcessCrew:
         missing = max(wanted, cores()) - self._hands
         for _ in range(missing):
             self._hands += 1
-            number = next(self._numbers)
-            threading.Thread(target=self._work, args=(number,), daemon=True, name=f"qexec-worker-{number}").start()
+            threading.Thread(target=self._work, daemon=True, name=f"qexec-worker-{self._hands}").start()
 
-    def _new_worker(self, number: int) -> _Worker:
-        return _Worker(number, max(1, cores() // max(1, self._hands)))
+    def _new_worker(self) -> _Worker:
+        """A worker with a number that none had before: with a seed, it draws from a stream of its own."""
+        return _Worker(next(self._numbers), max(1, cores() // max(1, self._hands)))
 
-    def _work(self, number: int) -> None:
-        worker = self._new_worker(number)
+    def _work(self) -> None:
+        worker = self._new_worker()
         with suppress(WorkerDiedError):
             worker.wait_until_ready()
         while True:
@@ -199,7 +199,7 @@ class ProcessCrew:
                 continue
             try:
                 if not worker.alive:
-                    worker = self._new_worker(number)
+                    worker = self._new_worker()
                 with self._lock:
                     self._busy[task.future] = worker
                 task.future.set_result(worker.perform(task.key, task.executor, task.work))

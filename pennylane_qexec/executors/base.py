@@ -7,7 +7,8 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from functools import cached_property
+from typing import Any, Literal
 
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
@@ -98,21 +99,22 @@ class Executor(ABC):
         ConfigurationError: an option makes no sense.
     """
 
-    name: str
+    name: str = "Executor"
     workers: int | None = None
     parallel: Parallel = "auto"
     max_circuits: int | None = None
     max_shots: int | None = None
     batch_window: float = 0.0
     cost: Cost = Cost()
-    meter: Meter
 
-    def __new__(cls, *_: Any, **__: Any) -> Self:
-        """An executor with the usual options, also where a subclass does not call ``super().__init__``."""
-        made = super().__new__(cls)
-        made.name = cls.__name__
-        made.meter = Meter()
-        return made
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.name = cls.__name__
+
+    @cached_property
+    def meter(self) -> Meter:
+        """What waits for this executor, and how fast it has been; kept up by the engine."""
+        return Meter()
 
     def __init__(
         self,
@@ -213,7 +215,7 @@ class Executor(ABC):
         return {key: value for key, value in self.__dict__.items() if key not in ("meter", "parallel")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, meter=Meter(), parallel="auto")
+        self.__dict__.update(state, parallel="auto")
 
 
 @dataclass(frozen=True, slots=True)

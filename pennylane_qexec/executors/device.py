@@ -222,7 +222,7 @@ class _Binder:
         self._programs: dict[int, Any] = {}
 
     def __call__(self, circuit: QuantumScript) -> Bound:
-        if circuit.shots.has_partitioned_shots and self._factory.quirks.no_shot_vectors:
+        if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(circuit):
             return self._each_number_of_shots(circuit)
         if circuit.shots and self._factory.quirks.prepares_exactly_only:
             circuit = legacy.with_preparation_decomposed(circuit)
@@ -235,6 +235,9 @@ class _Binder:
         for one in circuits:
             legacy.check(device, one)
         return Bound(tuple(circuits), self._config, lambda results: postprocess(results)[0])
+
+    def _takes_no_shot_vector(self, circuit: QuantumScript) -> bool:
+        return self._factory.quirks.no_shot_vectors or legacy.takes_shadows(self._factory.device(circuit), circuit)
 
     def _each_number_of_shots(self, circuit: QuantumScript) -> Bound:
         parts = [self(circuit.copy(shots=shots)) for shots in circuit.shots]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pennylane.devices import Device, LegacyDeviceFacade
-from pennylane.exceptions import DeviceError
+from pennylane.exceptions import DeviceError, WireError
 from pennylane.measurements import ClassicalShadowMP, SampleMeasurement, ShadowExpvalMP, StateMeasurement
 from pennylane.operation import StatePrepBase
 from pennylane.queuing import QueuingManager
@@ -16,9 +16,15 @@ def check(device: Device, circuit: QuantumScript) -> None:
     Raises:
         DeviceError: an operation or observable that the device does not have, a sampled measurement without shots, or
             a measurement of the state with shots (which the device would compute exactly, or not as one measures it).
+        WireError: mid-circuit measurements were deferred to wires that the device does not have.
     """
     if not isinstance(device, LegacyDeviceFacade):
         return
+    if device.wires is not None and not device.wires.contains_wires(circuit.wires):
+        raise WireError(
+            f"{device.name} has the wires {device.wires.tolist()}, and deferring mid-circuit measurements takes "
+            f"{circuit.wires.tolist()}"
+        )
     device.target_device.check_validity(circuit.operations, circuit.observables)
     for measurement in circuit.measurements:
         sampled, exact = isinstance(measurement, SampleMeasurement), isinstance(measurement, StateMeasurement)
