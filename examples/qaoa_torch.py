@@ -9,7 +9,7 @@ import networkx as nx
 import pennylane as qml
 import torch
 
-STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 15
 
 graph = nx.Graph([(0, 1), (1, 2), (2, 3), (3, 4), (4, 0), (0, 2)])
 cost, mixer = qml.qaoa.maxcut(graph)

@@ -11,7 +11,7 @@ from pennylane import numpy as pnp
 
 import pennylane_qexec as qexec
 
-STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 8
 SHOTS = 4000
 
 molecule = qml.qchem.Molecule(["H", "H"], np.array([[0.0, 0.0, -0.66], [0.0, 0.0, 0.66]]))

@@ -88,7 +88,7 @@ class QCluster:
 
     @property
     def history(self) -> History:
-        """What ran: one row for each job that ended."""
+        """What ran, in one row for each job that ended."""
         return self._engine.history
 
     @property

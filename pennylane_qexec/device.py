@@ -87,7 +87,7 @@ class ClusterDevice(Device):
 
     @property
     def history(self) -> History:
-        """What ran: one row for each job that ended."""
+        """What ran, in one row for each job that ended."""
         return self.cluster.history
 
     def close(self) -> None:

@@ -163,7 +163,9 @@ class Outcome:
         shots: the shots that were run.
         batch: number of the batch it ran in.
         attempt: attempts made, the good one included.
-        submitted, started, finished: UTC, in seconds since 1970.
+        submitted: when it was asked for; UTC, in seconds since 1970.
+        started: when its batch began.
+        finished: when its batch ended.
         cost: US dollars.
         backend: name of the executor's backend.
     """

@@ -34,7 +34,9 @@ class Row:
         batch: number of the batch it ran in; 0 if it ran in none.
         attempt: attempts made.
         state: how it ended.
-        submitted, started, finished: UTC, in seconds since 1970. Jobs of one batch start and end together.
+        submitted: when it was asked for; UTC, in seconds since 1970.
+        started: when its batch began.
+        finished: when its batch ended.
         seconds: the job's part of the running time of its batch, so that these add up.
         cost: US dollars.
         error: what went wrong last, if it did not end well.

@@ -238,7 +238,7 @@ def _evaluated_outcomes(measurement: Any, columns: dict[Any, np.ndarray], valid:
     return gather_mcm(measurement, columns, valid, postselect_mode=mode)
 
 
-def _counted_outcomes(measurement: Any, columns: dict[Any, np.ndarray]) -> dict[Any, int]:
+def _counted_outcomes(measurement: Any, columns: dict[Any, np.ndarray]) -> dict[Any, Any]:
     if isinstance(measurement.mv, Sequence):
         rows = np.concatenate([mv.concretize(columns) for mv in measurement.mv], axis=1)
         values, counts = np.unique(rows, axis=0, return_counts=True)
@@ -250,5 +250,5 @@ def _counted_outcomes(measurement: Any, columns: dict[Any, np.ndarray]) -> dict[
         keys = [float(value) for value in values]
         everything = [float(value) for value in measurement.mv.branches.values()]
     counted = dict.fromkeys(everything, 0) if measurement.all_outcomes else {}
-    counted.update(zip(keys, (int(count) for count in counts), strict=True))
+    counted.update(zip(keys, counts, strict=True))
     return dict(sorted(counted.items()))

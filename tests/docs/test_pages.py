@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -14,6 +15,7 @@ from sybil.parsers.markdown import CodeBlockParser
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+STARTING_PROCESSES = {"run-in-parallel.md"}
 
 _run = PythonEvaluator()
 
@@ -40,7 +42,13 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     plt.close("all")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def _cases() -> Iterator[Any]:
+    for page in PAGES:
+        marks = [pytest.mark.slow] if page.name in STARTING_PROCESSES else []
+        yield pytest.param(page, marks=marks, id=str(page.relative_to(ROOT)))
+
+
+@pytest.mark.parametrize("page", _cases())
 def test_every_code_block_of_a_page_runs(page: Path) -> None:
     parsers = [CodeBlockParser("python", _save_and_run), CodeBlockParser("toml", _save)]
     for example in Sybil(parsers, pattern="*.md").parse(page).examples():

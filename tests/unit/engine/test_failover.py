@@ -157,7 +157,7 @@ def test_a_failure_of_one_simulator_leaves_the_results_of_the_other(open_cluster
 
 
 def test_adjoint_derivatives_go_on_elsewhere(open_device: Any) -> None:
-    device = open_device([BrokenQubit(), "default.qubit"], wires=2, selector=first, retry=AT_ONCE)
+    device = open_device([BrokenQubit(), "lightning.qubit"], wires=2, selector=first, retry=AT_ONCE)
 
     @qml.qnode(device, diff_method="adjoint")
     def circuit(x: float) -> Any:
@@ -166,4 +166,4 @@ def test_adjoint_derivatives_go_on_elsewhere(open_device: Any) -> None:
         return qml.expval(qml.Z(1))
 
     assert qml.grad(circuit)(pnp.array(0.4, requires_grad=True)) == pytest.approx(-np.sin(0.4))
-    assert set(who_ran(device.cluster)) == {"default.qubit"}
+    assert set(who_ran(device.cluster)) == {"lightning.qubit"}

@@ -37,6 +37,11 @@ def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pennylane_qexec.engine.health.FIRST_PAUSE", 0.01)
+
+
+@pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pennylane_qexec.engine.health.FIRST_PAUSE", 0.0)
 
@@ -137,6 +142,7 @@ def test_an_executor_that_was_down_is_probed_and_used_again(open_cluster: Any) -
     assert np.allclose(cluster.execute([flip(0.1), flip(0.2)]), np.cos([0.1, 0.2]))
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_circuits_that_wait_for_anybody_are_run_after_the_only_executor_was_down(open_cluster: Any) -> None:
     executor = ScriptedExecutor(failures=[OUT_OF_ORDER] * 3)
     cluster = open_cluster([executor], selector="least_loaded", retry=qexec.retries.never())

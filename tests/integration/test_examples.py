@@ -1,0 +1,45 @@
+"""The examples run, and print what they are there to show."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SHOWN = {
+    "vqe_h2.py 1": ["step  0", "exact -1.1361 Ha", "qiskit.aer", "cirq.simulator"],
+    "qaoa_torch.py 2": ["step  1", "most frequent", "lightning.qubit"],
+    "custom_executor.py": ["3 qubits on noisy", "4 qubits on exact: 100.0%"],
+    "failover.py 6": ["6 results", "laboratory", "simulator"],
+    "process_sweep.py 4 3": ["thread", "process", "noise 0.000", "1.000"],
+}
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize("command", SHOWN)
+def test_an_example_runs_and_shows_what_it_is_about(command: str, tmp_path: Path) -> None:
+    script, *arguments = command.split()
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / script), *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [text for text in SHOWN[command] if text not in done.stdout] == []
+
+
+def test_every_example_is_run() -> None:
+    assert {command.split()[0] for command in SHOWN} == {path.name for path in EXAMPLES.glob("*.py")}
+
+
+def test_no_example_is_longer_than_60_lines() -> None:
+    lengths = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > 60} == {}

@@ -1,0 +1,180 @@
+"""What a cluster remembers of the jobs that ended."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pennylane as qml
+import pytest
+from pennylane.tape import QuantumScript
+
+import pennylane_qexec as qexec
+from pennylane_qexec.engine import Row
+from pennylane_qexec.job import JobState
+from pennylane_qexec.testing import FakeQPU, ScriptedExecutor, flip
+
+COLUMNS = {
+    *("fingerprint", "executor", "backend", "shots", "batch", "attempt", "state", "cost", "error"),
+    *("submitted", "started", "finished", "seconds_queued", "seconds_running"),
+}
+
+
+@pytest.fixture
+def picture(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Axes that need no screen."""
+    mpl.use("Agg")
+    from matplotlib.figure import Figure
+
+    return Figure().add_subplot()
+
+
+def row(executor: str = "qpu", state: JobState = JobState.DONE, start: float = 0.0) -> Row:
+    return Row(flip(0.1), executor, executor, 100, 1, 1, state, start, start + 1, start + 3)
+
+
+def test_there_is_one_row_for_each_job(open_cluster: Any) -> None:
+    cluster = open_cluster(["lightning.qubit", ScriptedExecutor("scripted"), FakeQPU()])
+    cluster.execute([flip(0.1 * index, shots=10) for index in range(6)])
+    table = cluster.history.to_dataframe()
+    assert set(table.columns) == COLUMNS
+    assert sorted(table.executor) == sorted(["lightning.qubit", "scripted", "fake-qpu"] * 2)
+    assert set(table.shots) == {10}
+    assert set(table.state) == {"done"}
+
+
+def test_an_empty_history_is_a_table_with_all_columns() -> None:
+    table = qexec.History().to_dataframe()
+    assert len(table) == 0
+    assert set(table.columns) == COLUMNS
+
+
+def test_jobs_of_one_batch_have_its_number_and_other_batches_have_others(open_cluster: Any) -> None:
+    cluster = open_cluster([ScriptedExecutor(max_circuits=2)])
+    cluster.execute([flip(0.1) for _ in range(4)])
+    assert len(set(cluster.history.to_dataframe().batch)) == 2
+
+
+def test_equal_circuits_have_equal_fingerprints_and_others_have_others(open_cluster: Any) -> None:
+    cluster = open_cluster(["lightning.qubit", "lightning.qubit"])
+    cluster.execute([flip(0.1), flip(0.1), flip(0.2)])
+    first, second, third = cluster.history.to_dataframe().sort_values("batch").fingerprint
+    assert len(first) == 32
+    assert len({first, second, third}) == 2
+
+
+def test_times_are_in_utc_and_in_order(open_cluster: Any) -> None:
+    before = datetime.now(UTC)
+    cluster = open_cluster([ScriptedExecutor()])
+    cluster.execute([flip(0.1)])
+    (only,) = cluster.history.to_dataframe().itertuples()
+    assert before <= only.submitted <= only.started <= only.finished <= datetime.now(UTC)
+    assert only.seconds_queued == pytest.approx((only.started - only.submitted).total_seconds(), abs=1e-5)
+
+
+@pytest.mark.parametrize("spec", ["default.qubit", "scripted"])
+def test_the_cost_is_that_of_the_circuits_and_their_shots(open_cluster: Any, spec: str) -> None:
+    cost = qexec.Cost(per_circuit=0.3, per_shot=0.01)
+    executor = ScriptedExecutor(cost=cost) if spec == "scripted" else {"type": spec, "cost": cost}
+    cluster = open_cluster([executor])
+    cluster.execute([flip(0.1, shots=10), flip(0.2, shots=20)])
+    assert sorted(cluster.history.to_dataframe().cost) == pytest.approx([0.4, 0.5])
+
+
+def test_seconds_of_a_batch_are_charged_once(open_cluster: Any) -> None:
+    cluster = open_cluster([ScriptedExecutor(cost=qexec.Cost(per_second=1.0))])
+    cluster.execute([flip(0.1) for _ in range(4)])
+    table = cluster.history.to_dataframe()
+    assert 0 < table.cost.sum() == pytest.approx(table.seconds_running.sum())
+    assert table.seconds_running.sum() <= (table.finished - table.started).max().total_seconds() + 1e-3
+
+
+def test_a_job_that_failed_says_how_often_and_why(open_cluster: Any) -> None:
+    cluster = open_cluster(
+        [ScriptedExecutor("trap", failures=[OSError("the laser is off")] * 2)],
+        retry=qexec.retries.backoff(2, initial=0),
+    )
+    with pytest.raises(qexec.ExecutorError):
+        cluster.execute([flip(0.1, shots=10)])
+    (only,) = cluster.history
+    assert (only.executor, only.state, only.attempt) == ("trap", JobState.FAILED, 2)
+    assert only.error == "OSError: the laser is off"
+    assert only.cost == 0
+
+
+def test_attempts_on_all_executors_are_counted(open_cluster: Any) -> None:
+    trap = ScriptedExecutor("trap", failures=[OSError("off")] * 2)
+    cluster = open_cluster([trap, ScriptedExecutor("good")], retry=qexec.retries.backoff(2, initial=0))
+    cluster.execute([flip(0.1)])
+    (only,) = cluster.history
+    assert (only.executor, only.state, only.attempt) == ("good", JobState.DONE, 3)
+
+
+def test_a_timeout_is_written_down(open_cluster: Any) -> None:
+    cluster = open_cluster([FakeQPU(polls=None)], timeout=0.05)
+    with pytest.raises(qexec.JobTimeoutError):
+        cluster.execute([flip(0.1)])
+    (only,) = cluster.history
+    assert (only.executor, only.state) == ("fake-qpu", JobState.FAILED)
+    assert only.error.startswith("JobTimeoutError: a circuit had no result after 0.05 s")
+
+
+def test_old_rows_are_forgotten() -> None:
+    history = qexec.History(kept=3)
+    history.add([row(str(index)) for index in range(5)])
+    assert [one.executor for one in history] == ["2", "3", "4"]
+
+
+def test_a_history_can_be_cleared() -> None:
+    history = qexec.History()
+    history.add([row()])
+    history.clear()
+    assert len(history) == 0
+
+
+def test_a_history_is_a_sequence() -> None:
+    history = qexec.History()
+    history.add([row("a"), row("b"), row("c")])
+    assert (history[0].executor, history[-1].executor) == ("a", "c")
+    assert [one.executor for one in history[1:]] == ["b", "c"]
+
+
+def test_large_matrices_are_not_kept_but_their_fingerprint_is() -> None:
+    circuit = QuantumScript([qml.QubitUnitary(np.eye(16), wires=range(4))], [qml.probs()])
+    history = qexec.History()
+    history.add([Row(circuit, "qpu", "qpu", 0, 1, 1, JobState.DONE, 0.0, 0.0, 0.0)])
+    assert isinstance(history[0].circuit, str)
+    assert history[0].fingerprint == qexec.engine.history.fingerprint(circuit)
+
+
+def test_the_history_of_a_device_is_that_of_its_cluster(open_device: Any) -> None:
+    device = open_device("default.qubit", wires=1)
+    qml.QNode(lambda: qml.expval(qml.Z(0)), device)()
+    assert device.history is device.cluster.history
+    assert len(device.history) == 1
+
+
+def test_the_timeline_has_a_line_for_each_executor(picture: Any) -> None:
+    history = qexec.History()
+    history.add([row("left"), row("right", start=2.0), row("left", JobState.FAILED, start=4.0)])
+    axes = history.plot_timeline(picture)
+    assert axes is picture
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["left", "right"]
+    assert axes.dataLim.x1 == pytest.approx(7.0)
+
+
+def test_the_timeline_of_nothing_can_be_drawn(picture: Any) -> None:
+    assert qexec.History().plot_timeline(picture) is picture
+
+
+def test_the_timeline_makes_axes_of_its_own(open_cluster: Any) -> None:
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    cluster = open_cluster(["default.qubit"])
+    cluster.execute([flip(0.1)])
+    axes = cluster.history.plot_timeline()
+    plt.close(axes.figure)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["default.qubit"]
