@@ -96,6 +96,11 @@ class QCluster:
         """Whether circuits wait for whoever is free first, and are prepared only then."""
         return self._selector is selectors.least_loaded and self._split is None
 
+    @property
+    def splits(self) -> bool:
+        """Whether the shots of circuits are shared out."""
+        return self._split is not None
+
     def candidates(self, circuit: QuantumScript, refusals: dict[Executor, str]) -> list[Executor]:
         """The executors that can run a circuit now, in the cluster's order.
 

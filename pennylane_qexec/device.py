@@ -15,12 +15,14 @@ from pennylane.devices.preprocess import validate_device_wires
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 from pennylane.typing import ResultBatch
+from pennylane.wires import Wires
 
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.config import cluster_options_of
 from pennylane_qexec.dispatch import Dispatcher, Expanded
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.device import DERIVATIVES, DeviceExecutor
 
 _OPTION = "qexec.dispatcher"
@@ -32,7 +34,7 @@ _FIRST_ORDER_OR_HIGHER = ("adjoint", "backprop")
 @qml.transform
 def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher) -> Expanded:
     """Select or split, and let the chosen executors' own programs prepare the circuit."""
-    if device.wires and not device._executors_know_wires:
+    if device._fills_in_wires:
         (tape,), _ = validate_device_wires(tape, wires=device.wires, name=device.name)
     return dispatcher(tape)
 
@@ -81,8 +83,8 @@ class ClusterDevice(Device):
         self._owns_cluster = cluster is None
         self.cluster = cluster or _new_cluster(wires, executors, config, cluster_options)
         self._last_answer: tuple[str, QuantumScript | None, bool] = ("", None, False)
-        self._executors_know_wires = all(
-            isinstance(executor, DeviceExecutor) and executor.wires == self.wires for executor in self.cluster.executors
+        self._fills_in_wires = self.wires is not None and (
+            self.cluster.splits or not all(_has_wires(executor, self.wires) for executor in self.cluster.executors)
         )
 
     @property
@@ -267,6 +269,10 @@ def _new_cluster(wires: Any, executors: Any, config: str | None, options: dict[s
             hint = "Options of an executor go with it, as in executors=[{'type': 'lightning.qubit', 'workers': 2}]."
             raise ConfigurationError(unknown("option of a cluster", option, _CLUSTER_OPTIONS, hint))
     return QCluster(_DEFAULT_EXECUTOR if executors is None else executors, wires=wires, **options)
+
+
+def _has_wires(executor: Executor, wires: Wires) -> bool:
+    return isinstance(executor, DeviceExecutor) and executor.wires == wires
 
 
 def _named(**values: Any) -> list[tuple[str, Any]]:

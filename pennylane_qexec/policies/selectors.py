@@ -68,7 +68,7 @@ def weighted(weights: Mapping[str, float]) -> Fresh:
     Raises:
         PolicyError: no weight is positive, or one is negative; when the cluster opens, a name it does not have.
     """
-    return _Weighted(Weights(dict(weights)))
+    return _Weighted(Weights(weights))
 
 
 def least_loaded(circuit: QuantumScript, executors: Sequence[Any]) -> Any:

@@ -1,0 +1,205 @@
+"""Gradients through the cluster device: every interface, every method, one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import pennylane as qml
+import pytest
+import torch
+from pennylane import numpy as pnp
+
+from pennylane_qexec.testing import ScriptedExecutor, flip
+
+SIMULATORS = ["lightning.qubit", "default.qubit"]
+X = [0.4, -1.1]
+SHOTS = 20_000
+SIGMAS = 5
+
+
+def ansatz(angles: Any) -> Any:
+    qml.RX(angles[0], 0)
+    qml.RY(angles[1], 1)
+    qml.CNOT([0, 1])
+    return qml.expval(qml.Z(1))
+
+
+def value(angles: Any) -> Any:
+    return np.cos(angles[0]) * np.cos(angles[1])
+
+
+GRADIENT = np.array([-np.sin(X[0]) * np.cos(X[1]), -np.cos(X[0]) * np.sin(X[1])])
+HESSIAN = np.array(
+    [[-value(X), np.sin(X[0]) * np.sin(X[1])], [np.sin(X[0]) * np.sin(X[1]), -np.cos(X[0]) * np.cos(X[1])]]
+)
+
+
+def by_autograd(circuit: Any) -> Any:
+    return qml.grad(circuit)(pnp.array(X, requires_grad=True))
+
+
+def by_torch(circuit: Any) -> Any:
+    angles = torch.tensor(X, dtype=torch.float64, requires_grad=True)
+    circuit(angles).backward()
+    assert angles.grad is not None
+    return angles.grad.numpy()
+
+
+def by_jax(circuit: Any) -> Any:
+    return jax.grad(circuit)(jax.numpy.array(X))
+
+
+def by_jax_jit(circuit: Any) -> Any:
+    return jax.jit(jax.grad(circuit))(jax.numpy.array(X))
+
+
+INTERFACES: dict[str, Callable[[Any], Any]] = {
+    "autograd": by_autograd,
+    "torch": by_torch,
+    "jax": by_jax,
+    "jax.jit": by_jax_jit,
+}
+
+
+@pytest.fixture(autouse=True)
+def double_precision() -> Any:
+    """Numbers of 64 bits in jax, for as long as the test takes."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.mark.parametrize("interface", INTERFACES.values(), ids=INTERFACES)
+@pytest.mark.parametrize("method", ["best", "adjoint", "parameter-shift", "hadamard", "finite-diff"])
+@pytest.mark.parametrize("policy", [{"selector": "cyclic"}, {"split": "uniform"}, {"selector": "least_loaded"}], ids=str)
+def test_analytic_gradients_are_exact(open_device: Any, interface: Any, method: str, policy: Any) -> None:
+    keywords = {"aux_wire": 2} if method == "hadamard" else {}
+    circuit = qml.QNode(ansatz, open_device(SIMULATORS, 3, **policy), diff_method=method, gradient_kwargs=keywords)
+    assert np.allclose(interface(circuit), GRADIENT, atol=1e-5)
+
+
+@pytest.mark.parametrize("interface", INTERFACES.values(), ids=INTERFACES)
+def test_backprop_goes_through_default_qubit(open_device: Any, interface: Any) -> None:
+    device = open_device(["default.qubit", "default.qubit"])
+    assert np.allclose(interface(qml.QNode(ansatz, device, diff_method="backprop")), GRADIENT)
+
+
+@pytest.mark.parametrize("interface", INTERFACES.values(), ids=INTERFACES)
+def test_what_ran_in_backprop_can_be_shown(open_device: Any, interface: Any) -> None:
+    device = open_device("default.qubit")
+    interface(qml.QNode(ansatz, device, diff_method="backprop"))
+    assert set(device.history.to_dataframe()["executor"]) == {"default.qubit"}
+
+
+@pytest.mark.parametrize("interface", INTERFACES.values(), ids=INTERFACES)
+@pytest.mark.parametrize("policy", [{"selector": "cyclic"}, {"split": "uniform"}], ids=str)
+def test_gradients_with_shots_are_within_5_sigma(open_device: Any, interface: Any, policy: Any) -> None:
+    """Half the difference of two expectation values: sigma is at most sqrt(2) / 2 / sqrt(shots)."""
+    seeded = [{"type": name, "seed": 1} for name in SIMULATORS]
+    circuit = qml.set_shots(qml.QNode(ansatz, open_device(seeded, 3, **policy)), SHOTS)
+    assert np.allclose(interface(circuit), GRADIENT, rtol=0, atol=SIGMAS / np.sqrt(2 * SHOTS))
+
+
+def test_spsa_estimates_the_gradient(open_device: Any) -> None:
+    """Analytic values in 200 random directions: each component within 5 sigma, where sigma is |g| / sqrt(200)."""
+    keywords = {"num_directions": 200, "sampler_rng": np.random.default_rng(3)}
+    circuit = qml.QNode(ansatz, open_device(SIMULATORS), diff_method="spsa", gradient_kwargs=keywords)
+    assert np.allclose(by_autograd(circuit), GRADIENT, rtol=0, atol=SIGMAS * np.linalg.norm(GRADIENT) / np.sqrt(200))
+
+
+@pytest.mark.parametrize("method", ["parameter-shift", "finite-diff"])
+def test_second_derivatives(open_device: Any, method: str) -> None:
+    keywords = {"h": 1e-3} if method == "finite-diff" else {}
+    circuit = qml.QNode(
+        ansatz, open_device(SIMULATORS), diff_method=method, max_diff=2, gradient_kwargs=keywords
+    )
+    hessian = qml.jacobian(qml.grad(circuit))(pnp.array(X, requires_grad=True))
+    assert np.allclose(hessian, HESSIAN, atol=1e-2)
+
+
+def test_second_derivatives_by_jax_through_backprop(open_device: Any) -> None:
+    circuit = qml.QNode(ansatz, open_device("default.qubit"), diff_method="backprop", max_diff=2)
+    assert np.allclose(jax.hessian(circuit)(jax.numpy.array(X)), HESSIAN)
+
+
+@pytest.mark.parametrize(
+    ("executors", "shots", "chosen"),
+    [
+        (SIMULATORS, None, "adjoint"),
+        (SIMULATORS, 10, None),
+        (["default.qubit", "qiskit.aer"], None, None),
+        (["default.qubit", ScriptedExecutor()], None, None),
+    ],
+    ids=["analytic", "shots", "one without derivatives", "no device"],
+)
+def test_best_is_adjoint_where_every_executor_offers_it_and_nothing_is_sampled(
+    open_device: Any, executors: Any, shots: Any, chosen: str | None
+) -> None:
+    device = open_device(executors, 2)
+    circuit = flip(0.1, shots)
+    config = device.setup_execution_config(qml.devices.ExecutionConfig(gradient_method="best"), circuit)
+    assert config.use_device_gradient == (chosen is not None)
+    assert config.gradient_method == (chosen or "best")
+    assert device.supports_derivatives(config, circuit) == (chosen is not None)
+
+
+def test_best_with_shots_is_parameter_shift(open_device: Any) -> None:
+    executor = ScriptedExecutor()
+    by_autograd(qml.set_shots(qml.QNode(ansatz, open_device([executor])), 100))
+    assert [len(batch) for batch in executor.batches] == [1, 4]
+
+
+def test_device_derivatives_are_spread_over_the_executors(open_device: Any) -> None:
+    device = open_device(SIMULATORS)
+    circuit = qml.QNode(ansatz, device, diff_method="adjoint")
+    by_autograd(circuit)
+    by_autograd(circuit)
+    assert {row.executor for row in device.history} == set(SIMULATORS)
+
+
+def test_all_shifted_circuits_arrive_in_one_batch(open_device: Any) -> None:
+    executor = ScriptedExecutor()
+    by_autograd(qml.QNode(ansatz, open_device([executor]), diff_method="parameter-shift"))
+    assert [len(batch) for batch in executor.batches] == [1, 4]
+
+
+def test_shifted_circuits_are_shared_by_the_executors(open_device: Any) -> None:
+    executors = [ScriptedExecutor("a"), ScriptedExecutor("b")]
+    by_jax(qml.QNode(ansatz, open_device(executors), diff_method="parameter-shift"))
+    assert sum(len(batch) for executor in executors for batch in executor.batches) == 5
+    assert {len(executor.batches) for executor in executors} == {1}
+
+
+def test_a_split_gradient_sends_every_executor_one_batch(open_device: Any) -> None:
+    executors = [ScriptedExecutor("a"), ScriptedExecutor("b")]
+    circuit = qml.set_shots(qml.QNode(ansatz, open_device(executors, split="uniform")), 100)
+    by_autograd(circuit)
+    assert [[len(batch) for batch in executor.batches] for executor in executors] == [[1, 4], [1, 4]]
+    assert [executor.shots for executor in executors] == [250, 250]
+
+
+@pytest.mark.parametrize("method", ["backprop", "adjoint"])
+@pytest.mark.parametrize("executors", [["default.qubit", "qiskit.aer"], [ScriptedExecutor()]], ids=["aer", "scripted"])
+def test_a_device_method_that_an_executor_does_not_offer_is_refused(
+    open_device: Any, executors: Any, method: str
+) -> None:
+    device = open_device(executors, 2)
+    with pytest.raises(qml.exceptions.QuantumFunctionError, match=method):
+        by_autograd(qml.QNode(ansatz, device, diff_method=method))
+    assert len(device.history) == 0
+
+
+def test_backprop_is_refused_where_circuits_leave_the_process(open_device: Any) -> None:
+    device = open_device([{"type": "default.qubit", "parallel": "process"}])
+    with pytest.raises(qml.exceptions.QuantumFunctionError, match="backprop"):
+        by_autograd(qml.QNode(ansatz, device, diff_method="backprop"))
+
+
+def test_jax_jit_runs_the_circuit_in_every_call(open_device: Any) -> None:
+    device = open_device(SIMULATORS)
+    circuit = jax.jit(qml.QNode(ansatz, device))
+    for angle in (0.1, 0.9):
+        assert float(circuit(jax.numpy.array([angle, 0.3]))) == pytest.approx(np.cos(angle) * np.cos(0.3))
+    assert len(device.history) == 2
