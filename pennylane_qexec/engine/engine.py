@@ -10,7 +10,6 @@ import asyncio
 import concurrent.futures
 import contextvars
 import itertools
-import logging
 import threading
 import time
 import weakref
@@ -23,18 +22,17 @@ import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.engine import here, processes
+from pennylane_qexec.engine.desk import Desk
 from pennylane_qexec.engine.history import History
 from pennylane_qexec.engine.lane import Batch, Lane
-from pennylane_qexec.engine.records import Times, record_done, record_failed
+from pennylane_qexec.engine.records import Times, record_done
 from pennylane_qexec.engine.rescue import Rescue
 from pennylane_qexec.engine.ticket import Ticket
 from pennylane_qexec.engine.worker import Ran
-from pennylane_qexec.errors import ConfigurationError, ExecutorError, JobCancelledError, JobTimeoutError, QExecError
+from pennylane_qexec.errors import ConfigurationError, ExecutorError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Job, JobState, Outcome
 from pennylane_qexec.policies.retries import Backoff
-
-logger = logging.getLogger("pennylane_qexec")
 
 
 class Engine:
@@ -68,7 +66,7 @@ class Engine:
         self._rescue = Rescue(self._lanes.values(), retry, failover, rng, self._give_up)
         self._numbers = itertools.count(1)
         self._short_way = here.ShortWay(self.history, self.next_batch_number)
-        self._unfinished: set[Ticket] = set()
+        self._desk = Desk(self.history, timeout, self._note_timeout)
         self._lock = threading.Lock()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -160,7 +158,7 @@ class Engine:
             self._check_open()
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._loop.set_exception_handler(_weakly(self._broken))
+                self._loop.set_exception_handler(_weakly(self._desk.broken))
                 self._thread = threading.Thread(target=_serve, args=(self._loop,), daemon=True, name="qexec-engine")
                 self._thread.start()
                 weakref.finalize(self, _stop, self._loop)
@@ -188,7 +186,7 @@ class Engine:
             len(batch.tickets),
         )
         for ticket, outcome in zip(tickets, outcomes, strict=True):
-            self._settle(ticket, JobState.DONE, outcome)
+            self._desk.settle(ticket, JobState.DONE, outcome)
 
     def failed(self, lane: Lane, batch: Batch, error: BaseException) -> None:
         """A batch has failed: its tickets are tried again one by one, here or elsewhere."""
@@ -199,7 +197,7 @@ class Engine:
     def _take_in(self, tickets: Sequence[Ticket]) -> None:
         by_lane: dict[Lane, list[Ticket]] = {}
         for ticket in tickets:
-            self._register(ticket)
+            self._desk.take(ticket)
             if ticket.executor is None:
                 ticket.leave = self._common.remove
                 self._common.append(ticket)
@@ -212,18 +210,9 @@ class Engine:
     def _take_over(self, lane: Lane, tickets: Sequence[Ticket], error: BaseException) -> None:
         """Take over tickets whose first attempt failed in the calling thread."""
         for ticket in tickets:
-            self._register(ticket)
+            self._desk.take(ticket)
             ticket.executor = lane.executor
         self._rescue.failed(lane, tickets, error, shared=len(tickets) > 1)
-
-    def _register(self, ticket: Ticket) -> None:
-        self._unfinished.add(ticket)
-        loop = asyncio.get_running_loop()
-        ticket.future.add_done_callback(
-            lambda future: future.cancelled() and loop.call_soon_threadsafe(self._cancelled, ticket)
-        )
-        if self._timeout is not None:
-            ticket.timer = loop.call_later(self._timeout, self._timed_out, ticket, self._timeout)
 
     def _pump_all(self) -> None:
         """Let executors pull from the common queue, those with the least to do first."""
@@ -232,52 +221,15 @@ class Engine:
                 lane.pump()
 
     def _give_up(self, ticket: Ticket, lane: Lane, error: BaseException) -> None:
-        self._settle(ticket, JobState.FAILED, ExecutorError(lane.executor.name, ticket.attempts, error))
+        self._desk.settle(ticket, JobState.FAILED, ExecutorError(lane.executor.name, ticket.attempts, error))
 
-    def _timed_out(self, ticket: Ticket, seconds: float) -> None:
-        if ticket.state is JobState.RUNNING and ticket.executor is not None:
-            self._lanes[ticket.executor].health.failed(time.monotonic())
-        ticket.go()
-        name = ticket.executor.name if ticket.executor is not None else None
-        self._settle(ticket, JobState.FAILED, JobTimeoutError(seconds, name))
-
-    def _cancelled(self, ticket: Ticket) -> None:
-        if ticket in self._unfinished:
-            ticket.go()
-            self._settle(ticket, JobState.CANCELLED, JobCancelledError("the job was cancelled."))
-
-    def _settle(self, ticket: Ticket, state: JobState, value: Outcome | BaseException) -> None:
-        """The one place where a job comes to its end."""
-        if ticket not in self._unfinished:
-            return
-        self._unfinished.discard(ticket)
-        ticket.state = state
-        if ticket.timer is not None:
-            ticket.timer.cancel()
-        if isinstance(value, BaseException):
-            record_failed(self.history, ticket, value)
-        if ticket.future.set_running_or_notify_cancel():
-            if isinstance(value, BaseException):
-                ticket.future.set_exception(value)
-            else:
-                ticket.future.set_result(value)
-
-    def _broken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Something in the engine itself went wrong: nobody is left waiting."""
-        error = context.get("exception")
-        logger.error("the engine failed: %s", context.get("message"), exc_info=error)
-        for ticket in list(self._unfinished):
-            failure = QExecError(
-                f"the engine failed ({error!r}). Please report this, with the log of 'pennylane_qexec'."
-            )
-            failure.__cause__ = error
-            self._settle(ticket, JobState.FAILED, failure)
+    def _note_timeout(self, executor: Executor) -> None:
+        self._lanes[executor].health.failed(time.monotonic())
 
     async def _shut_down(self) -> None:
         tasks = [task for lane in self._lanes.values() for task in lane.abandon()]
         self._common.clear()
-        for ticket in list(self._unfinished):
-            self._settle(ticket, JobState.CANCELLED, JobCancelledError("the cluster was closed before the job ended."))
+        self._desk.close()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 

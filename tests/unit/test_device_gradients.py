@@ -73,7 +73,9 @@ def double_precision() -> Any:
 
 @pytest.mark.parametrize("interface", INTERFACES.values(), ids=INTERFACES)
 @pytest.mark.parametrize("method", ["best", "adjoint", "parameter-shift", "hadamard", "finite-diff"])
-@pytest.mark.parametrize("policy", [{"selector": "cyclic"}, {"split": "uniform"}, {"selector": "least_loaded"}], ids=str)
+@pytest.mark.parametrize(
+    "policy", [{"selector": "cyclic"}, {"split": "uniform"}, {"selector": "least_loaded"}], ids=str
+)
 def test_analytic_gradients_are_exact(open_device: Any, interface: Any, method: str, policy: Any) -> None:
     keywords = {"aux_wire": 2} if method == "hadamard" else {}
     circuit = qml.QNode(ansatz, open_device(SIMULATORS, 3, **policy), diff_method=method, gradient_kwargs=keywords)
@@ -112,9 +114,7 @@ def test_spsa_estimates_the_gradient(open_device: Any) -> None:
 @pytest.mark.parametrize("method", ["parameter-shift", "finite-diff"])
 def test_second_derivatives(open_device: Any, method: str) -> None:
     keywords = {"h": 1e-3} if method == "finite-diff" else {}
-    circuit = qml.QNode(
-        ansatz, open_device(SIMULATORS), diff_method=method, max_diff=2, gradient_kwargs=keywords
-    )
+    circuit = qml.QNode(ansatz, open_device(SIMULATORS), diff_method=method, max_diff=2, gradient_kwargs=keywords)
     hessian = qml.jacobian(qml.grad(circuit))(pnp.array(X, requires_grad=True))
     assert np.allclose(hessian, HESSIAN, atol=1e-2)
 

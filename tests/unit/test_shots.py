@@ -153,7 +153,10 @@ def test_a_share_that_fails_over_is_counted_once() -> None:
 def test_a_circuit_that_cannot_be_saved_gives_no_result() -> None:
     with (
         qexec.QCluster(
-            [ScriptedExecutor("a", failures=[ValueError("no")] * 9), ScriptedExecutor("b", failures=[ValueError()] * 9)],
+            [
+                ScriptedExecutor("a", failures=[ValueError("no")] * 9),
+                ScriptedExecutor("b", failures=[ValueError()] * 9),
+            ],
             split="uniform",
             retry=RETRY,
         ) as cluster,

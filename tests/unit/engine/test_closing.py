@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -80,3 +81,16 @@ def test_a_cluster_can_be_closed_by_what_is_called_when_a_job_ends() -> None:
     (future,) = cluster.submit([job(executor)])
     future.add_done_callback(lambda _: (cluster.close(), closed.set()))
     assert closed.wait(PATIENCE)
+
+
+def test_a_cluster_that_is_forgotten_leaves_no_thread_behind() -> None:
+    before = set(threading.enumerate())
+    cluster = qexec.QCluster([{"type": "default.qubit", "parallel": "thread"}])
+    cluster.execute([flip(0.1, shots=10)])
+    threads = set(threading.enumerate()) - before
+    del cluster
+    gc.collect()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert threads
+    assert not any(thread.is_alive() for thread in threads)
