@@ -18,7 +18,7 @@ from rich.table import Table
 
 import pennylane_qexec as qexec
 
-WIRES, CIRCUITS, SHOTS, ROUNDS = 16, 32, 1000, 7
+WIRES, CIRCUITS, SHOTS, ROUNDS = 16, 32, 1000, 9
 
 
 def circuits() -> list[qml.tape.QuantumScript]:
@@ -29,7 +29,7 @@ def circuits() -> list[qml.tape.QuantumScript]:
         qml.StronglyEntanglingLayers(weights, wires=range(WIRES))
         return qml.expval(qml.Z(0) @ qml.Z(1))
 
-    shape = qml.StronglyEntanglingLayers.shape(n_layers=3, n_wires=WIRES)
+    shape = qml.StronglyEntanglingLayers.shape(n_layers=8, n_wires=WIRES)
     return [qml.tape.make_qscript(layers, shots=SHOTS)(rng.uniform(0, 6, shape)) for _ in range(CIRCUITS)]
 
 

@@ -14,12 +14,12 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec import isolation
 from pennylane_qexec.dispatch import Dispatcher
-from pennylane_qexec.engine import Engine, History
+from pennylane_qexec.engine import Engine, History, prepares_late
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError, PolicyError, unknown
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.specs import executors as make_executors
 from pennylane_qexec.job import Job, Outcome, Result, Share
-from pennylane_qexec.policies import Policies, retries, selectors, splits
+from pennylane_qexec.policies import Policies, merges, retries, selectors, splits
 from pennylane_qexec.policies.fresh import Weighted
 from pennylane_qexec.policies.merges import Merge
 
@@ -62,20 +62,17 @@ class QCluster:
         seed: int | None = None,
         wires: Any = None,
     ) -> None:
-        if selector is not None and split is not None:
-            raise ConfigurationError(
-                f"selector={selector!r} sends circuits whole, split={split!r} cuts them up: give one of the two."
-            )
         _check_options(timeout, batch_window, failover)
         rng = np.random.default_rng(seed)
         self.policies = Policies(rng)
-        self._selector = self.policies.resolve("selector", "cyclic" if selector is None else selector)
-        self._split = None if split is None else self.policies.resolve("split", split)
-        self.merge: Merge = self.policies.resolve("merge", merge)
-        self.executors: list[Executor] = make_executors(executors, wires)
-        for policy in (self._selector, self._split):
-            _check_names(self.executors, policy)
         self._choosing = threading.Lock()
+        self._selector: Any = None
+        self._split: Any = None
+        self.merge: Merge = merges.pooled
+        _refuse_both(selector, split)
+        self.executors: list[Executor] = make_executors(executors, wires)
+        self.use(selector="cyclic" if selector is None else selector, merge=merge)
+        self.use(split=split)
         self._engine = Engine(
             self.executors,
             retry=retries.of(retry),
@@ -85,6 +82,32 @@ class QCluster:
             rng=rng.spawn(1)[0],
         )
         isolation.install()
+
+    def use(self, *, selector: Any = None, split: Any = None, merge: Any = None) -> None:
+        """Choose other policies, from the next circuit on; for instance some registered since the cluster opened.
+
+        Args:
+            selector: who runs a circuit, whole. Ends splitting.
+            split: how a circuit's shots are shared out.
+            merge: how shares become one result.
+
+        Raises:
+            ConfigurationError: both a selector and a split.
+            PolicyError: nobody knows a policy's name, or it names executors that the cluster does not have.
+        """
+        _refuse_both(selector, split)
+        chosen_selector = None if selector is None else self.policies.resolve("selector", selector)
+        chosen_split = None if split is None else self.policies.resolve("split", split)
+        chosen_merge = None if merge is None else self.policies.resolve("merge", merge)
+        for policy in (chosen_selector, chosen_split):
+            _check_names(self.executors, policy)
+        with self._choosing:
+            if selector is not None:
+                self._selector, self._split = chosen_selector, None
+            if split is not None:
+                self._split = chosen_split
+            if merge is not None:
+                self.merge = chosen_merge
 
     @property
     def history(self) -> History:
@@ -155,6 +178,10 @@ class QCluster:
         with self._choosing:
             returned = self._split(circuit, candidates)
         return _checked(returned, total, candidates, adds_up=self._split is not splits.multiplier)
+
+    def prepares_late(self, executor: Executor, circuit: QuantumScript) -> bool:
+        """Whether a circuit will run in another process, where it is better prepared too."""
+        return prepares_late(executor, circuit)
 
     def submit(self, jobs: Sequence[Job]) -> list[Future[Outcome]]:
         """Let jobs run; returns a future for each at once."""
@@ -241,6 +268,13 @@ def _check_options(timeout: Any, batch_window: Any, failover: Any) -> None:
         raise ConfigurationError(f"batch_window={batch_window!r} must be a number of seconds, at least 0.")
     if not isinstance(failover, bool):
         raise ConfigurationError(f"failover={failover!r} must be True or False.")
+
+
+def _refuse_both(selector: Any, split: Any) -> None:
+    if selector is not None and split is not None:
+        raise ConfigurationError(
+            f"selector={selector!r} sends circuits whole, split={split!r} cuts them up: give one of the two."
+        )
 
 
 def _is_number(value: Any) -> bool:

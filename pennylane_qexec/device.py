@@ -34,7 +34,7 @@ _FIRST_ORDER_OR_HIGHER = ("adjoint", "backprop")
 @qml.transform
 def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher) -> Expanded:
     """Select or split, and let the chosen executors' own programs prepare the circuit."""
-    if device._fills_in_wires:
+    if device.wires and (device.cluster.splits or not device._executors_know_wires):
         (tape,), _ = validate_device_wires(tape, wires=device.wires, name=device.name)
     return dispatcher(tape)
 
@@ -83,8 +83,8 @@ class ClusterDevice(Device):
         self._owns_cluster = cluster is None
         self.cluster = cluster or _new_cluster(wires, executors, config, cluster_options)
         self._last_answer: tuple[str, QuantumScript | None, bool] = ("", None, False)
-        self._fills_in_wires = self.wires is not None and (
-            self.cluster.splits or not all(_has_wires(executor, self.wires) for executor in self.cluster.executors)
+        self._executors_know_wires = self.wires is None or all(
+            _has_wires(executor, self.wires) for executor in self.cluster.executors
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import NoExecutorError
-from pennylane_qexec.executors.base import Binder, Executor
+from pennylane_qexec.executors.base import Binder, Bound, Executor
 from pennylane_qexec.job import Call, Job, Outcome, Postprocessing, Result, Share
 from pennylane_qexec.policies.merges import Plan
 from pennylane_qexec.policies.splits import apportion
@@ -19,14 +20,13 @@ from pennylane_qexec.policies.splits import apportion
 if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster
 
-_LATE = -1
 _PLAIN = ExecutionConfig()
 
 
 class _Tagged(QuantumScript):
     """A circuit that knows which binding of its dispatcher prepared it. The tag survives PennyLane's copies."""
 
-    binding = _LATE
+    binding = 0
 
     @property
     def hash(self) -> int:
@@ -64,9 +64,10 @@ class Dispatcher:
         self._cluster = cluster
         self.config = config or _PLAIN
         self._binders: dict[tuple[Executor, bool, bool], Binder] = {}
-        self._bindings: list[tuple[Executor, ExecutionConfig]] = []
-        self._numbers: dict[tuple[Executor, int], int] = {}
+        self._bindings: list[tuple[Executor | None, Call]] = []
+        self._numbers: dict[tuple[Executor | None, int], int] = {}
         self._calls: dict[tuple[int, str], Call] = {}
+        self._unbound: Call | None = None
 
     def __call__(self, circuit: QuantumScript) -> Expanded:
         """The circuits that have to be run for one circuit, tagged, and what makes its result of theirs.
@@ -75,14 +76,12 @@ class Dispatcher:
             NoExecutorError: no executor can run the circuit.
             PolicyError: the selector or the split returned something else than it should.
         """
-        if self._cluster.binds_late and not self.config.use_device_gradient:
-            self._cluster.candidates(circuit, {})
-            return (_retag(circuit, _LATE),), _first
+        late = self._cluster.binds_late and not self.config.use_device_gradient
         refusals: dict[Executor, Exception] = {}
         while True:
             candidates = self._candidates(circuit, refusals)
             try:
-                return self._dispatch(circuit, candidates)
+                return self._late(circuit, candidates[0]) if late else self._dispatch(circuit, candidates)
             except _RefusedError as refused:
                 refusals[refused.executor] = refused.cause
 
@@ -92,12 +91,11 @@ class Dispatcher:
 
     def job(self, circuit: QuantumScript, method: str = "execute", vector: Any = None) -> Job:
         """The job of a circuit that :meth:`__call__` returned, or of a copy of it."""
-        binding = circuit.binding if isinstance(circuit, _Tagged) else _LATE
-        executor, config = self._bindings[binding] if binding != _LATE else (None, self.config)
-        call = self._calls.get((binding, method))
-        if call is None:
-            call = Call(method, config, bound=binding != _LATE)
-            call = self._calls[binding, method] = call if call.bound else call.unbound()
+        assert isinstance(circuit, _Tagged)
+        number = circuit.binding
+        executor, call = self._bindings[number]
+        if method != "execute":
+            call = self._calls.setdefault((number, method), replace(call, method=method))
         return Job(circuit, executor, call, vector)
 
     def _candidates(self, circuit: QuantumScript, refusals: dict[Executor, Exception]) -> list[Executor]:
@@ -117,13 +115,43 @@ class Dispatcher:
         return self._whole(circuit, shares[0].executor)
 
     def _whole(self, circuit: QuantumScript, executor: Executor) -> Expanded:
-        """The circuit with its own measurements, prepared by its executor."""
-        try:
-            bound = self._binder(executor, circuit)(circuit)
-        except Exception as error:
-            raise _RefusedError(executor, error) from error
+        """The circuit with its own measurements, prepared by its executor, or in the worker that runs it."""
+        if not self.config.use_device_gradient and self._cluster.prepares_late(executor, circuit):
+            self._check_first(circuit, executor, executor)
+            return self._as_it_is(circuit, executor)
+        bound = self._bind(circuit, executor)
         number = self._number(executor, bound.config)
         return tuple([_retag(one, number) for one in bound.circuits]), bound.postprocess
+
+    def _late(self, circuit: QuantumScript, candidate: Executor) -> Expanded:
+        """The circuit for whoever is free first."""
+        self._check_first(circuit, candidate, None)
+        return self._as_it_is(circuit, None)
+
+    def _check_first(self, circuit: QuantumScript, candidate: Executor, executor: Executor | None) -> None:
+        """See at once whether the first circuit of a call can be run; it is prepared again where it runs."""
+        if (executor, id(self._late_call)) not in self._numbers:
+            self._bind(circuit, candidate)
+
+    def _bind(self, circuit: QuantumScript, executor: Executor) -> Bound:
+        try:
+            return self._binder(executor, circuit)(circuit)
+        except Exception as error:
+            raise _RefusedError(executor, error) from error
+
+    def _as_it_is(self, circuit: QuantumScript, executor: Executor | None) -> Expanded:
+        """The circuit as it is, to be prepared where it runs: by this executor, or by whoever is free first."""
+        call = self._late_call
+        number = self._numbers.get((executor, id(call)))
+        if number is None:
+            number = self._add(executor, id(call), call)
+        return (_retag(circuit, number),), _first
+
+    @property
+    def _late_call(self) -> Call:
+        if self._unbound is None:
+            self._unbound = Call("execute", self.config).unbound()
+        return self._unbound
 
     def _binder(self, executor: Executor, circuit: QuantumScript) -> Binder:
         measures = any(isinstance(operation, MidMeasure) for operation in circuit.operations)
@@ -134,11 +162,12 @@ class Dispatcher:
         return binder
 
     def _number(self, executor: Executor, config: ExecutionConfig) -> int:
-        key = (executor, id(config))
-        number = self._numbers.get(key)
-        if number is None:
-            number = self._numbers[key] = len(self._bindings)
-            self._bindings.append((executor, config))
+        number = self._numbers.get((executor, id(config)))
+        return self._add(executor, id(config), Call("execute", config, bound=True)) if number is None else number
+
+    def _add(self, executor: Executor | None, key: int, call: Call) -> int:
+        number = self._numbers[executor, key] = len(self._bindings)
+        self._bindings.append((executor, call))
         return number
 
     def _split(self, circuit: QuantumScript, shares: Sequence[Share], plan: Plan) -> Expanded:

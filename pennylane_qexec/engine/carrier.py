@@ -157,6 +157,15 @@ def uses_processes(executor: Executor, circuits: Sequence[QuantumScript]) -> boo
     return may_use_processes(executor) and seconds(executor, circuits) >= _WORTH_A_PIPE
 
 
+def prepares_late(executor: Executor, circuit: QuantumScript) -> bool:
+    """Whether circuits like this one run in other processes, so that preparing them there too is faster."""
+    if not isinstance(executor, DeviceExecutor):
+        return False
+    if executor.parallel == "process" or isinstance(executor.parallel, concurrent.futures.Executor):
+        return True
+    return processes.crew.warm and uses_processes(executor, (circuit,))
+
+
 def seconds(executor: Executor, circuits: Sequence[QuantumScript]) -> float:
     """Estimated running time: from the size of the circuits, or what the last ones have taken if that is longer."""
     rate = executor.load().circuits_per_second

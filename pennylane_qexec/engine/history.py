@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.fingerprint import fingerprint
@@ -93,7 +94,7 @@ class History(Sequence[Row]):
         self._lock = threading.Lock()
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Add rows. Circuits with large parameters are not kept, only their fingerprints."""
+        """Add rows. Circuits with large parameters, or those of an interface, are not kept: their fingerprints are."""
         rows = [row if _is_light(row.circuit) else replace(row, circuit=row.fingerprint) for row in rows]
         with self._lock:
             self._rows.extend(rows)
@@ -145,17 +146,22 @@ class History(Sequence[Row]):
 
 
 def _is_light(circuit: QuantumScript | str) -> bool:
+    """Whether to keep a circuit: its parameters are numbers or small arrays, and nothing that holds on to a gradient."""
     if isinstance(circuit, str):
         return True
     for operation in circuit.operations:
         for parameter in operation.data:
-            if type(parameter) is not float and getattr(parameter, "size", 1) > _LIGHT:
+            if type(parameter) not in (float, int) and not _is_small_array(parameter):
                 return False
     return True
+
+
+def _is_small_array(parameter: Any) -> bool:
+    return isinstance(parameter, np.ndarray | np.generic) and parameter.size <= _LIGHT
 
 
 def _fingerprint(circuit: QuantumScript) -> str:
     try:
         return fingerprint(circuit)
-    except TypeError:
+    except (TypeError, ValueError):
         return ""

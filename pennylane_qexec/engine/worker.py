@@ -6,6 +6,7 @@ module is not imported, so scripts need no ``if __name__ == "__main__"``.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -70,6 +71,8 @@ def serve(source: BinaryIO, number: int) -> None:
     sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     _isolate()
+    # What was imported stays: without this, the garbage collector looks through all of it over and over.
+    gc.freeze()
     pickle.dump(READY, sink)
     sink.flush()
     executors: dict[str, Any] = {}

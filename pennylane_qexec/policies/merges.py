@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from pennylane.exceptions import DiagGatesUndefinedError
 from pennylane.measurements import ClassicalShadowMP
 from pennylane.tape import QuantumScript
 
@@ -64,7 +65,10 @@ class Pooled(Merge):
     def plan(self, circuit: QuantumScript) -> Plan | None:
         if not pooling.can_pool(circuit):
             return None
-        pool = pooling.pool(circuit)
+        try:
+            pool = pooling.pool(circuit)
+        except DiagGatesUndefinedError:
+            return None
 
         def join(outcomes: Sequence[Outcome]) -> Result:
             shares = [outcome.result for outcome in outcomes]

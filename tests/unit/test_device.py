@@ -185,7 +185,7 @@ def test_two_devices_share_a_cluster_which_stays_open(open_cluster: Any) -> None
 def test_a_closed_device_takes_no_more_circuits() -> None:
     with qexec.ClusterDevice(2, executors=[ScriptedExecutor()]) as device:
         qml.QNode(bell, device)(0.1)
-    with pytest.raises(qexec.JobCancelledError, match="closed"):
+    with pytest.raises(qexec.ConfigurationError, match="closed: open a new one"):
         qml.QNode(bell, device)(0.1)
     device.close()
 

@@ -119,6 +119,7 @@ def test_second_derivatives(open_device: Any, method: str) -> None:
     assert np.allclose(hessian, HESSIAN, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_second_derivatives_by_jax_through_backprop(open_device: Any) -> None:
     circuit = qml.QNode(ansatz, open_device("default.qubit"), diff_method="backprop", max_diff=2)
     assert np.allclose(jax.hessian(circuit)(jax.numpy.array(X)), HESSIAN)

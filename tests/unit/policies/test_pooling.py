@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 import pytest
+import scipy.sparse
 from exact import NONCOMMUTING, OBSERVABLES, OPERATIONS, describe
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
 from pennylane_qexec.policies import pooling
+from pennylane_qexec.testing import ScriptedExecutor
 
 SHOTS = {"shots": 100, "shot vector": [40, 40, 7]}
 OF_OBSERVABLES = {"expval": qml.expval, "var": qml.var, "sample": qml.sample, "counts": qml.counts}
@@ -172,6 +174,13 @@ def test_what_cannot_be_pooled_goes_whole_to_one_executor(own: Any, one: Any, ex
     assert not pooling.can_pool(circuit)
     assert np.allclose(execute(circuit, own), execute(circuit, one))
     assert [row.executor for row in own.history] == ["default.qubit"]
+
+
+def test_an_observable_that_cannot_be_diagonalised_goes_whole_to_one_executor(open_cluster: Any) -> None:
+    sparse = qml.SparseHamiltonian(scipy.sparse.csr_matrix(np.diag([1.0, -1.0])), wires=[0])
+    executors = [ScriptedExecutor("a"), ScriptedExecutor("b")]
+    cluster = open_cluster(executors, split="uniform")
+    assert cluster.merge.plan(QuantumScript([], [qml.expval(sparse)], shots=10)) is None
 
 
 def test_an_analytic_circuit_goes_whole_and_is_exact(three: Any, one: Any, execute: Any) -> None:

@@ -85,7 +85,7 @@ def test_proportional_is_uniform_before_anything_ran() -> None:
 
 @pytest.mark.parametrize("split", [splits.uniform, splits.multiplier, splits.proportional, splits.weighted({"x": 1})])
 def test_an_analytic_circuit_cannot_be_shared_out(split: Any) -> None:
-    with pytest.raises(qexec.AnalyticCircuitError, match="qml.set_shots"):
+    with pytest.raises(qexec.AnalyticCircuitError, match=r"qml\.set_shots"):
         split(flip(0.1), [ScriptedExecutor("x")])
 
 
