@@ -45,7 +45,9 @@ def demo(
     names = [name.strip() for name in executors.split(",")]
     console.print(f"VQE of H2: {shots} shots for each group of terms, shared out over {', '.join(names)}.")
     with _errors(console), console.status("Importing PennyLane and the simulators ..."):
-        from pennylane_qexec.demo import draw, vqe
+        from pennylane_qexec.demo import check_picture, draw, vqe
+
+        check_picture(picture)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with _errors(console), Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         task = progress.add_task("gradient descent", total=steps)

@@ -98,7 +98,7 @@ class QCluster:
         _refuse_both(selector, split)
         chosen_selector = None if selector is None else self.policies.resolve("selector", selector)
         chosen_split = None if split is None else self.policies.resolve("split", split)
-        chosen_merge = None if merge is None else self.policies.resolve("merge", merge)
+        chosen_merge = self.merge if merge is None else self.policies.resolve("merge", merge)
         for policy in (chosen_selector, chosen_split):
             _check_names(self.executors, policy)
         with self._choosing:
@@ -106,8 +106,7 @@ class QCluster:
                 self._selector, self._split = chosen_selector, None
             if split is not None:
                 self._split = chosen_split
-            if merge is not None:
-                self.merge = chosen_merge
+            self.merge = chosen_merge
 
     @property
     def history(self) -> History:
@@ -177,7 +176,7 @@ class QCluster:
             return [Share(self.select(circuit, candidates), total or 0)]
         with self._choosing:
             returned = self._split(circuit, candidates)
-        return _checked(returned, total, candidates, adds_up=self._split is not splits.multiplier)
+        return splits.checked(returned, total, candidates, adds_up=self._split is not splits.multiplier)
 
     def prepares_late(self, executor: Executor, circuit: QuantumScript) -> bool:
         """Whether a circuit will run in another process, where it is better prepared too."""
@@ -227,33 +226,6 @@ class QCluster:
 
     def __repr__(self) -> str:
         return f"<QCluster of {', '.join(repr(executor.name) for executor in self.executors)}>"
-
-
-def _checked(returned: Any, total: int, candidates: Sequence[Executor], adds_up: bool) -> list[Share]:
-    try:
-        shares = [Share(executor, shots) for executor, shots in returned]
-    except (TypeError, ValueError):
-        raise PolicyError(f"the split returned {returned!r}: return a list of pairs (executor, shots).") from None
-    for executor, shots in shares:
-        if executor not in candidates:
-            raise PolicyError(f"the split gave shots to {executor!r}, which is none of the executors it was given.")
-        if isinstance(shots, bool) or not isinstance(shots, int | np.integer) or shots < 0:
-            raise PolicyError(f"the split gave {executor.name!r} {shots!r} shots: return whole numbers of at least 0.")
-    given = sum(int(share.shots) for share in shares)
-    if adds_up and given != total:
-        raise PolicyError(
-            f"the split shared out {given} shots of {total}. Make the shares add up exactly, for instance with "
-            "splits.apportion(total, weights)."
-        )
-    return _joined(shares)
-
-
-def _joined(shares: Sequence[Share]) -> list[Share]:
-    """The shares with one for each executor, and none without shots."""
-    shots: dict[Executor, int] = {}
-    for executor, number in shares:
-        shots[executor] = shots.get(executor, 0) + int(number)
-    return [Share(executor, number) for executor, number in shots.items() if number]
 
 
 def _description(circuit: QuantumScript) -> str:

@@ -13,10 +13,12 @@ from pennylane import numpy as pnp
 
 from pennylane_qexec.device import ClusterDevice
 from pennylane_qexec.engine import History
+from pennylane_qexec.errors import ConfigurationError
 
 BOND_LENGTH = 1.4
 """Distance of the two protons, in Bohr radii."""
 
+_PICTURES = (".png", ".pdf", ".svg")
 _BINS = 8
 _STEP_SIZE = 0.8
 
@@ -72,6 +74,20 @@ def vqe(executors: Sequence[str], steps: int, shots: int, seed: int, tick: Calla
             tick(energies[-1])
         bins = np.asarray(qml.set_shots(energy, [shots] * _BINS)(angle), dtype=float)
     return Vqe(energies, float(bins.mean()), float(bins.std(ddof=1) / np.sqrt(_BINS)), exact, device.history)
+
+
+def check_picture(path: Path) -> None:
+    """See at once whether a picture can be written there.
+
+    Raises:
+        ConfigurationError: there is no such folder, or no such kind of picture.
+    """
+    if not path.resolve().parent.is_dir():
+        raise ConfigurationError(
+            f"the picture {str(path)!r} cannot be written: there is no folder {str(path.parent)!r}."
+        )
+    if path.suffix not in _PICTURES:
+        raise ConfigurationError(f"{str(path)!r} is no kind of picture: end its name with {' or '.join(_PICTURES)}.")
 
 
 def draw(result: Vqe, path: Path) -> None:

@@ -23,7 +23,8 @@ from pennylane_qexec.dispatch import Dispatcher, Expanded
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.executors.device import DERIVATIVES, DeviceExecutor
+from pennylane_qexec.executors.device import DeviceExecutor
+from pennylane_qexec.executors.preparation import DERIVATIVES
 
 _OPTION = "qexec.dispatcher"
 _CLUSTER_OPTIONS = frozenset(inspect.signature(QCluster).parameters) - {"executors", "wires"}

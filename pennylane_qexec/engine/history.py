@@ -146,7 +146,7 @@ class History(Sequence[Row]):
 
 
 def _is_light(circuit: QuantumScript | str) -> bool:
-    """Whether to keep a circuit: its parameters are numbers or small arrays, and nothing that holds on to a gradient."""
+    """Whether to keep a circuit: its parameters are numbers or small arrays, not parts of a gradient's graph."""
     if isinstance(circuit, str):
         return True
     for operation in circuit.operations:

@@ -6,7 +6,7 @@ import concurrent.futures
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -14,67 +14,13 @@ from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.executors.cost import Cost, cost_of
+from pennylane_qexec.executors.meter import Meter
 from pennylane_qexec.job import JobState, Load, Postprocessing, Result, Status, Work
 
 Parallel = Literal["auto", "thread", "process"] | concurrent.futures.Executor
 
 _PARALLEL = ("auto", "process", "thread")
-_SMOOTHING = 0.3
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What an executor's backend charges, in US dollars.
-
-    Attributes:
-        per_shot: dollars per shot.
-        per_circuit: dollars per circuit, whatever its shots.
-        per_second: dollars per second of running time.
-    """
-
-    per_shot: float = 0.0
-    per_circuit: float = 0.0
-    per_second: float = 0.0
-
-    def __post_init__(self) -> None:
-        if min(self.per_shot, self.per_circuit, self.per_second) < 0:
-            raise ConfigurationError(f"{self!r} has a negative price: prices are US dollars, at least 0.")
-
-    def of(self, circuits: int, shots: int, seconds: float) -> float:
-        """The price of running ``circuits`` circuits with ``shots`` shots together, for ``seconds`` seconds."""
-        return circuits * self.per_circuit + shots * self.per_shot + seconds * self.per_second
-
-
-class Meter:
-    """Counts what waits for an executor, and measures how fast it is. Safe to use from several threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._load = Load()
-
-    def load(self) -> Load:
-        """What was seen until now."""
-        return self._load
-
-    def add(self, circuits: int) -> None:
-        """Count circuits that now wait for the executor (or, if negative, do no longer)."""
-        with self._lock:
-            self._load = self._load._replace(waiting=self._load.waiting + circuits)
-
-    def ran(self, circuits: int, shots: int, seconds: float) -> None:
-        """Take a batch that ran into the averages, in which newer batches count more."""
-        with self._lock:
-            load = self._load
-            self._load = load._replace(
-                circuits_per_second=_smoothed(load.circuits_per_second, circuits / max(seconds, 1e-9)),
-                shots_per_second=_smoothed(load.shots_per_second, shots / max(seconds, 1e-9)),
-            )
-
-
-def _smoothed(average: float, value: float) -> float:
-    if value <= 0:
-        return average
-    return value if average <= 0 else (1 - _SMOOTHING) * average + _SMOOTHING * value
 
 
 class Executor(ABC):
@@ -139,7 +85,7 @@ class Executor(ABC):
         self.max_circuits = max_circuits
         self.max_shots = max_shots
         self.batch_window = batch_window
-        self.cost = _cost(cost)
+        self.cost = cost_of(cost)
 
     @abstractmethod
     def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
@@ -278,20 +224,6 @@ class QueuedExecutor(Executor):
 
 def _only(results: Sequence[Result]) -> Result:
     return results[0]
-
-
-def _cost(cost: Any) -> Cost:
-    if cost is None or isinstance(cost, Cost):
-        return cost or Cost()
-    known = [argument.name for argument in fields(Cost)]
-    if not isinstance(cost, Mapping):
-        raise ConfigurationError(
-            f"cost={cost!r} is no price: give Cost(per_shot=..., per_circuit=..., per_second=...)."
-        )
-    for argument in cost:
-        if argument not in known:
-            raise ConfigurationError(unknown("argument of Cost", argument, known))
-    return Cost(**cost)
 
 
 def _check_counts(**counts: int | None) -> None:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.errors import AnalyticCircuitError
+from pennylane_qexec.errors import AnalyticCircuitError, PolicyError
 from pennylane_qexec.job import Share
 from pennylane_qexec.policies.fresh import Weighted, Weights
 
@@ -98,6 +99,44 @@ class _ByWeight(Weighted):
 
     def __call__(self, circuit: QuantumScript, executors: Sequence[Any]) -> list[Share]:
         return _shared(circuit, executors, self.weights.of(executors))
+
+
+def checked(returned: Any, total: int, candidates: Sequence[Any], adds_up: bool) -> list[Share]:
+    """What a split returned, with one share for each executor and none without shots.
+
+    Args:
+        returned: what the split returned.
+        total: the shots of the circuit.
+        candidates: the executors the split was given.
+        adds_up: whether the shares have to add up to ``total``.
+
+    Raises:
+        PolicyError: it is no list of pairs, names another executor, or its shots are no counts or do not add up.
+    """
+    try:
+        shares = [Share(executor, shots) for executor, shots in returned]
+    except (TypeError, ValueError):
+        raise PolicyError(f"the split returned {returned!r}: return a list of pairs (executor, shots).") from None
+    for executor, shots in shares:
+        if executor not in candidates:
+            raise PolicyError(f"the split gave shots to {executor!r}, which is none of the executors it was given.")
+        if isinstance(shots, bool) or not isinstance(shots, int | np.integer) or shots < 0:
+            raise PolicyError(f"the split gave {executor.name!r} {shots!r} shots: return whole numbers of at least 0.")
+    given = sum(int(share.shots) for share in shares)
+    if adds_up and given != total:
+        raise PolicyError(
+            f"the split shared out {given} shots of {total}. Make the shares add up exactly, for instance with "
+            "splits.apportion(total, weights)."
+        )
+    return _joined(shares)
+
+
+def _joined(shares: Sequence[Share]) -> list[Share]:
+    """The shares with one for each executor, and none without shots."""
+    shots: dict[Any, int] = {}
+    for executor, number in shares:
+        shots[executor] = shots.get(executor, 0) + int(number)
+    return [Share(executor, number) for executor, number in shots.items() if number]
 
 
 def _shared(circuit: QuantumScript, executors: Sequence[Any], weights: Sequence[float]) -> list[Share]:

@@ -1,0 +1,69 @@
+"""How circuits are made ready for a PennyLane device, by the device's own program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from pennylane.devices import ExecutionConfig
+from pennylane.math import Interface
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.executors import legacy
+from pennylane_qexec.executors.base import Bound
+from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
+from pennylane_qexec.job import Result
+
+DERIVATIVES = ("adjoint", "backprop", "device")
+"""Differentiation methods that a device does itself."""
+
+
+def for_device(config: ExecutionConfig) -> ExecutionConfig:
+    """What a sub-device has to know of a call: parameters are numbers already, but for backprop."""
+    derivative = config.gradient_method in (*DERIVATIVES, "best")
+    return replace(
+        config,
+        device_options={},
+        interface=config.interface if config.gradient_method == "backprop" else Interface.NUMPY,
+        gradient_method=config.gradient_method if derivative else None,
+        gradient_keyword_arguments=config.gradient_keyword_arguments if derivative else {},
+        use_device_gradient=config.use_device_gradient if derivative else None,
+        grad_on_execution=config.grad_on_execution if derivative else None,
+    )
+
+
+class DeviceBinder:
+    """Prepares circuits by the program that a device has for one configuration."""
+
+    def __init__(self, source: GivenDevice | BuiltDevices, config: ExecutionConfig) -> None:
+        self._source = source
+        self._config = config
+        self._programs: dict[int, Any] = {}
+
+    def __call__(self, circuit: QuantumScript) -> Bound:
+        if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(circuit):
+            return self._each_number_of_shots(circuit)
+        if circuit.shots and self._source.quirks.prepares_exactly_only:
+            circuit = legacy.with_preparation_decomposed(circuit)
+        device = self._source.device(circuit)
+        with self._source.exclusive():
+            program = self._programs.get(id(device))
+            if program is None:
+                program = self._programs[id(device)] = self._source.program(device, self._config)
+            circuits, postprocess = program(self._source.with_wires(circuit))
+        for one in circuits:
+            legacy.check(device, one)
+        return Bound(tuple(circuits), self._config, lambda results: postprocess(results)[0])
+
+    def _takes_no_shot_vector(self, circuit: QuantumScript) -> bool:
+        return self._source.quirks.no_shot_vectors or legacy.takes_shadows(self._source.device(circuit), circuit)
+
+    def _each_number_of_shots(self, circuit: QuantumScript) -> Bound:
+        parts = [self(circuit.copy(shots=shots)) for shots in circuit.shots]
+
+        def postprocess(results: Sequence[Result]) -> Result:
+            remaining = iter(results)
+            return tuple(part.postprocess([next(remaining) for _ in part.circuits]) for part in parts)
+
+        return Bound(tuple(one for part in parts for one in part.circuits), self._config, postprocess)

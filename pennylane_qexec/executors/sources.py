@@ -1,0 +1,173 @@
+"""Where an executor's PennyLane devices come from: one that the user built, or a name to build them from."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+from pennylane.devices import Device, ExecutionConfig, LegacyDevice, LegacyDeviceFacade
+from pennylane.devices.preprocess import validate_device_wires
+from pennylane.tape import QuantumScript
+from pennylane.wires import Wires
+
+from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.executors.quirks import Quirks
+
+_KEPT_DEVICES = 8
+
+
+class GivenDevice:
+    """A device that the user built: one object, used by one thread at a time."""
+
+    def __init__(self, device: Any, options: dict[str, Any]) -> None:
+        if isinstance(device, LegacyDevice):
+            device = LegacyDeviceFacade(device)
+        if not isinstance(device, Device):
+            raise ConfigurationError(
+                f"{device!r} is no PennyLane device: give a device, or a name that qml.device takes."
+            )
+        if options:
+            raise ConfigurationError(
+                f"the device {device.name!r} is built already: build it with {options!r} yourself."
+            )
+        self._device = device
+        self._lock = threading.RLock()
+        self.name = str(device.name)
+        self.wires: Wires | None = device.wires
+        self.quirks = Quirks.of(self.name, {})
+
+    def device(self, circuit: QuantumScript | None) -> Device:
+        return self._device
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        with self._lock:
+            yield
+
+    def program(self, device: Device, config: ExecutionConfig) -> Any:
+        return device.preprocess_transforms(config)
+
+    def with_wires(self, circuit: QuantumScript) -> tuple[QuantumScript, ...]:
+        return (circuit,)
+
+    def become_replica(self, number: int) -> None:
+        pass
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"the device {self.name!r} was given as an object, which cannot be sent to another process. Give its name."
+        )
+
+
+class BuiltDevices:
+    """A device's name and options, from which every thread builds its own, and keeps it."""
+
+    def __init__(self, name: str, wires: Any, options: dict[str, Any]) -> None:
+        known = qml.plugin_devices
+        if name not in known:
+            raise ConfigurationError(unknown("device", name, known, "Is the plug-in that brings it installed?"))
+        self.name = name
+        self.quirks = Quirks.of(name, options)
+        self._options = options
+        self._replica = 0
+        self._wires = wires
+        self._start()
+        self._needs_wires = False
+        self.wires = self._first_wires()
+
+    def _start(self) -> None:
+        self._local = threading.local()
+        self._built = 0
+        self._lock = threading.Lock()
+
+    def _first_wires(self) -> Wires | None:
+        """Build the first device, which shows at once whether the options are right."""
+        if self._wires is None:
+            try:
+                return self._device((None, False)).wires
+            except ConfigurationError:
+                self._needs_wires = True
+                self._device(((0,), False))
+                return None
+        return self._device((None, False)).wires
+
+    def device(self, circuit: QuantumScript | None) -> Device:
+        exact = circuit is not None and self.quirks.exact_options is not None and circuit.shots.total_shots is None
+        if not self._needs_wires:
+            return self._device((None, exact))
+        wires = tuple(circuit.wires) if circuit is not None and circuit.wires else (0,)
+        return self._device((wires, exact))
+
+    def _device(self, key: tuple[Any, bool]) -> Device:
+        try:
+            return self._local.devices[key]
+        except (AttributeError, KeyError):
+            return self._new_device(key)
+
+    def _new_device(self, key: tuple[Any, bool]) -> Device:
+        devices: dict[tuple[Any, bool], Device] = self._local.__dict__.setdefault("devices", {})
+        wires, exact = key
+        options = {**self._options, **(self.quirks.exact_options or {} if exact else {})}
+        if "seed" in options:
+            options["seed"] = self._next_seed(options["seed"])
+        try:
+            device = qml.device(self.name, wires=wires if self._wires is None else self._wires, **options)
+        except Exception as error:
+            raise ConfigurationError(
+                f"qml.device({self.name!r}, wires={wires if self._wires is None else self._wires!r}, ...) with options "
+                f"{sorted(options)} failed: {type(error).__name__}: {error}"
+            ) from error
+        while len(devices) >= _KEPT_DEVICES:
+            del devices[next(iter(devices))]
+        devices[key] = device
+        return device
+
+    def _next_seed(self, seed: Any) -> Any:
+        """The seed itself for the first device; for every further one a stream of its own."""
+        with self._lock:
+            number, self._built = self._built, self._built + 1
+        if (self._replica, number) == (0, 0) or not isinstance(seed, int):
+            return seed
+        return int(np.random.SeedSequence([seed, self._replica, number]).generate_state(1)[0])
+
+    def exclusive(self) -> nullcontext[None]:
+        return nullcontext()
+
+    def program(self, device: Device, config: ExecutionConfig) -> Any:
+        """The device's program. That of the last call is kept: in a loop the configurations are equal."""
+        if not self.quirks.simulator or qml.capture.enabled():
+            return device.preprocess_transforms(config)
+        programs = self._local.__dict__.setdefault("programs", weakref.WeakKeyDictionary())
+        last_config, program = programs.get(device, (None, None))
+        if last_config is None or not _equal(config, last_config):
+            program = device.preprocess_transforms(config)
+            programs[device] = (config, program)
+        return program
+
+    def with_wires(self, circuit: QuantumScript) -> tuple[QuantumScript, ...]:
+        """The circuit; where the device is built for the circuit's wires, with those wires in its measurements."""
+        if not self._needs_wires or not circuit.wires:
+            return (circuit,)
+        return tuple(validate_device_wires(circuit, wires=circuit.wires)[0])
+
+    def become_replica(self, number: int) -> None:
+        self._replica = number + 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in ("_local", "_lock", "_built")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+
+def _equal(one: ExecutionConfig, other: ExecutionConfig) -> bool:
+    try:
+        return bool(one == other)
+    except ValueError:
+        return False
