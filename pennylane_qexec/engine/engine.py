@@ -10,6 +10,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import itertools
+import os
 import threading
 import time
 import weakref
@@ -69,6 +70,7 @@ class Engine:
         self._desk = Desk(self.history, timeout, self._note_timeout)
         self._lock = threading.Lock()
         self._closed = False
+        self._process = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         processes.crew.lease()
@@ -129,6 +131,11 @@ class Engine:
     def _check_open(self) -> None:
         if self._closed:
             raise ConfigurationError("this cluster is closed: open a new one to run more circuits.")
+        if self._process != os.getpid():
+            raise ConfigurationError(
+                "this cluster was opened in the process that this one was forked from, and its threads have stayed "
+                "there: open a cluster here, and start processes by 'spawn' or 'forkserver'."
+            )
 
     def _run_here(self, jobs: Sequence[Job]) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}

@@ -219,12 +219,14 @@ class ProcessCrew:
             return True
 
 
-def _end_all() -> None:
-    for worker in list(_living):
-        worker.kill()
+def _end_all(owner: int) -> None:
+    """End the workers with the process that started them; a process forked from it leaves them alone."""
+    if os.getpid() == owner:
+        for worker in list(_living):
+            worker.kill()
 
 
-atexit.register(_end_all)
+atexit.register(_end_all, os.getpid())
 
 
 def plain(work: Work) -> Work:

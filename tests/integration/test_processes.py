@@ -190,3 +190,25 @@ def test_a_script_needs_no_main_guard_and_leaves_no_process_behind(tmp_path: Pat
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["started", "1"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_cluster_that_was_forked_says_so_instead_of_hanging(tmp_path: Path) -> None:
+    program = tmp_path / "forks.py"
+    program.write_text(
+        "import os, sys\n"
+        "import pennylane_qexec as qexec\n"
+        "from pennylane_qexec.testing import flip\n"
+        "cluster = qexec.QCluster([{'type': 'default.qubit', 'parallel': 'thread'}])\n"
+        "cluster.execute([flip(0.1, 10)])\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    try:\n"
+        "        cluster.execute([flip(0.1, 10)])\n"
+        "    except qexec.ConfigurationError as error:\n"
+        "        print(error, flush=True)\n"
+        "    os._exit(0)\n"
+        "os.waitpid(child, 0)\n"
+    )
+    output = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=120, check=True).stdout
+    assert "open a cluster here" in output
