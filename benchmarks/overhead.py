@@ -63,7 +63,8 @@ def added(bare: Callable[[], object], ours: Callable[[], object], calls: int, pe
 
 def import_milliseconds(repeats: int = 5) -> list[float]:
     """CPU milliseconds that new processes spend on importing the package when PennyLane is imported already."""
-    code = "import time, pennylane; start = time.process_time(); import pennylane_qexec; print(time.process_time() - start)"
+    clock = "time.process_time()"
+    code = f"import time, pennylane; start = {clock}; import pennylane_qexec; print({clock} - start)"
     commands = [[sys.executable, "-W", "ignore", "-c", code]] * repeats
     return [1e3 * float(subprocess.run(command, check=True, capture_output=True).stdout) for command in commands]
 

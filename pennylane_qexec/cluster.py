@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec import isolation
+from pennylane_qexec.closing import Closing
 from pennylane_qexec.dispatch import Dispatcher
 from pennylane_qexec.engine import Engine, History, prepares_late
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError, PolicyError, unknown
@@ -24,7 +24,7 @@ from pennylane_qexec.policies.fresh import Weighted
 from pennylane_qexec.policies.merges import Merge
 
 
-class QCluster:
+class QCluster(Closing):
     """Several executors as one.
 
     Args:
@@ -215,14 +215,6 @@ class QCluster:
     def close(self) -> None:
         """Cancel what has not ended, and let go of threads and worker processes. Closing again does nothing."""
         self._engine.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<QCluster of {', '.join(repr(executor.name) for executor in self.executors)}>"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pennylane as qml
 from pennylane.devices import Device, ExecutionConfig
@@ -17,19 +16,19 @@ from pennylane.transforms.core import CompilePipeline
 from pennylane.typing import ResultBatch
 from pennylane.wires import Wires
 
+from pennylane_qexec.closing import Closing
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.config import cluster_options_of
+from pennylane_qexec.derivatives import Derivatives
 from pennylane_qexec.dispatch import Dispatcher, Expanded
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.device import DeviceExecutor
-from pennylane_qexec.executors.preparation import DERIVATIVES
 
 _OPTION = "qexec.dispatcher"
 _CLUSTER_OPTIONS = frozenset(inspect.signature(QCluster).parameters) - {"executors", "wires"}
 _DEFAULT_EXECUTOR = "lightning.qubit"
-_FIRST_ORDER_OR_HIGHER = ("adjoint", "backprop")
 
 
 @qml.transform
@@ -42,7 +41,7 @@ def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher
 
 @simulator_tracking
 @single_tape_support
-class ClusterDevice(Device):
+class ClusterDevice(Closing, Device):
     """Many simulators and QPUs as one PennyLane device.
 
     Args:
@@ -83,7 +82,7 @@ class ClusterDevice(Device):
             raise ConfigurationError(f"the cluster is built already: give {sorted(cluster_options)} when building it.")
         self._owns_cluster = cluster is None
         self.cluster = cluster or _new_cluster(wires, executors, config, cluster_options)
-        self._last_answer: tuple[str, QuantumScript | None, bool] = ("", None, False)
+        self._derivatives = Derivatives(self.cluster.executors)
         self._executors_know_wires = self.wires is None or all(
             _has_wires(executor, self.wires) for executor in self.cluster.executors
         )
@@ -98,14 +97,6 @@ class ClusterDevice(Device):
         if self._owns_cluster:
             self.cluster.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     # -- PennyLane's protocol
 
     def setup_execution_config(
@@ -113,7 +104,8 @@ class ClusterDevice(Device):
     ) -> ExecutionConfig:
         """Decide how to differentiate, and attach what prepares the circuits of the call."""
         config = config or ExecutionConfig()
-        method = self._device_method(config, circuit)
+        settled = bool(config.use_device_gradient) and _OPTION in config.device_options
+        method = str(config.gradient_method) if settled else self._derivatives.method(config, circuit)
         backprop = method == "backprop"
         products = bool(config.use_device_jacobian_product) and method is not None and not backprop
         grad_on_execution = config.grad_on_execution
@@ -154,21 +146,14 @@ class ClusterDevice(Device):
     ) -> bool:
         """Whether every executor differentiates such circuits itself."""
         config = execution_config or ExecutionConfig(gradient_method="best")
-        return self._device_method(config, circuit) is not None
+        return self._derivatives.method(config, circuit) is not None
 
     def supports_vjp(
         self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
     ) -> bool:
         """Whether every executor computes vector-Jacobian products."""
         config = execution_config or ExecutionConfig(gradient_method="best")
-        method = self._device_method(config, circuit)
-        if method in (None, "backprop"):
-            return False
-        config = replace(config, gradient_method=method, device_options={})
-        return all(
-            isinstance(executor, DeviceExecutor) and executor.device(circuit).supports_vjp(config, circuit)
-            for executor in self.cluster.executors
-        )
+        return self._derivatives.offers_products(config, circuit)
 
     def compute_derivatives(
         self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None
@@ -219,26 +204,6 @@ class ClusterDevice(Device):
             config = self.setup_execution_config(config)
         dispatcher: Dispatcher = config.device_options[_OPTION]
         return dispatcher
-
-    def _device_method(self, config: ExecutionConfig, circuit: QuantumScript | None) -> str | None:
-        """The method by which every executor differentiates such circuits itself; ``None`` if there is none."""
-        wanted = config.gradient_method
-        if wanted not in (*DERIVATIVES, "best") or (circuit is not None and circuit.shots):
-            return None
-        if config.use_device_gradient and _OPTION in config.device_options:
-            return str(wanted)
-        method = _FIRST_ORDER_OR_HIGHER[config.derivative_order > 1] if wanted == "best" else str(wanted)
-        asked_method, asked_circuit, answer = self._last_answer
-        if asked_method != method or asked_circuit is not circuit:
-            answer = self._all_support(replace(config, gradient_method=method, device_options={}), circuit)
-            self._last_answer = (method, circuit, answer)
-        return method if answer else None
-
-    def _all_support(self, config: ExecutionConfig, circuit: QuantumScript | None) -> bool:
-        executors = self.cluster.executors
-        if config.gradient_method == "backprop" and not all(e.local and e.parallel == "auto" for e in executors):
-            return False
-        return all(executor.supports(config, circuit) for executor in executors)
 
     def _execute_raw(self, circuits: Sequence[QuantumScript], dispatcher: Dispatcher) -> ResultBatch:
         expanded = [

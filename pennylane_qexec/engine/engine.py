@@ -26,6 +26,7 @@ from pennylane_qexec.engine import here, processes
 from pennylane_qexec.engine.desk import Desk
 from pennylane_qexec.engine.history import History
 from pennylane_qexec.engine.lane import Batch, Lane
+from pennylane_qexec.engine.loop import LoopThread
 from pennylane_qexec.engine.records import Times, record_done
 from pennylane_qexec.engine.rescue import Rescue
 from pennylane_qexec.engine.ticket import Ticket
@@ -71,8 +72,7 @@ class Engine:
         self._lock = threading.Lock()
         self._closed = False
         self._process = os.getpid()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread = LoopThread(self._desk.broken)
         processes.crew.lease()
         self._give_back = weakref.finalize(self, processes.crew.give_back)
 
@@ -106,23 +106,19 @@ class Engine:
             process, and cancels it at a backend with a queue.
         """
         tickets = _tickets(jobs)
-        self._in_loop(self._take_in, tickets)
+        self._in_thread(self._take_in, tickets)
         return [ticket.future for ticket in tickets]
 
     def close(self) -> None:
         """Stop: cancel what waits, give up what runs, end the threads. Closing again does nothing."""
-        if threading.current_thread() is self._thread:
+        if self._thread.is_current:
             threading.Thread(target=self.close, name="qexec-close").start()
             return
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            loop, thread = self._loop, self._thread
-        if loop is not None and thread is not None:
-            asyncio.run_coroutine_threadsafe(self._shut_down(), loop).result()
-            _stop(loop)
-            thread.join()
+        self._thread.end(self._shut_down)
         self._give_back()
         for lane in self._lanes.values():
             lane.close()
@@ -157,19 +153,13 @@ class Engine:
         if here.must_run_here(jobs):
             raise ExecutorError(jobs[0].executor.name, 1, error)
         tickets = _tickets(jobs)
-        self._in_loop(self._take_over, self._lanes[jobs[0].executor], tickets, error)
+        self._in_thread(self._take_over, self._lanes[jobs[0].executor], tickets, error)
         return wait([ticket.future for ticket in tickets])
 
-    def _in_loop(self, function: Any, *arguments: Any) -> None:
+    def _in_thread(self, function: Any, *arguments: Any) -> None:
         with self._lock:
             self._check_open()
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._loop.set_exception_handler(_weakly(self._desk.broken))
-                self._thread = threading.Thread(target=_serve, args=(self._loop,), daemon=True, name="qexec-engine")
-                self._thread.start()
-                weakref.finalize(self, _stop, self._loop)
-            self._loop.call_soon_threadsafe(function, *arguments)
+            self._thread.call(function, *arguments)
 
     # -- in the engine's thread
 
@@ -256,26 +246,3 @@ def wait(futures: Sequence[Future[Outcome]]) -> list[Outcome]:
 def _tickets(jobs: Sequence[Job]) -> list[Ticket]:
     context = contextvars.copy_context()
     return [Ticket(job, context) for job in jobs]
-
-
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
-    loop.run_forever()
-    loop.close()
-
-
-def _stop(loop: asyncio.AbstractEventLoop) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(loop.stop)
-
-
-def _weakly(method: Any) -> Any:
-    """A bound method that does not keep its object alive."""
-    reference = weakref.WeakMethod(method)
-
-    def call(*arguments: Any) -> None:
-        bound = reference()
-        if bound is not None:
-            bound(*arguments)
-
-    return call

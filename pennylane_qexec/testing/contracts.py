@@ -1,18 +1,9 @@
-"""For people who write executors and policies: contract tests to inherit from, and fakes to test with.
-
-A contract is a class of tests for pytest. Subclass it in a test module, and say how to make what is tested::
-
-    class TestMyExecutor(qexec.testing.ExecutorContract):
-        def make(self):
-            return MyExecutor()
-"""
+"""Contract tests: what every executor, selector, split and merge keeps to."""
 
 from __future__ import annotations
 
-import itertools
-import threading
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,127 +13,11 @@ import pytest
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import AnalyticCircuitError
-from pennylane_qexec.executors import DeviceExecutor, Executor, QueuedExecutor
-from pennylane_qexec.job import JobState, Outcome, Result, Status
+from pennylane_qexec.executors import DeviceExecutor, Executor
+from pennylane_qexec.job import Outcome, Status
 from pennylane_qexec.policies.fresh import Fresh
 from pennylane_qexec.policies.merges import Merge, of_callable
-
-
-def flip(angle: float, shots: int | None = None, wire: Any = 0) -> QuantumScript:
-    """A circuit of one qubit, turned by an angle about X, that measures Z: its expectation value is ``cos(angle)``."""
-    return QuantumScript([qml.RX(angle, wire)], [qml.expval(qml.Z(wire))], shots=shots)
-
-
-class ScriptedExecutor(Executor):
-    """Runs circuits on ``default.qubit``, after the failures it was told to have.
-
-    Args:
-        name: its name.
-        failures: for each batch in turn, the exception to raise, or ``None`` to run it; after the last, all run.
-        gate: if given, a batch waits until this event is set.
-        seed: of the simulator.
-        options: options of :class:`Executor`.
-
-    Attributes:
-        batches: the circuits of every batch that was run or failed, in order.
-        shots: the shots that were really run, all together.
-        started: set when the first batch has started.
-    """
-
-    def __init__(
-        self,
-        name: str = "scripted",
-        *,
-        failures: Iterable[BaseException | None] = (),
-        gate: threading.Event | None = None,
-        seed: int | None = 0,
-        **options: Any,
-    ) -> None:
-        super().__init__(name, **options)
-        self._failures = iter(failures)
-        self._gate = gate
-        self._simulator = DeviceExecutor("default.qubit", seed=seed)
-        self._lock = threading.Lock()
-        self.batches: list[tuple[QuantumScript, ...]] = []
-        self.shots = 0
-        self.started = threading.Event()
-
-    def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
-        """Raise what is next in the script, or run the circuits."""
-        with self._lock:
-            self.batches.append(tuple(circuits))
-            failure = next(self._failures, None)
-        self.started.set()
-        if self._gate is not None:
-            self._gate.wait()
-        if failure is not None:
-            raise failure
-        with self._lock:
-            self.shots += sum(circuit.shots.total_shots or 0 for circuit in circuits)
-        return self._simulator.run(circuits)
-
-
-class FakeQPU(QueuedExecutor):
-    """A backend with a queue, in which a job is done when it has been polled a number of times.
-
-    Args:
-        name: its name.
-        polls: how often a job is polled until it is done; ``None`` for never.
-        ends: the state that jobs end in.
-        seed: of the simulator.
-        options: options of :class:`Executor`.
-
-    Attributes:
-        jobs: the circuits of every job, by its id.
-        cancelled: the ids of jobs that were cancelled, in order.
-    """
-
-    poll_interval = 0.001
-
-    def __init__(
-        self,
-        name: str = "fake-qpu",
-        *,
-        polls: int | None = 2,
-        ends: JobState = JobState.DONE,
-        seed: int | None = 0,
-        **options: Any,
-    ) -> None:
-        super().__init__(name, **options)
-        self._polls = polls
-        self._ends = ends
-        self._simulator = DeviceExecutor("default.qubit", seed=seed)
-        self._numbers = itertools.count(1)
-        self._polled: dict[str, int] = {}
-        self.jobs: dict[str, Sequence[QuantumScript]] = {}
-        self.cancelled: list[str] = []
-        self.submitted = threading.Event()
-        self.stopped = threading.Event()
-
-    def submit(self, circuits: Sequence[QuantumScript]) -> str:
-        """Keep the circuits as a job."""
-        job_id = f"{self.name}-{next(self._numbers)}"
-        self.jobs[job_id] = circuits
-        self._polled[job_id] = 0
-        self.submitted.set()
-        return job_id
-
-    def poll(self, job_id: str) -> JobState:
-        """One poll nearer to the end."""
-        if job_id in self.cancelled:
-            return JobState.CANCELLED
-        self._polled[job_id] += 1
-        done = self._polls is not None and self._polled[job_id] >= self._polls
-        return self._ends if done else JobState.RUNNING
-
-    def fetch(self, job_id: str) -> Sequence[Result]:
-        """Run the job's circuits now."""
-        return self._simulator.run(self.jobs[job_id])
-
-    def cancel(self, job_id: str) -> None:
-        """Note that the job was cancelled."""
-        self.cancelled.append(job_id)
-        self.stopped.set()
+from pennylane_qexec.testing.fakes import ScriptedExecutor, flip
 
 
 class ExecutorContract:

@@ -1,0 +1,21 @@
+"""For people who write executors and policies: contract tests to inherit from, and fakes to test with.
+
+A contract is a class of tests for pytest. Subclass it in a test module, and say how to make what is tested::
+
+    class TestMyExecutor(qexec.testing.ExecutorContract):
+        def make(self):
+            return MyExecutor()
+"""
+
+from pennylane_qexec.testing.contracts import ExecutorContract, MergeContract, SelectorContract, SplitContract
+from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
+
+__all__ = [
+    "ExecutorContract",
+    "FakeQPU",
+    "MergeContract",
+    "ScriptedExecutor",
+    "SelectorContract",
+    "SplitContract",
+    "flip",
+]
