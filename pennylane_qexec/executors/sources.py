@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -123,7 +122,8 @@ class BuiltDevices:
                 f"{sorted(options)} failed: {type(error).__name__}: {error}"
             ) from error
         while len(devices) >= _KEPT_DEVICES:
-            del devices[next(iter(devices))]
+            oldest = devices.pop(next(iter(devices)))
+            self._local.__dict__.get("programs", {}).pop(id(oldest), None)
         devices[key] = device
         return device
 
@@ -142,12 +142,12 @@ class BuiltDevices:
         """The device's program. That of the last call is kept: in a loop the configurations are equal."""
         if not self.quirks.simulator or qml.capture.enabled():
             return device.preprocess_transforms(config)
-        programs = self._local.__dict__.setdefault("programs", weakref.WeakKeyDictionary())
-        last_config, program = programs.get(device, (None, None))
-        if last_config is None or not _equal(config, last_config):
-            program = device.preprocess_transforms(config)
-            programs[device] = (config, program)
-        return program
+        programs: dict[int, tuple[bool, ExecutionConfig, Any]] = self._local.__dict__.setdefault("programs", {})
+        by_graph = qml.decomposition.enabled_graph()
+        last = programs.get(id(device))
+        if last is None or last[0] is not by_graph or not _equal(config, last[1]):
+            last = programs[id(device)] = (by_graph, config, device.preprocess_transforms(config))
+        return last[2]
 
     def with_wires(self, circuit: QuantumScript) -> tuple[QuantumScript, ...]:
         """The circuit; where the device is built for the circuit's wires, with those wires in its measurements."""
