@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# With JAX 0.8 or newer, PennyLane 0.45 tries to import its capture module, in vain, in every call with shots: 3 ms that
+# With JAX 0.10, PennyLane 0.45 tries to import its capture module, in vain, in every call with shots: 3 ms that
 # would hide what is measured here.
 sys.modules["jax"] = None  # type: ignore[assignment]
 

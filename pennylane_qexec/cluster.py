@@ -65,7 +65,7 @@ class QCluster(Closing):
         _check_options(timeout, batch_window, failover)
         rng = np.random.default_rng(seed)
         self.policies = Policies(rng)
-        self._choosing = threading.Lock()
+        self._choosing = threading.RLock()
         self._selector: Any = None
         self._split: Any = None
         self.merge: Merge = merges.pooled

@@ -74,3 +74,13 @@ def test_what_no_executor_can_run_is_refused_before_anything_runs(
     with pytest.raises(qexec.NoExecutorError, match="NoSuchGate"):
         cluster.execute([unknown])
     assert len(cluster.history) == 0
+
+
+def test_a_selector_may_use_the_cluster_it_chooses_for(open_cluster: Any) -> None:
+    def select_and_change(circuit: QuantumScript, executors: Any) -> Any:
+        cluster.use(selector="cyclic")
+        return executors[-1]
+
+    cluster = open_cluster(two(), selector=select_and_change)
+    cluster.execute([flip(0.1, 10)] * 3)
+    assert sorted(who_ran(cluster)) == ["first", "second", "second"]
