@@ -16,9 +16,19 @@ from pennylane_qexec.errors import (
     QExecError,
     WorkerDiedError,
 )
-from pennylane_qexec.executors import Cost, DeviceExecutor, Executor, QueuedExecutor, executor
+from pennylane_qexec.executors import (
+    Cost,
+    DeviceExecutor,
+    Executor,
+    QiskitExecutor,
+    QueuedExecutor,
+    Simulator,
+    executor,
+)
+from pennylane_qexec.futures import Later, as_completed, gather
 from pennylane_qexec.job import JobState, Outcome, Result, Share, Status
 from pennylane_qexec.policies import merges, retries, selectors, splits
+from pennylane_qexec.qelectron import QElectron, qelectron, run_later
 
 __all__ = [
     "AnalyticCircuitError",
@@ -32,19 +42,27 @@ __all__ = [
     "JobCancelledError",
     "JobState",
     "JobTimeoutError",
+    "Later",
     "NoExecutorError",
     "Outcome",
     "PolicyError",
     "QCluster",
+    "QElectron",
     "QExecError",
+    "QiskitExecutor",
     "QueuedExecutor",
     "Result",
     "Share",
+    "Simulator",
     "Status",
     "WorkerDiedError",
+    "as_completed",
     "executor",
+    "gather",
     "merges",
+    "qelectron",
     "retries",
+    "run_later",
     "selectors",
     "splits",
 ]

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor as Pool
 from typing import Any
 
 import numpy as np
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec import isolation
-from pennylane_qexec.closing import Closing
+from pennylane_qexec import isolation, ledger, reopening
 from pennylane_qexec.dispatch import Dispatcher
-from pennylane_qexec.engine import Engine, History, prepares_late
+from pennylane_qexec.engine import AskedFuture, ChainLock, Engine, History, prepares_late
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError, PolicyError, unknown
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors import refuse_split
+from pennylane_qexec.executors.base import Executor, Parallel
 from pennylane_qexec.executors.specs import executors as make_executors
 from pennylane_qexec.job import Job, Outcome, Result, Share
+from pennylane_qexec.nested import Nestable, with_clusters_wrapped
 from pennylane_qexec.policies import Policies, merges, retries, selectors, splits
 from pennylane_qexec.policies.fresh import Weighted
 from pennylane_qexec.policies.merges import Merge
+from pennylane_qexec.policies.registry import Kind
 
 
-class QCluster(Closing):
+class QCluster(Nestable):
     """Several executors as one.
 
     Args:
-        executors: executors or specs of them (see :func:`executor`), at least one.
+        executors: executors or specs of them (see :func:`executor`), at least one. A cluster may be one too: it runs
+            its part of the circuits by its own policies, and stays open when this one is closed.
         selector: who runs a circuit, whole: ``"cyclic"`` (the default), ``"random"``, ``"least_loaded"``,
             ``selectors.weighted({...})``, a name registered, or a function ``(circuit, executors) -> executor``.
         split: how a circuit's shots are shared out: ``"uniform"``, ``"multiplier"``, ``"proportional"``,
@@ -65,14 +67,23 @@ class QCluster(Closing):
         _check_options(timeout, batch_window, failover)
         rng = np.random.default_rng(seed)
         self.policies = Policies(rng)
-        self._choosing = threading.RLock()
+        self._choosing = ChainLock()
         self._selector: Any = None
         self._split: Any = None
         self.merge: Merge = merges.pooled
         _refuse_both(selector, split)
-        self.executors: list[Executor] = make_executors(executors, wires)
+        self.executors: list[Executor] = make_executors(with_clusters_wrapped(executors, self), wires)
+        self._given: dict[Kind, Any] = {"selector": None, "split": None, "merge": merge}
         self.use(selector="cyclic" if selector is None else selector, merge=merge)
         self.use(split=split)
+        self._options = {
+            "retry": retry,
+            "failover": failover,
+            "timeout": timeout,
+            "batch_window": batch_window,
+            "seed": seed,
+        }
+        self._token = reopening.new_token(self)
         self._engine = Engine(
             self.executors,
             retry=retries.of(retry),
@@ -101,17 +112,28 @@ class QCluster(Closing):
         chosen_merge = self.merge if merge is None else self.policies.resolve("merge", merge)
         for policy in (chosen_selector, chosen_split):
             _check_names(self.executors, policy)
-        with self._choosing:
+        if split is not None:
+            refuse_split(self.executors, split)
+        with self._choosing.held():
             if selector is not None:
                 self._selector, self._split = chosen_selector, None
+                self._given |= {"selector": selector, "split": None}
             if split is not None:
                 self._split = chosen_split
+                self._given |= {"selector": None, "split": split}
+            if merge is not None:
+                self._given["merge"] = merge
             self.merge = chosen_merge
 
     @property
     def history(self) -> History:
         """What ran, in one row for each job that ended."""
         return self._engine.history
+
+    @property
+    def closed(self) -> bool:
+        """Whether it runs no more circuits."""
+        return self._engine.closed
 
     @property
     def binds_late(self) -> bool:
@@ -151,7 +173,7 @@ class QCluster(Closing):
         Raises:
             PolicyError: it returned something that is not one of the candidates.
         """
-        with self._choosing:
+        with self._choosing.held():
             chosen = self._selector(circuit, candidates)
         if chosen not in candidates:
             names = ", ".join(repr(executor.name) for executor in candidates)
@@ -174,7 +196,7 @@ class QCluster(Closing):
         total = circuit.shots.total_shots
         if self._split is None or total is None:
             return [Share(self.select(circuit, candidates), total or 0)]
-        with self._choosing:
+        with self._choosing.held():
             returned = self._split(circuit, candidates)
         return splits.checked(returned, total, candidates, adds_up=self._split is not splits.multiplier)
 
@@ -182,9 +204,15 @@ class QCluster(Closing):
         """Whether a circuit will run in another process, where it is better prepared too."""
         return prepares_late(executor, circuit)
 
-    def submit(self, jobs: Sequence[Job]) -> list[Future[Outcome]]:
-        """Let jobs run; returns a future for each at once."""
-        return self._engine.submit(jobs)
+    def submit(self, jobs: Sequence[Job], asked: Callable[[], bool] | None = None) -> list[AskedFuture[Outcome]]:
+        """Let jobs run; returns a future for each at once. A program does not end before what it submitted has.
+
+        Args:
+            jobs: the jobs.
+            asked: says whether somebody waits for them: then a batch does not wait for its window to be over if its
+                executor is idle and nothing else comes. Default: whether somebody waits for the futures returned.
+        """
+        return self._engine.submit(jobs, asked)
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Let jobs run, and wait for their outcomes, in order.
@@ -194,7 +222,9 @@ class QCluster(Closing):
             JobTimeoutError: a job took longer than the cluster's timeout.
             JobCancelledError: the cluster was closed meanwhile.
         """
-        return self._engine.run(jobs)
+        outcomes = self._engine.run(jobs)
+        ledger.note(outcomes)
+        return outcomes
 
     def execute(self, circuits: Sequence[QuantumScript], config: ExecutionConfig | None = None) -> list[Result]:
         """Run circuits by the cluster's policies.
@@ -216,8 +246,26 @@ class QCluster(Closing):
         """Cancel what has not ended, and let go of threads and worker processes. Closing again does nothing."""
         self._engine.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        policies = {kind: self.policies.portable(kind, policy) for kind, policy in self._given.items()}
+        parallel = ["auto" if isinstance(one.parallel, Pool) else one.parallel for one in self.executors]
+        return _reopened, (self._token, self.executors, parallel, {**self._options, **policies})
+
     def __repr__(self) -> str:
         return f"<QCluster of {', '.join(repr(executor.name) for executor in self.executors)}>"
+
+
+def _reopened(token: str, executors: list[Executor], parallel: list[Parallel], options: dict[str, Any]) -> QCluster:
+    """A cluster that comes from another process, with its policies as they were before the first circuit."""
+
+    def build() -> QCluster:
+        for executor, way in zip(executors, parallel, strict=True):
+            executor.parallel = way
+        cluster = QCluster(executors, **options)
+        cluster._token = token
+        return cluster
+
+    return reopening.arrived(token, build)  # type: ignore[no-any-return]
 
 
 def _description(circuit: QuantumScript) -> str:

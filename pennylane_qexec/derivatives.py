@@ -20,10 +20,12 @@ class Derivatives:
 
     Args:
         executors: the executors; a method is offered if every one of them offers it.
+        best: the method tried for ``diff_method="best"`` and first derivatives.
     """
 
-    def __init__(self, executors: Sequence[Executor]) -> None:
+    def __init__(self, executors: Sequence[Executor], best: str = _BEST) -> None:
         self._executors = executors
+        self._best = best
         self._last_answer: tuple[str, QuantumScript | None, bool] = ("", None, False)
 
     def method(self, config: ExecutionConfig, circuit: QuantumScript | None) -> str | None:
@@ -34,7 +36,7 @@ class Derivatives:
         wanted = config.gradient_method
         if wanted not in (*DERIVATIVES, "best") or (circuit is not None and circuit.shots):
             return None
-        best = _BEST if config.derivative_order == 1 else _BEST_OF_HIGHER_ORDER
+        best = self._best if config.derivative_order == 1 else _BEST_OF_HIGHER_ORDER
         method = best if wanted == "best" else str(wanted)
         asked_method, asked_circuit, answer = self._last_answer
         if asked_method != method or asked_circuit is not circuit:
@@ -54,14 +56,16 @@ class Derivatives:
         )
 
     def _all_support(self, config: ExecutionConfig, circuit: QuantumScript | None) -> bool:
+        if any(executor.shots for executor in self._executors):
+            return False
         if config.gradient_method == "backprop" and not all(_stays_here(executor) for executor in self._executors):
             return False
         return all(executor.supports(config, circuit) for executor in self._executors)
 
 
 def _stays_here(executor: Executor) -> bool:
-    """Whether an executor computes in the thread that calls it, where backpropagation can follow."""
-    return executor.local and executor.parallel == "auto"
+    """Whether an executor can compute in the thread that calls it, where backpropagation can follow."""
+    return executor.local and executor.parallel in ("auto", "thread")
 
 
 def _asking_for(method: str, config: ExecutionConfig) -> ExecutionConfig:

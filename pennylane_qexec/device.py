@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pennylane as qml
@@ -25,6 +27,8 @@ from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.device import DeviceExecutor
+from pennylane_qexec.job import Outcome
+from pennylane_qexec.tally import Tally
 
 _OPTION = "qexec.dispatcher"
 _CLUSTER_OPTIONS = frozenset(inspect.signature(QCluster).parameters) - {"executors", "wires"}
@@ -70,6 +74,8 @@ class ClusterDevice(Closing, Device):
         config: str | None = None,
         **cluster_options: Any,
     ) -> None:
+        self._origin: Device | None = None
+        self.kept_settings: dict[Any, Any] = {}
         super().__init__(wires=wires, shots=shots)
         given = [name for name, value in _named(executors=executors, cluster=cluster, config=config)]
         if len(given) > 1:
@@ -141,6 +147,56 @@ class ClusterDevice(Closing, Device):
         outcomes = self.cluster.run([dispatcher.job(circuit) for circuit in circuits])
         return tuple([outcome.result for outcome in outcomes])
 
+    def submit(
+        self,
+        circuits: Sequence[QuantumScript],
+        execution_config: ExecutionConfig,
+        method: str = "execute",
+        asked: Callable[[], bool] | None = None,
+    ) -> Sequence[Future[Outcome]]:
+        """Start prepared circuits, and return at once.
+
+        Args:
+            circuits: circuits that went through the device's program.
+            execution_config: the configuration whose program that was.
+            method: the method of devices that is to run them: ``"execute"`` or ``"execute_and_compute_derivatives"``.
+            asked: says whether somebody waits for the results.
+
+        Returns:
+            A future for each circuit; the result of its outcome is what the method returns for that circuit alone.
+        """
+        dispatcher = self._dispatcher(execution_config)
+        futures = self.cluster.submit([dispatcher.job(circuit, method) for circuit in circuits], asked)
+        if self.tracker.active:
+            for circuit, future in zip(circuits, futures, strict=True):
+                future.add_done_callback(partial(Tally(self.tracker, method).note, circuit))
+        return futures
+
+    def stand_in_for(self, device: Device, same_gradients: bool) -> None:
+        """Take the place of another device from now on: what runs here counts in that device's tracker too.
+
+        Args:
+            device: the other device.
+            same_gradients: whether ``diff_method="best"`` is what it is on that device.
+        """
+        executors = self.cluster.executors
+        if not any(isinstance(one, DeviceExecutor) and one.device() is device for one in executors):
+            self._origin = device
+        if same_gradients:
+            best = device.setup_execution_config(ExecutionConfig(gradient_method="best")).gradient_method
+            self._derivatives = Derivatives(executors, best if isinstance(best, str) else "adjoint")
+
+    @property
+    def tracker(self) -> qml.Tracker:
+        """What counts executions: the device's own, or that of the device for which this one stands in."""
+        if self._origin is not None and self._origin.tracker.active:
+            return self._origin.tracker
+        return self._tracker
+
+    @tracker.setter
+    def tracker(self, tracker: qml.Tracker) -> None:
+        self._tracker = tracker
+
     def supports_derivatives(
         self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
     ) -> bool:
@@ -198,6 +254,14 @@ class ClusterDevice(Closing, Device):
         return [device for device in devices if getattr(device, "_debugger", self) is not self]
 
     # -- in the house
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), **dict.fromkeys(("_tracker", "_origin", "kept_settings"))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.tracker = qml.Tracker()
+        self.kept_settings = {}
 
     def _dispatcher(self, config: ExecutionConfig | None) -> Dispatcher:
         if config is None or _OPTION not in config.device_options:

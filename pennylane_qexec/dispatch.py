@@ -13,6 +13,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import NoExecutorError
 from pennylane_qexec.executors.base import Binder, Bound, Executor
+from pennylane_qexec.executors.shots import refuse_shot_vector, remember
 from pennylane_qexec.job import Call, Job, Outcome, Postprocessing, Result, Share
 from pennylane_qexec.policies.merges import Plan
 from pennylane_qexec.policies.splits import apportion
@@ -75,7 +76,10 @@ class Dispatcher:
         Raises:
             NoExecutorError: no executor can run the circuit.
             PolicyError: the selector or the split returned something else than it should.
+            ConfigurationError: the circuit has a shot vector, and an executor has shots of its own.
         """
+        if circuit.shots.has_partitioned_shots:
+            refuse_shot_vector(self._cluster.executors, circuit.shots)
         late = self._cluster.binds_late and not self.config.use_device_gradient
         refusals: dict[Executor, Exception] = {}
         while True:
@@ -116,16 +120,17 @@ class Dispatcher:
 
     def _whole(self, circuit: QuantumScript, executor: Executor) -> Expanded:
         """The circuit with its own measurements, prepared by its executor, or in the worker that runs it."""
+        circuit = executor.with_shots(circuit)
         if not self.config.use_device_gradient and self._cluster.prepares_late(executor, circuit):
             self._check_first(circuit, executor, executor)
             return self._as_it_is(circuit, executor)
         bound = self._bind(circuit, executor)
         number = self._number(executor, bound.config)
-        return tuple([_retag(one, number) for one in bound.circuits]), bound.postprocess
+        return tuple([_retag(one, number, circuit) for one in bound.circuits]), bound.postprocess
 
     def _late(self, circuit: QuantumScript, candidate: Executor) -> Expanded:
         """The circuit for whoever is free first."""
-        self._check_first(circuit, candidate, None)
+        self._check_first(candidate.with_shots(circuit), candidate, None)
         return self._as_it_is(circuit, None)
 
     def _check_first(self, circuit: QuantumScript, candidate: Executor, executor: Executor | None) -> None:
@@ -145,7 +150,7 @@ class Dispatcher:
         number = self._numbers.get((executor, id(call)))
         if number is None:
             number = self._add(executor, id(call), call)
-        return (_retag(circuit, number),), _first
+        return (_retag(circuit, number, circuit),), _first
 
     @property
     def _late_call(self) -> Call:
@@ -228,10 +233,11 @@ def _results_of_bin(results: Sequence[Result], bins: int, position: int) -> tupl
     return tuple(results) if bins == 1 else tuple(result[position] for result in results)
 
 
-def _retag(circuit: QuantumScript, binding: int) -> QuantumScript:
-    return _tagged(binding)(
+def _retag(circuit: QuantumScript, binding: int, origin: QuantumScript) -> QuantumScript:
+    tagged = _tagged(binding)(
         circuit.operations, circuit.measurements, shots=circuit.shots, trainable_params=circuit.trainable_params
     )
+    return remember(tagged, origin)
 
 
 def _first(results: Sequence[Result]) -> Result:

@@ -15,9 +15,9 @@ from typing import Any, cast
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec import isolation
-from pennylane_qexec.engine import processes
+from pennylane_qexec.engine import nesting, processes
 from pennylane_qexec.engine.threads import ThreadCrew
-from pennylane_qexec.engine.worker import Ran, perform
+from pennylane_qexec.engine.worker import Ran, in_other_words, perform, survives_pickling
 from pennylane_qexec.executors.base import Executor, QueuedExecutor
 from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.job import JobState, Work
@@ -27,6 +27,7 @@ HEAVY = 0.1
 """Estimated seconds from which a call is worth spreading over worker processes."""
 
 _WORTH_A_PIPE = 0.01
+_STARTING = 2.0  # seconds that worker processes take to start
 _SECONDS_PER_NUMBER = 2e-9
 _IN_FLIGHT = 1000
 _QUEUE_HANDS = 4
@@ -35,18 +36,24 @@ _HICCUPS = 5
 logger = logging.getLogger("pennylane_qexec")
 
 
+class Spreader(Executor):
+    """An executor that shares a batch out itself, so that it is best given everything at once."""
+
+
 class Carrier:
     """Carries the batches of one executor to where they run. Used in the engine's thread.
 
     Args:
         executor: whose batches.
+        depth: how many batches those who ask for them run inside of.
     """
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, depth: int = 0) -> None:
         self._executor = executor
-        self.capacity = executor.workers or _default_capacity(executor)
+        self._depth = depth
+        self.capacity = capacity_of(executor)
         hands = _QUEUE_HANDS if isinstance(executor, QueuedExecutor) else self.capacity
-        self._threads = ThreadCrew(hands, f"qexec-{executor.name}")
+        self._threads = ThreadCrew(hands, f"qexec-{executor.name}" + "-nested" * min(depth, 1))
 
     async def carry(self, work: Work, context: contextvars.Context) -> Ran:
         """Let a batch run. Cancelling this gives the batch up as far as the place where it runs allows.
@@ -58,20 +65,34 @@ class Carrier:
         executor = self._executor
         if isinstance(executor, QueuedExecutor):
             return await self._at_a_queue(executor, work, context)
-        if isinstance(executor.parallel, concurrent.futures.Executor):
+        if isinstance(executor.parallel, concurrent.futures.Executor) and not self._would_block(executor.parallel):
             key, pickled = processes.crew.pickled(executor)
             work_pickled = pickle.dumps(processes.plain(work))
-            return await _ran(executor.parallel.submit(_perform_in_pool, key, pickled, work_pickled))
-        if uses_processes(executor, work.circuits):
+            return await _ran(
+                executor.parallel.submit(_perform_in_pool, key, pickled, work_pickled, self._depth, os.getpid())
+            )
+        if uses_processes(executor, work.circuits) and self._processes_pay(work.circuits):
             return await self._in_a_process(work)
         return await self._in_a_thread(work, context)
+
+    def ready(self, circuits: Sequence[QuantumScript]) -> None:
+        """Have threads started for circuits that come: a program that is ending may not start any (Python 3.12).
+
+        Used in any thread.
+        """
+        if isinstance(self._executor.parallel, concurrent.futures.Executor):
+            return
+        self._threads.ready()
+        if not processes.crew.started and uses_processes(self._executor, circuits):
+            processes.crew.warm_up()
 
     def hands_for(self, circuit: QuantumScript, number: int) -> int:
         """How many batches should share this number of circuits like this one.
 
-        A backend with a queue gets one big batch, and so does a local simulator that has little to do.
+        A backend with a queue gets one big batch, and so do a cluster inside of this one, which shares it out itself,
+        and a local simulator that has little to do.
         """
-        if isinstance(self._executor, QueuedExecutor):
+        if isinstance(self._executor, QueuedExecutor | Spreader):
             return 1
         if may_use_processes(self._executor) and number * seconds(self._executor, (circuit,)) < HEAVY:
             return 1
@@ -81,9 +102,24 @@ class Carrier:
         """End the threads when they have finished what they do."""
         self._threads.close()
 
+    def _would_block(self, pool: concurrent.futures.Executor) -> bool:
+        """Whether all threads of a user's pool may be waiting for this batch, so that it needs one of ours."""
+        return self._depth > 0 and isinstance(pool, concurrent.futures.ThreadPoolExecutor)
+
+    def _processes_pay(self, circuits: Sequence[QuantumScript]) -> bool:
+        """Whether to send a batch to worker processes although they may have to start; if not, they start meanwhile."""
+        if self._executor.parallel == "process" or processes.crew.warm:
+            return True
+        processes.crew.warm_up()
+        return seconds(self._executor, circuits) > _STARTING
+
     async def _in_a_thread(self, work: Work, context: contextvars.Context) -> Ran:
+        def run() -> Ran:
+            with nesting.inside(self._depth):
+                return perform(self._executor, work)
+
         try:
-            return await _ran(self._threads.submit(lambda: context.run(perform, self._executor, work)))
+            return await _ran(self._threads.submit(lambda: context.run(run)))
         except asyncio.CancelledError:
             # The thread may hang in there for ever; the lane goes on with another one.
             self._threads.add_hand()
@@ -99,7 +135,12 @@ class Carrier:
 
     async def _at_a_queue(self, executor: QueuedExecutor, work: Work, context: contextvars.Context) -> Ran:
         start = time.perf_counter()
-        submission = self._threads.submit(lambda: context.run(executor.submit, work.circuits))
+
+        def submit() -> str:
+            with nesting.inside(self._depth):
+                return executor.submit(work.circuits)
+
+        submission = self._threads.submit(lambda: context.run(submit))
         try:
             job_id = await asyncio.wrap_future(submission)
         except asyncio.CancelledError:
@@ -182,6 +223,11 @@ def _cancel_submitted(executor: QueuedExecutor, submission: concurrent.futures.F
         executor.cancel(submission.result())
 
 
+def capacity_of(executor: Executor) -> int:
+    """How many batches an executor runs at the same time."""
+    return executor.workers or _default_capacity(executor)
+
+
 def _default_capacity(executor: Executor) -> int:
     if isinstance(executor, QueuedExecutor):
         return _IN_FLIGHT
@@ -192,11 +238,20 @@ def _default_capacity(executor: Executor) -> int:
 _in_this_pool_process: dict[str, Executor] = {}
 
 
-def _perform_in_pool(key: str, pickled: bytes, work: bytes) -> Ran:
-    """Carry out a batch in a user's :class:`concurrent.futures.Executor`, which keeps the executor by its key."""
+def _perform_in_pool(key: str, pickled: bytes, work: bytes, depth: int, home: int) -> Ran:
+    """Carry out a batch in a user's :class:`concurrent.futures.Executor`, which keeps the executor by its key.
+
+    An error that could not travel back to the process that asks would break the pool, or hide what went wrong.
+    """
     if key not in _in_this_pool_process:
         isolation.install()
         executor: Executor = pickle.loads(pickled)
         executor.become_replica(os.getpid())
         _in_this_pool_process[key] = executor
-    return perform(_in_this_pool_process[key], pickle.loads(work))
+    try:
+        with nesting.inside(depth):
+            return perform(_in_this_pool_process[key], pickle.loads(work))
+    except Exception as error:
+        if os.getpid() == home or survives_pickling(error):
+            raise
+        raise in_other_words(error) from error

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from pennylane_qexec.engine import leaving
+from pennylane_qexec.engine.futures import AskedFuture
 from pennylane_qexec.engine.history import History
 from pennylane_qexec.engine.records import record_failed
 from pennylane_qexec.engine.ticket import Ticket
@@ -32,6 +35,19 @@ class Desk:
         self._note_timeout = note_timeout
         self._unfinished: set[Ticket] = set()
 
+    @contextmanager
+    def announced(self, jobs: int) -> Iterator[None]:
+        """Hand in jobs that the program waits for before it ends. Used in any thread.
+
+        Until they end, this keeps the engine alive, whose method is called when a job times out.
+        """
+        leaving.begin(self, jobs)
+        try:
+            yield
+        except BaseException:
+            leaving.end(self, jobs)
+            raise
+
     def take(self, ticket: Ticket) -> None:
         """From now on, see to it that the ticket comes to its end."""
         self._unfinished.add(ticket)
@@ -52,11 +68,12 @@ class Desk:
             ticket.timer.cancel()
         if isinstance(value, BaseException):
             record_failed(self._history, ticket, value)
-        if ticket.future.set_running_or_notify_cancel():
-            if isinstance(value, BaseException):
-                ticket.future.set_exception(value)
-            else:
-                ticket.future.set_result(value)
+        try:
+            # What is called when the future is done belongs to whoever asked for the job, and runs in their context.
+            ticket.context.copy().run(_resolve, ticket.future, value)
+        finally:
+            if ticket.kept:
+                leaving.end(self)
 
     def close(self) -> None:
         """Cancel every ticket that is left."""
@@ -84,3 +101,15 @@ class Desk:
         if ticket in self._unfinished:
             ticket.go()
             self.settle(ticket, JobState.CANCELLED, JobCancelledError("the job was cancelled."))
+
+
+def _resolve(future: AskedFuture[Outcome], value: Outcome | BaseException) -> None:
+    try:
+        if future.set_running_or_notify_cancel():
+            if isinstance(value, BaseException):
+                future.set_exception(value)
+            else:
+                future.set_result(value)
+    except BaseException:
+        # Errors of callbacks are logged by the future; what is no error, such as sys.exit(), must not end the engine.
+        logger.exception("what was called when a job ended did not return")

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextvars
 import itertools
 import os
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -23,13 +21,16 @@ import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.engine import here, processes
+from pennylane_qexec.engine.batch import Batch
+from pennylane_qexec.engine.common import CommonQueue
 from pennylane_qexec.engine.desk import Desk
+from pennylane_qexec.engine.futures import AskedFuture
 from pennylane_qexec.engine.history import History
-from pennylane_qexec.engine.lane import Batch, Lane
-from pennylane_qexec.engine.loop import LoopThread
+from pennylane_qexec.engine.lane import Lane
+from pennylane_qexec.engine.loop import LoopThread, in_engine_thread
 from pennylane_qexec.engine.records import Times, record_done
 from pennylane_qexec.engine.rescue import Rescue
-from pennylane_qexec.engine.ticket import Ticket
+from pennylane_qexec.engine.ticket import Ticket, tickets_of
 from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.errors import ConfigurationError, ExecutorError
 from pennylane_qexec.executors.base import Executor
@@ -61,7 +62,7 @@ class Engine:
     ) -> None:
         self.history = History()
         self._timeout = timeout
-        self._common: deque[Ticket] = deque()
+        self._common = CommonQueue()
         self._lanes = {
             executor: Lane(executor, self._common, self, batch_window, len(executors)) for executor in executors
         }
@@ -92,22 +93,46 @@ class Engine:
             ExecutorError: a job failed wherever it was tried.
             JobTimeoutError: a job took too long.
             JobCancelledError: the cluster was closed meanwhile.
+            ConfigurationError: this was called by what is called when a job ends, and must wait.
         """
         self._check_open()
-        if (self._timeout is None or here.must_run_here(jobs)) and self._short_way.fits(jobs):
+        if self._run_in_this_thread(jobs):
             return self._run_here(jobs)
-        return wait(self.submit(jobs))
+        if in_engine_thread():
+            raise ConfigurationError(
+                "a function called when a job ends (add_done_callback) asks for circuits and waits for them, but it is "
+                "called by the thread that would bring the results. Ask without waiting (submit, run_later), or in a "
+                "thread of your own."
+            )
+        tickets = tickets_of(jobs, asked=_yes)
+        self._in_thread(self._take_in, tickets)
+        return wait([ticket.future for ticket in tickets])
 
-    def submit(self, jobs: Sequence[Job]) -> list[Future[Outcome]]:
-        """Give jobs to the lanes; returns at once.
+    def submit(self, jobs: Sequence[Job], asked: Callable[[], bool] | None = None) -> list[AskedFuture[Outcome]]:
+        """Give jobs to the lanes; returns at once. The program does not end before they have.
+
+        Args:
+            jobs: the jobs.
+            asked: says whether somebody waits for them, in which case an idle executor does not wait for its window
+                to be over; default: whether somebody waits for their futures.
 
         Returns:
             A future for each job, in order. Cancelling one takes its job out of the queue, stops it in a worker
             process, and cancels it at a backend with a queue.
         """
-        tickets = _tickets(jobs)
-        self._in_thread(self._take_in, tickets)
+        tickets = tickets_of(jobs, asked, kept=True)
+        self._check_open()
+        for lane in self._lanes.values():
+            if circuits := [job.circuit for job in jobs if job.executor in (None, lane.executor)]:
+                lane.ready(circuits)
+        with self._desk.announced(len(tickets)):
+            self._in_thread(self._take_in, tickets)
         return [ticket.future for ticket in tickets]
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more jobs."""
+        return self._closed
 
     def close(self) -> None:
         """Stop: cancel what waits, give up what runs, end the threads. Closing again does nothing."""
@@ -133,6 +158,11 @@ class Engine:
                 "there: open a cluster here, and start processes by 'spawn' or 'forkserver'."
             )
 
+    def _run_in_this_thread(self, jobs: Sequence[Job]) -> bool:
+        if self._timeout is not None and not here.must_run_here(jobs):
+            return False
+        return self._short_way.fits(jobs) or (in_engine_thread() and here.may_run_here(jobs))
+
     def _run_here(self, jobs: Sequence[Job]) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
         failed: list[tuple[list[int], Exception]] = []
@@ -150,9 +180,9 @@ class Engine:
 
     def _go_on(self, jobs: Sequence[Job], error: Exception) -> list[Outcome]:
         """After a failure in the calling thread: through the lanes, one by one."""
-        if here.must_run_here(jobs):
+        if here.must_run_here(jobs) or in_engine_thread():
             raise ExecutorError(jobs[0].executor.name, 1, error)
-        tickets = _tickets(jobs)
+        tickets = tickets_of(jobs, asked=_yes)
         self._in_thread(self._take_over, self._lanes[jobs[0].executor], tickets, error)
         return wait([ticket.future for ticket in tickets])
 
@@ -196,8 +226,7 @@ class Engine:
         for ticket in tickets:
             self._desk.take(ticket)
             if ticket.executor is None:
-                ticket.leave = self._common.remove
-                self._common.append(ticket)
+                self._common.put(ticket)
             else:
                 by_lane.setdefault(self._lanes[ticket.executor], []).append(ticket)
         for lane, own in by_lane.items():
@@ -243,6 +272,5 @@ def wait(futures: Sequence[Future[Outcome]]) -> list[Outcome]:
         raise
 
 
-def _tickets(jobs: Sequence[Job]) -> list[Ticket]:
-    context = contextvars.copy_context()
-    return [Ticket(job, context) for job in jobs]
+def _yes() -> bool:
+    return True

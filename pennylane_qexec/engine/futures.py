@@ -18,7 +18,7 @@ class AskedFuture(Future[T], Generic[T]):
     @property
     def asked(self) -> bool:
         """Whether somebody has begun to wait for it."""
-        return self._asked or bool(self._waiters)  # type: ignore[attr-defined]
+        return self._asked or bool(self._waiters)
 
     def result(self, timeout: float | None = None) -> T:
         """The result, as soon as it is there.

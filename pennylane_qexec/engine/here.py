@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from pennylane_qexec.engine import processes
+from pennylane_qexec.engine import nesting, processes
 from pennylane_qexec.engine.carrier import HEAVY, may_use_processes, seconds
 from pennylane_qexec.engine.history import History
 from pennylane_qexec.engine.records import Times, record_done
 from pennylane_qexec.engine.ticket import same_call
 from pennylane_qexec.engine.worker import perform
 from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.job import Job, Outcome, Work
 
 _WORTH_STARTING_PROCESSES = 2.0
@@ -38,13 +39,12 @@ class ShortWay:
         """
         if must_run_here(jobs):
             return True
+        if not may_run_here(jobs):
+            return False
         estimate, movable = 0.0, 0
         for job in jobs:
-            executor: Executor | None = job.executor
-            if executor is None or executor.parallel != "auto" or not executor.local:
-                return False
-            estimate += seconds(executor, (job.circuit,))
-            movable += may_use_processes(executor)
+            estimate += seconds(job.executor, (job.circuit,))
+            movable += may_use_processes(job.executor)
         if estimate < HEAVY or movable < 2:
             return True
         self._heavy_seconds += estimate
@@ -58,7 +58,8 @@ class ShortWay:
         executor.meter.add(len(jobs))
         submitted = time.time()
         try:
-            ran = perform(executor, Work.of(jobs))
+            with nesting.inside(nesting.depth()):
+                ran = perform(executor, Work.of(jobs))
         finally:
             executor.meter.add(-len(jobs))
         executor.meter.ran(len(jobs), sum(job.shots for job in jobs), ran.seconds)
@@ -67,8 +68,22 @@ class ShortWay:
 
 
 def must_run_here(jobs: Sequence[Job]) -> bool:
-    """Whether jobs cannot leave the calling thread: backpropagation records what the simulator computes."""
-    return any(job.call.bound and job.call.config.gradient_method == "backprop" for job in jobs)
+    """Whether jobs cannot leave the calling thread.
+
+    Backpropagation records what the simulator computes. And a device object may be in use by the very call that asks
+    for the jobs, so that another thread would wait for it for ever.
+    """
+    backprop = any(job.call.bound and job.call.config.gradient_method == "backprop" for job in jobs)
+    return backprop or (nesting.depth() > 0 and any(_is_one_object(job.executor) for job in jobs))
+
+
+def may_run_here(jobs: Sequence[Job]) -> bool:
+    """Whether jobs are such that the calling thread can run them, however long that takes."""
+    return all(job.executor is not None and job.executor.parallel == "auto" and job.executor.local for job in jobs)
+
+
+def _is_one_object(executor: Executor | None) -> bool:
+    return isinstance(executor, DeviceExecutor) and not executor.shareable
 
 
 def groups(jobs: Sequence[Job]) -> list[list[int]]:

@@ -5,8 +5,23 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
+
+
+class _Here(threading.local):
+    """What is different in engines' threads."""
+
+    serves = False
+
+
+_here = _Here()
+
+
+def in_engine_thread() -> bool:
+    """Whether this is called in the thread of some engine, as what is called when a job ends is."""
+    return _here.serves
 
 
 class LoopThread:
@@ -21,6 +36,7 @@ class LoopThread:
         self._on_error = weakref.WeakMethod(on_error)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._calls = _Calls()
 
     @property
     def is_current(self) -> bool:
@@ -30,12 +46,13 @@ class LoopThread:
     def call(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Let the thread call a function; start the thread if it does not run. Not safe to call from two threads."""
         if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            self._loop.set_exception_handler(_handler(self._on_error))
-            self._thread = threading.Thread(target=_serve, args=(self._loop,), daemon=True, name="qexec-engine")
-            self._thread.start()
-            weakref.finalize(self, _stop, self._loop)
-        self._loop.call_soon_threadsafe(function, *arguments)
+            loop = asyncio.new_event_loop()
+            loop.set_exception_handler(_handler(self._on_error))
+            thread = threading.Thread(target=_serve, args=(loop,), daemon=True, name="qexec-engine")
+            thread.start()
+            self._loop, self._thread = loop, thread
+            weakref.finalize(self, _stop, loop)
+        self._calls.put(self._loop, function, arguments)
 
     def end(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a coroutine in the thread as the last thing it does, and wait for its end."""
@@ -45,7 +62,33 @@ class LoopThread:
             self._thread.join()
 
 
+class _Calls:
+    """Calls on their way to the loop. It is woken once for all that come until it gets there: waking it costs most."""
+
+    def __init__(self) -> None:
+        self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._woken = False
+
+    def put(self, loop: asyncio.AbstractEventLoop, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """Add a call."""
+        self._calls.append((function, arguments))
+        if not self._woken:
+            self._woken = True
+            loop.call_soon_threadsafe(self._make, loop)
+
+    def _make(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._woken = False
+        try:
+            while self._calls:
+                function, arguments = self._calls.popleft()
+                function(*arguments)
+        finally:
+            if self._calls:
+                loop.call_soon(self._make, loop)
+
+
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    _here.serves = True
     asyncio.set_event_loop(loop)
     loop.run_forever()
     loop.close()

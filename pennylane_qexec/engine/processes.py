@@ -63,7 +63,9 @@ class _Worker:
             answer, value = self._ask(key, executor, work)
         self._known.add(key)
         if answer == "error":
-            raise value
+            error, came_from = value
+            error.add_note(came_from)
+            raise error
         return value  # type: ignore[no-any-return]
 
     def _ask(self, key: str, executor: bytes | None, work: bytes) -> tuple[str, Any]:
@@ -152,6 +154,11 @@ class ProcessCrew:
         with self._lock:
             self._add_hands(0)
 
+    @property
+    def started(self) -> bool:
+        """Whether workers are there, or on their way."""
+        return self._hands > 0
+
     def stop(self, future: Future[Ran]) -> None:
         """Give up a batch: forget it if it waits, kill its worker if it runs."""
         if not future.cancel():
@@ -176,8 +183,13 @@ class ProcessCrew:
         """Have at least as many workers as wanted, and one for each core. The lock is held."""
         missing = max(wanted, cores()) - self._hands
         for _ in range(missing):
+            try:
+                threading.Thread(target=self._work, daemon=True, name=f"qexec-worker-{self._hands + 1}").start()
+            except RuntimeError:
+                if not self._hands:
+                    raise
+                return  # the program is ending: those that are there will do it
             self._hands += 1
-            threading.Thread(target=self._work, daemon=True, name=f"qexec-worker-{self._hands}").start()
 
     def _new_worker(self) -> _Worker:
         """A worker with a number that none had before: with a seed, it draws from a stream of its own."""

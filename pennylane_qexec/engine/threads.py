@@ -24,17 +24,33 @@ class ThreadCrew:
         self._hands = hands
         self._name = name
         self._threads = 0
+        self._lock = threading.Lock()
         self._board = _Board()
         self._end = weakref.finalize(self, self._board.close)
+
+    def ready(self) -> None:
+        """Have at least one thread. A program that is ending may not start any (Python 3.12)."""
+        with self._lock:
+            if not self._threads:
+                self._start_thread()
 
     def submit(self, function: Callable[[], Any]) -> Future[Any]:
         """Run a function in one of the threads."""
         future: Future[Any] = Future()
-        if self._board.put(future, function) and self._threads < self._hands:
-            self._threads += 1
-            name = f"{self._name}-{self._threads}"
-            threading.Thread(target=_work, args=(self._board,), daemon=True, name=name).start()
+        with self._lock:
+            if self._board.put(future, function) and self._threads < self._hands:
+                self._start_thread()
         return future
+
+    def _start_thread(self) -> None:
+        name = f"{self._name}-{self._threads + 1}"
+        try:
+            threading.Thread(target=_work, args=(self._board,), daemon=True, name=name).start()
+        except RuntimeError:
+            if not self._threads:
+                raise
+            return  # those that are there will do it, one after the other
+        self._threads += 1
 
     def add_hand(self) -> None:
         """Allow one thread more, in place of one that may never come back."""

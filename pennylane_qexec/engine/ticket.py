@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from pennylane_qexec.engine import nesting
+from pennylane_qexec.engine.futures import AskedFuture
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Call, Job, JobState, Outcome
 
@@ -19,7 +20,10 @@ class Ticket:
     Attributes:
         job: the job; its executor changes when it fails over.
         future: what the caller waits for.
+        depth: how many batches its caller runs inside of.
+        kept: whether the program does not end before the job.
         submitted, started: seconds since 1970.
+        since: when it was submitted, on the monotonic clock.
         attempts: attempts on all executors; ``attempts_here`` on the present one.
         tried: executors it has failed on for good.
         error: what went wrong last.
@@ -28,15 +32,19 @@ class Ticket:
     """
 
     __slots__ = (
+        "_asked",
         "alone",
         "attempts",
         "attempts_here",
         "context",
+        "depth",
         "error",
         "executor",
         "future",
         "job",
+        "kept",
         "leave",
+        "since",
         "started",
         "state",
         "submitted",
@@ -44,11 +52,17 @@ class Ticket:
         "tried",
     )
 
-    def __init__(self, job: Job, context: contextvars.Context) -> None:
+    def __init__(
+        self, job: Job, context: contextvars.Context, asked: Callable[[], bool] | None = None, kept: bool = False
+    ) -> None:
         self.job = job
         self.context = context
-        self.future: Future[Outcome] = Future()
+        self.future: AskedFuture[Outcome] = AskedFuture()
+        self._asked = asked
+        self.kept = kept
+        self.depth = nesting.depth()
         self.submitted = time.time()
+        self.since = time.monotonic()
         self.started = self.submitted
         self.state = JobState.WAITING
         self.executor: Executor | None = job.executor
@@ -60,6 +74,11 @@ class Ticket:
         self.leave: Callable[[Ticket], Any] | None = None
         self.timer: asyncio.TimerHandle | None = None
 
+    @property
+    def asked(self) -> bool:
+        """Whether somebody waits for it."""
+        return self.future.asked if self._asked is None else self._asked()
+
     def go(self) -> None:
         """Leave wherever it waits or runs."""
         if self.leave is not None:
@@ -69,6 +88,12 @@ class Ticket:
     def fits(self, call: Call) -> bool:
         """Whether it may be in a batch with this call."""
         return not self.alone and same_call(self.job.call, call)
+
+
+def tickets_of(jobs: Sequence[Job], asked: Callable[[], bool] | None, kept: bool = False) -> list[Ticket]:
+    """Tickets for the jobs of one caller, who is the one that calls this."""
+    context = contextvars.copy_context()
+    return [Ticket(job, context, asked, kept) for job in jobs]
 
 
 def same_call(one: Call, other: Call) -> bool:

@@ -102,16 +102,24 @@ def _answer(executors: dict[str, Any], key: str, executor: bytes | None, work: b
             return pickle.dumps(("unknown", None))
         return pickle.dumps(("ran", perform(executors[key], pickle.loads(work))))
     except Exception as error:
-        return pickle.dumps(("error", _portable(error)))
+        return pickle.dumps(("error", _told(error)))
 
 
-def _portable(error: Exception) -> Exception:
-    """The error with its traceback as a note; if it cannot be pickled, one that says the same."""
-    error.add_note("in a worker process:\n" + "".join(traceback.format_exception(error)).rstrip())
+def survives_pickling(error: Exception) -> bool:
+    """Whether another process would get an error as it is."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        replacement = RuntimeError(f"{type(error).__name__}: {error}")
-        replacement.__notes__ = error.__notes__
-        return replacement
-    return error
+        return False
+    return True
+
+
+def in_other_words(error: Exception) -> Exception:
+    """An error that can be pickled and says the same."""
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _told(error: Exception) -> tuple[Exception, str]:
+    """What the parent is told of an error: the error, as far as it can be sent, and where it came from."""
+    came_from = "in a worker process:\n" + "".join(traceback.format_exception(error)).rstrip()
+    return (error if survives_pickling(error) else in_other_words(error)), came_from

@@ -16,6 +16,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.cost import Cost, cost_of
 from pennylane_qexec.executors.meter import Meter
+from pennylane_qexec.executors.shots import OwnShots, reshot
 from pennylane_qexec.job import JobState, Load, Postprocessing, Result, Status, Work
 
 Parallel = Literal["auto", "thread", "process"] | concurrent.futures.Executor
@@ -41,11 +42,16 @@ class Executor(ABC):
         batch_window: seconds that a batch which is not full waits for more circuits.
         cost: what the backend charges: a :class:`Cost`, or a mapping with its arguments.
 
+    Attributes:
+        shots: 0 to run circuits with their own shots, as most executors do. A subclass may set a number of shots, or
+            ``None`` for analytic results, which then go before those of the circuit.
+
     Raises:
         ConfigurationError: an option makes no sense.
     """
 
     name: str = "Executor"
+    shots: OwnShots = 0
     workers: int | None = None
     parallel: Parallel = "auto"
     max_circuits: int | None = None
@@ -124,6 +130,14 @@ class Executor(ABC):
         """How much computing a batch is, in amplitude updates; 0 where nothing is computed here."""
         return 0.0
 
+    def with_shots(self, circuit: QuantumScript) -> QuantumScript:
+        """The circuit with the shots that it has here: its own, unless the executor has ``shots`` of its own.
+
+        Raises:
+            ConfigurationError: the executor has, and the circuit has a shot vector.
+        """
+        return reshot(circuit, self)
+
     def load(self) -> Load:
         """What waits for this executor now, and how fast it has been."""
         return self.meter.load()
@@ -146,7 +160,7 @@ class Executor(ABC):
         """Carry out a batch. Subclasses give :meth:`run`; only those that offer derivatives need more."""
         if work.call.method != "execute":
             raise ConfigurationError(f"executor {self.name!r} offers no device derivatives ({work.call.method}).")
-        return self.run(work.circuits)
+        return self.run(tuple([self.with_shots(circuit) for circuit in work.circuits]))
 
     def become_replica(self, number: int) -> None:  # noqa: B027
         """Called once on the copy in worker process ``number``; copies with a seed draw from streams of their own."""

@@ -15,6 +15,7 @@ from pennylane_qexec.executors import legacy
 from pennylane_qexec.executors.base import Binder, Bound, Executor, Parallel
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.preparation import DeviceBinder, for_device
+from pennylane_qexec.executors.shots import objection_to_shots
 from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
 from pennylane_qexec.job import Call, Result, Work
 
@@ -50,6 +51,11 @@ class DeviceExecutor(Executor):
         cost: Cost | Mapping[str, float] | None = None,
         **device_options: Any,
     ) -> None:
+        if "shots" in device_options:
+            raise ConfigurationError(
+                f"shots={device_options['shots']!r}: PennyLane's devices run circuits with the circuits' shots. Give "
+                f"them to the QNode with qml.set_shots, or use Simulator(device, shots=...), which has its own."
+            )
         source: BuiltDevices | GivenDevice
         if isinstance(device, str):
             source = BuiltDevices(device, wires, device_options)
@@ -108,7 +114,10 @@ class DeviceExecutor(Executor):
 
     def rejects(self, circuit: QuantumScript) -> str | None:
         """Why the device cannot run this circuit, as far as can be told without preparing it."""
-        if circuit.shots.total_shots is None and self._source.quirks.needs_shots:
+        objection = objection_to_shots(self, circuit)
+        if objection is not None:
+            return objection
+        if self.with_shots(circuit).shots.total_shots is None and self._source.quirks.needs_shots:
             return "needs a number of shots, and the circuit has none"
         if self.wires is not None and not self.wires.contains_wires(circuit.wires):
             strange = [wire for wire in circuit.wires if wire not in self.wires]
@@ -149,7 +158,8 @@ class DeviceExecutor(Executor):
         return results
 
     def _prepare_and_perform(self, work: Work) -> list[Result]:
-        bounds = [self.binder(work.call.config, circuit)(circuit) for circuit in work.circuits]
+        circuits = [self.with_shots(circuit) for circuit in work.circuits]
+        bounds = [self.binder(work.call.config, circuit)(circuit) for circuit in circuits]
         if work.call.method != "execute":
             _check_one_to_one(work, bounds, self.name)
         results: list[Result] = []

@@ -24,7 +24,7 @@ class GivenDevice:
     """A device that the user built: one object, used by one thread at a time."""
 
     def __init__(self, device: Any, options: dict[str, Any]) -> None:
-        if isinstance(device, LegacyDevice):
+        if isinstance(device, LegacyDevice) and not isinstance(device, LegacyDeviceFacade):
             device = LegacyDeviceFacade(device)
         if not isinstance(device, Device):
             raise ConfigurationError(
@@ -32,13 +32,13 @@ class GivenDevice:
             )
         if options:
             raise ConfigurationError(
-                f"the device {device.name!r} is built already: build it with {options!r} yourself."
+                f"the device {device.name!r} is built already: build it with {sorted(options)} yourself."
             )
         self._device = device
         self._lock = threading.RLock()
         self.name = str(device.name)
         self.wires: Wires | None = device.wires
-        self.quirks = Quirks.of(self.name, {})
+        self.quirks = Quirks.of(self.name, _seen_options(device))
 
     def device(self, circuit: QuantumScript | None) -> Device:
         return self._device
@@ -131,9 +131,9 @@ class BuiltDevices:
         """The seed itself for the first device; for every further one a stream of its own."""
         with self._lock:
             number, self._built = self._built, self._built + 1
-        if (self._replica, number) == (0, 0) or not isinstance(seed, int):
+        if (self._replica, number) == (0, 0) or not isinstance(seed, int | np.integer):
             return seed
-        return int(np.random.SeedSequence([seed, self._replica, number]).generate_state(1)[0])
+        return int(np.random.SeedSequence([int(seed), self._replica, number]).generate_state(1)[0])
 
     def exclusive(self) -> nullcontext[None]:
         return nullcontext()
@@ -164,6 +164,14 @@ class BuiltDevices:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._start()
+
+
+def _seen_options(device: Device) -> dict[str, Any]:
+    """The options of a device built by somebody else, as far as its quirks depend on them."""
+    if device.name != "qiskit.aer":
+        return {}
+    backend = device.target_device.backend
+    return {"method": f"{backend.name} {backend.options.get('method')}"}
 
 
 def _equal(one: ExecutionConfig, other: ExecutionConfig) -> bool:

@@ -79,7 +79,9 @@ def schemes() -> dict[str, Any]:
 def _from_dict(options: dict[str, Any]) -> Executor:
     kind = options.pop("type", None)
     if not isinstance(kind, str):
-        raise ConfigurationError(f"the executor {options!r} has no 'type': name a device, as in 'lightning.qubit'.")
+        raise ConfigurationError(
+            f"the executor with {sorted(options)} has no 'type': name a device, as in 'lightning.qubit'."
+        )
     return executor(kind, **options)
 
 

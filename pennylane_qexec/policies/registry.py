@@ -84,6 +84,10 @@ class Policies:
             policy = policy.fresh(self._rng)
         return merges.of_callable(policy) if kind == "merge" else policy
 
+    def portable(self, kind: Kind, policy: Any) -> Any:
+        """A user's value, such that another cluster understands it: for a name known only here, what it means."""
+        return self._own[kind].get(policy, policy) if isinstance(policy, str) else policy
+
     def _by_name(self, kind: Kind, name: str) -> Any:
         for known in (self._own[kind], _BUILT_IN[kind]):
             if name in known:

@@ -31,7 +31,7 @@ class ScriptedExecutor(Executor):
 
     Attributes:
         batches: the circuits of every batch that was run or failed, in order.
-        shots: the shots that were really run, all together.
+        shots_run: the shots that were really run, all together.
         started: set when the first batch has started.
     """
 
@@ -50,7 +50,7 @@ class ScriptedExecutor(Executor):
         self._simulator = DeviceExecutor("default.qubit", seed=seed)
         self._lock = threading.Lock()
         self.batches: list[tuple[QuantumScript, ...]] = []
-        self.shots = 0
+        self.shots_run = 0
         self.started = threading.Event()
 
     def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
@@ -64,7 +64,7 @@ class ScriptedExecutor(Executor):
         if failure is not None:
             raise failure
         with self._lock:
-            self.shots += sum(circuit.shots.total_shots or 0 for circuit in circuits)
+            self.shots_run += sum(circuit.shots.total_shots or 0 for circuit in circuits)
         return self._simulator.run(circuits)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pennylane as qml
 
 import pennylane_qexec as qexec
+from pennylane_qexec.executors import like
 from pennylane_qexec.testing import ExecutorContract, FakeQPU, ScriptedExecutor
 
 
@@ -41,6 +42,26 @@ class TestCirqSimulator(ExecutorContract):
 class TestDeviceGivenAsObject(ExecutorContract):
     def make(self) -> qexec.Executor:
         return qexec.executor(qml.device("default.qubit", wires=2, seed=1))
+
+
+class TestLegacyDeviceGivenAsObject(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor(qml.device("cirq.simulator", wires=2))
+
+
+class TestSimulator(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return qexec.Simulator(seed=1)
+
+
+class TestLocalSampler(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return qexec.QiskitExecutor(shots=0)
+
+
+class TestTwin(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return like(qml.device("lightning.qubit", wires=2, seed=1))
 
 
 class TestScriptedExecutor(ExecutorContract):

@@ -21,7 +21,7 @@ RETRY = qexec.retries.backoff(attempts=2, initial=0)
         ("lightnig.qubit", r"no executor is called 'lightnig.qubit'. Did you mean 'lightning.qubit'\?"),
         ({"type": "default.qubti"}, r"no executor is called 'default.qubti'. Did you mean 'default.qubit'\?"),
         ("nonsense:rest", r"no executor is called 'nonsense:rest'. Known: .*lightning.qubit"),
-        ({"name": "m1"}, r"\{'name': 'm1'\} has no 'type': name a device"),
+        ({"name": "m1"}, r"\['name'\] has no 'type': name a device"),
         ({"type": 3}, r"name a device"),
         (42, r"42 is no executor: give a device's name"),
         (None, r"None is no executor"),

@@ -178,7 +178,7 @@ def test_a_split_gradient_sends_every_executor_one_batch(open_device: Any) -> No
     circuit = qml.set_shots(qml.QNode(ansatz, open_device(executors, split="uniform")), 100)
     by_autograd(circuit)
     assert [[len(batch) for batch in executor.batches] for executor in executors] == [[1, 4], [1, 4]]
-    assert [executor.shots for executor in executors] == [250, 250]
+    assert [executor.shots_run for executor in executors] == [250, 250]
 
 
 @pytest.mark.parametrize("method", ["backprop", "adjoint"])

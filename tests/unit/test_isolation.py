@@ -1,4 +1,4 @@
-"""PennyLane's recording queue becomes one per thread when a cluster opens, without harm to what is being recorded.
+"""Recording and differentiating become safe for threads when a cluster opens, without harm to what is in progress.
 
 Scripts run in processes of their own, because the change stays once it is made.
 """
@@ -9,9 +9,11 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import autograd
 import pennylane as qml
 import pytest
 from pennylane.queuing import AnnotatedQueue, QueuingManager
@@ -20,6 +22,7 @@ from pennylane_qexec import isolation
 
 BEGINNING = """
 import json, threading
+import autograd, autograd.tracer
 import pennylane as qml
 import pennylane_qexec as qexec
 from pennylane.queuing import AnnotatedQueue, QueuingManager
@@ -71,12 +74,39 @@ print(json.dumps({
     "changed_by_second_install": after != methods(),
 }))
 """
-UNKNOWN_VERSION = """
-qml.__version__ = "0.99.0"
+UNKNOWN = """
+{change}
 try:
     qexec.QCluster(["default.qubit"])
 except qexec.ConfigurationError as error:
-    print(json.dumps({"error": str(error), "installed": isolation.installed()}))
+    print(json.dumps({{"error": str(error), "installed": isolation.installed()}}))
+"""
+DIFFERENTIATED_MEANWHILE = """
+inside, installed = threading.Event(), threading.Event()
+slopes = []
+
+def derivative_in_progress(wait):
+    # Of x * d(xy)/dy, which is x squared, at 3: the inner derivative begins after wait() returns.
+    def outer(x):
+        wait()
+        return x * autograd.grad(lambda y: x * y)(1.0)
+    slopes.append(autograd.grad(outer)(3.0))
+
+def install_between():
+    inside.wait(20)
+    isolation.install()
+    installed.set()
+
+def wait_for_installation():
+    inside.set()
+    installed.wait(20)
+
+other = threading.Thread(target=derivative_in_progress, args=[wait_for_installation])
+other.start()
+derivative_in_progress(install_between)
+other.join(20)
+derivative_in_progress(isolation.install)
+print(json.dumps(slopes))
 """
 THREADS_WAIT = """
 AnnotatedQueue._lock = lock = Watched(AnnotatedQueue._lock, 3)
@@ -127,11 +157,32 @@ def test_installing_again_changes_nothing(first_cluster: Any) -> None:
 
 
 @pytest.mark.slow
-def test_an_unknown_version_of_pennylane_is_refused() -> None:
-    answer = result_of(UNKNOWN_VERSION)
-    assert answer["error"].startswith("pennylane 0.99.0 is not known to this version of pennylane-qexec")
-    assert "Install 'pennylane>=0.45,<0.46'" in answer["error"]
+@pytest.mark.parametrize(
+    ("change", "complaint", "advice"),
+    [
+        ("qml.__version__ = '0.99.0'", "pennylane 0.99.0 is not known", "Install 'pennylane>=0.45,<0.46'"),
+        ("del qml.Tracker.update", "this pennylane is not known", "Install 'pennylane>=0.45,<0.46'"),
+        ("autograd.tracer.trace_stack.other = 0", "autograd ", "Install 'autograd>=1.7,<1.9'"),
+        ("del autograd.tracer.TraceStack.new_trace", "autograd ", "Install 'autograd>=1.7,<1.9'"),
+    ],
+    ids=[
+        "another version of pennylane",
+        "another tracker",
+        "other things on autograd's stack",
+        "another method of autograd's stack",
+    ],
+)
+def test_what_is_not_known_is_refused_and_left_as_it_is(change: str, complaint: str, advice: str) -> None:
+    answer = result_of(UNKNOWN.format(change=change))
+    assert answer["error"].startswith(complaint)
+    assert "is not known to this version of pennylane-qexec" in answer["error"]
+    assert advice in answer["error"]
     assert not answer["installed"]
+
+
+@pytest.mark.slow
+def test_derivatives_in_progress_go_on_in_every_thread() -> None:
+    assert result_of(DIFFERENTIATED_MEANWHILE) == [6, 6, 6]
 
 
 @pytest.mark.slow
@@ -175,3 +226,82 @@ def test_two_threads_record_at_the_same_time() -> None:
 
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(record, [0, 1])) == [[0] * 5, [1] * 5]
+
+
+@pytest.mark.parametrize("others", [1, 3])
+def test_a_derivative_inside_another_is_right_when_those_of_other_threads_end_between(others: int) -> None:
+    """Without isolation, the inner one gets the number of the outer one (1 other) or a lower one (3 others)."""
+    isolation.install()
+    inside, outer_began, over = threading.Barrier(others + 1), threading.Event(), threading.Barrier(others + 1)
+
+    def identity(x: float) -> float:
+        inside.wait(20)
+        assert outer_began.wait(20)
+        return x
+
+    def differentiate() -> None:
+        autograd.grad(identity)(0.5)
+        over.wait(20)
+
+    def square(x: Any) -> Any:
+        outer_began.set()
+        over.wait(20)
+        return x * autograd.grad(lambda y: x * y)(1.0)
+
+    threads = [threading.Thread(target=differentiate) for _ in range(others)]
+    for thread in threads:
+        thread.start()
+    inside.wait(20)
+    assert autograd.grad(square)(3.0) == 6
+    for thread in threads:
+        thread.join(20)
+
+
+def test_a_derivative_inside_another_is_right_when_another_thread_computes_it() -> None:
+    isolation.install()
+    with ThreadPoolExecutor(1) as pool:
+
+        def square(x: Any) -> Any:
+            return x * pool.submit(autograd.grad(lambda y: x * y), 1.0).result(20)
+
+        assert autograd.grad(square)(3.0) == 6
+
+
+def test_what_two_threads_differentiate_in_turns_does_not_mix() -> None:
+    isolation.install()
+    meeting = threading.Barrier(2)
+
+    def sixth_power(x: Any) -> Any:
+        meeting.wait(20)
+        return x**3 * autograd.grad(square_of_cube, 1)(x, 0.5)
+
+    def square_of_cube(x: Any, y: Any) -> Any:
+        meeting.wait(20)
+        return x**3 * y
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(autograd.grad(sixth_power), [1.0, 2.0])) == [6, 192]
+
+
+@pytest.fixture
+def switching_often() -> Iterator[None]:
+    """Threads take turns a thousand times as often."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(usual / 1000)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("switching_often")
+def test_a_tracker_counts_everything_that_threads_add_at_the_same_time() -> None:
+    """Without isolation, some are lost."""
+    isolation.install()
+    tracker = qml.Tracker()
+
+    def add(number: int) -> None:
+        for _ in range(number):
+            tracker.update(executions=1)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(add, [500] * 8)) == [None] * 8
+    assert tracker.totals == {"executions": 4000}

@@ -115,7 +115,7 @@ def test_shots_of_a_share_that_failed_are_run_elsewhere_and_none_twice(open_clus
     cluster = open_cluster([broken, good], split="uniform", retry=qexec.retries.never())
     (counts,) = cluster.execute([QuantumScript([qml.X(0)], [qml.counts(wires=[0])], shots=101)])
     assert {key: int(value) for key, value in counts.items()} == {"1": 101}
-    assert (broken.shots, good.shots) == (0, 101)
+    assert (broken.shots_run, good.shots_run) == (0, 101)
 
 
 def test_late_bound_circuits_do_not_go_back_to_an_executor_that_failed_on_them(open_cluster: Any) -> None:

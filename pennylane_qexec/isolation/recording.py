@@ -1,10 +1,8 @@
 """PennyLane's recording queue, made one per thread.
 
 PennyLane 0.45 keeps the operations that a quantum function records on one stack for the whole process. An operator
-made in any other thread lands in the circuit that is being recorded, without an error. A cluster runs circuits in
-threads, so opening one replaces the five class methods that touch the stack by ones that use a stack per thread.
-
-The change stays once made: taking it out while some thread records would do the damage that it prevents.
+made in any other thread lands in the circuit that is being recorded, without an error. The five class methods that
+touch the stack are replaced by ones that use a stack per thread.
 """
 
 from __future__ import annotations
@@ -23,9 +21,6 @@ from pennylane_qexec.errors import ConfigurationError
 _REPLACED = ("add_active_queue", "remove_active_queue", "recording", "active_context", "stop_recording")
 _KNOWN_VERSIONS = ("0.45.",)
 _WAIT_FOR_RECORDERS = 60.0
-
-_installing = threading.Lock()
-_installed = False
 
 
 class _Stack(threading.local):
@@ -80,31 +75,19 @@ class _NoLock:
             self._old.release()
 
 
-def installed() -> bool:
-    """Whether recording is per thread in this process."""
-    return _installed
-
-
-def install() -> None:
-    """Make PennyLane record per thread, from now on. Calling it again does nothing.
+def make_local() -> None:
+    """Give every thread a stack of its own; the calling thread's is the one that there was.
 
     Raises:
-        ConfigurationError: this version of PennyLane keeps its recording queue in a way not known here, or another
-            thread has been recording for a minute.
+        ConfigurationError: another thread has been recording for a minute.
     """
-    global _installed
-    with _installing:
-        if _installed:
-            return
-        _check_pennylane()
-        # A thread holds one of the old locks while it records: with both in hand, whatever is on the old stack is ours.
-        with _held(QuantumTape._lock), _held(AnnotatedQueue._lock):
-            _stack.contexts = QueuingManager._active_contexts
-            for name in _REPLACED:
-                setattr(QueuingManager, name, classmethod(globals()[f"_{name}"]))
-            AnnotatedQueue._lock = _NoLock(AnnotatedQueue._lock)
-            QuantumTape._lock = _NoLock(QuantumTape._lock)
-        _installed = True
+    # A thread holds one of the old locks while it records: with both in hand, whatever is on the old stack is ours.
+    with _held(QuantumTape._lock), _held(AnnotatedQueue._lock):
+        _stack.contexts = QueuingManager._active_contexts
+        for name in _REPLACED:
+            setattr(QueuingManager, name, classmethod(globals()[f"_{name}"]))
+        AnnotatedQueue._lock = _NoLock(AnnotatedQueue._lock)
+        QuantumTape._lock = _NoLock(QuantumTape._lock)
 
 
 @contextmanager
@@ -120,7 +103,12 @@ def _held(lock: Any) -> Iterator[None]:
         lock.release()
 
 
-def _check_pennylane() -> None:
+def check() -> None:
+    """Make sure that PennyLane records as expected.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
     missing = [name for name in (*_REPLACED, "_active_contexts") if name not in vars(QueuingManager)]
     if "_lock" not in vars(AnnotatedQueue) or "_lock" not in vars(QuantumTape):
         missing.append("_lock")

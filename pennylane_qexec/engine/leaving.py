@@ -1,0 +1,92 @@
+"""The end of the program: what was submitted is waited for, as ``concurrent.futures`` does."""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+logger = logging.getLogger("pennylane_qexec")
+
+_changed = threading.Condition()
+_jobs: Counter[tuple[int, object]] = Counter()
+_waits: list[tuple[int, Callable[[], bool | None]]] = []
+
+
+def wait_at_exit(wait: Callable[[], bool | None]) -> None:
+    """Have something waited for when the program ends, before pools are shut down. Calling it again does nothing.
+
+    Args:
+        wait: called in the main thread when the program ends. It returns whether there was anything to wait for; as
+            long as one of several does, all are called again, since what ends may begin something new. It is kept for
+            ever: give a function, or a method of something that is never forgotten.
+    """
+    with _changed:
+        if (os.getpid(), wait) in _waits:
+            return
+        if not any(process == os.getpid() for process, _ in _waits):
+            _register()
+        _waits.append((os.getpid(), wait))
+
+
+def begin(owner: object, jobs: int) -> None:
+    """Have jobs waited for when the program ends, each until :func:`end`; their owner is kept alive until then."""
+    wait_at_exit(_wait_for_jobs)
+    with _changed:
+        _jobs[os.getpid(), owner] += jobs
+
+
+def end(owner: object, jobs: int = 1) -> None:
+    """Jobs have come to their end."""
+    with _changed:
+        _jobs[os.getpid(), owner] -= jobs
+        if not _jobs[os.getpid(), owner]:
+            del _jobs[os.getpid(), owner]
+            _changed.notify_all()
+
+
+def _register() -> None:
+    """Have :func:`_leave` called at the end of the program.
+
+    ``atexit`` would be too late: by then the interpreter has shut down the pools of ``concurrent.futures``, and a batch
+    in a user's pool could submit nothing more. The pools' own hook is ``threading._register_atexit``, which calls what
+    was registered last first; they register when they are imported, so that is done before. Where that private function
+    is missing, or the program is ending already, ``atexit`` does for everything but pools.
+    """
+    for pools in ("concurrent.futures.thread", "concurrent.futures.process"):
+        importlib.import_module(pools)
+    register = getattr(threading, "_register_atexit", atexit.register)
+    try:
+        register(_leave)
+    except RuntimeError:
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    # A process forked from one with clusters has its lists, but none of the threads that would bring them to an end.
+    try:
+        waited = True
+        while waited or _left():
+            waited = False
+            for wait in [wait for process, wait in _waits if process == os.getpid()]:
+                waited = wait() or waited
+    except KeyboardInterrupt:
+        logger.warning("interrupted while waiting for the last jobs: %d have not ended", _left())
+
+
+def _wait_for_jobs() -> bool:
+    with _changed:
+        if not _left():
+            return False
+        logger.info("the program ends when its last %d jobs have ended; Ctrl-C ends it now", _left())
+        while _left():
+            _changed.wait()
+    return True
+
+
+def _left() -> int:
+    return sum(jobs for (process, _), jobs in _jobs.items() if process == os.getpid())

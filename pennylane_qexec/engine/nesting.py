@@ -1,0 +1,66 @@
+"""Calls made from inside a running batch: how deep they are, and locks that belong to a chain of calls."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_depth: ContextVar[int] = ContextVar("pennylane_qexec_depth", default=0)
+
+
+def depth() -> int:
+    """How many batches the code that asks is running inside of, of whatever clusters; 0 outside of all."""
+    return _depth.get()
+
+
+@contextmanager
+def inside(batch_depth: int) -> Iterator[None]:
+    """Mark what is called as running inside a batch.
+
+    Args:
+        batch_depth: the depth of the batch itself.
+    """
+    token = _depth.set(batch_depth + 1)
+    try:
+        yield
+    finally:
+        _depth.reset(token)
+
+
+class ChainLock:
+    """A lock that belongs to a chain of calls, not to a thread.
+
+    What is called while it is held may enter it again, also in another thread, as jobs take the context variables of
+    their caller with them: there the caller waits, and waiting for it would never end.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock."""
+        if any(hold.lock is self and not hold.over for hold in _holds.get()):
+            yield
+            return
+        with self._lock:
+            hold = _Hold(self)
+            token = _holds.set((*_holds.get(), hold))
+            try:
+                yield
+            finally:
+                hold.over = True
+                _holds.reset(token)
+
+
+class _Hold:
+    """One time that a lock is held; contexts copied meanwhile see when it is over."""
+
+    def __init__(self, lock: ChainLock) -> None:
+        self.lock = lock
+        self.over = False
+
+
+_holds: ContextVar[tuple[_Hold, ...]] = ContextVar("pennylane_qexec_holds", default=())

@@ -1,0 +1,45 @@
+"""``qexec.executor``: makes executors, and has the classes that Covalent's users look for under that name."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, final
+
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.qiskit_local import QiskitExecutor
+from pennylane_qexec.executors.simulator import Simulator
+from pennylane_qexec.executors.specs import executor as make_executor
+
+if TYPE_CHECKING:
+    from pennylane_qexec.cluster import QCluster
+
+
+@final
+class ExecutorNames:
+    """A function that makes executors, with the classes that are under ``covalent.executor`` as its attributes."""
+
+    Simulator = Simulator
+    QiskitExecutor = QiskitExecutor
+
+    def __init__(self) -> None:
+        self.__doc__ = make_executor.__doc__
+
+    def __call__(self, spec: Any, **options: Any) -> Executor:
+        return make_executor(spec, **options)
+
+    @property
+    def QCluster(self) -> type[QCluster]:
+        """The class of clusters, which stands above executors and is looked up only when it is asked for."""
+        return cluster_class()
+
+    def __repr__(self) -> str:
+        return "qexec.executor"
+
+
+def cluster_class() -> type[QCluster]:
+    """The class of clusters, without importing upwards."""
+    found: type[QCluster] = importlib.import_module("pennylane_qexec.cluster").QCluster
+    return found
+
+
+executor = ExecutorNames()

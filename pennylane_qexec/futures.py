@@ -1,0 +1,247 @@
+"""Futures of calls that run later: of circuits, and of functions; and ways to wait for many of them."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+from pennylane_qexec import ledger
+from pennylane_qexec.engine.futures import AskedFuture
+from pennylane_qexec.job import Outcome, Result
+
+
+class Later(AskedFuture[Any]):
+    """What a call that runs later will return: a :class:`concurrent.futures.Future` that can also be awaited.
+
+    It works with :func:`concurrent.futures.wait` and :func:`concurrent.futures.as_completed`. ``await future`` works in
+    any event loop, and cancels the call if the task that waits is cancelled. Callbacks run in a thread of the cluster,
+    so they should be short.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._beginning = threading.Lock()
+        self._begun = False
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """For each circuit that has run until now: who ran it, with how many shots, when, and at what cost."""
+        raise NotImplementedError
+
+    def cancel(self) -> bool:
+        """Give the call up: what waits is taken out of the queue, what runs is stopped where the backend can.
+
+        Returns:
+            Whether it was given up; ``False`` if it has ended already, or cannot be stopped.
+        """
+        if not super().cancel():
+            return False
+        self._begin()
+        return True
+
+    def __repr__(self) -> str:
+        state = "cancelled" if self.cancelled() else "done" if self.done() else "under way"
+        return f"<{type(self).__name__} {state} at {id(self):#x}>"
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        self._asked = True
+        return asyncio.wrap_future(self).__await__()
+
+    def _begin(self) -> bool:
+        """Say that the result is about to come; false if the future was cancelled, or somebody has said so already."""
+        with self._beginning:
+            if self._begun:
+                return False
+            self._begun = True
+        return self.set_running_or_notify_cancel()
+
+    def _end(self, error: BaseException | None = None) -> None:
+        """Bring the future to its end, unless it has come to it."""
+        if self._begin():
+            if error is None:
+                self.set_result(None)
+            else:
+                self.set_exception(error)
+
+
+class CircuitFuture(Later):
+    """The future of :meth:`QElectron.run_later`.
+
+    It is done when all circuits of the call are. What PennyLane computes of their results is computed once, by whoever
+    asks for the result first, in his thread: there the result can be differentiated.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._jobs: Sequence[Future[Outcome]] = ()
+        self._outcomes: tuple[Outcome, ...] = ()
+        self._finish: Callable[[Sequence[Result]], Any] | None = None
+        self._finishing = threading.RLock()
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._left = 0
+        self._ledger = ledger.current()
+
+    def follow(self, jobs: Sequence[Future[Outcome]], finish: Callable[[Sequence[Result]], Any]) -> CircuitFuture:
+        """Be done when these jobs are.
+
+        Args:
+            jobs: futures of the circuits of the call.
+            finish: makes the call's result of the circuits' results.
+        """
+        self._finish = finish
+        self._jobs = jobs
+        self._left = len(jobs)
+        for job in jobs:
+            job.add_done_callback(self._note)
+        if not jobs:
+            self._end()
+        if self.cancelled():
+            self._cancel_jobs()
+        return self
+
+    def fail(self, error: BaseException) -> CircuitFuture:
+        """Be done now, since the circuits could not be sent."""
+        self._end(error=error)
+        return self
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """For each circuit that has run until now: who ran it, with how many shots, when, and at what cost."""
+        done = [job for job in self._jobs if job.done() and not job.cancelled() and job.exception() is None]
+        return self._outcomes or tuple(job.result() for job in done)
+
+    def cancel(self) -> bool:
+        """Give the call up: circuits that wait leave the queue, those that run are stopped where the backend can.
+
+        Returns:
+            Whether it was given up; ``False`` if it has ended already.
+        """
+        if not super().cancel():
+            return False
+        self._cancel_jobs()
+        return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the QElectron returns for these arguments, as soon as it is there.
+
+        Args:
+            timeout: seconds to wait for it; ``None`` for as long as it takes.
+
+        Raises:
+            ExecutorError: a circuit failed wherever it was tried.
+            TimeoutError: it was not there in time. The circuits go on running.
+            concurrent.futures.CancelledError: the call was cancelled.
+        """
+        super().result(timeout)
+        self._compute()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What :meth:`result` would raise, as soon as that is known; ``None`` if nothing.
+
+        Args:
+            timeout: seconds to wait for it; ``None`` for as long as it takes.
+        """
+        error = super().exception(timeout)
+        if error is not None:
+            return error
+        self._compute()
+        return self._error
+
+    def _note(self, job: Future[Outcome]) -> None:
+        """A circuit has ended. All jobs end in one thread, the engine's, but for those cancelled by ``cancel``."""
+        if job.cancelled():
+            self.cancel()
+            return
+        error = job.exception()
+        if error is not None:
+            self._end(error=error)
+            self._cancel_jobs()
+            return
+        self._left -= 1
+        if not self._left:
+            self._outcomes = tuple(job.result() for job in self._jobs)
+            self._jobs = ()
+            if self._ledger is not None:
+                self._ledger.note(self._outcomes)
+            self._end()
+
+    def _cancel_jobs(self) -> None:
+        for job in self._jobs:
+            job.cancel()
+
+    def _compute(self) -> None:
+        with self._finishing:
+            finish, self._finish = self._finish, None
+            if finish is None:
+                return
+            try:
+                self._value = finish([outcome.result for outcome in self._outcomes])
+            except Exception as error:
+                self._error = error
+
+
+def gather(futures: Iterable[Future[Any]], *, progress: bool = False) -> list[Any]:
+    """The results of futures, in their order, when all are there.
+
+    Args:
+        futures: futures, of :meth:`QElectron.run_later`, :func:`run_later` or any other.
+        progress: whether to show a progress bar.
+
+    Raises:
+        Exception: what the first future that failed raises, as soon as it has failed. The others go on.
+    """
+    futures = list(futures)
+    for future in as_completed(futures, progress=progress):
+        future.result()
+    return [future.result() for future in futures]
+
+
+def as_completed(
+    futures: Iterable[Future[Any]], *, timeout: float | None = None, progress: bool = False
+) -> Iterator[Future[Any]]:
+    """Futures as they end, those first that end first.
+
+    Args:
+        futures: futures, of :meth:`QElectron.run_later`, :func:`run_later` or any other.
+        timeout: seconds from now until all must have ended; ``None`` for no limit.
+        progress: whether to show a progress bar.
+
+    Raises:
+        TimeoutError: not all have ended in time.
+    """
+    futures = list(futures)
+    with _bar(len(futures), progress) as advance:
+        for future in concurrent.futures.as_completed(futures, timeout):
+            advance()
+            yield future
+
+
+@contextmanager
+def _bar(total: int, shown: bool) -> Iterator[Callable[[], None]]:
+    """A progress bar on standard error, and the function that moves it on by one."""
+    if not shown:
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("results", total=total)
+        yield lambda: bar.advance(task)

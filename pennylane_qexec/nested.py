@@ -1,0 +1,120 @@
+"""A cluster as one of the executors of another cluster."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pennylane.devices import ExecutionConfig
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.closing import Closing
+from pennylane_qexec.engine import Spreader, capacity_of
+from pennylane_qexec.errors import ConfigurationError, NoExecutorError
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.job import Result, Status, Work
+
+_NAMED = 3
+_MOST_WORKERS = 64
+
+
+class Nestable(Closing):
+    """A cluster, as the one around it sees it."""
+
+    executors: list[Executor]
+
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """Whether it runs no more circuits."""
+
+    @abstractmethod
+    def candidates(self, circuit: QuantumScript, refusals: dict[Executor, str]) -> list[Executor]:
+        """The executors that can run a circuit now."""
+
+    @abstractmethod
+    def execute(self, circuits: Sequence[QuantumScript], config: ExecutionConfig | None = None) -> list[Result]:
+        """Run circuits by the cluster's policies."""
+
+
+class ClusterExecutor(Spreader):
+    """Runs circuits on a cluster, by that cluster's own policies.
+
+    The cluster stays open when the one around it is closed. Named after the executors inside, joined by ``+``.
+
+    Args:
+        cluster: the cluster.
+    """
+
+    def __init__(self, cluster: Nestable) -> None:
+        names = [executor.name for executor in cluster.executors]
+        more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+        # Each batch waits in a thread: enough of them to keep all inside busy, few enough to afford the threads.
+        workers = min(_MOST_WORKERS, 1 + sum(map(capacity_of, cluster.executors)))
+        super().__init__("+".join(names[:_NAMED] + more), workers=workers)
+        self.cluster = cluster
+
+    def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
+        """Run circuits by the policies of the cluster inside."""
+        return self.cluster.execute(circuits)
+
+    def perform(self, work: Work) -> Sequence[Result]:
+        """Carry out a batch, with the options of the user's call that do not concern derivatives."""
+        if work.call.method != "execute":
+            return super().perform(work)
+        return self.cluster.execute(work.circuits, _without_derivatives(work.call.config))
+
+    def rejects(self, circuit: QuantumScript) -> str | None:
+        """Why none of the executors inside can take a circuit."""
+        if self.cluster.closed:
+            return "is a cluster that was closed"
+        try:
+            self.cluster.candidates(circuit, {})
+        except NoExecutorError as error:
+            return f"has no executor for it ({_joined(error.reasons)})"
+        return None
+
+    def status(self) -> Status:
+        """Online while one of the executors inside is; the wait of the one that would start first."""
+        online = [status for executor in self.cluster.executors if (status := executor.status()).online]
+        if not online:
+            return Status(online=False)
+        return min(online, key=lambda status: (status.expected_wait, status.queue_length))
+
+
+def with_clusters_wrapped(specs: Any, outer: Nestable) -> Any:
+    """The specs of a cluster's executors, with an executor in place of each cluster among them.
+
+    Raises:
+        ConfigurationError: a cluster was given twice, or contains the one that it is given to.
+    """
+    several = isinstance(specs, Sequence) and not isinstance(specs, str)
+    clusters = [spec for spec in (specs if several else [specs]) if isinstance(spec, Nestable)]
+    for cluster in clusters:
+        if clusters.count(cluster) > 1:
+            raise ConfigurationError(f"{cluster!r} was given twice: give it once, with more weight in the policy.")
+        if outer in (cluster, *_clusters_in(cluster)):
+            raise ConfigurationError("a cluster cannot be one of its own executors: give it another one.")
+    if not several:
+        return ClusterExecutor(specs) if clusters else specs
+    return [ClusterExecutor(spec) if isinstance(spec, Nestable) else spec for spec in specs]
+
+
+def _clusters_in(cluster: Nestable) -> Iterator[Nestable]:
+    """The clusters inside of a cluster, at any depth."""
+    for executor in cluster.executors:
+        if isinstance(executor, ClusterExecutor):
+            yield executor.cluster
+            yield from _clusters_in(executor.cluster)
+
+
+def _without_derivatives(config: ExecutionConfig) -> ExecutionConfig:
+    return replace(
+        config, device_options={}, gradient_method=None, gradient_keyword_arguments={}, use_device_gradient=False
+    )
+
+
+def _joined(reasons: Mapping[str, str]) -> str:
+    return "; ".join(f"{name!r} {reason}" for name, reason in reasons.items())

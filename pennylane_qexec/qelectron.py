@@ -1,0 +1,259 @@
+"""QElectrons: QNodes that run on a cluster, now or later."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, MutableMapping
+from functools import partial
+from typing import Any, overload
+
+import pennylane as qml
+from pennylane.tape import QuantumScript
+from pennylane.wires import Wires
+
+from pennylane_qexec import background, shipping
+from pennylane_qexec.cluster import QCluster
+from pennylane_qexec.device import ClusterDevice
+from pennylane_qexec.engine import History
+from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.executors import common_shots, like
+from pennylane_qexec.futures import CircuitFuture, Later, gather
+from pennylane_qexec.staged import FlightCache, StagedCall
+
+_OF_ONE_CALL = ("_tape", "_qfunc_output")
+
+
+class QElectron(qml.QNode):
+    """A QNode that runs on a cluster; made by :func:`qelectron`.
+
+    Called, it does what the QNode does. All that takes a QNode takes it: gradients, transforms, ``qml.draw``,
+    ``qml.specs``, ``qml.set_shots``, ``qml.qnn.TorchLayer``; what a transform makes of it is a QElectron again. Any
+    number of threads may call it at once. It can be pickled with cloudpickle, and called in other processes.
+
+    Args:
+        qnode: the QNode.
+        device: the cluster on which it is to run, as a device.
+        name: how it is called; default: as its quantum function.
+        description: what it does; default: the quantum function's docstring.
+    """
+
+    device: ClusterDevice
+    _tape: Any
+    _qfunc_output: Any
+
+    def __init__(
+        self, qnode: qml.QNode, device: ClusterDevice, name: str | None = None, description: str | None = None
+    ) -> None:
+        super().__init__(**{**qnode._init_args, "device": device})
+        settings = vars(copy.copy(qnode))
+        for setting in ("_shots", "_shots_override_device", "_compile_pipeline"):
+            setattr(self, setting, settings[setting])
+        self.name = name or self.__name__
+        self.description = description or self.__doc__ or ""
+
+    @property
+    def cluster(self) -> QCluster:
+        """The cluster on which it runs."""
+        return self.device.cluster
+
+    @property
+    def history(self) -> History:
+        """What ran on its cluster, in one row for each job that ended."""
+        return self.cluster.history
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if qml.capture.enabled():
+            return super().__call__(*args, **kwargs)
+        call = self._for_one_call()
+        try:
+            return qml.QNode.__call__(call, *args, **kwargs)
+        finally:
+            self._remember(call)
+
+    def run_later(self, *args: Any, **kwargs: Any) -> Later:
+        """Start a call, and return at once.
+
+        Args:
+            *args: what the QNode is called with.
+            **kwargs: what it is called with by name.
+
+        Returns:
+            The future of what the call returns. What goes wrong, here or where the circuits run, its ``result()``
+            raises.
+        """
+        future, call = CircuitFuture(), self._for_one_call()
+        try:
+            staged = StagedCall(call, args, kwargs)
+            if staged.sendable:
+                jobs = call.device.submit(staged.circuits, staged.config, staged.method, lambda: future.asked)
+                return future.follow(jobs, staged.finish)
+            if staged.movable:
+                return background.start(partial(self, *args, **kwargs))
+            value = self(*args, **kwargs)
+            return future.follow((), lambda _: value)
+        except Exception as error:
+            return future.fail(error)
+        finally:
+            self._remember(call)
+
+    def map(self, *arguments: Iterable[Any], progress: bool = False) -> list[Any]:
+        """Call it with every element of sequences or arrays, all at the same time.
+
+        Args:
+            arguments: for each argument of the QNode its values: a sequence, or an array along its first axis, all of
+                the same length.
+            progress: whether to show a progress bar.
+
+        Returns:
+            The results, in order.
+
+        Raises:
+            ValueError: the sequences have different lengths.
+            Exception: what the first call that failed raises. What has not run by then is cancelled.
+        """
+        futures = [self.run_later(*each) for each in zip(*arguments, strict=True)]
+        try:
+            return gather(futures, progress=progress)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+
+    # -- PennyLane's protocol
+
+    def construct(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> QuantumScript:
+        """Record a circuit. If all executors have the same shots of their own, it has those."""
+        tape = super().construct(args, kwargs)
+        shots = common_shots(self.cluster.executors)
+        if shots != 0:
+            tape = self._tape = tape.copy(shots=shots)
+        return tape
+
+    def update(self, **kwargs: Any) -> QElectron:
+        """A QElectron with other settings, on the same cluster.
+
+        Args:
+            kwargs: settings of :class:`pennylane.QNode`. Of a ``device``, the wires are used.
+        """
+        device = kwargs.get("device")
+        if device is not None and not isinstance(device, ClusterDevice):
+            kwargs["device"] = ClusterDevice(_plain(device.wires), cluster=self.cluster)
+        changed = super().update(**kwargs)
+        return QElectron(changed, changed.device, self.name, self.description)
+
+    def __copy__(self) -> QElectron:
+        copied = object.__new__(QElectron)
+        copied.__dict__.update(vars(super().__copy__()))
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        shipping.make_transforms_picklable()
+        return {**vars(self), **dict.fromkeys(_OF_ONE_CALL)}
+
+    def __repr__(self) -> str:
+        return f"<QElectron {self.name!r} on {self.cluster!r}>"
+
+    # -- in the house
+
+    def _for_one_call(self) -> QElectron:
+        """A copy for what one call records, since any number of calls may be under way."""
+        call = copy.copy(self)
+        cache = call.execute_kwargs["cache"]
+        if isinstance(cache, MutableMapping):
+            call.execute_kwargs["cache"] = FlightCache(cache)
+        return call
+
+    def _remember(self, call: QElectron) -> None:
+        """Keep what the last call recorded, as a QNode does."""
+        self._tape, self._qfunc_output = call._tape, call._qfunc_output
+
+
+@overload
+def qelectron(qnode: qml.QNode, **options: Any) -> QElectron: ...
+
+
+@overload
+def qelectron(qnode: None = None, **options: Any) -> Callable[[qml.QNode], QElectron]: ...
+
+
+def qelectron(
+    qnode: qml.QNode | None = None,
+    *,
+    executors: Any = None,
+    name: str | None = None,
+    description: str | None = None,
+    **cluster_options: Any,
+) -> QElectron | Callable[[qml.QNode], QElectron]:
+    """Make a QNode run on a cluster, now or later. A decorator, with or without options, or a function.
+
+    Args:
+        qnode: the QNode.
+        executors: who runs its circuits: an executor or a spec of one (see :func:`executor`), a list of them, or a
+            :class:`QCluster`, which may be shared. Default: a simulator on this machine like the QNode's device. The
+            QNode's device is used for its wires and shots only.
+        name: how it is called; default: as its quantum function.
+        description: what it does; default: the quantum function's docstring.
+        cluster_options: options of :class:`QCluster`: ``selector``, ``split``, ``merge``, ``retry`` and so on.
+
+    Returns:
+        The QElectron; or, without a QNode, a decorator that makes one.
+
+    Raises:
+        ConfigurationError: it is no QNode, or the executors or options are wrong.
+    """
+    options = {"executors": executors, "name": name, "description": description, **cluster_options}
+    if qnode is None:
+        return partial(qelectron, **options)
+    if not isinstance(qnode, qml.QNode):
+        raise ConfigurationError(
+            f"{qnode!r} is no QNode, so it cannot become a QElectron. Put @qexec.qelectron above @qml.qnode(device); "
+            "to run any other function later, call qexec.run_later(function, ...)."
+        )
+    return QElectron(qnode, _device(qnode.device, executors, cluster_options), name, description)
+
+
+def run_later(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Later:
+    """Call a function later, in a thread: a gradient, an optimisation loop, anything that calls QElectrons.
+
+    Functions may run others later, and wait for them, as deep as they like.
+
+    Args:
+        function: the function. If it is a QElectron, its :meth:`QElectron.run_later` is called, which needs no thread.
+        *args: what to call it with.
+        **kwargs: what to call it with by name.
+
+    Returns:
+        The future of what the function returns.
+    """
+    if isinstance(function, QElectron):
+        return function.run_later(*args, **kwargs)
+    if not callable(function):
+        raise ConfigurationError(
+            f"{function!r} cannot be called: give the function and then its arguments, as in "
+            "qexec.run_later(circuit, 0.3)."
+        )
+    return background.start(partial(function, *args, **kwargs))
+
+
+def _device(origin: Any, executors: Any, options: dict[str, Any]) -> ClusterDevice:
+    """The device on which a QNode for another one is to run."""
+    if executors is None and isinstance(origin, ClusterDevice):
+        if options:
+            raise ConfigurationError(
+                f"the QNode's device is a cluster already: give {sorted(options)} to that device, or executors=."
+            )
+        return origin
+    wires = _plain(origin.wires)
+    if isinstance(executors, QCluster):
+        device = ClusterDevice(wires, cluster=executors, **options)
+    else:
+        device = ClusterDevice(wires, executors=[like(origin)] if executors is None else executors, **options)
+    device.stand_in_for(origin, same_gradients=executors is None)
+    return device
+
+
+def _plain(wires: Wires | None) -> Any:
+    """Wires as users write them: some simulators are slower with labels than with a number."""
+    if wires is None:
+        return None
+    return len(wires) if wires.labels == tuple(range(len(wires))) else list(wires.labels)
