@@ -31,7 +31,7 @@ class FunctionFuture(Later):
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """For each circuit that the function has run until now: who ran it, with how many shots, when, at what cost."""
+        """Who ran each circuit that the function has run until now, with how many shots, when, and at what cost."""
         return tuple(self._ledger.outcomes)
 
     def run(self, depth: int, function: Callable[[], Any]) -> None:

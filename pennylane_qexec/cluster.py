@@ -247,7 +247,7 @@ class QCluster(Nestable):
         self._engine.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        policies = {kind: self.policies.portable(kind, policy) for kind, policy in self._given.items()}
+        policies: dict[str, Any] = {kind: self.policies.portable(kind, policy) for kind, policy in self._given.items()}
         parallel = ["auto" if isinstance(one.parallel, Pool) else one.parallel for one in self.executors]
         return _reopened, (self._token, self.executors, parallel, {**self._options, **policies})
 

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pennylane as qml
@@ -168,8 +167,7 @@ class ClusterDevice(Closing, Device):
         dispatcher = self._dispatcher(execution_config)
         futures = self.cluster.submit([dispatcher.job(circuit, method) for circuit in circuits], asked)
         if self.tracker.active:
-            for circuit, future in zip(circuits, futures, strict=True):
-                future.add_done_callback(partial(Tally(self.tracker, method).note, circuit))
+            Tally(self.tracker, method, circuits, futures)
         return futures
 
     def stand_in_for(self, device: Device, same_gradients: bool) -> None:

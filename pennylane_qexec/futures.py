@@ -14,6 +14,8 @@ from pennylane_qexec import ledger
 from pennylane_qexec.engine.futures import AskedFuture
 from pennylane_qexec.job import Outcome, Result
 
+_beginning = threading.Lock()
+
 
 class Later(AskedFuture[Any]):
     """What a call that runs later will return: a :class:`concurrent.futures.Future` that can also be awaited.
@@ -25,12 +27,11 @@ class Later(AskedFuture[Any]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._beginning = threading.Lock()
         self._begun = False
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """For each circuit that has run until now: who ran it, with how many shots, when, and at what cost."""
+        """Who ran each circuit that has run until now, with how many shots, when, and at what cost."""
         raise NotImplementedError
 
     def cancel(self) -> bool:
@@ -54,7 +55,7 @@ class Later(AskedFuture[Any]):
 
     def _begin(self) -> bool:
         """Say that the result is about to come; false if the future was cancelled, or somebody has said so already."""
-        with self._beginning:
+        with _beginning:
             if self._begun:
                 return False
             self._begun = True
@@ -72,8 +73,8 @@ class Later(AskedFuture[Any]):
 class CircuitFuture(Later):
     """The future of :meth:`QElectron.run_later`.
 
-    It is done when all circuits of the call are. What PennyLane computes of their results is computed once, by whoever
-    asks for the result first, in his thread: there the result can be differentiated.
+    It is done when all circuits of the call are. What PennyLane, transforms and merges compute of their results is
+    computed once, by whoever asks for the result first, in his thread: there the result can be differentiated.
     """
 
     def __init__(self) -> None:
@@ -81,20 +82,25 @@ class CircuitFuture(Later):
         self._jobs: Sequence[Future[Outcome]] = ()
         self._outcomes: tuple[Outcome, ...] = ()
         self._finish: Callable[[Sequence[Result]], Any] | None = None
-        self._finishing = threading.RLock()
+        self._finishing = threading.Lock()
         self._value: Any = None
         self._error: BaseException | None = None
         self._left = 0
+        self._at_once = False
         self._ledger = ledger.current()
 
-    def follow(self, jobs: Sequence[Future[Outcome]], finish: Callable[[Sequence[Result]], Any]) -> CircuitFuture:
+    def follow(
+        self, jobs: Sequence[Future[Outcome]], finish: Callable[[Sequence[Result]], Any], at_once: bool = False
+    ) -> CircuitFuture:
         """Be done when these jobs are.
 
         Args:
             jobs: futures of the circuits of the call.
             finish: makes the call's result of the circuits' results.
+            at_once: whether to call it as soon as they are there, in whatever thread brings them.
         """
         self._finish = finish
+        self._at_once = at_once
         self._jobs = jobs
         self._left = len(jobs)
         for job in jobs:
@@ -112,7 +118,7 @@ class CircuitFuture(Later):
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """For each circuit that has run until now: who ran it, with how many shots, when, and at what cost."""
+        """Who ran each circuit that has run until now, with how many shots, when, and at what cost."""
         done = [job for job in self._jobs if job.done() and not job.cancelled() and job.exception() is None]
         return self._outcomes or tuple(job.result() for job in done)
 
@@ -172,6 +178,8 @@ class CircuitFuture(Later):
             self._jobs = ()
             if self._ledger is not None:
                 self._ledger.note(self._outcomes)
+            if self._at_once:
+                self._compute()
             self._end()
 
     def _cancel_jobs(self) -> None:
@@ -180,13 +188,14 @@ class CircuitFuture(Later):
 
     def _compute(self) -> None:
         with self._finishing:
-            finish, self._finish = self._finish, None
-            if finish is None:
+            if self._finish is None:
                 return
             try:
-                self._value = finish([outcome.result for outcome in self._outcomes])
+                self._value = self._finish([outcome.result for outcome in self._outcomes])
             except Exception as error:
                 self._error = error
+            # After Ctrl-C, in contrast, somebody may ask again.
+            self._finish = None
 
 
 def gather(futures: Iterable[Future[Any]], *, progress: bool = False) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, MutableMapping
 from functools import partial
-from typing import Any, overload
+from typing import Any, TypedDict, Unpack, overload
 
 import pennylane as qml
 from pennylane.tape import QuantumScript
@@ -15,7 +15,7 @@ from pennylane_qexec import background, shipping
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.device import ClusterDevice
 from pennylane_qexec.engine import History
-from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors import common_shots, like
 from pennylane_qexec.futures import CircuitFuture, Later, gather
 from pennylane_qexec.staged import FlightCache, StagedCall
@@ -37,6 +37,8 @@ class QElectron(qml.QNode):
         description: what it does; default: the quantum function's docstring.
     """
 
+    name: str
+    description: str
     device: ClusterDevice
     _tape: Any
     _qfunc_output: Any
@@ -48,8 +50,9 @@ class QElectron(qml.QNode):
         settings = vars(copy.copy(qnode))
         for setting in ("_shots", "_shots_override_device", "_compile_pipeline"):
             setattr(self, setting, settings[setting])
-        self.name = name or self.__name__
-        self.description = description or self.__doc__ or ""
+        self.name = name or (qnode.name if isinstance(qnode, QElectron) else self.__name__)
+        described = qnode.description if isinstance(qnode, QElectron) else self.__doc__
+        self.description = description or described or ""
 
     @property
     def cluster(self) -> QCluster:
@@ -86,7 +89,7 @@ class QElectron(qml.QNode):
             staged = StagedCall(call, args, kwargs)
             if staged.sendable:
                 jobs = call.device.submit(staged.circuits, staged.config, staged.method, lambda: future.asked)
-                return future.follow(jobs, staged.finish)
+                return future.follow(jobs, staged.finish, at_once=staged.plain)
             if staged.movable:
                 return background.start(partial(self, *args, **kwargs))
             value = self(*args, **kwargs)
@@ -111,8 +114,10 @@ class QElectron(qml.QNode):
             ValueError: the sequences have different lengths.
             Exception: what the first call that failed raises. What has not run by then is cancelled.
         """
-        futures = [self.run_later(*each) for each in zip(*arguments, strict=True)]
+        calls = list(zip(*arguments, strict=True))
+        futures: list[Later] = []
         try:
+            futures += [self.run_later(*call) for call in calls]
             return gather(futures, progress=progress)
         except BaseException:
             for future in futures:
@@ -168,12 +173,26 @@ class QElectron(qml.QNode):
         self._tape, self._qfunc_output = call._tape, call._qfunc_output
 
 
-@overload
-def qelectron(qnode: qml.QNode, **options: Any) -> QElectron: ...
+class _Options(TypedDict, total=False):
+    executors: Any
+    name: str | None
+    description: str | None
+    selector: Any
+    split: Any
+    merge: Any
+    retry: Any
+    failover: bool
+    timeout: float | None
+    batch_window: float
+    seed: int | None
 
 
 @overload
-def qelectron(qnode: None = None, **options: Any) -> Callable[[qml.QNode], QElectron]: ...
+def qelectron(qnode: qml.QNode, **options: Unpack[_Options]) -> QElectron: ...
+
+
+@overload
+def qelectron(qnode: None = None, **options: Unpack[_Options]) -> Callable[[qml.QNode], QElectron]: ...
 
 
 def qelectron(
@@ -201,6 +220,9 @@ def qelectron(
     Raises:
         ConfigurationError: it is no QNode, or the executors or options are wrong.
     """
+    for option in cluster_options:
+        if option not in _Options.__annotations__:
+            raise ConfigurationError(unknown("option of a QElectron", option, _Options.__annotations__))
     options = {"executors": executors, "name": name, "description": description, **cluster_options}
     if qnode is None:
         return partial(qelectron, **options)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import pennylane as qml
 from autograd.numpy.numpy_boxes import ArrayBox
 from pennylane.devices import ExecutionConfig, MCMConfig
@@ -42,74 +43,70 @@ class StagedCall:
         method: the device's method that is to run them.
         sendable: whether they can be run elsewhere. If not, the QNode has to be called instead.
         movable: whether the QNode can then be called in another thread.
+        plain: whether nothing of the user's, and nothing that can be differentiated, makes the result of the circuits'
+            results.
     """
 
     def __init__(self, qnode: qml.QNode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._qnode = qnode
-        self._tape = qnode.construct(args, kwargs)
+        tape = qnode.construct(args, kwargs)
         pipeline = qnode.compile_pipeline
         pipeline.set_classical_component(qnode, args, kwargs)
-        self._tapes, self._user_postprocess = pipeline((self._tape,))
+        tapes, self._user_postprocess = pipeline((tape,))
+        self._output_like = qnode._qfunc_output
+        self._in_bins = tape.shots.has_partitioned_shots
+        self._convert = not pipeline.is_informative and not tape.get_parameters(trainable_only=False)
+        self._interface = qnode.interface
+        self._boundary: Callable[[Sequence[Result]], Any] = lambda _: tapes
         self.circuits: tuple[QuantumScript, ...] = ()
         self.method = "execute"
         self.movable = False
-        self.sendable = not any(_is_abstract(tape) for tape in self._tapes)
-        self._informative = pipeline.is_informative
-        if self.sendable and self._tapes and not self._informative:
-            self._prepare(_resolve_interface(qnode.interface, self._tapes))
-
-    def _prepare(self, interface: Interface) -> None:
-        self.config, outer, self._inner = _setting(self._qnode, interface, self._tapes)
-        config = self.config
-        self._without_boundary = config.interface == Interface.NUMPY
-        if config.gradient_method == "backprop" and any(map(_is_recorded, self._tapes)):
-            # What differentiates records what the simulator computes; JAX records in its own thread only.
-            self.sendable, self.movable = False, config.interface not in _JAX
-            return
-        self._without_boundary |= config.gradient_method == "backprop"
-        self._tapes, self._outer_postprocess = outer(self._tapes)
-        if not self._without_boundary:
-            _set_trainable(self._tapes)
-        if self._differentiates_on_execution(config):
-            self.method = "execute_and_compute_derivatives"
-            self.circuits = tuple(convert_to_numpy_parameters(self._tapes)[0])
-        else:
-            circuits, self._inner_postprocess = self._inner(self._tapes)
-            self.circuits = tuple(circuits)
-
-    def _differentiates_on_execution(self, config: ExecutionConfig) -> bool:
-        """Whether the first thing that PennyLane asks the device for is results and Jacobians together."""
-        if self._without_boundary or not config.use_device_gradient or config.use_device_jacobian_product:
-            return False
-        if config.interface in _JAX:
-            return any(tape.trainable_params for tape in self._tapes)
-        return bool(config.grad_on_execution)
+        self.plain = False
+        self.sendable = not any(map(_belongs_to_this_thread, tapes))
+        if self.sendable and tapes and not pipeline.is_informative:
+            self._prepare(qnode, tapes)
 
     def finish(self, results: Sequence[Result]) -> Any:
         """What the QNode returns, made of the results of the circuits."""
-        if self._informative or not self._tapes:
-            values = self._user_postprocess(self._tapes)
-        else:
-            values = self._user_postprocess(self._outer_postprocess(self._boundary(results)))
-        value = values[0]
-        if self._has_no_parameters and not self._informative and self._qnode.interface != "auto":
-            value = _convert_to_interface(value, Interface(self._qnode.interface))
-        return _to_qfunc_output_type(value, self._qnode._qfunc_output, self._tape.shots.has_partitioned_shots)
+        value = self._user_postprocess(self._boundary(results))[0]
+        if self._convert and self._interface != "auto":
+            value = _convert_to_interface(value, Interface(self._interface))
+        return _to_qfunc_output_type(value, self._output_like, self._in_bins)
 
-    @property
-    def _has_no_parameters(self) -> bool:
-        return not self._tape.get_parameters(trainable_only=False)
-
-    def _boundary(self, results: Sequence[Result]) -> Any:
-        """The results as the QNode's interface has them, with the way back to the parameters."""
-        if self._without_boundary:
-            return self._inner_postprocess(results)
-        device, inner = self._qnode.device, self._inner
-        if self.method == "execute":
-            inner = _AnsweredProgram(inner, tuple(self._inner_postprocess(results)))
+    def _prepare(self, qnode: Any, tapes: Sequence[QuantumScript]) -> None:
+        self.config, outer, inner = _setting(qnode, _resolve_interface(qnode.interface, tapes), tapes)
+        config = self.config
+        if config.gradient_method == "backprop" and any(map(_is_recorded, tapes)):
+            # What differentiates records what the simulator computes; JAX records in its own thread only.
+            self.sendable, self.movable = False, config.interface not in _JAX
+            return
+        tapes, outer_postprocess = outer(tapes)
+        if config.interface == Interface.NUMPY or config.gradient_method == "backprop":
+            circuits, inner_postprocess = inner(tapes)
+            self._boundary = lambda results: outer_postprocess(inner_postprocess(results))
+            self.plain = not qnode.compile_pipeline and not qnode.cluster.splits
         else:
-            device = _AnsweredDevice(device, tuple(zip(*results, strict=True)))
-        return run(self._tapes, device, self.config, inner)
+            circuits = self._prepare_boundary(qnode.device, tapes, inner, outer_postprocess)
+        self.circuits = tuple([_with_values_of_now(circuit) for circuit in circuits])
+
+    def _prepare_boundary(
+        self, device: Any, tapes: Sequence[QuantumScript], inner: Any, outer_postprocess: Postprocess
+    ) -> Sequence[QuantumScript]:
+        """The circuits of a call that can be differentiated: its results lead back to the parameters."""
+        _set_trainable(tapes)
+        if _differentiates_on_execution(self.config, tapes):
+            self.method = "execute_and_compute_derivatives"
+            circuits: Sequence[QuantumScript] = convert_to_numpy_parameters(tapes)[0]
+
+            def ran(results: Sequence[Result]) -> Any:
+                return run(tapes, _AnsweredDevice(device, tuple(zip(*results, strict=True))), self.config, inner)
+        else:
+            circuits, inner_postprocess = inner(tapes)
+
+            def ran(results: Sequence[Result]) -> Any:
+                return run(tapes, device, self.config, _AnsweredProgram(inner, tuple(inner_postprocess(results))))
+
+        self._boundary = lambda results: outer_postprocess(ran(results))
+        return circuits
 
 
 class _AnsweredProgram:
@@ -198,11 +195,8 @@ def _setting(qnode: qml.QNode, interface: Interface, tapes: Sequence[QuantumScri
     """The setting of a call. Where nothing can be differentiated, calls that are alike in what matters share one."""
     options = qnode.execute_kwargs
     config = _configuration(qnode, interface)
-    if (
-        interface != Interface.NUMPY
-        or config.gradient_method not in ("best", None)
-        or options["cache"] not in _NO_CACHE
-    ):
+    usual = options["cache"] in _NO_CACHE and not options["device_vjp"]
+    if interface != Interface.NUMPY or config.gradient_method not in ("best", None) or not usual:
         return _new_setting(qnode, config, tapes, options["cache"])
     kept: dict[Any, _Setting] = qnode.device.kept_settings
     shots = any(tape.shots for tape in tapes)
@@ -233,9 +227,44 @@ def _configuration(qnode: qml.QNode, interface: Interface) -> ExecutionConfig:
     )
 
 
+def _differentiates_on_execution(config: ExecutionConfig, tapes: Sequence[QuantumScript]) -> bool:
+    """Whether the first thing that PennyLane asks the device for is results and Jacobians together."""
+    if not config.use_device_gradient or config.use_device_jacobian_product:
+        return False
+    if config.interface in _JAX:
+        return any(tape.trainable_params for tape in tapes)
+    return bool(config.grad_on_execution)
+
+
+def _has_trainable(tape: QuantumScript) -> bool:
+    return bool(tape.trainable_params)
+
+
 def _set_trainable(tapes: Sequence[QuantumScript]) -> None:
     for tape in tapes:
         tape.trainable_params = qml.math.get_trainable_indices(tape.get_parameters(trainable_only=False))
+
+
+def _with_values_of_now(circuit: QuantumScript) -> QuantumScript:
+    """The circuit with copies of its arrays: by the time it runs, an optimiser may have changed the originals."""
+    parameters = circuit.get_parameters(trainable_only=False)
+    if not any(map(_may_change, parameters)):
+        return circuit
+    return circuit.bind_new_parameters([_copied(parameter) for parameter in parameters], range(len(parameters)))
+
+
+def _may_change(parameter: Any) -> bool:
+    return not isinstance(parameter, int | float) and (isinstance(parameter, np.ndarray) or _is_torch(parameter))
+
+
+def _copied(parameter: Any) -> Any:
+    if isinstance(parameter, np.ndarray):
+        return parameter.copy()
+    return parameter.detach().clone() if _is_torch(parameter) else parameter
+
+
+def _is_torch(parameter: Any) -> bool:
+    return bool(qml.math.get_interface(parameter) == "torch")
 
 
 def _is_recorded(tape: QuantumScript) -> bool:
@@ -246,10 +275,21 @@ def _is_recorded(tape: QuantumScript) -> bool:
 def _records(parameter: Any) -> bool:
     if isinstance(parameter, ArrayBox):
         return True
-    interface = qml.math.get_interface(parameter)
-    return interface in ("torch", "jax") and bool(qml.math.requires_grad(parameter, interface=interface))
+    if _is_torch(parameter):
+        import torch
+
+        return bool(parameter.requires_grad) and torch.is_grad_enabled()
+    return qml.math.get_interface(parameter) == "jax" and bool(qml.math.requires_grad(parameter, interface="jax"))
 
 
-def _is_abstract(tape: QuantumScript) -> bool:
-    """Whether parameters have no values yet, as in a function that JAX compiles."""
-    return any(qml.math.is_abstract(parameter) for parameter in tape.get_parameters(trainable_only=False))
+def _belongs_to_this_thread(tape: QuantumScript) -> bool:
+    """Whether parameters have no values yet, as in a function that JAX compiles or torch.func transforms."""
+    return any(map(_is_abstract, tape.get_parameters(trainable_only=False)))
+
+
+def _is_abstract(parameter: Any) -> bool:
+    if _is_torch(parameter):
+        import torch
+
+        return bool(torch._C._functorch.is_functorch_wrapped_tensor(parameter))
+    return bool(qml.math.is_abstract(parameter))

@@ -1,7 +1,8 @@
-"""Counting circuits that nobody waited for in ``execute``."""
+"""Counting circuits for which nobody waits in ``execute``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -15,28 +16,39 @@ from pennylane_qexec.job import Outcome
 
 @simulator_tracking
 class Tally(Device):
-    """Counts a circuit that ran on its own, as PennyLane counts those that somebody waited for.
+    """Counts the circuits of one call when all have run, as PennyLane counts those that somebody waits for.
 
     Args:
         tracker: where to count.
-        method: the method of devices that ran it.
+        method: the method of devices that runs them.
+        circuits: the circuits.
+        futures: their futures.
     """
 
-    def __init__(self, tracker: qml.Tracker, method: str) -> None:
+    def __init__(
+        self,
+        tracker: qml.Tracker,
+        method: str,
+        circuits: Sequence[QuantumScript],
+        futures: Sequence[Future[Outcome]],
+    ) -> None:
         super().__init__()
         self.tracker = tracker
         self._method = method
-        self._result: Any = None
+        self._circuits = circuits
+        self._futures = futures
+        self._left = len(futures)
+        for future in futures:
+            future.add_done_callback(self._note)
 
-    def note(self, circuit: QuantumScript, future: Future[Outcome]) -> None:
-        """Count a circuit whose future is done, unless it failed."""
-        if future.cancelled() or future.exception() is not None:
-            return
-        self._result = future.result().result
-        getattr(self, self._method)((circuit,), None)
+    def _note(self, future: Future[Outcome]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._left -= 1
+            if not self._left:
+                getattr(self, self._method)(self._circuits, None)
 
     def execute(self, circuits: Any, execution_config: ExecutionConfig | None = None) -> Any:
-        return (self._result,)
+        return [future.result().result for future in self._futures]
 
     def execute_and_compute_derivatives(self, circuits: Any, execution_config: ExecutionConfig | None = None) -> Any:
-        return (self._result,)
+        return tuple(zip(*self.execute(circuits), strict=True))

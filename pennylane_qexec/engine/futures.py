@@ -5,6 +5,9 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from pennylane_qexec.engine.loop import in_engine_thread
+from pennylane_qexec.errors import ConfigurationError
+
 T = TypeVar("T")
 
 
@@ -29,8 +32,9 @@ class AskedFuture(Future[T], Generic[T]):
         Raises:
             TimeoutError: it was not there in time.
             concurrent.futures.CancelledError: the future was cancelled.
+            ConfigurationError: this was called by what is called when a job ends, and the result is not there.
         """
-        self._asked = True
+        self._ask(timeout)
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -39,5 +43,14 @@ class AskedFuture(Future[T], Generic[T]):
         Args:
             timeout: seconds to wait for it; ``None`` for as long as it takes.
         """
-        self._asked = True
+        self._ask(timeout)
         return super().exception(timeout)
+
+    def _ask(self, timeout: float | None) -> None:
+        self._asked = True
+        if timeout is None and in_engine_thread() and not self.done():
+            raise ConfigurationError(
+                "a function called when a job ends (add_done_callback) waits for another future, but it is called by "
+                "the thread that would bring the result. Give the other future a callback, or wait in a thread of your "
+                "own."
+            )

@@ -163,5 +163,5 @@ def _is_small_array(parameter: Any) -> bool:
 def _fingerprint(circuit: QuantumScript) -> str:
     try:
         return fingerprint(circuit)
-    except (TypeError, ValueError):
+    except Exception:  # whatever an interface's numbers do when they are looked at: a row must not lose a job
         return ""

@@ -163,13 +163,11 @@ class Lane:
         batch.start()
         level.running.add(batch)
         batch.task = asyncio.get_running_loop().create_task(self._carry(level, batch))
-        batch.task.add_done_callback(_raise)
+        batch.task.add_done_callback(lambda task: self._over(level, batch, task))
 
     async def _carry(self, level: Level, batch: Batch) -> None:
         try:
             ran = await level.carrier.carry(batch.work, batch.tickets[0].context.copy())
-        except asyncio.CancelledError:
-            self._end(level, batch)
         except Exception as error:
             self._end(level, batch)
             self._post.failed(self, batch, error)
@@ -179,12 +177,14 @@ class Lane:
             self._post.finished(self, batch, ran)
         self.pump()
 
+    def _over(self, level: Level, batch: Batch, task: asyncio.Task[None]) -> None:
+        """The task of a batch is over: perhaps cancelled, perhaps before it began; if it failed, the loop is told."""
+        if not task.cancelled():
+            task.result()
+            return
+        self._end(level, batch)
+        self.pump()
+
     def _end(self, level: Level, batch: Batch) -> None:
         level.running.discard(batch)
         self.executor.meter.add(-len(batch.tickets))
-
-
-def _raise(task: asyncio.Task[None]) -> None:
-    """Let the loop know at once what went wrong in a task."""
-    if not task.cancelled():
-        task.result()

@@ -13,6 +13,13 @@ from pennylane_qexec.executors.specs import executor as make_executor
 if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster
 
+_DEVICE = " Give the PennyLane device of that provider as an executor: executors=[qml.device(...)]."
+_ELSEWHERE = {
+    "IBMQExecutor": _DEVICE,
+    "BraketQubitExecutor": _DEVICE,
+    "LocalBraketQubitExecutor": _DEVICE,
+}
+
 
 @final
 class ExecutorNames:
@@ -31,6 +38,10 @@ class ExecutorNames:
     def QCluster(self) -> type[QCluster]:
         """The class of clusters, which stands above executors and is looked up only when it is asked for."""
         return cluster_class()
+
+    def __getattr__(self, name: str) -> Any:
+        hint = _ELSEWHERE.get(name, "")
+        raise AttributeError(f"'qexec.executor' has no attribute {name!r}.{hint}", name=name, obj=self)
 
     def __repr__(self) -> str:
         return "qexec.executor"

@@ -15,6 +15,11 @@ SHOWN = {
     "qaoa_torch.py 2": ["step  1", "most frequent", "lightning.qubit"],
     "custom_executor.py": ["3 qubits on noisy", "4 qubits on exact: 100.0%"],
     "failover.py 6": ["6 results", "laboratory", "simulator"],
+    "six_circuits.py": ["6 circuits ran at the same time", "circuit(3.14) = -1.00"],
+    "vqe_run_later.py 4": ["step  3", "found -1.13608", "exact -1.136088", "default.qubit", "lightning.qubit"],
+    "ensemble_classifier.py": ["the majority      94%", "60 circuits to learn, 150 to vote", "cirq.simulator"],
+    "asyncio_program.py": ["+1.000 +0.540 -0.416 -0.990", "given up", "cancelled: True", "one: +0.878"],
+    "dask_task.py": ["lowest energy -1.3107", "= -1.0000, in a task", "in this process: True, 0 circuits"],
     "process_sweep.py 4 3": ["thread", "process", "noise 0.000", "1.000"],
 }
 

@@ -48,6 +48,6 @@ def _types(counts: dict[Any, Any]) -> set[type]:
 
 
 def _close(one: Any, other: Any) -> bool:
-    if getattr(one, "dtype", None) == object:  # counts of several parameters
+    if str(getattr(one, "dtype", None)) == "object":  # counts of several parameters
         return bool(np.all(one == other))
     return np.allclose(qml.math.toarray(one), qml.math.toarray(other), rtol=0, atol=1e-6)
