@@ -64,14 +64,11 @@ class SlowBackend(qexec.QueuedExecutor):
 
 def qnode(wires: int, layers: int) -> qml.QNode:
     """A layered circuit of one parameter on lightning.qubit."""
+    weights = np.ones((layers, wires, 3))
 
     @qml.qnode(qml.device("lightning.qubit", wires=wires))
     def circuit(x: float) -> object:
-        for _ in range(layers):
-            for wire in range(wires):
-                qml.RY(x + wire, wire)
-            for wire in range(wires - 1):
-                qml.CNOT([wire, wire + 1])
+        qml.StronglyEntanglingLayers(x * weights, wires=range(wires))
         return qml.expval(qml.Z(0))
 
     return circuit
@@ -104,7 +101,7 @@ def spread(values: np.ndarray) -> str:
 
 def overheads(table: Table) -> None:
     """A call, and 1,000 calls that run later."""
-    small, large = qnode(2, 1), qnode(14, 3)
+    small, large, larger = qnode(2, 1), qnode(14, 3), qnode(16, 3)
     one = {"type": "lightning.qubit", "workers": 1}
     for name, bare, executors, calls, rounds in (
         ("1,000 later, 2 qubits, left to decide", small, "lightning.qubit", CALLS, 11),
@@ -112,6 +109,7 @@ def overheads(table: Table) -> None:
         ("1,000 later, 2 qubits, one process", small, one | {"parallel": "process"}, CALLS, 11),
         ("200 later, 14 qubits, one process", large, one | {"parallel": "process"}, 200, 5),
         ("200 later, 14 qubits, two processes", large, one | {"parallel": "process", "workers": 2}, 200, 5),
+        ("100 later, 16 qubits, two processes", larger, one | {"parallel": "process", "workers": 2}, 100, 5),
     ):
         xs = np.linspace(0, 1, calls)
         circuit = qexec.qelectron(bare, executors=executors)

@@ -38,8 +38,7 @@ async def ticking(ticks):
 
 
 async def main():
-    ticks = []
-    clock = asyncio.create_task(ticking(ticks))
+    clock = asyncio.create_task(ticking(ticks := []))
     values = await asyncio.gather(*(quick.run_later(angle) for angle in (0.0, 1.0, 2.0, 3.0)))
     print("four results:", *(f"{value:+.3f}" for value in values))
     print("a clock went on ticking meanwhile:", len(ticks) > 2)

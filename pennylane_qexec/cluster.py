@@ -200,9 +200,15 @@ class QCluster(Nestable):
             returned = self._split(circuit, candidates)
         return splits.checked(returned, total, candidates, adds_up=self._split is not splits.multiplier)
 
-    def prepares_late(self, executor: Executor, circuit: QuantumScript) -> bool:
-        """Whether a circuit will run in another process, where it is better prepared too."""
-        return prepares_late(executor, circuit)
+    def prepares_late(self, executor: Executor, circuit: QuantumScript, later: bool) -> bool:
+        """Whether a circuit will run in another process, where it is better prepared too.
+
+        Args:
+            executor: who is to run it.
+            circuit: the circuit.
+            later: whether nobody waits for it.
+        """
+        return prepares_late(executor, circuit, later)
 
     def submit(self, jobs: Sequence[Job], asked: Callable[[], bool] | None = None) -> list[AskedFuture[Outcome]]:
         """Let jobs run; returns a future for each at once. A program does not end before what it submitted has.

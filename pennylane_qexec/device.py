@@ -30,6 +30,9 @@ from pennylane_qexec.job import Outcome
 from pennylane_qexec.tally import Tally
 
 _OPTION = "qexec.dispatcher"
+RUNS_LATER = "qexec.later"
+"""The device option of calls for which nobody waits when they are prepared."""
+
 _CLUSTER_OPTIONS = frozenset(inspect.signature(QCluster).parameters) - {"executors", "wires"}
 _DEFAULT_EXECUTOR = "lightning.qubit"
 
@@ -116,7 +119,8 @@ class ClusterDevice(Closing, Device):
         grad_on_execution = config.grad_on_execution
         if method is not None and grad_on_execution is None:
             grad_on_execution = not backprop and not products
-        dispatcher = Dispatcher(self.cluster)
+        later = RUNS_LATER in config.device_options
+        dispatcher = Dispatcher(self.cluster, later=later)
         dispatcher.config = replace(
             config,
             gradient_method=method or config.gradient_method,
@@ -124,7 +128,7 @@ class ClusterDevice(Closing, Device):
             use_device_jacobian_product=products,
             grad_on_execution=grad_on_execution,
             convert_to_numpy=not backprop,
-            device_options={_OPTION: dispatcher},
+            device_options={_OPTION: dispatcher, **({RUNS_LATER: True} if later else {})},
         )
         return dispatcher.config
 

@@ -59,10 +59,12 @@ class Dispatcher:
     Args:
         cluster: whose executors and policies to use.
         config: the execution configuration that the call asks for; may be given later, before the first circuit.
+        later: whether nobody waits for the call.
     """
 
-    def __init__(self, cluster: QCluster, config: ExecutionConfig | None = None) -> None:
+    def __init__(self, cluster: QCluster, config: ExecutionConfig | None = None, later: bool = False) -> None:
         self._cluster = cluster
+        self._later = later
         self.config = config or _PLAIN
         self._binders: dict[tuple[Executor, bool, bool], Binder] = {}
         self._bindings: list[tuple[Executor | None, Call]] = []
@@ -121,7 +123,7 @@ class Dispatcher:
     def _whole(self, circuit: QuantumScript, executor: Executor) -> Expanded:
         """The circuit with its own measurements, prepared by its executor, or in the worker that runs it."""
         circuit = executor.with_shots(circuit)
-        if not self.config.use_device_gradient and self._cluster.prepares_late(executor, circuit):
+        if not self.config.use_device_gradient and self._cluster.prepares_late(executor, circuit, self._later):
             self._check_first(circuit, executor, executor)
             return self._as_it_is(circuit, executor)
         bound = self._bind(circuit, executor)

@@ -22,6 +22,7 @@ from pennylane.transforms import convert_to_numpy_parameters
 from pennylane.workflow import _resolve_execution_config, _resolve_interface, _setup_transform_program, run
 from pennylane.workflow.qnode import _convert_to_interface, _to_qfunc_output_type
 
+from pennylane_qexec.device import RUNS_LATER
 from pennylane_qexec.job import Result
 
 _NO_CACHE = ("auto", None, False)
@@ -75,12 +76,13 @@ class StagedCall:
     def _prepare(self, qnode: Any, tapes: Sequence[QuantumScript]) -> None:
         self.config, outer, inner = _setting(qnode, _resolve_interface(qnode.interface, tapes), tapes)
         config = self.config
-        if config.gradient_method == "backprop" and any(map(_is_recorded, tapes)):
+        without_boundary = config.interface == Interface.NUMPY or config.gradient_method == "backprop"
+        if without_boundary and any(map(_is_recorded, tapes)):
             # What differentiates records what the simulator computes; JAX records in its own thread only.
-            self.sendable, self.movable = False, config.interface not in _JAX
+            self.sendable, self.movable = False, not any(map(_has_jax, tapes))
             return
         tapes, outer_postprocess = outer(tapes)
-        if config.interface == Interface.NUMPY or config.gradient_method == "backprop":
+        if without_boundary:
             circuits, inner_postprocess = inner(tapes)
             self._boundary = lambda results: outer_postprocess(inner_postprocess(results))
             self.plain = not qnode.compile_pipeline and not qnode.cluster.splits
@@ -224,6 +226,7 @@ def _configuration(qnode: qml.QNode, interface: Interface) -> ExecutionConfig:
         gradient_keyword_arguments=qnode.gradient_kwargs or {},
         derivative_order=options["max_diff"],
         executor_backend=options["executor_backend"],
+        device_options={RUNS_LATER: True},
     )
 
 
@@ -272,7 +275,13 @@ def _is_recorded(tape: QuantumScript) -> bool:
     return any(map(_records, tape.get_parameters(trainable_only=False)))
 
 
+def _has_jax(tape: QuantumScript) -> bool:
+    return "jax" in map(qml.math.get_interface, tape.get_parameters(trainable_only=False))
+
+
 def _records(parameter: Any) -> bool:
+    if isinstance(parameter, int | float):
+        return False
     if isinstance(parameter, ArrayBox):
         return True
     if _is_torch(parameter):

@@ -11,7 +11,7 @@ from pennylane.devices import Device, ExecutionConfig
 from pennylane.devices.modifiers import simulator_tracking
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.job import Outcome
+from pennylane_qexec.job import Outcome, Result
 
 
 @simulator_tracking
@@ -48,7 +48,10 @@ class Tally(Device):
                 getattr(self, self._method)(self._circuits, None)
 
     def execute(self, circuits: Any, execution_config: ExecutionConfig | None = None) -> Any:
-        return [future.result().result for future in self._futures]
+        return self._results()
 
     def execute_and_compute_derivatives(self, circuits: Any, execution_config: ExecutionConfig | None = None) -> Any:
-        return tuple(zip(*self.execute(circuits), strict=True))
+        return tuple(zip(*self._results(), strict=True))
+
+    def _results(self) -> list[Result]:
+        return [future.result().result for future in self._futures]

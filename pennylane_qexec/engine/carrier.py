@@ -27,6 +27,7 @@ HEAVY = 0.1
 """Estimated seconds from which a call is worth spreading over worker processes."""
 
 _WORTH_A_PIPE = 0.01
+_MANY = 500
 _STARTING = 2.0  # seconds that worker processes take to start
 _SECONDS_PER_NUMBER = 2e-9
 _IN_FLIGHT = 1000
@@ -51,6 +52,7 @@ class Carrier:
     def __init__(self, executor: Executor, depth: int = 0) -> None:
         self._executor = executor
         self._depth = depth
+        self._in_threads = 0
         self.capacity = capacity_of(executor)
         hands = _QUEUE_HANDS if isinstance(executor, QueuedExecutor) else self.capacity
         self._threads = ThreadCrew(hands, f"qexec-{executor.name}" + "-nested" * min(depth, 1))
@@ -67,12 +69,14 @@ class Carrier:
             return await self._at_a_queue(executor, work, context)
         if isinstance(executor.parallel, concurrent.futures.Executor) and not self._would_block(executor.parallel):
             key, pickled = processes.crew.pickled(executor)
-            work_pickled = pickle.dumps(processes.plain(work))
             return await _ran(
-                executor.parallel.submit(_perform_in_pool, key, pickled, work_pickled, self._depth, os.getpid())
+                executor.parallel.submit(
+                    _perform_in_pool, key, pickled, processes.pickled(work), self._depth, os.getpid()
+                )
             )
-        if uses_processes(executor, work.circuits) and self._processes_pay(work.circuits):
+        if self._goes_to_a_process(work):
             return await self._in_a_process(work)
+        self._note_thread(len(work.circuits))
         return await self._in_a_thread(work, context)
 
     def ready(self, circuits: Sequence[QuantumScript]) -> None:
@@ -106,12 +110,26 @@ class Carrier:
         """Whether all threads of a user's pool may be waiting for this batch, so that it needs one of ours."""
         return self._depth > 0 and isinstance(pool, concurrent.futures.ThreadPoolExecutor)
 
+    def _goes_to_a_process(self, work: Work) -> bool:
+        if uses_processes(self._executor, work.circuits):
+            return self._processes_pay(work.circuits)
+        return not work.call.bound and may_use_processes(self._executor) and processes.crew.warm
+
+    def _note_thread(self, circuits: int) -> None:
+        """Have worker processes started, in the background, once so many circuits have run in threads."""
+        self._in_threads += circuits
+        if self._in_threads > _MANY and may_use_processes(self._executor):
+            processes.crew.warm_up()
+
     def _processes_pay(self, circuits: Sequence[QuantumScript]) -> bool:
-        """Whether to send a batch to worker processes although they may have to start; if not, they start meanwhile."""
+        """Whether to send a batch to worker processes although they may have to start; if not, they start meanwhile.
+
+        What the last circuits have taken does not count here: the first ones take long, and say nothing of the next.
+        """
         if self._executor.parallel == "process" or processes.crew.warm:
             return True
         processes.crew.warm_up()
-        return seconds(self._executor, circuits) > _STARTING
+        return self._executor.effort(circuits) * _SECONDS_PER_NUMBER > _STARTING
 
     async def _in_a_thread(self, work: Work, context: contextvars.Context) -> Ran:
         def run() -> Ran:
@@ -198,13 +216,21 @@ def uses_processes(executor: Executor, circuits: Sequence[QuantumScript]) -> boo
     return may_use_processes(executor) and seconds(executor, circuits) >= _WORTH_A_PIPE
 
 
-def prepares_late(executor: Executor, circuit: QuantumScript) -> bool:
-    """Whether circuits like this one run in other processes, so that preparing them there too is faster."""
+def prepares_late(executor: Executor, circuit: QuantumScript, later: bool) -> bool:
+    """Whether circuits like this one run in other processes, so that preparing them there too is faster.
+
+    Args:
+        executor: who is to run them.
+        circuit: the circuit.
+        later: whether nobody waits for it: then also small ones run there, where they keep nobody from going on.
+    """
     if not isinstance(executor, DeviceExecutor):
         return False
     if executor.parallel == "process" or isinstance(executor.parallel, concurrent.futures.Executor):
         return True
-    return processes.crew.warm and uses_processes(executor, (circuit,))
+    if not processes.crew.warm or not may_use_processes(executor):
+        return False
+    return later or uses_processes(executor, (circuit,))
 
 
 def seconds(executor: Executor, circuits: Sequence[QuantumScript]) -> float:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.engine.sketches import Sketch, sketch
 from pennylane_qexec.fingerprint import fingerprint
 from pennylane_qexec.job import JobState
 
@@ -28,7 +29,7 @@ class Row:
     """One job that ended.
 
     Attributes:
-        circuit: the circuit, or its fingerprint.
+        circuit: the circuit, a sketch of it, or its fingerprint.
         executor: name of the executor that had it last; ``""`` if none had taken it.
         backend: name of that executor's backend.
         shots: the circuit's shots; 0 if analytic.
@@ -43,7 +44,7 @@ class Row:
         error: what went wrong last, if it did not end well.
     """
 
-    circuit: QuantumScript | str
+    circuit: QuantumScript | Sketch | str
     executor: str
     backend: str
     shots: int
@@ -94,8 +95,7 @@ class History(Sequence[Row]):
         self._lock = threading.Lock()
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Add rows. Circuits with large parameters, or those of an interface, are not kept: their fingerprints are."""
-        rows = [row if _is_light(row.circuit) else replace(row, circuit=row.fingerprint) for row in rows]
+        """Add rows, with their circuits made small by :func:`compact`."""
         with self._lock:
             self._rows.extend(rows)
 
@@ -145,10 +145,13 @@ class History(Sequence[Row]):
         return f"<History of {len(self)} jobs>"
 
 
-def _is_light(circuit: QuantumScript | str) -> bool:
+def compact(circuit: QuantumScript) -> QuantumScript | Sketch | str:
+    """A circuit as rows keep it: a sketch; the circuit, if that cannot be; its fingerprint if it is large."""
+    return sketch(circuit) or (circuit if _is_light(circuit) else _fingerprint(circuit))
+
+
+def _is_light(circuit: QuantumScript) -> bool:
     """Whether to keep a circuit: its parameters are numbers or small arrays, not parts of a gradient's graph."""
-    if isinstance(circuit, str):
-        return True
     for operation in circuit.operations:
         for parameter in operation.data:
             if type(parameter) not in (float, int) and not _is_small_array(parameter):
@@ -160,8 +163,8 @@ def _is_small_array(parameter: Any) -> bool:
     return isinstance(parameter, np.ndarray | np.generic) and parameter.size <= _LIGHT
 
 
-def _fingerprint(circuit: QuantumScript) -> str:
+def _fingerprint(circuit: QuantumScript | Sketch) -> str:
     try:
-        return fingerprint(circuit)
+        return fingerprint(circuit.circuit() if isinstance(circuit, Sketch) else circuit)
     except Exception:  # whatever an interface's numbers do when they are looked at: a row must not lose a job
         return ""

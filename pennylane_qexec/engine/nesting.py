@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from typing import Any
 
 _depth: ContextVar[int] = ContextVar("pennylane_qexec_depth", default=0)
 
@@ -39,28 +40,34 @@ class ChainLock:
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[Any]:
         """Hold the lock."""
         if any(hold.lock is self and not hold.over for hold in _holds.get()):
-            yield
-            return
-        with self._lock:
-            hold = _Hold(self)
-            token = _holds.set((*_holds.get(), hold))
-            try:
-                yield
-            finally:
-                hold.over = True
-                _holds.reset(token)
+            return _HELD_ALREADY
+        return _Hold(self, self._lock)
 
 
 class _Hold:
     """One time that a lock is held; contexts copied meanwhile see when it is over."""
 
-    def __init__(self, lock: ChainLock) -> None:
+    __slots__ = ("_inner", "_token", "lock", "over")
+
+    def __init__(self, lock: ChainLock, inner: threading.Lock) -> None:
         self.lock = lock
         self.over = False
+        self._inner = inner
+
+    def __enter__(self) -> None:
+        self._inner.acquire()
+        self._token = _holds.set((*_holds.get(), self))
+
+    def __exit__(self, *error: object) -> None:
+        self.over = True
+        _holds.reset(self._token)
+        self._inner.release()
+
+
+_HELD_ALREADY: AbstractContextManager[Any] = nullcontext()
 
 
 _holds: ContextVar[tuple[_Hold, ...]] = ContextVar("pennylane_qexec_holds", default=())

@@ -142,8 +142,8 @@ class ProcessCrew:
         Raises:
             TypeError, pickle.PicklingError: the executor or the work cannot be sent to another process.
         """
-        key, pickled = self.pickled(executor)
-        task = _Task(Future(), key, pickled, pickle.dumps(plain(work)))
+        key, executor_pickled = self.pickled(executor)
+        task = _Task(Future(), key, executor_pickled, pickled(work))
         with self._lock:
             self._tasks.put(task)
             self._add_hands(executor.workers or 0)
@@ -241,7 +241,21 @@ def _end_all(owner: int) -> None:
 atexit.register(_end_all, os.getpid())
 
 
-def plain(work: Work) -> Work:
+def pickled(work: Work) -> bytes:
+    """The work, to be loaded by :func:`pickle.loads` in another process.
+
+    Raises:
+        TypeError, pickle.PicklingError: it contains something that cannot be sent.
+    """
+    work = _plain(work)
+    try:
+        return pickle.dumps(work)
+    except Exception:
+        # Arithmetic of mid-circuit measurements is made of functions, which take longer.
+        return cloudpickle.dumps(work)  # type: ignore[no-any-return]
+
+
+def _plain(work: Work) -> Work:
     """The work with circuits of PennyLane's own class, which workers know."""
     circuits = tuple(
         circuit

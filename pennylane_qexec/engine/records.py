@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pennylane_qexec.engine.history import History, Row
+from pennylane_qexec.engine.history import History, Row, compact
 from pennylane_qexec.engine.ticket import Ticket
 from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.errors import ExecutorError
@@ -44,7 +44,18 @@ def record_done(
         cost = executor.cost.of(1, shots, seconds)
         rows.append(
             Row(
-                job.circuit, name, backend, shots, batch, attempt, JobState.DONE, submitted, started, now, seconds, cost
+                compact(job.circuit),
+                name,
+                backend,
+                shots,
+                batch,
+                attempt,
+                JobState.DONE,
+                submitted,
+                started,
+                now,
+                seconds,
+                cost,
             )
         )
         outcomes.append(Outcome(result, name, shots, batch, attempt, submitted, started, now, cost, backend))
@@ -57,7 +68,7 @@ def record_failed(history: History, ticket: Ticket, error: BaseException) -> Non
     job, executor, now = ticket.job, ticket.executor, time.time()
     cause = error.cause if isinstance(error, ExecutorError) else error
     row = Row(
-        circuit=job.circuit,
+        circuit=compact(job.circuit),
         executor=executor.name if executor is not None else "",
         backend=executor.backend if executor is not None else "",
         shots=job.shots,

@@ -88,9 +88,12 @@ def test_a_cluster_that_is_forgotten_leaves_no_thread_behind() -> None:
     cluster = qexec.QCluster([{"type": "default.qubit", "parallel": "thread"}])
     cluster.execute([flip(0.1, shots=10)])
     threads = set(threading.enumerate()) - before
-    del cluster
-    gc.collect()
-    for thread in threads:
-        thread.join(timeout=60)
     assert threads
-    assert not any(thread.is_alive() for thread in threads)
+    del cluster
+    for _ in range(600):  # the engine's thread may be busy with the end of the last batch, and hold it, for a moment
+        gc.collect()
+        for thread in threads:
+            thread.join(timeout=0.1)
+        if not any(thread.is_alive() for thread in threads):
+            return
+    pytest.fail("threads of a forgotten cluster still live after a minute")

@@ -13,6 +13,7 @@ from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
 from pennylane_qexec.engine import Row
+from pennylane_qexec.engine.history import compact
 from pennylane_qexec.job import JobState
 from pennylane_qexec.testing import FakeQPU, ScriptedExecutor, flip
 
@@ -144,7 +145,7 @@ def test_a_history_is_a_sequence() -> None:
 def test_large_matrices_are_not_kept_but_their_fingerprint_is() -> None:
     circuit = QuantumScript([qml.QubitUnitary(np.eye(16), wires=range(4))], [qml.probs()])
     history = qexec.History()
-    history.add([Row(circuit, "qpu", "qpu", 0, 1, 1, JobState.DONE, 0.0, 0.0, 0.0)])
+    history.add([Row(compact(circuit), "qpu", "qpu", 0, 1, 1, JobState.DONE, 0.0, 0.0, 0.0)])
     assert isinstance(history[0].circuit, str)
     assert history[0].fingerprint == qexec.engine.history.fingerprint(circuit)
 

@@ -114,7 +114,11 @@ def test_a_cluster_is_shared_by_qelectrons(open_cluster: Any) -> None:
     assert ran(first) == ran(second) == ["a", "b"]
 
 
-@pytest.mark.parametrize("executors", [[], 3, "lightning.qubt", lambda: 1, ["default.qubit", None]], ids=repr)
+@pytest.mark.parametrize(
+    "executors",
+    [[], 3, "lightning.qubt", lambda: 1, ["default.qubit", None]],
+    ids=["nothing", "number", "misspelt", "function", "half"],
+)
 def test_what_is_no_executor_is_refused(executors: Any) -> None:
     with pytest.raises(qexec.ConfigurationError):
         qexec.qelectron(qnode(), executors=executors)
@@ -135,9 +139,8 @@ def test_what_is_no_executor_is_refused(executors: Any) -> None:
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_options_that_nobody_knows_are_refused(options: Any, message: str) -> None:
-    decorate = qexec.qelectron(**options)
     with pytest.raises(qexec.ConfigurationError) as refused:
-        decorate(qnode())
+        qexec.qelectron(**options)(qnode())
     assert message in str(refused.value)
 
 

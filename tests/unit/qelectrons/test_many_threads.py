@@ -18,6 +18,8 @@ import pennylane_qexec as qexec
 from pennylane_qexec.job import Result
 from pennylane_qexec.testing import ScriptedExecutor
 
+pytestmark = pytest.mark.slow
+
 CALLS = 1000
 THREADS = 16
 EACH = 60

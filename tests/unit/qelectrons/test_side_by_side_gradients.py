@@ -17,6 +17,8 @@ import torch
 from beside import HOW, PATIENCE, differences
 from pennylane import numpy as pnp
 
+pytestmark = pytest.mark.slow
+
 X = [0.4, -1.1]
 NAMES = ["default.qubit", "lightning.qubit"]
 
@@ -144,11 +146,12 @@ def test_gradients_on_lightning_are_equal(pair: Any, method: str, gradient: Any,
 
 
 @by_how
-@by_name
-@pytest.mark.parametrize("method", ["best", "parameter-shift", "adjoint", "backprop", "hadamard"])
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [(name, method) for name in NAMES for method in ("best", "parameter-shift", "adjoint", "hadamard")]
+    + [("default.qubit", "backprop")],
+)
 def test_gradients_on_named_executors_are_equal(pair: Any, method: str, name: str, how: Any) -> None:
-    if (method, name) == ("backprop", "lightning.qubit"):
-        return
     qnode, electron = pair(one_value, name, executors=True, **METHODS[method])
     for gradient in (by_autograd, by_torch):
         expected, actual = gradient(of_two_calls(qnode)), gradient(of_two_calls(how(electron)))
