@@ -24,6 +24,8 @@ import torch
 from beside import HOW, PATIENCE, SEED, differences
 from pennylane import numpy as pnp
 
+pytestmark = pytest.mark.slow
+
 X = 0.4
 NAMES = ["default.qubit", "lightning.qubit"]
 MATRIX = np.array([[1, 2j], [-2j, 0.5]])

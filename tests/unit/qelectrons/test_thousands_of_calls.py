@@ -18,14 +18,12 @@ import pennylane_qexec as qexec
 from pennylane_qexec.job import Result
 from pennylane_qexec.testing import ScriptedExecutor
 
-pytestmark = pytest.mark.slow
-
 CALLS = 1000
 THREADS = 16
 EACH = 60
 ANGLES = np.linspace(-3, 3, CALLS)
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 class Reads(qexec.Executor):
