@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,13 +34,20 @@ def for_device(config: ExecutionConfig) -> ExecutionConfig:
     )
 
 
+class _Program(threading.local):
+    """The device that the current thread has used last with a binder, and its program."""
+
+    device: Any = None
+    program: Any = None
+
+
 class DeviceBinder:
     """Prepares circuits by the program that a device has for one configuration."""
 
     def __init__(self, source: GivenDevice | BuiltDevices, config: ExecutionConfig) -> None:
         self._source = source
         self._config = config
-        self._programs: dict[int, Any] = {}
+        self._here = _Program()
 
     def __call__(self, circuit: QuantumScript) -> Bound:
         if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(circuit):
@@ -48,10 +56,9 @@ class DeviceBinder:
             circuit = legacy.with_preparation_decomposed(circuit)
         device = self._source.device(circuit)
         with self._source.exclusive():
-            program = self._programs.get(id(device))
-            if program is None:
-                program = self._programs[id(device)] = self._source.program(device, self._config)
-            circuits, postprocess = program(self._source.with_wires(circuit))
+            if self._here.device is not device:
+                self._here.device, self._here.program = device, self._source.program(device, self._config)
+            circuits, postprocess = self._here.program(self._source.with_wires(circuit))
         for one in circuits:
             legacy.check(device, one)
         return Bound(tuple(circuits), self._config, lambda results: postprocess(results)[0])
