@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pennylane as qml
 import pytest
 from beside import SEED
+from circuits import turn
 
 import pennylane_qexec as qexec
 
@@ -48,3 +50,26 @@ def pair(electron: Any) -> Any:
         return qnode(), electron(qnode(), executors=named)
 
     return make
+
+
+@pytest.fixture
+def circuit(electron: Any) -> qexec.QElectron:
+    """A QElectron of one qubit, whose expectation value is the cosine of the angle."""
+    made: qexec.QElectron = electron(qml.QNode(turn, qml.device("default.qubit", wires=1)))
+    return made
+
+
+@pytest.fixture
+def turned_by(electron: Any) -> Callable[..., qexec.QElectron]:
+    """A function that makes the QElectron run on other executors."""
+    return lambda executors, **options: electron(
+        qml.QNode(turn, qml.device("default.qubit", wires=1)), executors=executors, **options
+    )
+
+
+@pytest.fixture
+def gate() -> Any:
+    """An event on which executors wait, set at the latest when the test is over."""
+    event = threading.Event()
+    yield event
+    event.set()

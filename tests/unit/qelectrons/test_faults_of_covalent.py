@@ -1,10 +1,10 @@
 """What Covalent's QElectrons got wrong, and no other test holds: one test each.
 
-Held elsewhere: gradients and Hessians through futures (``test_run_later_gradients``), shapes of results and measurements
-that crashed (``test_side_by_side``), settings that were dropped (``test_settings_of_the_qnode``), trackers (there too),
-equal executors and executors of the user (``test_decorator``), a bad circuit in a batch (``test_run_later``), threads
-(``test_thousands_of_calls``), the end of the program (``tests/integration/test_leaving``), nested clusters
-(``tests/unit/test_nested``), secrets in ``repr`` (``tests/unit/test_covalent_names``).
+Held elsewhere: gradients and Hessians through futures (``test_run_later_gradients``), shapes of results and
+measurements that crashed (``test_side_by_side``), settings that were dropped (``test_settings_of_the_qnode``), trackers
+(there too), equal executors and executors of the user (``test_decorator``), a bad circuit in a batch
+(``test_run_later``), threads (``test_thousands_of_calls``), the end of the program (``integration/test_leaving``),
+nested clusters (``test_nested``), secrets in ``repr`` (``test_covalent_names``).
 """
 
 from __future__ import annotations

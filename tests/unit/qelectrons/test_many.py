@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,26 +19,6 @@ from pennylane_qexec.testing import FakeQPU, ScriptedExecutor
 ANGLES = [0.1, 0.7, -1.3]
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def turn(angle: Any, factor: Any = 1.0) -> Any:
-    qml.RX(angle * factor, 0)
-    return qml.expval(qml.Z(0))
-
-
-@pytest.fixture
-def circuit(electron: Any) -> qexec.QElectron:
-    """A QElectron of one qubit, whose expectation value is the cosine of the angle."""
-    made: qexec.QElectron = electron(qml.QNode(turn, qml.device("default.qubit", wires=1)))
-    return made
-
-
-@pytest.fixture
-def turned_by(electron: Any) -> Callable[..., qexec.QElectron]:
-    """A function that makes the QElectron run on other executors."""
-    return lambda executors, **options: electron(
-        qml.QNode(turn, qml.device("default.qubit", wires=1)), executors=executors, **options
-    )
 
 
 @pytest.mark.parametrize(

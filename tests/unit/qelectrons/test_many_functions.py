@@ -25,26 +25,6 @@ WIDTH = 100
 pytestmark = pytest.mark.timeout(300)
 
 
-def turn(angle: Any, factor: Any = 1.0) -> Any:
-    qml.RX(angle * factor, 0)
-    return qml.expval(qml.Z(0))
-
-
-@pytest.fixture
-def circuit(electron: Any) -> qexec.QElectron:
-    """A QElectron of one qubit, whose expectation value is the cosine of the angle."""
-    made: qexec.QElectron = electron(qml.QNode(turn, qml.device("default.qubit", wires=1)))
-    return made
-
-
-@pytest.fixture
-def turned_by(electron: Any) -> Callable[..., qexec.QElectron]:
-    """A function that makes the QElectron run on other executors."""
-    return lambda executors, **options: electron(
-        qml.QNode(turn, qml.device("default.qubit", wires=1)), executors=executors, **options
-    )
-
-
 def test_a_gradient_runs_later(circuit: Any) -> None:
     futures = [qexec.run_later(qml.grad(circuit), pnp.array(angle)) for angle in ANGLES]
     assert np.allclose(qexec.gather(futures), -np.sin(ANGLES))

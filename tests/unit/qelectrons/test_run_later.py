@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -13,42 +12,13 @@ import numpy as np
 import pennylane as qml
 import pytest
 from beside import PATIENCE
+from circuits import NO_RETRY, Broken, qnode
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec.job import Result
 from pennylane_qexec.testing import FakeQPU, ScriptedExecutor
 
-NO_RETRY = qexec.retries.backoff(attempts=1)
-
 pytestmark = pytest.mark.timeout(120)
-
-
-class Broken(qexec.Executor):
-    """A backend that fails, in a function with a name that can be found in a traceback."""
-
-    def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
-        return self.the_origin_of_the_error()
-
-    def the_origin_of_the_error(self) -> Any:
-        raise ZeroDivisionError("the fridge is warm")
-
-
-def turn(angle: Any) -> Any:
-    qml.RX(angle, 0)
-    return qml.expval(qml.Z(0))
-
-
-def qnode(**options: Any) -> qml.QNode:
-    return qml.QNode(turn, qml.device("default.qubit", wires=1), **options)
-
-
-@pytest.fixture
-def gate() -> Any:
-    """An event on which executors wait, set at the latest when the test is over."""
-    event = threading.Event()
-    yield event
-    event.set()
 
 
 def test_the_standard_library_waits_for_futures(electron: Any) -> None:

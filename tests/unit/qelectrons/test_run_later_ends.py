@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import threading
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
@@ -13,25 +12,14 @@ import numpy as np
 import pennylane as qml
 import pytest
 from beside import PATIENCE
+from circuits import NO_RETRY, Broken, qnode
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
 from pennylane_qexec.job import Result
 from pennylane_qexec.testing import FakeQPU, ScriptedExecutor
 
-NO_RETRY = qexec.retries.backoff(attempts=1)
-
 pytestmark = pytest.mark.timeout(120)
-
-
-class Broken(qexec.Executor):
-    """A backend that fails, in a function with a name that can be found in a traceback."""
-
-    def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
-        return self.the_origin_of_the_error()
-
-    def the_origin_of_the_error(self) -> Any:
-        raise ZeroDivisionError("the fridge is warm")
 
 
 class Picky(ScriptedExecutor):
@@ -42,23 +30,6 @@ class Picky(ScriptedExecutor):
         if any(circuit.operations[0].data[0] < 0 for circuit in circuits):
             raise ValueError("a negative angle")
         return results
-
-
-def turn(angle: Any) -> Any:
-    qml.RX(angle, 0)
-    return qml.expval(qml.Z(0))
-
-
-def qnode(**options: Any) -> qml.QNode:
-    return qml.QNode(turn, qml.device("default.qubit", wires=1), **options)
-
-
-@pytest.fixture
-def gate() -> Any:
-    """An event on which executors wait, set at the latest when the test is over."""
-    event = threading.Event()
-    yield event
-    event.set()
 
 
 def test_an_error_of_the_quantum_function_is_raised_with_the_result(electron: Any) -> None:
