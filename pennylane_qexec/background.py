@@ -62,9 +62,9 @@ class _Background:
         """Run a function in a thread."""
         isolation.install()
         future, depth = FunctionFuture(), _depth.get()
+        self._pool(depth).submit(contextvars.copy_context().run, future.run, depth + 1, function)
         self._unfinished.add(future)
         future.add_done_callback(self._unfinished.discard)
-        self._pool(depth).submit(contextvars.copy_context().run, future.run, depth + 1, function)
         return future
 
     def _pool(self, depth: int) -> ThreadPoolExecutor:

@@ -12,7 +12,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec import isolation, ledger, reopening
 from pennylane_qexec.dispatch import Dispatcher
-from pennylane_qexec.engine import AskedFuture, ChainLock, Engine, History, prepares_late
+from pennylane_qexec.engine import AskedFuture, ChainLock, Engine, History, nesting, prepares_late
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError, PolicyError, unknown
 from pennylane_qexec.executors import refuse_split
 from pennylane_qexec.executors.base import Executor, Parallel
@@ -136,6 +136,11 @@ class QCluster(Nestable):
         return self._engine.closed
 
     @property
+    def fails_over(self) -> bool:
+        """Whether a circuit that an executor cannot do goes to another one."""
+        return bool(self._options["failover"])
+
+    @property
     def binds_late(self) -> bool:
         """Whether circuits wait for whoever is free first, and are prepared only then."""
         return self._selector is selectors.least_loaded and self._split is None
@@ -229,7 +234,8 @@ class QCluster(Nestable):
             JobCancelledError: the cluster was closed meanwhile.
         """
         outcomes = self._engine.run(jobs)
-        ledger.note(outcomes)
+        if not nesting.depth():  # what runs inside of a batch is part of that batch's circuits
+            ledger.note(outcomes)
         return outcomes
 
     def execute(self, circuits: Sequence[QuantumScript], config: ExecutionConfig | None = None) -> list[Result]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -71,6 +72,7 @@ class Dispatcher:
         self._numbers: dict[tuple[Executor | None, int], int] = {}
         self._calls: dict[tuple[int, str], Call] = {}
         self._unbound: Call | None = None
+        self._adding = threading.Lock()
 
     def __call__(self, circuit: QuantumScript) -> Expanded:
         """The circuits that have to be run for one circuit, tagged, and what makes its result of theirs.
@@ -137,7 +139,7 @@ class Dispatcher:
 
     def _check_first(self, circuit: QuantumScript, candidate: Executor, executor: Executor | None) -> None:
         """See at once whether the first circuit of a call can be run; it is prepared again where it runs."""
-        if (executor, id(self._late_call)) not in self._numbers:
+        if (executor, id(self._late_call)) not in self._numbers or not self._cluster.fails_over:
             self._bind(circuit, candidate)
 
     def _bind(self, circuit: QuantumScript, executor: Executor) -> Bound:
@@ -173,9 +175,12 @@ class Dispatcher:
         return self._add(executor, id(config), Call("execute", config, bound=True)) if number is None else number
 
     def _add(self, executor: Executor | None, key: int, call: Call) -> int:
-        number = self._numbers[executor, key] = len(self._bindings)
-        self._bindings.append((executor, call))
-        return number
+        with self._adding:
+            number = self._numbers.get((executor, key))
+            if number is None:
+                self._bindings.append((executor, call))
+                number = self._numbers[executor, key] = len(self._bindings) - 1
+            return number
 
     def _split(self, circuit: QuantumScript, shares: Sequence[Share], plan: Plan) -> Expanded:
         """The circuit in a form whose results add up, once for each share, prepared by the share's executor."""

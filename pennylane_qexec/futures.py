@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pennylane_qexec import ledger
+from pennylane_qexec.engine import nesting
 from pennylane_qexec.engine.futures import AskedFuture
 from pennylane_qexec.job import Outcome, Result
 
@@ -87,7 +88,7 @@ class CircuitFuture(Later):
         self._error: BaseException | None = None
         self._left = 0
         self._at_once = False
-        self._ledger = ledger.current()
+        self._ledger = None if nesting.depth() else ledger.current()
 
     def follow(
         self, jobs: Sequence[Future[Outcome]], finish: Callable[[Sequence[Result]], Any], at_once: bool = False
@@ -163,17 +164,20 @@ class CircuitFuture(Later):
         return self._error
 
     def _note(self, job: Future[Outcome]) -> None:
-        """A circuit has ended. All jobs end in one thread, the engine's, but for those cancelled by ``cancel``."""
+        """A circuit has ended."""
         if job.cancelled():
-            self.cancel()
+            if not self.cancelled():
+                self.cancel()
             return
         error = job.exception()
         if error is not None:
             self._end(error=error)
             self._cancel_jobs()
             return
-        self._left -= 1
-        if not self._left:
+        with _beginning:
+            self._left -= 1
+            left = self._left
+        if not left:
             self._outcomes = tuple(job.result() for job in self._jobs)
             self._jobs = ()
             if self._ledger is not None:

@@ -56,6 +56,11 @@ class ClusterExecutor(Spreader):
         super().__init__("+".join(names[:_NAMED] + more), workers=workers)
         self.cluster = cluster
 
+    @property
+    def members(self) -> Sequence[Executor]:
+        """The executors of the cluster inside."""
+        return self.cluster.executors
+
     def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
         """Run circuits by the policies of the cluster inside."""
         return self.cluster.execute(circuits)

@@ -17,8 +17,9 @@ from pennylane_qexec.device import ClusterDevice
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors import common_shots, like
+from pennylane_qexec.flights import FlightCache
 from pennylane_qexec.futures import CircuitFuture, Later, gather
-from pennylane_qexec.staged import FlightCache, StagedCall
+from pennylane_qexec.staged import StagedCall
 
 _OF_ONE_CALL = ("_tape", "_qfunc_output")
 
@@ -74,7 +75,7 @@ class QElectron(qml.QNode):
             self._remember(call)
 
     def run_later(self, *args: Any, **kwargs: Any) -> Later:
-        """Start a call, and return at once.
+        """Start a call, and return at once; but where JAX or ``torch.func`` trace, the call has to run here and now.
 
         Args:
             *args: what the QNode is called with.
@@ -87,6 +88,8 @@ class QElectron(qml.QNode):
         future, call = CircuitFuture(), self._for_one_call()
         try:
             staged = StagedCall(call, args, kwargs)
+            if staged.sendable and not staged.circuits:
+                return future.follow((), staged.finish)
             if staged.sendable:
                 jobs = call.device.submit(staged.circuits, staged.config, staged.method, lambda: future.asked)
                 return future.follow(jobs, staged.finish, at_once=staged.plain)
@@ -117,7 +120,8 @@ class QElectron(qml.QNode):
         calls = list(zip(*arguments, strict=True))
         futures: list[Later] = []
         try:
-            futures += [self.run_later(*call) for call in calls]
+            for call in calls:
+                futures.append(self.run_later(*call))
             return gather(futures, progress=progress)
         except BaseException:
             for future in futures:
@@ -127,7 +131,7 @@ class QElectron(qml.QNode):
     # -- PennyLane's protocol
 
     def construct(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> QuantumScript:
-        """Record a circuit. If all executors have the same shots of their own, it has those."""
+        """Record a circuit. If all executors have the same shots of their own, it has those in place of the QNode's."""
         tape = super().construct(args, kwargs)
         shots = common_shots(self.cluster.executors)
         if shots != 0:

@@ -1,4 +1,8 @@
-"""Clusters that are sent to other processes: each is opened there once, however often it arrives."""
+"""Clusters that are sent to other processes: each is opened there once, however often it arrives.
+
+A process forked from one with clusters cannot use them, nor those that are sent to it: start processes by ``spawn`` or
+``forkserver``.
+"""
 
 from __future__ import annotations
 

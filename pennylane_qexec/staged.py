@@ -7,14 +7,11 @@ differentiated as that of a plain call, in the thread that asks for it.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import pennylane as qml
-from autograd.numpy.numpy_boxes import ArrayBox
 from pennylane.devices import ExecutionConfig, MCMConfig
 from pennylane.math import Interface
 from pennylane.tape import QuantumScript
@@ -22,6 +19,7 @@ from pennylane.transforms import convert_to_numpy_parameters
 from pennylane.workflow import _resolve_execution_config, _resolve_interface, _setup_transform_program, run
 from pennylane.workflow.qnode import _convert_to_interface, _to_qfunc_output_type
 
+from pennylane_qexec import parameters
 from pennylane_qexec.device import RUNS_LATER
 from pennylane_qexec.job import Result
 
@@ -59,10 +57,11 @@ class StagedCall:
         self._interface = qnode.interface
         self._boundary: Callable[[Sequence[Result]], Any] = lambda _: tapes
         self.circuits: tuple[QuantumScript, ...] = ()
+        self.config = ExecutionConfig()
         self.method = "execute"
         self.movable = False
         self.plain = False
-        self.sendable = not any(map(_belongs_to_this_thread, tapes))
+        self.sendable = not any(map(parameters.belong_to_this_thread, tapes))
         if self.sendable and tapes and not pipeline.is_informative:
             self._prepare(qnode, tapes)
 
@@ -77,9 +76,9 @@ class StagedCall:
         self.config, outer, inner = _setting(qnode, _resolve_interface(qnode.interface, tapes), tapes)
         config = self.config
         without_boundary = config.interface == Interface.NUMPY or config.gradient_method == "backprop"
-        if without_boundary and any(map(_is_recorded, tapes)):
+        if without_boundary and any(map(parameters.are_recorded, tapes)):
             # What differentiates records what the simulator computes; JAX records in its own thread only.
-            self.sendable, self.movable = False, not any(map(_has_jax, tapes))
+            self.sendable, self.movable = False, not any(map(parameters.has_jax, tapes))
             return
         tapes, outer_postprocess = outer(tapes)
         if without_boundary:
@@ -88,7 +87,7 @@ class StagedCall:
             self.plain = not qnode.compile_pipeline and not qnode.cluster.splits
         else:
             circuits = self._prepare_boundary(qnode.device, tapes, inner, outer_postprocess)
-        self.circuits = tuple([_with_values_of_now(circuit) for circuit in circuits])
+        self.circuits = tuple([parameters.with_values_of_now(circuit) for circuit in circuits])
 
     def _prepare_boundary(
         self, device: Any, tapes: Sequence[QuantumScript], inner: Any, outer_postprocess: Postprocess
@@ -144,47 +143,6 @@ class _AnsweredDevice:
         return getattr(self._device, name)
 
 
-class FlightCache(MutableMapping[Any, Any]):
-    """A user's cache for one call, while other calls that use it may be under way.
-
-    PennyLane notes a circuit in its cache when it begins, and takes for granted that the result is there when it meets
-    the circuit again. Here only this call sees its notes; the others see results.
-
-    Args:
-        cache: where results are kept.
-    """
-
-    _lock = threading.Lock()
-
-    def __init__(self, cache: MutableMapping[Any, Any]) -> None:
-        self._cache = cache
-        self._noted: set[Any] = set()
-
-    def __contains__(self, key: object) -> bool:
-        with self._lock:
-            return key in self._noted or self._cache.get(key) is not None
-
-    def __getitem__(self, key: Any) -> Any:
-        with self._lock:
-            return self._cache[key]
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        if value is None:
-            self._noted.add(key)
-            return
-        with self._lock:
-            self._cache[key] = value
-
-    def __delitem__(self, key: Any) -> None:
-        del self._cache[key]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._cache)
-
-    def __len__(self) -> int:
-        return len(self._cache)
-
-
 class _Setting(NamedTuple):
     """How a call is to be run: its configuration, and the programs outside and inside of the interface's boundary."""
 
@@ -198,6 +156,7 @@ def _setting(qnode: qml.QNode, interface: Interface, tapes: Sequence[QuantumScri
     options = qnode.execute_kwargs
     config = _configuration(qnode, interface)
     usual = options["cache"] in _NO_CACHE and not options["device_vjp"]
+    usual = usual and (qnode.interface == "auto" or not any(map(parameters.has_jax, tapes)))
     if interface != Interface.NUMPY or config.gradient_method not in ("best", None) or not usual:
         return _new_setting(qnode, config, tapes, options["cache"])
     kept: dict[Any, _Setting] = qnode.device.kept_settings
@@ -239,66 +198,6 @@ def _differentiates_on_execution(config: ExecutionConfig, tapes: Sequence[Quantu
     return bool(config.grad_on_execution)
 
 
-def _has_trainable(tape: QuantumScript) -> bool:
-    return bool(tape.trainable_params)
-
-
 def _set_trainable(tapes: Sequence[QuantumScript]) -> None:
     for tape in tapes:
         tape.trainable_params = qml.math.get_trainable_indices(tape.get_parameters(trainable_only=False))
-
-
-def _with_values_of_now(circuit: QuantumScript) -> QuantumScript:
-    """The circuit with copies of its arrays: by the time it runs, an optimiser may have changed the originals."""
-    parameters = circuit.get_parameters(trainable_only=False)
-    if not any(map(_may_change, parameters)):
-        return circuit
-    return circuit.bind_new_parameters([_copied(parameter) for parameter in parameters], range(len(parameters)))
-
-
-def _may_change(parameter: Any) -> bool:
-    return not isinstance(parameter, int | float) and (isinstance(parameter, np.ndarray) or _is_torch(parameter))
-
-
-def _copied(parameter: Any) -> Any:
-    if isinstance(parameter, np.ndarray):
-        return parameter.copy()
-    return parameter.detach().clone() if _is_torch(parameter) else parameter
-
-
-def _is_torch(parameter: Any) -> bool:
-    return bool(qml.math.get_interface(parameter) == "torch")
-
-
-def _is_recorded(tape: QuantumScript) -> bool:
-    """Whether an interface records at present what is computed with the parameters."""
-    return any(map(_records, tape.get_parameters(trainable_only=False)))
-
-
-def _has_jax(tape: QuantumScript) -> bool:
-    return "jax" in map(qml.math.get_interface, tape.get_parameters(trainable_only=False))
-
-
-def _records(parameter: Any) -> bool:
-    if isinstance(parameter, int | float):
-        return False
-    if isinstance(parameter, ArrayBox):
-        return True
-    if _is_torch(parameter):
-        import torch
-
-        return bool(parameter.requires_grad) and torch.is_grad_enabled()
-    return qml.math.get_interface(parameter) == "jax" and bool(qml.math.requires_grad(parameter, interface="jax"))
-
-
-def _belongs_to_this_thread(tape: QuantumScript) -> bool:
-    """Whether parameters have no values yet, as in a function that JAX compiles or torch.func transforms."""
-    return any(map(_is_abstract, tape.get_parameters(trainable_only=False)))
-
-
-def _is_abstract(parameter: Any) -> bool:
-    if _is_torch(parameter):
-        import torch
-
-        return bool(torch._C._functorch.is_functorch_wrapped_tensor(parameter))
-    return bool(qml.math.is_abstract(parameter))

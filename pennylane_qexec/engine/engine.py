@@ -120,8 +120,10 @@ class Engine:
             A future for each job, in order. Cancelling one takes its job out of the queue, stops it in a worker
             process, and cancels it at a backend with a queue.
         """
-        tickets = tickets_of(jobs, asked, kept=True)
         self._check_open()
+        if not jobs:
+            return []
+        tickets = tickets_of(jobs, asked, kept=True)
         for lane in self._lanes.values():
             if circuits := [job.circuit for job in jobs if job.executor in (None, lane.executor)]:
                 lane.ready(circuits)

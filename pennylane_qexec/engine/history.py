@@ -152,8 +152,9 @@ def compact(circuit: QuantumScript) -> QuantumScript | Sketch | str:
 
 def _is_light(circuit: QuantumScript) -> bool:
     """Whether to keep a circuit: its parameters are numbers or small arrays, not parts of a gradient's graph."""
-    for operation in circuit.operations:
-        for parameter in operation.data:
+    observables = [measurement.obs for measurement in circuit.measurements if measurement.obs is not None]
+    for operator in (*circuit.operations, *observables):
+        for parameter in operator.data:
             if type(parameter) not in (float, int) and not _is_small_array(parameter):
                 return False
     return True

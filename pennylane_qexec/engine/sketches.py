@@ -30,7 +30,7 @@ class Sketch(NamedTuple):
 
     Attributes:
         operations: the operations, each as (name, wires, parameters).
-        measurements: the measurements, each as it is or as (kind, observables of a product or wires).
+        measurements: the measurements, each as it is (without an observable) or as (kind, observables or wires).
         shots: the shots, as they are.
         trainable: indices of the trainable parameters.
     """
@@ -59,6 +59,8 @@ def sketch(circuit: QuantumScript) -> Sketch | None:
             return None
         operations.append(part)
     measurements = tuple([_measured(measurement) for measurement in circuit.measurements])
+    if None in measurements:
+        return None
     return Sketch(tuple(operations), measurements, circuit.shots, tuple(circuit.trainable_params))
 
 
@@ -88,7 +90,7 @@ def _measured(measurement: MeasurementProcess) -> Any:
         parts = tuple([_part(factor) for factor in factors])
         if None not in parts:
             return ("expval" if kind is ExpectationMP else "var"), type(observable) is Prod, parts
-    return measurement
+    return measurement if observable is None else None
 
 
 def _measurement(part: Any) -> MeasurementProcess:

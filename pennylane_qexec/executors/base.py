@@ -122,6 +122,11 @@ class Executor(ABC):
         return self.name
 
     @property
+    def members(self) -> Sequence[Executor]:
+        """The executors that it hands circuits on to, if it is a cluster; else none."""
+        return ()
+
+    @property
     def local(self) -> bool:
         """Whether running means computing in this process, rather than waiting for somebody else."""
         return False

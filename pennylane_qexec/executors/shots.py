@@ -5,8 +5,8 @@ An executor's ``shots`` are 0 for those of the circuit, ``None`` for none (analy
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from pennylane.measurements import Shots
@@ -15,6 +15,8 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.errors import ConfigurationError
 
 OwnShots = int | None
+
+_KINDS = 1024
 
 
 class HasShots(Protocol):
@@ -26,6 +28,8 @@ class HasShots(Protocol):
     def shots(self) -> OwnShots: ...
     @property
     def max_shots(self) -> int | None: ...
+    @property
+    def members(self) -> Sequence[HasShots]: ...
 
 
 class Reshot(QuantumScript):
@@ -105,7 +109,7 @@ def refuse_shot_vector(executors: Sequence[HasShots], shots: Shots) -> None:
     Raises:
         ConfigurationError: an executor has shots of its own.
     """
-    for executor in executors:
+    for executor in _innermost(executors):
         if executor.shots != 0:
             raise ConfigurationError(_no_vectors(executor, shots))
 
@@ -116,12 +120,19 @@ def refuse_split(executors: Sequence[HasShots], split: Any) -> None:
     Raises:
         ConfigurationError: an executor has shots of its own.
     """
-    for executor in executors:
+    for executor in _innermost(executors):
         if executor.shots != 0:
             raise ConfigurationError(
                 f"split={split!r} shares out the shots of a circuit, and executor {executor.name!r} runs circuits with "
                 f"{_in_words(executor.shots)}: build it with shots=0, or use a selector."
             )
+
+
+def _innermost(executors: Sequence[HasShots]) -> Iterator[HasShots]:
+    """The executors, and in place of those that hand circuits on, those who get them."""
+    for executor in executors:
+        inner = executor.members
+        yield from _innermost(inner) if inner else (executor,)
 
 
 def _remembering(circuit: QuantumScript, asked: Shots) -> QuantumScript:
@@ -131,7 +142,7 @@ def _remembering(circuit: QuantumScript, asked: Shots) -> QuantumScript:
     )
 
 
-@cache
+@lru_cache(maxsize=_KINDS)
 def _kind(kind: Any, asked: Shots) -> type[Reshot]:
     return type(f"{kind.__name__}Reshot", (Reshot, kind), {"asked": asked, "__module__": __name__})
 
