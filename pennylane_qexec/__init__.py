@@ -74,4 +74,6 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module("pennylane_qexec.testing")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    workflows = ("electron", "lattice", "get_result")
+    hint = ". Workflows are left to workflow engines: call the function itself, or a task of Dask or Ray"
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint if name in workflows else ''}")

@@ -86,6 +86,14 @@ class _Background:
 _background = _Background()
 
 
+def run_here(function: Callable[[], Any]) -> FunctionFuture:
+    """Call a function here and now, and return the future of its result."""
+    isolation.install()
+    future = FunctionFuture()
+    contextvars.copy_context().run(future.run, _depth.get() + 1, function)
+    return future
+
+
 def start(function: Callable[[], Any]) -> FunctionFuture:
     """Run a function in a thread, and return the future of its result at once."""
     return _background.start(function)

@@ -59,6 +59,24 @@ def belong_to_this_thread(tape: QuantumScript) -> bool:
     return any(map(_is_abstract, tape.get_parameters(trainable_only=False)))
 
 
+def are_traced(arguments: Any) -> bool:
+    """Whether JAX or ``torch.func`` trace some of the arguments of a function, which they do in one thread only.
+
+    Args:
+        arguments: tuples, lists and dicts of arguments.
+    """
+    if isinstance(arguments, dict):
+        return any(map(are_traced, arguments.values()))
+    if isinstance(arguments, tuple | list):
+        return any(map(are_traced, arguments))
+    interface = qml.math.get_interface(arguments)
+    if interface == "jax":
+        import jax
+
+        return isinstance(arguments, jax.core.Tracer)
+    return interface == "torch" and _is_abstract(arguments)
+
+
 def _is_abstract(parameter: Any) -> bool:
     if _is_torch(parameter):
         import torch

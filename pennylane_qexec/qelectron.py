@@ -11,12 +11,13 @@ import pennylane as qml
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
-from pennylane_qexec import background, shipping
+from pennylane_qexec import background, parameters, shipping
+from pennylane_qexec.closing import Closing
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.device import ClusterDevice
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.executors import common_shots, like
+from pennylane_qexec.executors import DeviceExecutor, Executor, common_shots, like
 from pennylane_qexec.flights import FlightCache
 from pennylane_qexec.futures import CircuitFuture, Later, gather
 from pennylane_qexec.staged import StagedCall
@@ -24,7 +25,7 @@ from pennylane_qexec.staged import StagedCall
 _OF_ONE_CALL = ("_tape", "_qfunc_output")
 
 
-class QElectron(qml.QNode):
+class QElectron(Closing, qml.QNode):
     """A QNode that runs on a cluster; made by :func:`qelectron`.
 
     Called, it does what the QNode does. All that takes a QNode takes it: gradients, transforms, ``qml.draw``,
@@ -65,6 +66,10 @@ class QElectron(qml.QNode):
         """What ran on its cluster, in one row for each job that ended."""
         return self.cluster.history
 
+    def close(self) -> None:
+        """Close its cluster, unless that was given to it as a :class:`QCluster`."""
+        self.device.close()
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if qml.capture.enabled():
             return super().__call__(*args, **kwargs)
@@ -102,13 +107,14 @@ class QElectron(qml.QNode):
         finally:
             self._remember(call)
 
-    def map(self, *arguments: Iterable[Any], progress: bool = False) -> list[Any]:
+    def map(self, *arguments: Iterable[Any], progress: bool = False, **fixed: Any) -> list[Any]:
         """Call it with every element of sequences or arrays, all at the same time.
 
         Args:
             arguments: for each argument of the QNode its values: a sequence, or an array along its first axis, all of
                 the same length.
             progress: whether to show a progress bar.
+            fixed: arguments by name, the same in every call.
 
         Returns:
             The results, in order.
@@ -121,7 +127,7 @@ class QElectron(qml.QNode):
         futures: list[Later] = []
         try:
             for call in calls:
-                futures.append(self.run_later(*call))
+                futures.append(self.run_later(*call, **fixed))
             return gather(futures, progress=progress)
         except BaseException:
             for future in futures:
@@ -241,7 +247,8 @@ def qelectron(
 def run_later(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Later:
     """Call a function later, in a thread: a gradient, an optimisation loop, anything that calls QElectrons.
 
-    Functions may run others later, and wait for them, as deep as they like.
+    Functions may run others later, and wait for them, as deep as they like. Where JAX or ``torch.func`` trace the
+    arguments, which they do in their own thread only, the function is called here and now.
 
     Args:
         function: the function. If it is a QElectron, its :meth:`QElectron.run_later` is called, which needs no thread.
@@ -258,7 +265,8 @@ def run_later(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Later:
             f"{function!r} cannot be called: give the function and then its arguments, as in "
             "qexec.run_later(circuit, 0.3)."
         )
-    return background.start(partial(function, *args, **kwargs))
+    call = partial(function, *args, **kwargs)
+    return background.run_here(call) if parameters.are_traced((args, kwargs)) else background.start(call)
 
 
 def _device(origin: Any, executors: Any, options: dict[str, Any]) -> ClusterDevice:
@@ -274,8 +282,14 @@ def _device(origin: Any, executors: Any, options: dict[str, Any]) -> ClusterDevi
         device = ClusterDevice(wires, cluster=executors, **options)
     else:
         device = ClusterDevice(wires, executors=[like(origin)] if executors is None else executors, **options)
-    device.stand_in_for(origin, same_gradients=executors is None)
+    device.stand_in_for(origin, same_gradients=all(_is_like(one, origin) for one in device.cluster.executors))
     return device
+
+
+def _is_like(executor: Executor, origin: Any) -> bool:
+    """Whether an executor computes here on a device like a QNode's, which then differentiates as it does there."""
+    here = isinstance(executor, DeviceExecutor) and executor.local and executor.parallel in ("auto", "thread")
+    return here and executor.backend == origin.name
 
 
 def _plain(wires: Wires | None) -> Any:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 logger = logging.getLogger("pennylane_qexec")
 
+_WORTH_A_WORD = 2.0  # seconds after which somebody who waits for the end of a program wants to know why
+
 _changed = threading.Condition()
 _jobs: Counter[tuple[int, object]] = Counter()
 _waits: list[tuple[int, Callable[[], bool | None]]] = []
@@ -82,9 +84,9 @@ def _wait_for_jobs() -> bool:
     with _changed:
         if not _left():
             return False
-        logger.info("the program ends when its last %d jobs have ended; Ctrl-C ends it now", _left())
-        while _left():
-            _changed.wait()
+        if not _changed.wait_for(lambda: not _left(), _WORTH_A_WORD):
+            logger.warning("the program ends when its last %d jobs have ended; Ctrl-C ends it now", _left())
+            _changed.wait_for(lambda: not _left())
     return True
 
 

@@ -56,6 +56,8 @@ def perform(executor: Any, work: Any) -> Ran:
     results = tamed(lambda: list(executor.perform(work)))
     if len(results) != len(work.circuits):
         raise RuntimeError(f"{len(results)} results were returned for {len(work.circuits)} circuits")
+    if any(result is None for result in results):
+        raise RuntimeError("None was returned in place of the result of a circuit")
     return Ran(results, time.perf_counter() - start)
 
 

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from pennylane.tape import QuantumScript
@@ -25,8 +26,20 @@ class _Cyclic(Fresh):
     """One executor after the other, per circuit, going on across calls."""
 
     def fresh(self, rng: np.random.Generator) -> Selector:
-        turns = itertools.count()
-        return lambda circuit, executors: executors[next(turns) % len(executors)]
+        return _Turns()
+
+
+class _Turns:
+    """Whose turn it is: that of the executor whose last turn is longest ago; of several, the first."""
+
+    def __init__(self) -> None:
+        self._turns = itertools.count(1)
+        self._last: WeakKeyDictionary[Candidate, int] = WeakKeyDictionary()
+
+    def __call__(self, circuit: QuantumScript, executors: Sequence[Candidate]) -> Candidate:
+        chosen = min(executors, key=lambda executor: self._last.get(executor, 0))
+        self._last[chosen] = next(self._turns)
+        return chosen
 
 
 @dataclass(frozen=True)

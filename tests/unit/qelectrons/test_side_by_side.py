@@ -5,9 +5,9 @@ one whose ``executors`` name the device. They are called, and they run later; va
 containers must be those of the QNode. Where samples are drawn, the simulators have the same seed, and every sample is
 the same; but a simulator in another thread has a stream of its own, and what it draws is within 5 sigma.
 
-One difference is meant. A cluster of executors prefers adjoint derivatives to backpropagation, so with
-``diff_method="best"`` and explicit ``executors`` an analytic result of ``default.qubit`` may be an ``ndarray`` where
-that of the QNode is a ``pnp.tensor``: there the types of numbers are not compared.
+With ``diff_method="best"``, simulators like the QNode's device differentiate as it does. Other clusters prefer adjoint
+derivatives to backpropagation, after which an analytic result may be an ``ndarray`` where that of the QNode is a
+``pnp.tensor``: there the types of numbers are not compared.
 """
 
 from __future__ import annotations
