@@ -25,7 +25,8 @@ from pennylane_qexec.executors import (
     Simulator,
     executor,
 )
-from pennylane_qexec.futures import Later, as_completed, gather
+from pennylane_qexec.futures import Later
+from pennylane_qexec.gathering import as_completed, gather
 from pennylane_qexec.job import JobState, Outcome, Result, Share, Status
 from pennylane_qexec.policies import merges, retries, selectors, splits
 from pennylane_qexec.qelectron import QElectron, qelectron, run_later

@@ -19,7 +19,8 @@ from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors import DeviceExecutor, Executor, common_shots, like
 from pennylane_qexec.flights import FlightCache
-from pennylane_qexec.futures import CircuitFuture, Later, gather
+from pennylane_qexec.futures import CircuitFuture, Later
+from pennylane_qexec.gathering import gather
 from pennylane_qexec.staged import StagedCall
 
 _OF_ONE_CALL = ("_tape", "_qfunc_output")
