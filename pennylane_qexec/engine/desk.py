@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -52,8 +53,10 @@ class Desk:
         """From now on, see to it that the ticket comes to its end."""
         self._unfinished.add(ticket)
         loop = asyncio.get_running_loop()
+        # Were the future to keep its ticket, thousands of them would wait for the garbage collector.
+        reference = weakref.ref(ticket)
         ticket.future.add_done_callback(
-            lambda future: future.cancelled() and loop.call_soon_threadsafe(self._cancelled, ticket)
+            lambda future: future.cancelled() and loop.call_soon_threadsafe(self._cancelled, reference)
         )
         if self._timeout is not None:
             ticket.timer = loop.call_later(self._timeout, self._timed_out, ticket, self._timeout)
@@ -64,6 +67,7 @@ class Desk:
             return
         self._unfinished.discard(ticket)
         ticket.state = state
+        ticket.leave = None
         if ticket.timer is not None:
             ticket.timer.cancel()
         if isinstance(value, BaseException):
@@ -97,8 +101,9 @@ class Desk:
         name = ticket.executor.name if ticket.executor is not None else None
         self.settle(ticket, JobState.FAILED, JobTimeoutError(seconds, name))
 
-    def _cancelled(self, ticket: Ticket) -> None:
-        if ticket in self._unfinished:
+    def _cancelled(self, reference: weakref.ref[Ticket]) -> None:
+        ticket = reference()
+        if ticket is not None and ticket in self._unfinished:
             ticket.go()
             self.settle(ticket, JobState.CANCELLED, JobCancelledError("the job was cancelled."))
 

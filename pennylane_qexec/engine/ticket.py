@@ -32,6 +32,7 @@ class Ticket:
     """
 
     __slots__ = (
+        "__weakref__",
         "_asked",
         "alone",
         "attempts",
