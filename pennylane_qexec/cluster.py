@@ -10,17 +10,16 @@ import numpy as np
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec import isolation, ledger, reopening
+from pennylane_qexec import checks, isolation, ledger, reopening
 from pennylane_qexec.dispatch import Dispatcher
 from pennylane_qexec.engine import AskedFuture, ChainLock, Engine, History, nesting, prepares_late
-from pennylane_qexec.errors import ConfigurationError, NoExecutorError, PolicyError, unknown
+from pennylane_qexec.errors import NoExecutorError, PolicyError
 from pennylane_qexec.executors import refuse_split
 from pennylane_qexec.executors.base import Executor, Parallel
 from pennylane_qexec.executors.specs import executors as make_executors
 from pennylane_qexec.job import Job, Outcome, Result, Share
 from pennylane_qexec.nested import Nestable, with_clusters_wrapped
 from pennylane_qexec.policies import Policies, merges, retries, selectors, splits
-from pennylane_qexec.policies.fresh import Weighted
 from pennylane_qexec.policies.merges import Merge
 from pennylane_qexec.policies.registry import Kind
 
@@ -64,14 +63,14 @@ class QCluster(Nestable):
         seed: int | None = None,
         wires: Any = None,
     ) -> None:
-        _check_options(timeout, batch_window, failover)
+        checks.check_options(timeout, batch_window, failover)
         rng = np.random.default_rng(seed)
         self.policies = Policies(rng)
         self._choosing = ChainLock()
         self._selector: Any = None
         self._split: Any = None
         self.merge: Merge = merges.pooled
-        _refuse_both(selector, split)
+        checks.refuse_both(selector, split)
         self.executors: list[Executor] = make_executors(with_clusters_wrapped(executors, self), wires)
         self._given: dict[Kind, Any] = {"selector": None, "split": None, "merge": merge}
         self.use(selector="cyclic" if selector is None else selector, merge=merge)
@@ -106,12 +105,12 @@ class QCluster(Nestable):
             ConfigurationError: both a selector and a split.
             PolicyError: nobody knows a policy's name, or it names executors that the cluster does not have.
         """
-        _refuse_both(selector, split)
+        checks.refuse_both(selector, split)
         chosen_selector = None if selector is None else self.policies.resolve("selector", selector)
         chosen_split = None if split is None else self.policies.resolve("split", split)
         chosen_merge = self.merge if merge is None else self.policies.resolve("merge", merge)
         for policy in (chosen_selector, chosen_split):
-            _check_names(self.executors, policy)
+            checks.check_names(self.executors, policy)
         if split is not None:
             refuse_split(self.executors, split)
         with self._choosing.held():
@@ -169,7 +168,7 @@ class QCluster(Nestable):
             else:
                 reasons[executor.name] = reason
         if not able:
-            raise NoExecutorError(_description(circuit), reasons)
+            raise NoExecutorError(checks.description(circuit), reasons)
         return able
 
     def select(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> Executor:
@@ -248,7 +247,7 @@ class QCluster(Nestable):
         Returns:
             For each circuit what ``qml.execute`` on one device with all the shots would return.
         """
-        _check_circuits(circuits)
+        checks.check_circuits(circuits)
         dispatcher = Dispatcher(self, config)
         expanded = [dispatcher(circuit) for circuit in circuits]
         outcomes = iter(self.run([dispatcher.job(one) for batch, _ in expanded for one in batch]))
@@ -278,45 +277,3 @@ def _reopened(token: str, executors: list[Executor], parallel: list[Parallel], o
         return cluster
 
     return reopening.arrived(token, build)  # type: ignore[no-any-return]
-
-
-def _description(circuit: QuantumScript) -> str:
-    shots = circuit.shots.total_shots
-    return f"this circuit of {len(circuit.wires)} wires ({'analytic' if shots is None else f'{shots} shots'})"
-
-
-def _check_options(timeout: Any, batch_window: Any, failover: Any) -> None:
-    if timeout is not None and not (_is_number(timeout) and timeout > 0):
-        raise ConfigurationError(f"timeout={timeout!r} must be a number of seconds above 0, or None for no limit.")
-    if not (_is_number(batch_window) and batch_window >= 0):
-        raise ConfigurationError(f"batch_window={batch_window!r} must be a number of seconds, at least 0.")
-    if not isinstance(failover, bool):
-        raise ConfigurationError(f"failover={failover!r} must be True or False.")
-
-
-def _refuse_both(selector: Any, split: Any) -> None:
-    if selector is not None and split is not None:
-        raise ConfigurationError(
-            f"selector={selector!r} sends circuits whole, split={split!r} cuts them up: give one of the two."
-        )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _check_names(executors: Sequence[Executor], policy: Any) -> None:
-    """Refuse weights for executors that the cluster does not have."""
-    known = [executor.name for executor in executors]
-    for name in policy.weights.by_name if isinstance(policy, Weighted) else ():
-        if name not in known:
-            raise PolicyError(unknown("executor of this cluster", name, known))
-
-
-def _check_circuits(circuits: Any) -> None:
-    for circuit in (circuits,) if isinstance(circuits, QuantumScript) else circuits:
-        if circuit is circuits or not isinstance(circuit, QuantumScript):
-            raise ConfigurationError(
-                f"{circuit!r} is no list of circuits: give a list of QuantumScripts, which "
-                "qml.tape.make_qscript(function)(...) and qml.workflow.construct_tape(qnode)(...) make."
-            )

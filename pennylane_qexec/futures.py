@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -16,7 +17,7 @@ from pennylane_qexec.job import Outcome, Result
 _beginning = threading.Lock()
 
 
-class Later(AskedFuture[Any]):
+class Later(AskedFuture[Any], ABC):
     """What a call that runs later will return: a :class:`concurrent.futures.Future` that can also be awaited.
 
     It works with :func:`concurrent.futures.wait` and :func:`concurrent.futures.as_completed`. ``await future`` works in
@@ -29,9 +30,9 @@ class Later(AskedFuture[Any]):
         self._begun = False
 
     @property
+    @abstractmethod
     def outcomes(self) -> tuple[Outcome, ...]:
         """Who ran each circuit that has run until now, with how many shots, when, and at what cost."""
-        raise NotImplementedError
 
     def cancel(self) -> bool:
         """Give the call up: what waits is taken out of the queue, what runs is stopped where the backend can.

@@ -9,15 +9,14 @@ from typing import Any, TypedDict, Unpack, overload
 
 import pennylane as qml
 from pennylane.tape import QuantumScript
-from pennylane.wires import Wires
 
-from pennylane_qexec import background, parameters, shipping
+from pennylane_qexec import background, host, parameters, shipping
 from pennylane_qexec.closing import Closing
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.device import ClusterDevice
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.executors import DeviceExecutor, Executor, common_shots, like
+from pennylane_qexec.executors import common_shots
 from pennylane_qexec.flights import FlightCache
 from pennylane_qexec.futures import CircuitFuture, Later
 from pennylane_qexec.gathering import gather
@@ -153,7 +152,7 @@ class QElectron(Closing, qml.QNode):
         """
         device = kwargs.get("device")
         if device is not None and not isinstance(device, ClusterDevice):
-            kwargs["device"] = ClusterDevice(_plain(device.wires), cluster=self.cluster)
+            kwargs["device"] = ClusterDevice(host.plain(device.wires), cluster=self.cluster)
         changed = super().update(**kwargs)
         return QElectron(changed, changed.device, self.name, self.description)
 
@@ -242,7 +241,7 @@ def qelectron(
             f"{qnode!r} is no QNode, so it cannot become a QElectron. Put @qexec.qelectron above @qml.qnode(device); "
             "to run any other function later, call qexec.run_later(function, ...)."
         )
-    return QElectron(qnode, _device(qnode.device, executors, cluster_options), name, description)
+    return QElectron(qnode, host.device_for(qnode.device, executors, cluster_options), name, description)
 
 
 def run_later(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Later:
@@ -268,33 +267,3 @@ def run_later(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Later:
         )
     call = partial(function, *args, **kwargs)
     return background.run_here(call) if parameters.are_traced((args, kwargs)) else background.start(call)
-
-
-def _device(origin: Any, executors: Any, options: dict[str, Any]) -> ClusterDevice:
-    """The device on which a QNode for another one is to run."""
-    if executors is None and isinstance(origin, ClusterDevice):
-        if options:
-            raise ConfigurationError(
-                f"the QNode's device is a cluster already: give {sorted(options)} to that device, or executors=."
-            )
-        return origin
-    wires = _plain(origin.wires)
-    if isinstance(executors, QCluster):
-        device = ClusterDevice(wires, cluster=executors, **options)
-    else:
-        device = ClusterDevice(wires, executors=[like(origin)] if executors is None else executors, **options)
-    device.stand_in_for(origin, same_gradients=all(_is_like(one, origin) for one in device.cluster.executors))
-    return device
-
-
-def _is_like(executor: Executor, origin: Any) -> bool:
-    """Whether an executor computes here on a device like a QNode's, which then differentiates as it does there."""
-    here = isinstance(executor, DeviceExecutor) and executor.local and executor.parallel in ("auto", "thread")
-    return here and executor.backend == origin.name
-
-
-def _plain(wires: Wires | None) -> Any:
-    """Wires as users write them: some simulators are slower with labels than with a number."""
-    if wires is None:
-        return None
-    return len(wires) if wires.labels == tuple(range(len(wires))) else list(wires.labels)

@@ -16,21 +16,23 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec import isolation
 from pennylane_qexec.engine import nesting, processes
+from pennylane_qexec.engine.parcels import pickled
 from pennylane_qexec.engine.threads import ThreadCrew
+from pennylane_qexec.engine.venue import (
+    HEAVY,
+    capacity_of,
+    computing_seconds,
+    may_use_processes,
+    seconds,
+    uses_processes,
+)
 from pennylane_qexec.engine.worker import Ran, in_other_words, perform, survives_pickling
 from pennylane_qexec.executors.base import Executor, QueuedExecutor
-from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.job import JobState, Work
 from pennylane_qexec.policies.retries import is_permanent
 
-HEAVY = 0.1
-"""Estimated seconds from which a call is worth spreading over worker processes."""
-
-_WORTH_A_PIPE = 0.01
 _MANY = 500
 _STARTING = 2.0  # seconds that worker processes take to start
-_SECONDS_PER_NUMBER = 2e-9
-_IN_FLIGHT = 1000
 _QUEUE_HANDS = 4
 _HICCUPS = 5
 
@@ -68,10 +70,10 @@ class Carrier:
         if isinstance(executor, QueuedExecutor):
             return await self._at_a_queue(executor, work, context)
         if isinstance(executor.parallel, concurrent.futures.Executor) and not self._would_block(executor.parallel):
-            key, pickled = processes.crew.pickled(executor)
+            key, executor_pickled = processes.crew.pickled(executor)
             return await _ran(
                 executor.parallel.submit(
-                    _perform_in_pool, key, pickled, processes.pickled(work), self._depth, os.getpid()
+                    _perform_in_pool, key, executor_pickled, pickled(work), self._depth, os.getpid()
                 )
             )
         if self._goes_to_a_process(work):
@@ -129,7 +131,7 @@ class Carrier:
         if self._executor.parallel == "process" or processes.crew.warm:
             return True
         processes.crew.warm_up()
-        return self._executor.effort(circuits) * _SECONDS_PER_NUMBER > _STARTING
+        return computing_seconds(self._executor, circuits) > _STARTING
 
     async def _in_a_thread(self, work: Work, context: contextvars.Context) -> Ran:
         def run() -> Ran:
@@ -202,44 +204,6 @@ class Carrier:
         return await asyncio.wrap_future(self._threads.submit(function))
 
 
-def may_use_processes(executor: Executor) -> bool:
-    """Whether an executor left to decide by itself (``parallel="auto"``) can be sent to worker processes."""
-    return (
-        executor.parallel == "auto" and executor.local and isinstance(executor, DeviceExecutor) and executor.shareable
-    )
-
-
-def uses_processes(executor: Executor, circuits: Sequence[QuantumScript]) -> bool:
-    """Whether a batch goes to a worker process, if it does not run in the calling thread."""
-    if executor.parallel == "process":
-        return True
-    return may_use_processes(executor) and seconds(executor, circuits) >= _WORTH_A_PIPE
-
-
-def prepares_late(executor: Executor, circuit: QuantumScript, later: bool) -> bool:
-    """Whether circuits like this one run in other processes, so that preparing them there too is faster.
-
-    Args:
-        executor: who is to run them.
-        circuit: the circuit.
-        later: whether nobody waits for it: then also small ones run there, where they keep nobody from going on.
-    """
-    if not isinstance(executor, DeviceExecutor):
-        return False
-    if executor.parallel == "process" or isinstance(executor.parallel, concurrent.futures.Executor):
-        return True
-    if not processes.crew.warm or not may_use_processes(executor):
-        return False
-    return later or uses_processes(executor, (circuit,))
-
-
-def seconds(executor: Executor, circuits: Sequence[QuantumScript]) -> float:
-    """Estimated running time: from the size of the circuits, or what the last ones have taken if that is longer."""
-    rate = executor.load().circuits_per_second
-    measured = len(circuits) / rate if rate else 0.0
-    return max(measured, executor.effort(circuits) * _SECONDS_PER_NUMBER)
-
-
 async def _ran(future: concurrent.futures.Future[Any]) -> Ran:
     return cast(Ran, await asyncio.wrap_future(future))
 
@@ -249,29 +213,17 @@ def _cancel_submitted(executor: QueuedExecutor, submission: concurrent.futures.F
         executor.cancel(submission.result())
 
 
-def capacity_of(executor: Executor) -> int:
-    """How many batches an executor runs at the same time."""
-    return executor.workers or _default_capacity(executor)
-
-
-def _default_capacity(executor: Executor) -> int:
-    if isinstance(executor, QueuedExecutor):
-        return _IN_FLIGHT
-    parallel = executor.parallel == "process" or isinstance(executor.parallel, concurrent.futures.Executor)
-    return processes.cores() if parallel or may_use_processes(executor) else 1
-
-
 _in_this_pool_process: dict[str, Executor] = {}
 
 
-def _perform_in_pool(key: str, pickled: bytes, work: bytes, depth: int, home: int) -> Ran:
+def _perform_in_pool(key: str, executor_pickled: bytes, work: bytes, depth: int, home: int) -> Ran:
     """Carry out a batch in a user's :class:`concurrent.futures.Executor`, which keeps the executor by its key.
 
     An error that could not travel back to the process that asks would break the pool, or hide what went wrong.
     """
     if key not in _in_this_pool_process:
         isolation.install()
-        executor: Executor = pickle.loads(pickled)
+        executor: Executor = pickle.loads(executor_pickled)
         executor.become_replica(os.getpid())
         _in_this_pool_process[key] = executor
     try:

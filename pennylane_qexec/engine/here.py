@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from pennylane_qexec.engine import nesting, processes
-from pennylane_qexec.engine.carrier import HEAVY, may_use_processes, seconds
 from pennylane_qexec.engine.history import History
 from pennylane_qexec.engine.records import Times, record_done
 from pennylane_qexec.engine.ticket import same_call
+from pennylane_qexec.engine.venue import HEAVY, may_use_processes, seconds
 from pennylane_qexec.engine.worker import perform
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.device import DeviceExecutor

@@ -12,10 +12,10 @@ from typing import Protocol
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.engine.batch import Batch, Level
-from pennylane_qexec.engine.carrier import capacity_of
 from pennylane_qexec.engine.common import CommonQueue
 from pennylane_qexec.engine.health import Health
 from pennylane_qexec.engine.ticket import Ticket
+from pennylane_qexec.engine.venue import capacity_of
 from pennylane_qexec.engine.window import Window
 from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.executors import objection_to_shots

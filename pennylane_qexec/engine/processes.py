@@ -22,21 +22,16 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import cloudpickle
-from pennylane.tape import QuantumScript
 
+from pennylane_qexec.engine.parcels import pickled
 from pennylane_qexec.engine.worker import BOOTSTRAP, READY, Ran
 from pennylane_qexec.errors import WorkerDiedError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Work
+from pennylane_qexec.machine import cores
 
 LINGER = 30.0
 """Seconds that worker processes stay warm after the last cluster using them has closed."""
-
-
-def cores() -> int:
-    """The number of cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 class _Worker:
@@ -239,33 +234,6 @@ def _end_all(owner: int) -> None:
 
 
 atexit.register(_end_all, os.getpid())
-
-
-def pickled(work: Work) -> bytes:
-    """The work, to be loaded by :func:`pickle.loads` in another process.
-
-    Raises:
-        TypeError, pickle.PicklingError: it contains something that cannot be sent.
-    """
-    work = _plain(work)
-    try:
-        return pickle.dumps(work)
-    except Exception:
-        # Arithmetic of mid-circuit measurements is made of functions, which take longer.
-        return cloudpickle.dumps(work)  # type: ignore[no-any-return]
-
-
-def _plain(work: Work) -> Work:
-    """The work with circuits of PennyLane's own class, which workers know."""
-    circuits = tuple(
-        circuit
-        if type(circuit) is QuantumScript
-        else QuantumScript(
-            circuit.operations, circuit.measurements, shots=circuit.shots, trainable_params=circuit.trainable_params
-        )
-        for circuit in work.circuits
-    )
-    return Work(circuits, work.call, work.vectors)
 
 
 crew = ProcessCrew()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.base import Parallel
 from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.executors.shots import checked_shots
+from pennylane_qexec.machine import cores
 
 _IN_THE_CALLING_THREAD = ("auto", "sync", False, None)
 
@@ -49,12 +49,6 @@ class Simulator(DeviceExecutor):
         here = isinstance(parallel, str | bool | None) and parallel in _IN_THE_CALLING_THREAD
         where: Any = "auto" if here else parallel
         if parallel == "process" and isinstance(workers, int):
-            workers = min(workers, _cores())
+            workers = min(workers, cores())
         super().__init__(device, name=name, parallel=where, workers=1 if here else workers, **options)
         self.shots = checked_shots(shots)
-
-
-def _cores() -> int:
-    """The number of cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -31,3 +31,11 @@ def turn(angle: Any, factor: Any = 1.0) -> Any:
 
 def qnode(**options: Any) -> qml.QNode:
     return qml.QNode(turn, qml.device("default.qubit", wires=1), **options)
+
+
+def ansatz(x: Any) -> None:
+    qml.RX(x, 0)
+    qml.RY(0.7, 1)
+    qml.CNOT([0, 1])
+    qml.RZ(0.3, 1)
+    qml.RY(0.2, 2)

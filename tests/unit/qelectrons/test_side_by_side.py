@@ -22,6 +22,7 @@ import pennylane as qml
 import pytest
 import torch
 from beside import HOW, PATIENCE, SEED, differences
+from circuits import ansatz
 from pennylane import numpy as pnp
 
 pytestmark = pytest.mark.slow
@@ -30,14 +31,6 @@ X = 0.4
 NAMES = ["default.qubit", "lightning.qubit"]
 MATRIX = np.array([[1, 2j], [-2j, 0.5]])
 HAMILTONIAN = qml.Hamiltonian([0.5, -1.2], [qml.Z(0) @ qml.X(1), qml.Y(2)])
-
-
-def ansatz(x: Any) -> None:
-    qml.RX(x, 0)
-    qml.RY(0.7, 1)
-    qml.CNOT([0, 1])
-    qml.RZ(0.3, 1)
-    qml.RY(0.2, 2)
 
 
 def circuit_of(measure: Callable[[], Any]) -> Callable[[Any], Any]:

@@ -8,19 +8,12 @@ from typing import Any
 import pennylane as qml
 import pytest
 from beside import HOW, differences
+from circuits import ansatz
 
 X = 0.4
 NAMES = ["default.qubit", "lightning.qubit"]
 
 by_how = pytest.mark.parametrize("how", HOW.values(), ids=HOW)
-
-
-def ansatz(x: Any) -> None:
-    qml.RX(x, 0)
-    qml.RY(0.7, 1)
-    qml.CNOT([0, 1])
-    qml.RZ(0.3, 1)
-    qml.RY(0.2, 2)
 
 
 MIDDLE: dict[str, Callable[[Any], Any]] = {

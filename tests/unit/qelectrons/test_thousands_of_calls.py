@@ -82,13 +82,18 @@ def test_a_thousand_waiting_calls_need_few_threads(electron: Any) -> None:
     assert np.allclose(qexec.gather(futures), np.cos(ANGLES))
 
 
-def test_calls_that_wait_share_batches(electron: Any) -> None:
+def held_up(electron: Any) -> tuple[threading.Event, ScriptedExecutor, Any, list[Any]]:
+    """A gate, the executor that waits at it with a first call, and many calls that wait for that."""
     gate = threading.Event()
     executor = ScriptedExecutor(gate=gate, workers=1)
     circuit = electron(qnode(), executors=executor)
     first = circuit.run_later(0.0)
     assert executor.started.wait(PATIENCE)
-    futures = [circuit.run_later(angle) for angle in ANGLES]
+    return gate, executor, first, [circuit.run_later(angle) for angle in ANGLES]
+
+
+def test_calls_that_wait_share_batches(electron: Any) -> None:
+    gate, executor, first, futures = held_up(electron)
     gate.set()
     qexec.gather([first, *futures])
     assert [len(batch) for batch in executor.batches] == [1, CALLS]
@@ -160,12 +165,7 @@ def test_results_asked_for_in_other_threads_belong_to_their_calls(electron: Any)
 
 
 def test_some_of_many_calls_can_be_cancelled_while_the_others_go_on(electron: Any) -> None:
-    gate = threading.Event()
-    executor = ScriptedExecutor(gate=gate, workers=1)
-    circuit = electron(qnode(), executors=executor)
-    first = circuit.run_later(0.0)
-    assert executor.started.wait(PATIENCE)
-    futures = [circuit.run_later(angle) for angle in ANGLES]
+    gate, executor, first, futures = held_up(electron)
     assert all(future.cancel() for future in futures[::2])
     gate.set()
     assert np.allclose(qexec.gather([first, *futures[1::2]]), [1, *np.cos(ANGLES[1::2])])
