@@ -67,7 +67,7 @@ class _Digest:
         elif isinstance(value, type):
             self.text(f"{value.__module__}.{value.__qualname__}", b"c")
         elif isinstance(value, set | frozenset):
-            self.sequence(sorted(_digest_of(item) for item in value), b"e")
+            self.sequence(sorted(content_digest(item) for item in value), b"e")
         elif sparse.issparse(value):
             self.sparse_matrix(value)
         elif callable(value):
@@ -129,7 +129,15 @@ class _Digest:
         return self._mid_measures.setdefault(measurement.hyperparameters["meas_uid"], len(self._mid_measures))
 
 
-def _digest_of(value: Any) -> str:
+def content_digest(value: Any) -> str:
+    """The digest of any part of a circuit: an operation, a measurement, a setting, a sequence of them.
+
+    Returns:
+        32 hexadecimal digits.
+
+    Raises:
+        TypeError: it contains something that has no content to compare.
+    """
     digest = _Digest()
     digest.add(value)
     return digest.hexdigest()

@@ -9,7 +9,6 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.engine import processes
 from pennylane_qexec.executors.base import Executor, QueuedExecutor
-from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.machine import cores
 
 HEAVY = 0.1
@@ -22,9 +21,7 @@ _IN_FLIGHT = 1000
 
 def may_use_processes(executor: Executor) -> bool:
     """Whether an executor left to decide by itself (``parallel="auto"``) can be sent to worker processes."""
-    return (
-        executor.parallel == "auto" and executor.local and isinstance(executor, DeviceExecutor) and executor.shareable
-    )
+    return executor.parallel == "auto" and executor.local and executor.shareable
 
 
 def uses_processes(executor: Executor, circuits: Sequence[QuantumScript]) -> bool:
@@ -42,7 +39,7 @@ def prepares_late(executor: Executor, circuit: QuantumScript, later: bool) -> bo
         circuit: the circuit.
         later: whether nobody waits for it: then also small ones run there, where they keep nobody from going on.
     """
-    if not isinstance(executor, DeviceExecutor):
+    if not executor.local:
         return False
     if executor.parallel == "process" or isinstance(executor.parallel, concurrent.futures.Executor):
         return True

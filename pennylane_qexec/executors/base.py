@@ -131,6 +131,11 @@ class Executor(ABC):
         """Whether running means computing in this process, rather than waiting for somebody else."""
         return False
 
+    @property
+    def shareable(self) -> bool:
+        """Whether worker processes can have copies of it that are as good as the executor itself."""
+        return False
+
     def effort(self, circuits: Sequence[QuantumScript]) -> float:
         """How much computing a batch is, in amplitude updates; 0 where nothing is computed here."""
         return 0.0

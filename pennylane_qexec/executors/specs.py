@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pennylane as qml
@@ -14,6 +14,15 @@ from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.device import DeviceExecutor
 
 GROUP = "pennylane_qexec.executors"
+
+_BUILT_IN = {
+    name: EntryPoint(name, f"pennylane_qexec.executors.{place}", GROUP)
+    for name, place in {
+        "aer": "aer:AerExecutor",
+        "ibm": "runtime:RuntimeExecutor",
+        "jax": "jax:JaxExecutor",
+    }.items()
+}
 
 
 def executor(spec: Any, **options: Any) -> Executor:
@@ -72,8 +81,8 @@ def executors(specs: Any, wires: Any = None) -> list[Executor]:
 
 
 def schemes() -> dict[str, Any]:
-    """The entry points of installed packages that bring executors, by scheme."""
-    return {point.name: point for point in entry_points(group=GROUP)}
+    """The executors of this package and of installed ones, by scheme. What is built in cannot be replaced."""
+    return {**{point.name: point for point in entry_points(group=GROUP)}, **_BUILT_IN}
 
 
 def _from_dict(options: dict[str, Any]) -> Executor:
@@ -100,7 +109,9 @@ def _from_string(spec: str, options: dict[str, Any]) -> Executor:
 
 def _wires_for(spec: Any, wires: Any) -> dict[str, Any]:
     name = spec.get("type") if isinstance(spec, Mapping) else spec
-    built_here = isinstance(name, str) and name.strip() in qml.plugin_devices
+    built_here = isinstance(name, str) and (
+        name.strip() in qml.plugin_devices or name.strip().partition(":")[0] in _BUILT_IN
+    )
     has_wires = isinstance(spec, Mapping) and "wires" in spec
     return {"wires": wires} if wires is not None and built_here and not has_wires else {}
 

@@ -17,8 +17,8 @@ from pennylane.exceptions import DiagGatesUndefinedError
 from pennylane.measurements import ClassicalShadowMP
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec import pooling
 from pennylane_qexec.job import Outcome, Result
-from pennylane_qexec.policies import pooling
 
 
 @dataclass(frozen=True)

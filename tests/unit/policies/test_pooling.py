@@ -13,7 +13,7 @@ from exact import NONCOMMUTING, OBSERVABLES, OPERATIONS, describe
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec.policies import pooling
+from pennylane_qexec import pooling
 from pennylane_qexec.testing import ScriptedExecutor
 
 SHOTS = {"shots": 100, "shot vector": [40, 40, 7]}

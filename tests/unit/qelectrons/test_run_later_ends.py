@@ -139,7 +139,7 @@ def test_closing_the_cluster_ends_what_is_under_way(electron: Any) -> None:
 @pytest.mark.timeout(30)
 def test_after_a_call_was_cancelled_at_once_its_executor_runs_the_next(electron: Any) -> None:
     circuit = electron(qnode(), executors=ScriptedExecutor())
-    assert circuit.run_later(0.2).cancel()
+    circuit.run_later(0.2).cancel()  # which comes too late if the call was quick
     assert float(circuit.run_later(0.3).result(PATIENCE / 4)) == pytest.approx(np.cos(0.3))
 
 

@@ -41,16 +41,42 @@ Evaluate = Callable[[Sequence[Result]], list[Result]]
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A sampling circuit, and what is evaluated on its samples.
+
+    Attributes:
+        circuit: the circuit, which ends in one measurement: a sample, or a classical shadow.
+        wires: the wires that are sampled; ``None`` if what comes back is something else than bits of wires.
+        measurements: what is evaluated on the samples of the wires; empty if there are no wires.
+        evaluate: makes their values of the results of all shares.
+    """
+
+    circuit: QuantumScript
+    wires: Wires | None
+    measurements: tuple[MeasurementProcess, ...]
+    evaluate: Evaluate
+
+
+@dataclass(frozen=True)
 class Pool:
     """A circuit as sampling circuits.
 
     Attributes:
-        circuits: ``C`` circuits to run, in every share.
-        evaluate: takes ``C`` lists with the results of all shares; returns the result of the original circuit.
+        cells: the ``C`` sampling circuits.
+        combine: takes the values that each cell has for its measurements; returns the result of the original circuit.
     """
 
-    circuits: tuple[QuantumScript, ...]
-    evaluate: Callable[[Sequence[Sequence[Result]]], Result]
+    cells: tuple[Cell, ...]
+    combine: Callable[[Sequence[Sequence[Result]]], Result]
+
+    @property
+    def circuits(self) -> tuple[QuantumScript, ...]:
+        """The circuits to run, in every share."""
+        return tuple([cell.circuit for cell in self.cells])
+
+    def evaluate(self, results: Sequence[Sequence[Result]]) -> Result:
+        """The result of the original circuit, of ``C`` lists with the results of all shares."""
+        return self.combine([cell.evaluate(shares) for cell, shares in zip(self.cells, results, strict=True)])
 
 
 def can_pool(circuit: QuantumScript) -> bool:
@@ -69,14 +95,14 @@ def pool(circuit: QuantumScript) -> Pool:
             return _Cells(circuit).pool()
         pools = [_Cells(single).pool() for single in broadcast_expand(circuit)[0]]
 
-    def evaluate(results: Sequence[Sequence[Result]]) -> Result:
-        iterator = iter(results)
-        values = [single.evaluate(list(itertools.islice(iterator, len(single.circuits)))) for single in pools]
+    def combine(values: Sequence[Sequence[Result]]) -> Result:
+        iterator = iter(values)
+        rows = [single.combine(list(itertools.islice(iterator, len(single.cells)))) for single in pools]
         if len(circuit.measurements) == 1:
-            return _stack(values)
-        return tuple(_stack(column) for column in zip(*values, strict=True))
+            return _stack(rows)
+        return tuple(_stack(column) for column in zip(*rows, strict=True))
 
-    return Pool(tuple(raw for single in pools for raw in single.circuits), evaluate)
+    return Pool(tuple(cell for single in pools for cell in single.cells), combine)
 
 
 def _stack(values: Sequence[Any]) -> Any:
@@ -88,8 +114,7 @@ class _Cells:
 
     def __init__(self, circuit: QuantumScript) -> None:
         self._circuit = circuit
-        self._raw: list[QuantumScript] = []
-        self._evaluate: list[Evaluate] = []
+        self._cells: list[Cell] = []
 
     def pool(self) -> Pool:
         measurements = self._circuit.measurements
@@ -110,8 +135,7 @@ class _Cells:
             for source, index in zip(self._mid_measures([measurements[i] for i in outcomes]), outcomes, strict=True):
                 sources[index] = source
 
-        def evaluate(results: Sequence[Sequence[Result]]) -> Result:
-            cells = [evaluate(shares) for evaluate, shares in zip(self._evaluate, results, strict=True)]
+        def combine(cells: Sequence[Sequence[Result]]) -> Result:
             values: list[Any] = [
                 None if index in linear else cells[cell][slot] for index, (cell, slot) in enumerate(sources)
             ]
@@ -121,12 +145,19 @@ class _Cells:
                     values[index] = value
             return _unpacked(values)
 
-        return Pool(tuple(self._raw), evaluate)
+        return Pool(tuple(self._cells), combine)
 
-    def _add(self, operations: Sequence[Any], measurement: MeasurementProcess, evaluate: Evaluate) -> int:
-        self._raw.append(QuantumScript(operations, [measurement], shots=self._circuit.shots))
-        self._evaluate.append(evaluate)
-        return len(self._raw) - 1
+    def _add(
+        self,
+        operations: Sequence[Any],
+        measurement: MeasurementProcess,
+        evaluate: Evaluate,
+        wires: Wires | None = None,
+        measurements: Sequence[MeasurementProcess] = (),
+    ) -> int:
+        circuit = QuantumScript(operations, [measurement], shots=self._circuit.shots)
+        self._cells.append(Cell(circuit, wires, tuple(measurements), evaluate))
+        return len(self._cells) - 1
 
     def _commuting_groups(self, measurements: list[Any]) -> tuple[Any, list[list[tuple[int, int]]]]:
         """Linear measurements, in groups measured together: PennyLane's join and, by group, where its results are."""
@@ -159,7 +190,7 @@ class _Cells:
             samples = np.concatenate([np.reshape(np.asarray(share), (-1, len(wires))) for share in shares]).astype(int)
             return [_evaluated(measurement, samples, wires) for measurement in measurements]
 
-        return self._add(operations, SampleMP(wires=wires), evaluate)
+        return self._add(operations, SampleMP(wires=wires), evaluate, wires, measurements)
 
     def _shadow(self, measurement: Any) -> tuple[int, int]:
         wires, seed = measurement.wires, measurement.seed

@@ -1,0 +1,176 @@
+"""From counted outcomes to the results of circuits, for all circuits of one structure at once.
+
+A backend counts how often each outcome was measured. Expectation values, variances and probabilities of many circuits
+are sums over a table of such counts; every other measurement is evaluated on samples with these counts, in an order
+drawn at random, which is as the shots of a circuit are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from pennylane.measurements import ExpectationMP, MeasurementProcess, ProbabilityMP, VarianceMP
+from pennylane.tape import QuantumScript
+from pennylane.wires import Wires
+
+from pennylane_qexec.job import Result
+from pennylane_qexec.pooling import Cell, pool
+
+TABLE_WIRES = 12
+"""The most wires whose outcomes are best counted in a table of all outcomes."""
+
+
+class Histogram(NamedTuple):
+    """How often the outcomes of one circuit were measured.
+
+    Attributes:
+        bits: the ``K`` outcomes that were, an array ``(K, M)`` of 0 and 1 with a column for each wire.
+        counts: how often, ``(K,)``.
+    """
+
+    bits: np.ndarray
+    counts: np.ndarray
+
+
+Counted = np.ndarray | Sequence[Histogram]
+"""What was counted in a cell, for ``R`` circuits: a table ``(R, 2**M)``, the first wire being the highest bit of the
+column's number; or ``R`` histograms. For a cell without wires: ``R`` results of its circuit."""
+
+
+class Readout:
+    """How circuits of one structure are measured by counting.
+
+    Args:
+        circuit: one of the circuits, with shots. It must be one for which :func:`pooling.can_pool` holds, and not be
+            broadcasted.
+
+    Attributes:
+        cells: the sampling circuits to run in its place. Their operations begin with those of the circuit; what
+            follows changes into the measured basis, and has no parameters of the circuit.
+    """
+
+    def __init__(self, circuit: QuantumScript) -> None:
+        self._pool = pool(circuit)
+        self.cells: tuple[Cell, ...] = self._pool.cells
+
+    def results(self, counted: Sequence[Counted], rng: np.random.Generator) -> list[Result]:
+        """The results of ``R`` circuits.
+
+        Args:
+            counted: for each cell, what was counted.
+            rng: puts samples in their order.
+        """
+        if self._weighs is not None and all(isinstance(counts, np.ndarray) for counts in counted):
+            return self._by_table([np.asarray(counts) for counts in counted])
+        rows = len(counted[0])
+        cells = [_Samples(cell, counts, rng) for cell, counts in zip(self.cells, counted, strict=True)]
+        return [self._pool.evaluate([[cell.of(row)] for cell in cells]) for row in range(rows)]
+
+    @cached_property
+    def _weighs(self) -> list[list[_Weigh]] | None:
+        """What makes values of tables, for each measurement of each cell; ``None`` where that is not possible."""
+        made = [[_weigher(measurement, cell) for measurement in cell.measurements] for cell in self.cells]
+        found = [[weigh for weigh in row if weigh is not None] for row in made]
+        if [len(row) for row in found] != [len(row) for row in made] or not all(found):
+            return None
+        return found if self._combines_rows(found) else None
+
+    def _by_table(self, tables: Sequence[np.ndarray]) -> list[Result]:
+        assert self._weighs is not None
+        columns = [[weigh(table) for weigh in weighs] for weighs, table in zip(self._weighs, tables, strict=True)]
+        combined = self._pool.combine(columns)
+        if isinstance(combined, tuple):
+            return list(zip(*combined, strict=True))
+        return list(combined)
+
+    def _combines_rows(self, weighs: Sequence[Sequence[_Weigh]]) -> bool:
+        """Whether what combines the values of one circuit also combines columns with those of many.
+
+        It is PennyLane's, and made for numbers and batches of numbers; so it is tried.
+        """
+        rng = np.random.default_rng(0)
+        tables = [rng.integers(1, 9, (3, 2 ** len(cell.wires or ()))) for cell in self.cells]
+        columns = [[weigh(table) for weigh in row] for row, table in zip(weighs, tables, strict=True)]
+        single = [self._pool.combine([[value[row] for value in cell] for cell in columns]) for row in range(3)]
+        try:
+            together = self._pool.combine(columns)
+            rows = list(zip(*together, strict=True)) if isinstance(together, tuple) else list(together)
+            return len(rows) == 3 and all(map(_same, rows, single))
+        except Exception:  # PennyLane's function raises what it likes on what it was not made for
+            return False
+
+
+class _Samples:
+    """Samples of a cell, made of what was counted."""
+
+    def __init__(self, cell: Cell, counted: Counted, rng: np.random.Generator) -> None:
+        self._cell = cell
+        self._counted = counted
+        self._rng = rng
+
+    def of(self, row: int) -> Any:
+        if self._cell.wires is None:
+            return self._counted[row]
+        bits, counts = self._histogram(row)
+        return bits[self._rng.permutation(np.repeat(np.arange(len(counts)), counts))]
+
+    def _histogram(self, row: int) -> Histogram:
+        counted = self._counted[row]
+        if isinstance(counted, Histogram):
+            return counted
+        outcomes = np.flatnonzero(counted)
+        return Histogram(bits_of(outcomes, len(self._cell.wires or ())), counted[outcomes])
+
+
+_Weigh = Callable[[np.ndarray], np.ndarray]
+"""A table of counts ``(R, 2**M)`` to the values of a measurement, ``(R, ...)``."""
+
+
+def bits_of(outcomes: np.ndarray, wires: int) -> np.ndarray:
+    """Numbers of outcomes ``(K,)`` as bits ``(K, wires)``, the first being the highest."""
+    return (outcomes[:, None] >> np.arange(wires - 1, -1, -1)) & 1
+
+
+def _weigher(measurement: MeasurementProcess, cell: Cell) -> _Weigh | None:
+    wires = Wires(() if cell.wires is None else cell.wires)
+    if type(measurement) not in (ExpectationMP, VarianceMP, ProbabilityMP) or len(wires) > TABLE_WIRES:
+        return None
+    measured = measurement.wires or wires
+    place = _places(measured, wires)
+    if isinstance(measurement, ProbabilityMP):
+        return lambda table: _summed(table, place, 2 ** len(measured))
+    eigenvalues = np.asarray(measurement.eigvals())
+    if np.iscomplexobj(eigenvalues):
+        return None
+    values = eigenvalues[place] if len(measurement.wires) else np.full(len(place), eigenvalues[0])
+    if isinstance(measurement, ExpectationMP):
+        return lambda table: table @ values / table.sum(axis=1)
+    return lambda table: _variance(table, values)
+
+
+def _places(wires: Wires, all_wires: Wires) -> np.ndarray:
+    """For each outcome of all wires, the number of its outcome on some of them."""
+    bits = bits_of(np.arange(2 ** len(all_wires)), len(all_wires))
+    chosen = bits[:, all_wires.indices(wires)]
+    return np.asarray(chosen @ (1 << np.arange(len(wires) - 1, -1, -1)))
+
+
+def _summed(table: np.ndarray, place: np.ndarray, size: int) -> np.ndarray:
+    summed = np.zeros((size, len(table)))
+    np.add.at(summed, place, table.T)
+    return np.asarray(summed.T / table.sum(axis=1, keepdims=True))
+
+
+def _variance(table: np.ndarray, values: np.ndarray) -> np.ndarray:
+    shots = table.sum(axis=1)
+    mean = table @ values / shots
+    return np.asarray((table * (values - mean[:, None]) ** 2).sum(axis=1) / shots)
+
+
+def _same(one: Result, other: Result) -> bool:
+    if isinstance(one, tuple):
+        return isinstance(other, tuple) and len(one) == len(other) and all(map(_same, one, other))
+    return np.shape(one) == np.shape(other) and bool(np.allclose(one, other, rtol=1e-12, atol=1e-12))
