@@ -163,7 +163,7 @@ class Dispatcher:
         return self._unbound
 
     def _binder(self, executor: Executor, circuit: QuantumScript) -> Binder:
-        measures = any(isinstance(operation, MidMeasure) for operation in circuit.operations)
+        measures = any(issubclass(kind, MidMeasure) for kind in set(map(type, circuit.operations)))
         key = (executor, bool(circuit.shots), measures)
         binder = self._binders.get(key)
         if binder is None:

@@ -9,45 +9,22 @@ their content. A circuit with something that has no content to compare, such as 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from operator import attrgetter, is_
-from typing import Any, NamedTuple
+from operator import attrgetter, eq, is_, itemgetter
+from typing import Any
 
 import numpy as np
-import pennylane as qml
-from pennylane.measurements import ExpectationMP, MeasurementProcess, VarianceMP
 from pennylane.operation import Operator
-from pennylane.ops import Conditional, MidMeasure, Prod
 from pennylane.ops.functions import bind_new_parameters
-from pennylane.pytrees.pytrees import flatten_registrations
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
-from pennylane.wires import Wires
 
-from pennylane_qexec.fingerprint import content_digest
+from pennylane_qexec.structure import control_labels, labels, measured_by, part_of
 
-_BARE = (
-    frozenset({qml.Identity, qml.X, qml.Y, qml.Z, qml.H, qml.S, qml.T, qml.SX, qml.SWAP, qml.ISWAP})
-    | frozenset({qml.RX, qml.RY, qml.RZ, qml.PhaseShift, qml.Rot, qml.U1, qml.U2, qml.U3})
-    | frozenset({qml.IsingXX, qml.IsingYY, qml.IsingZZ, qml.IsingXY, qml.SingleExcitation, qml.DoubleExcitation})
-)
-"""Kinds of operations that consist of wires and numbers, and are most of what circuits are made of."""
-
-_CONTROLLED = frozenset(
-    {qml.CNOT, qml.CY, qml.CZ, qml.CH, qml.CSWAP, qml.Toffoli}
-    | {qml.CRX, qml.CRY, qml.CRZ, qml.CRot, qml.ControlledPhaseShift}
-)
-"""The same, of kinds that PennyLane builds of another operation and its control wires."""
-
-_OF_OBSERVABLES = (ExpectationMP, VarianceMP)
-"""Measurements that are their observable and nothing else."""
-
-_SIMPLE = (Wires, str, int, bool, type(None))
-
-_labels = attrgetter("_wires._labels")
+_data = attrgetter("data")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,12 +118,13 @@ class _Group:
     def __init__(self, index: int, circuit: QuantumScript) -> None:
         self._circuit = circuit
         operations = circuit.operations
-        parts = [_part(operation) for operation in operations]
-        self._bare = [place for place, part in enumerate(parts) if part.kind == "bare"]
-        self._controlled = [place for place, part in enumerate(parts) if part.kind == "controlled"]
-        self._wires = self._labels(operations)
+        parts = [part_of(operation) for operation in operations]
+        self._bare = _picker([place for place, part in enumerate(parts) if part.kind == "bare"])
+        self._controlled = _picker([place for place, part in enumerate(parts) if part.kind == "controlled"])
+        self._wires = [*map(labels, self._bare(operations)), *_all_labels(self._controlled(operations))]
         self._others = [(place, operations[place], part) for place, part in enumerate(parts) if not part.kind]
         self._slots = tuple([place for place, part in enumerate(parts) if part.numbers])
+        self._with_numbers = _picker(self._slots)
         self._indices = [index]
         self._rows = [self._row(circuit)]
 
@@ -175,118 +153,42 @@ class _Group:
 
     @cached_property
     def _measured(self) -> Hashable:
-        return _measured(self._circuit)
+        return measured_by(self._circuit)
 
     def _matches(self, circuit: QuantumScript) -> bool:
         first, operations = self._circuit, circuit.operations
         if circuit.shots is not first.shots and circuit.shots != first.shots:
             return False
-        if self._labels(operations) != self._wires:
+        if not self._same_wires(operations):
             return False
         for place, mine, part in self._others:
-            if operations[place] is not mine and (part.structure is None or _part(operations[place]) != part):
+            if operations[place] is not mine and (part.structure is None or part_of(operations[place]) != part):
                 return False
         one, other = circuit.measurements, first.measurements
         if len(one) == len(other) and all(map(is_, one, other)):
             return True
-        return self._measured is not None and _measured(circuit) == self._measured
+        return self._measured is not None and measured_by(circuit) == self._measured
 
-    def _labels(self, operations: Sequence[Operator]) -> list[Any]:
-        """The wires of all operations whose structure is their wires."""
-        controls = [operations[place]._hyperparameters["control_wires"]._labels for place in self._controlled]
-        return [_labels(operations[place]) for place in self._bare + self._controlled] + controls
+    def _same_wires(self, operations: Sequence[Operator]) -> bool:
+        bare, controlled = self._bare(operations), self._controlled(operations)
+        if not all(map(eq, map(labels, bare), self._wires)):
+            return False
+        mine = self._controlled(self._circuit.operations)
+        return all(map(is_, controlled, mine)) or _all_labels(controlled) == self._wires[len(bare) :]
 
     def _row(self, circuit: QuantumScript) -> list[Any]:
-        operations = circuit.operations
-        return list(chain.from_iterable([operations[place].data for place in self._slots]))
+        return list(chain.from_iterable(map(_data, self._with_numbers(circuit.operations))))
 
 
-class _Part(NamedTuple):
-    """What an operation contributes to a structure.
-
-    Attributes:
-        structure: all of it but its numbers, and but its wires if it has a kind; ``None`` if it cannot be compared.
-        numbers: whether its data are numbers, and parameters therefore.
-        kind: ``"bare"`` or ``"controlled"`` if it consists of wires and numbers, else empty.
-    """
-
-    structure: Any
-    numbers: bool
-    kind: str = ""
+def _picker(places: Sequence[int]) -> Callable[[Sequence[Operator]], Sequence[Operator]]:
+    """What takes the operations at these places out of those of a circuit."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda operations: [operations[place] for place in places]
 
 
-def _part(operation: Operator) -> _Part:
-    kind, data = type(operation), operation.data
-    if data and not all(map(_is_number, data)):
-        return _Part(_content(operation), False)
-    if kind in _BARE:
-        return _Part(kind, bool(data), "bare")
-    if kind in _CONTROLLED:
-        return _Part(kind, bool(data), "controlled")
-    numbers: list[Any] = []
-    structure = _outline(operation, numbers)
-    if structure is not None and len(numbers) == len(data) and all(map(is_, numbers, data)):
-        return _Part(structure, bool(data))
-    return _Part(_content(operation), False)
-
-
-def _outline(operation: Operator, numbers: list[Any]) -> Hashable:
-    """An operation with blanks in place of its numbers, which are collected; ``None`` where that is not possible."""
-    if isinstance(operation, MidMeasure | Conditional) or type(operation) not in flatten_registrations:
-        return None
-    leaves, metadata = flatten_registrations[type(operation)](operation)
-    parts: list[Any] = [type(operation), metadata if _is_simple(metadata) else _content(metadata)]
-    for leaf in leaves:
-        if _is_number(leaf):
-            numbers.append(leaf)
-            parts.append("number")
-        else:
-            parts.append(_outline(leaf, numbers) if isinstance(leaf, Operator) else _content(leaf))
-    return None if None in parts else tuple(parts)
-
-
-def _measured(circuit: QuantumScript) -> Hashable:
-    """What a circuit measures; ``None`` if that cannot be compared."""
-    keys = tuple([_measurement(measurement) for measurement in circuit.measurements])
-    return None if None in keys else keys
-
-
-def _measurement(measurement: MeasurementProcess) -> Hashable:
-    kind, observable = type(measurement), measurement.obs
-    if kind in _OF_OBSERVABLES and observable is not None:
-        factors = observable.operands if type(observable) is Prod else (observable,)
-        if all(type(factor) in _BARE for factor in factors):
-            return (kind, *[(type(factor), _labels(factor)) for factor in factors])
-    return None if measurement.mv is not None else _content(measurement)
-
-
-def _content(value: Any) -> str | None:
-    """A digest of everything in a value; ``None`` if it has something in it that cannot be compared."""
-    if isinstance(value, MidMeasure | Conditional):
-        return None
-    try:
-        return content_digest(value)
-    except Exception:  # a tracer, a symbol, a function: each library raises what it likes
-        return None
-
-
-def _is_simple(metadata: Any) -> bool:
-    if isinstance(metadata, tuple):
-        return all(map(_is_simple, metadata))
-    return isinstance(metadata, _SIMPLE)
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a value is one real number, and neither differentiated nor traced by anybody."""
-    if isinstance(value, float) or type(value) is int:
-        return True
-    if np.shape(value) != () or (getattr(value, "requires_grad", False) and not isinstance(value, np.ndarray)):
-        return False
-    try:
-        float(value)
-    except Exception:  # a tracer, a symbol, a complex number: each library raises what it likes
-        return False
-    return True
+def _all_labels(controlled: Sequence[Operator]) -> list[Any]:
+    return [*map(labels, controlled), *map(control_labels, controlled)]
 
 
 def _matrix(rows: list[list[Any]]) -> np.ndarray | None:

@@ -56,6 +56,11 @@ class Readout:
         self._pool = pool(circuit)
         self.cells: tuple[Cell, ...] = self._pool.cells
 
+    @property
+    def sums(self) -> bool:
+        """Whether all values are sums over tables of counts, so that tables are all it takes."""
+        return self._weighs is not None
+
     def results(self, counted: Sequence[Counted], rng: np.random.Generator) -> list[Result]:
         """The results of ``R`` circuits.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.engine.sketches import Sketch, sketch
+from pennylane_qexec.engine.sketches import Sketch, Sketcher
 from pennylane_qexec.fingerprint import fingerprint
 from pennylane_qexec.job import JobState
 
@@ -145,9 +145,15 @@ class History(Sequence[Row]):
         return f"<History of {len(self)} jobs>"
 
 
-def compact(circuit: QuantumScript) -> QuantumScript | Sketch | str:
-    """A circuit as rows keep it: a sketch; the circuit, if that cannot be; its fingerprint if it is large."""
-    return sketch(circuit) or (circuit if _is_light(circuit) else _fingerprint(circuit))
+def compact(circuit: QuantumScript, sketcher: Sketcher | None = None) -> QuantumScript | Sketch | str:
+    """A circuit as rows keep it: a sketch; the circuit, if that cannot be; its fingerprint if it is large.
+
+    Args:
+        circuit: the circuit.
+        sketcher: that of the batch the circuit is of, if it is of one.
+    """
+    sketch = (sketcher or Sketcher()).sketch(circuit)
+    return sketch or (circuit if _is_light(circuit) else _fingerprint(circuit))
 
 
 def _is_light(circuit: QuantumScript) -> bool:

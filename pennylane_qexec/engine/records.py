@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pennylane_qexec.engine.history import History, Row, compact
+from pennylane_qexec.engine.sketches import Sketcher
 from pennylane_qexec.engine.ticket import Ticket
 from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.errors import ExecutorError
@@ -38,13 +39,14 @@ def record_done(
     """
     now, seconds = time.time(), ran.seconds / size
     name, backend = executor.name, executor.backend
+    sketcher = Sketcher()
     rows, outcomes = [], []
     for job, result, (submitted, started, attempt) in zip(jobs, ran.results, times, strict=True):
         shots = job.shots
         cost = executor.cost.of(1, shots, seconds)
         rows.append(
             Row(
-                compact(job.circuit),
+                compact(job.circuit, sketcher),
                 name,
                 backend,
                 shots,

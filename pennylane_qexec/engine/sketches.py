@@ -16,6 +16,8 @@ from pennylane.ops import Prod
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
+from pennylane_qexec.structure import wire_labels
+
 _GATES = (
     *("Hadamard", "PauliX", "PauliY", "PauliZ", "S", "T", "SX", "SWAP", "ISWAP", "CNOT", "CZ", "CY", "Toffoli"),
     *("RX", "RY", "RZ", "PhaseShift", "Rot", "U1", "U2", "U3", "CRX", "CRY", "CRZ", "CRot", "ControlledPhaseShift"),
@@ -50,18 +52,31 @@ class Sketch(NamedTuple):
         )
 
 
-def sketch(circuit: QuantumScript) -> Sketch | None:
-    """Take a circuit apart; ``None`` if it is not made of plain gates and numbers only."""
-    operations = []
-    for operation in circuit.operations:
-        part = _part(operation)
-        if part is None:
+class Sketcher:
+    """Takes the circuits of a batch apart. Those of a gradient share most of their gates, which are looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Operator, tuple[Any, ...]]] = {}
+
+    def sketch(self, circuit: QuantumScript) -> Sketch | None:
+        """Take a circuit apart; ``None`` if it is not made of plain gates and numbers only."""
+        operations = []
+        for operation in circuit.operations:
+            known = self._known.get(id(operation))
+            part = self._part(operation) if known is None else known[1]
+            if part is None:
+                return None
+            operations.append(part)
+        measurements = tuple([_measured(measurement) for measurement in circuit.measurements])
+        if None in measurements:
             return None
-        operations.append(part)
-    measurements = tuple([_measured(measurement) for measurement in circuit.measurements])
-    if None in measurements:
-        return None
-    return Sketch(tuple(operations), measurements, circuit.shots, tuple(circuit.trainable_params))
+        return Sketch(tuple(operations), measurements, circuit.shots, tuple(circuit.trainable_params))
+
+    def _part(self, operation: Operator) -> tuple[Any, ...] | None:
+        part = _part(operation)
+        if part is not None and not part[2]:
+            self._known[id(operation)] = operation, part
+        return part
 
 
 def _part(operator: Operator) -> tuple[Any, ...] | None:
@@ -72,7 +87,7 @@ def _part(operator: Operator) -> tuple[Any, ...] | None:
     for parameter in parameters:
         if type(parameter) not in _NUMBERS:
             return None
-    return name, operator.wires.labels, tuple(parameters)
+    return name, wire_labels(operator), tuple(parameters)
 
 
 def _operator(part: tuple[Any, ...]) -> Operator:

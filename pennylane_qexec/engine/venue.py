@@ -43,7 +43,7 @@ def prepares_late(executor: Executor, circuit: QuantumScript, later: bool) -> bo
         return False
     if executor.parallel == "process" or isinstance(executor.parallel, concurrent.futures.Executor):
         return True
-    if not processes.crew.warm or not may_use_processes(executor):
+    if not may_use_processes(executor) or not processes.crew.warm:
         return False
     return later or uses_processes(executor, (circuit,))
 
