@@ -34,8 +34,8 @@ lint: $(VENV)/.stamp-dev  ## style, types and the direction of imports
 docs: $(VENV)/.stamp-dev  ## the documentation, into docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
 
-bench: $(VENV)/.stamp-dev  ## every benchmark, one table each
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+bench: $(VENV)/.stamp-dev  ## every benchmark, into docs/benchmarks.md and a picture
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -W ignore benchmarks/everything.py
 
 clean:  ## remove the environment and everything that was built
 	rm -rf .venv build dist docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # With JAX 0.10, PennyLane 0.45 tries to import its capture module, in vain, in every call with shots: 3 ms that
@@ -19,8 +18,7 @@ sys.modules["jax"] = None  # type: ignore[assignment]
 
 import numpy as np
 import pennylane as qml
-from rich.console import Console
-from rich.table import Table
+from answers import Answer, answer, seconds
 
 import pennylane_qexec as qexec
 
@@ -46,13 +44,6 @@ def batch(device: qml.devices.Device, circuits: list[qml.tape.QuantumScript]) ->
     return lambda: qml.execute(circuits, device)
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Seconds that one call takes."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
 def added(bare: Callable[[], object], ours: Callable[[], object], calls: int, per: int = 1) -> np.ndarray:
     """Microseconds that ``ours`` takes longer than ``bare``, for each of ``calls`` pairs of neighbouring calls."""
     for _ in range(20):
@@ -69,12 +60,10 @@ def import_milliseconds(repeats: int = 5) -> list[float]:
     return [1e3 * float(subprocess.run(command, check=True, capture_output=True).stdout) for command in commands]
 
 
-def main() -> None:
-    """Measure, and print the table."""
-    warnings.filterwarnings("ignore")
+def calls() -> Iterator[Answer]:
+    """What is added to a call, and to a circuit of a batch."""
     bare = qml.device("lightning.qubit", wires=WIRES)
     scripts = [qml.tape.make_qscript(circuit, shots=100)(x) for x in np.linspace(0, 1, 100)]
-    table = Table("question", "bare, us", "added, us (10 % to 90 %)", "at most", title="Overhead over lightning.qubit")
     three = ["lightning.qubit", "lightning.qubit", "default.qubit"]
     weights = qexec.selectors.weighted({"lightning.qubit": 1})
     lanes = [{"type": "lightning.qubit", "parallel": "thread"}]
@@ -84,21 +73,30 @@ def main() -> None:
         qml.device("qexec.cluster", wires=WIRES, executors=lanes) as threaded,
     ):
         questions = [
-            ("a call, short way, analytic", qnode(bare, None), qnode(one, None), 2000, 1, 100),
-            ("a call, short way, 100 shots", qnode(bare, 100), qnode(one, 100), 2000, 1, 100),
-            ("a call, short way, three executors", qnode(bare, 100), qnode(many, 100), 2000, 1, 100),
-            ("a call, through the lanes", qnode(bare, 100), qnode(threaded, 100), 1000, 1, 500),
-            ("a circuit of 100, short way", batch(bare, scripts), batch(one, scripts), 30, 100, 300),
-            ("a circuit of 100, through the lanes", batch(bare, scripts), batch(threaded, scripts), 30, 100, 300),
+            ("added to a call, short way, analytic", qnode(bare, None), qnode(one, None), 2000, 1, 100),
+            ("added to a call, short way, 100 shots", qnode(bare, 100), qnode(one, 100), 2000, 1, 100),
+            ("added to a call, short way, three executors", qnode(bare, 100), qnode(many, 100), 2000, 1, 100),
+            ("added to a call, through the lanes", qnode(bare, 100), qnode(threaded, 100), 1000, 1, 500),
+            ("added to a circuit of 100, short way", batch(bare, scripts), batch(one, scripts), 30, 100, 300),
+            (
+                "added to a circuit of 100, through the lanes",
+                batch(bare, scripts),
+                batch(threaded, scripts),
+                30,
+                100,
+                300,
+            ),
         ]
-        for name, peer, ours, calls, per, limit in questions:
-            *differences, reference = added(peer, ours, calls, per)
-            low, middle, high = np.percentile(differences, [10, 50, 90])
-            table.add_row(name, f"{reference:.0f}", f"{middle:.0f} ({low:.0f} to {high:.0f})", str(limit))
-    low, middle, high = np.percentile(import_milliseconds(), [10, 50, 90])
-    table.add_row("import, CPU milliseconds", "", f"{middle:.0f} ms ({low:.0f} to {high:.0f})", "50 ms")
-    Console().print(table)
+        for question, peer, ours, number, per, limit in questions:
+            *differences, reference = added(peer, ours, number, per)
+            yield Answer.of(question, differences, "us", at_most=limit, beside=f"the bare device: {reference:.0f} us")
+
+
+def importing() -> Iterator[Answer]:
+    """What importing the package costs."""
+    yield Answer.of("import, beside PennyLane's", import_milliseconds(), "CPU ms", at_most=50)
 
 
 if __name__ == "__main__":
-    main()
+    warnings.filterwarnings("ignore")
+    answer("What a cluster adds to the time of a call on lightning.qubit", calls, importing)

@@ -1,67 +1,73 @@
-"""How much faster do two worker processes run heavy circuits than one?
+"""How much faster do two worker processes run heavy circuits than one, and than the calling thread?
 
-32 circuits of 16 qubits with shots on lightning.qubit. The processes are warm; runs with one and with two alternate.
+The processes are warm; the ways take turns. Circuits of 16 qubits run on lightning.qubit, circuits of 12 on Aer.
 """
 
 from __future__ import annotations
 
 import os
-import time
 import warnings
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pennylane as qml
-from rich.console import Console
-from rich.table import Table
+from answers import Answer, answer, side_by_side
 
 import pennylane_qexec as qexec
 
-WIRES, CIRCUITS, SHOTS, ROUNDS = 16, 32, 1000, 9
+SHOTS, ROUNDS = 1000, 9
 
 
-def circuits() -> list[qml.tape.QuantumScript]:
+def circuits(number: int, wires: int, layers: int, measure: Any) -> list[qml.tape.QuantumScript]:
     """Different circuits of the same structure."""
     rng = np.random.default_rng(0)
 
-    def layers(weights: np.ndarray) -> object:
-        qml.StronglyEntanglingLayers(weights, wires=range(WIRES))
-        return qml.expval(qml.Z(0) @ qml.Z(1))
+    def layered(weights: np.ndarray) -> object:
+        qml.StronglyEntanglingLayers(weights, wires=range(wires))
+        return measure()
 
-    shape = qml.StronglyEntanglingLayers.shape(n_layers=8, n_wires=WIRES)
-    return [qml.tape.make_qscript(layers, shots=SHOTS)(rng.uniform(0, 6, shape)) for _ in range(CIRCUITS)]
+    shape = qml.StronglyEntanglingLayers.shape(n_layers=layers, n_wires=wires)
+    return [qml.tape.make_qscript(layered, shots=SHOTS)(rng.uniform(0, 6, shape)) for _ in range(number)]
 
 
-def main() -> None:
-    """Measure, and print the table."""
-    warnings.filterwarnings("ignore")
-    batch = circuits()
-    table = Table(
-        "way", "seconds", "circuits/s", "over one (10 % to 90 %)", title="32 circuits of 16 qubits, 1000 shots"
-    )
-    specs = {
-        "one process": {"type": "lightning.qubit", "parallel": "process", "workers": 1},
-        "two processes": {"type": "lightning.qubit", "parallel": "process", "workers": 2},
-        "calling thread": {"type": "lightning.qubit", "parallel": "thread"},
-    }
-    clusters = {name: qexec.QCluster([spec | {"wires": WIRES}]) for name, spec in specs.items()}
-    times: dict[str, list[float]] = {name: [] for name in clusters}
-    for cluster in clusters.values():
-        cluster.execute(batch)
-    for _ in range(ROUNDS):
-        for name, cluster in clusters.items():
-            start = time.perf_counter()
-            cluster.execute(batch)
-            times[name].append(time.perf_counter() - start)
-    one = np.array(times["one process"])
-    for name, seconds in times.items():
-        low, middle, high = np.percentile(one / np.array(seconds), [10, 50, 90])
-        median = float(np.median(seconds))
-        table.add_row(name, f"{median:.2f}", f"{CIRCUITS / median:.0f}", f"{middle:.2f} ({low:.2f} to {high:.2f})")
-        clusters[name].close()
-    Console().print(table)
+def ways(kind: str, batch: list[qml.tape.QuantumScript], specs: dict[str, dict[str, Any]]) -> np.ndarray:
+    """Seconds of a batch for each way, in each round."""
+    wires = len(batch[0].wires)
+    clusters = [qexec.QCluster([{"type": kind, "wires": wires} | spec]) for spec in specs.values()]
+    taken = side_by_side([partial(cluster.execute, batch) for cluster in clusters], ROUNDS)
+    for cluster in clusters:
+        cluster.close()
+    return taken
+
+
+ONE = {"parallel": "process", "workers": 1}
+TWO = {"parallel": "process", "workers": 2}
+SERIAL = {"parallel": "thread", "workers": 1}
+
+
+def lightning() -> Iterator[Answer]:
+    """32 circuits of 16 qubits."""
+    batch = circuits(32, 16, 8, lambda: qml.expval(qml.Z(0) @ qml.Z(1)))
+    one, two, here = ways("lightning.qubit", batch, {"one": ONE, "two": TWO, "here": SERIAL}).T
+    beside = f"{np.median(one):.2f} s in one"
+    name = "lightning.qubit, 32 circuits of 16 qubits: two processes over one"
+    yield Answer.of(name, one / two, "times as fast", at_least=1.4, beside=beside)
+    yield Answer.of("the same, one process over the calling thread", here / one, "times as fast")
+
+
+def aer() -> Iterator[Answer]:
+    """64 circuits of 12 qubits, from the second call on."""
+    batch = circuits(64, 12, 3, qml.counts)
+    here, two = ways("aer", batch, {"here": SERIAL, "two": TWO}).T
+    beside = f"{np.median(here):.2f} s serial"
+    name = "aer, 64 circuits of 12 qubits, counts: two processes over serial"
+    yield Answer.of(name, here / two, "times as fast", at_least=1.5, beside=beside)
 
 
 if __name__ == "__main__":
-    main()
+    warnings.filterwarnings("ignore")
+    answer("What worker processes are worth", lightning, aer)

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,9 +23,8 @@ sys.modules["jax"] = None  # type: ignore[assignment]
 
 import numpy as np
 import pennylane as qml
+from answers import Answer, answer, seconds, side_by_side
 from pennylane.tape import QuantumScript
-from rich.console import Console
-from rich.table import Table
 
 import pennylane_qexec as qexec
 
@@ -74,13 +73,6 @@ def qnode(wires: int, layers: int) -> qml.QNode:
     return circuit
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Seconds that one call takes."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
 def called(circuit: qml.QNode, xs: np.ndarray) -> list[object]:
     """A QNode called in a loop."""
     return [circuit(x) for x in xs]
@@ -88,39 +80,33 @@ def called(circuit: qml.QNode, xs: np.ndarray) -> list[object]:
 
 def ratios(peer: Callable[[], object], ours: Callable[[], object], rounds: int) -> tuple[np.ndarray, float]:
     """How many times the peer's seconds ours take, in each round; and the peer's median."""
-    peer(), ours()
-    pairs = np.array([(seconds(peer), seconds(ours)) for _ in range(rounds)])
-    return pairs[:, 1] / pairs[:, 0], float(np.median(pairs[:, 0]))
+    theirs, mine = side_by_side([peer, ours], rounds).T
+    return mine / theirs, float(np.median(theirs))
 
 
-def spread(values: np.ndarray) -> str:
-    """Median and percentiles, as the table shows them."""
-    low, middle, high = np.percentile(values, [10, 50, 90])
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
-
-
-def overheads(table: Table) -> None:
+def overheads() -> Iterator[Answer]:
     """A call, and 1,000 calls that run later."""
     small, large, larger = qnode(2, 1), qnode(14, 3), qnode(16, 3)
     one = {"type": "lightning.qubit", "workers": 1}
-    for name, bare, executors, calls, rounds in (
-        ("1,000 later, 2 qubits, left to decide", small, "lightning.qubit", CALLS, 11),
-        ("1,000 later, 2 qubits, one thread", small, one | {"parallel": "thread"}, CALLS, 11),
-        ("1,000 later, 2 qubits, one process", small, one | {"parallel": "process"}, CALLS, 11),
-        ("200 later, 14 qubits, one process", large, one | {"parallel": "process"}, 200, 5),
-        ("200 later, 14 qubits, two processes", large, one | {"parallel": "process", "workers": 2}, 200, 5),
-        ("100 later, 16 qubits, two processes", larger, one | {"parallel": "process", "workers": 2}, 100, 5),
+    for name, bare, executors, calls, rounds, goal in (
+        ("1,000 later, 2 qubits, left to decide", small, "lightning.qubit", CALLS, 11, 0.9),
+        ("1,000 later, 2 qubits, one thread", small, one | {"parallel": "thread"}, CALLS, 11, 0.9),
+        ("1,000 later, 2 qubits, one process", small, one | {"parallel": "process"}, CALLS, 11, 0.9),
+        ("200 later, 14 qubits, one process", large, one | {"parallel": "process"}, 200, 5, 0.9),
+        ("200 later, 14 qubits, two processes", large, one | {"parallel": "process", "workers": 2}, 200, 5, 1.0),
+        ("100 later, 16 qubits, two processes", larger, one | {"parallel": "process", "workers": 2}, 100, 5, 1.0),
     ):
         xs = np.linspace(0, 1, calls)
         circuit = qexec.qelectron(bare, executors=executors)
         later, peer = ratios(partial(called, bare, xs), partial(circuit.map, xs), rounds)
-        table.add_row(name, f"{calls / peer:.0f} calls/s", f"{spread(1 / later)} times as many")
+        beside = f"the QNode in a loop: {calls / peer:.0f} calls/s"
+        yield Answer.of(name, 1 / later, "times as many calls", at_least=goal, beside=beside)
     circuit = qexec.qelectron(small, executors="lightning.qubit")
     calls, peer = ratios(partial(small, 0.3), partial(circuit, 0.3), 2000)
-    table.add_row("a call, 2 qubits", f"{1e6 * peer:.0f} us", f"{spread(calls)} times as long")
+    yield Answer.of("a call, 2 qubits", calls, "times as long", beside=f"the QNode: {1e6 * peer:.0f} us")
 
 
-def latency(table: Table) -> None:
+def latency() -> Iterator[Answer]:
     """How long run_later itself takes while two processes compute."""
     circuit = qexec.qelectron(qnode(14, 3), executors={"type": "lightning.qubit", "parallel": "process", "workers": 2})
     circuit.map(np.linspace(0, 1, 20))
@@ -128,17 +114,17 @@ def latency(table: Table) -> None:
     for x in np.linspace(0, 1, 200):
         taken.append(seconds(lambda: futures.append(circuit.run_later(x))))  # noqa: B023
     qexec.gather(futures)
-    table.add_row("run_later returns, 14 qubits, two busy processes", "", f"{spread(1e3 * np.array(taken))} ms")
+    yield Answer.of("run_later returns, 14 qubits, two busy processes", 1e3 * np.array(taken), "ms", at_most=1)
 
 
-def batching(table: Table) -> None:
+def batching() -> Iterator[Answer]:
     """200 calls on a backend that takes 0.5 s for each job of at most 100 circuits."""
     circuit = qexec.qelectron(qnode(2, 1), executors=SlowBackend(0.5, 100))
     taken = seconds(lambda: circuit.map(np.linspace(0, 1, 200)))
-    table.add_row("200 later, 0.5 s per job of 100", "", f"{taken:.2f} s")
+    yield Answer.of("200 later, 0.5 s per job of 100", taken, "s", at_most=2.5)
 
 
-def waiting(table: Table) -> None:
+def waiting() -> Iterator[Answer]:
     """10,000 calls that wait for slow backends: threads, memory, and whether all are right."""
     backends = [SlowBackend(5, 500), SlowBackend(5, 500), SlowBackend(5, 500)]
     bare = qnode(2, 1)
@@ -150,22 +136,11 @@ def waiting(table: Table) -> None:
     threads = threading.active_count()
     results = qexec.gather(futures)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    right = np.allclose(results[::50], [bare(x) for x in xs[::50]])
-    table.add_row("10,000 waiting: threads", "", f"{threads} (at most 64)")
-    table.add_row("10,000 waiting: memory over the start", "", f"{memory:.0f} MB (at most 400)")
-    table.add_row("10,000 waiting: all right", "", str(right))
-
-
-def main() -> None:
-    """Measure, and print the table."""
-    warnings.filterwarnings("ignore")
-    table = Table("question", "bare QNode", "QElectron", title="QElectrons over QNodes on lightning.qubit")
-    overheads(table)
-    latency(table)
-    batching(table)
-    waiting(table)
-    Console().print(table)
+    assert np.allclose(results[::50], [bare(x) for x in xs[::50]])
+    yield Answer.of("10,000 waiting, all right: threads", threads, "threads", at_most=64)
+    yield Answer.of("10,000 waiting: memory over the start", memory, "MB", at_most=400)
 
 
 if __name__ == "__main__":
-    main()
+    warnings.filterwarnings("ignore")
+    answer("QElectrons beside their QNodes, on lightning.qubit", overheads, latency, batching, waiting)

@@ -34,6 +34,8 @@ _CONTROLLED = frozenset(
 _OF_OBSERVABLES = (ExpectationMP, VarianceMP)
 """Measurements that are their observable and nothing else."""
 
+_SCALARS = (float, int, np.float64)
+
 _SIMPLE = (Wires, str, int, bool, type(None))
 
 _CONTENT = (int, float, complex, np.ndarray, np.generic, sparse.sparray, sparse.spmatrix)
@@ -148,3 +150,15 @@ def _is_number(value: Any) -> bool:
     except Exception:  # a tracer, a symbol, a complex number: each library raises what it likes
         return False
     return True
+
+
+def batch_size(circuit: QuantumScript) -> int:
+    """How many circuits a broadcasted circuit stands for; 1 if it is not broadcasted.
+
+    PennyLane's own property looks at every number of every operation, which takes longer than many a circuit.
+    """
+    for operation in circuit.operations:
+        for parameter in operation.data:
+            if type(parameter) not in _SCALARS and np.ndim(parameter) and operation.batch_size:
+                return int(operation.batch_size)
+    return 1
