@@ -28,6 +28,7 @@ from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.job import Outcome
 from pennylane_qexec.tally import Tally
+from pennylane_qexec.unwrapping import INTERFACES, unwrapped
 
 _OPTION = "qexec.dispatcher"
 RUNS_LATER = "qexec.later"
@@ -40,6 +41,8 @@ _DEFAULT_EXECUTOR = "lightning.qubit"
 @qml.transform
 def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher) -> Expanded:
     """Select or split, and let the chosen executors' own programs prepare the circuit."""
+    if dispatcher.unwraps:
+        tape = unwrapped(tape)
     if device.wires and (device.cluster.splits or not device._executors_know_wires):
         (tape,), _ = validate_device_wires(tape, wires=device.wires, name=device.name)
     return dispatcher(tape)
@@ -121,13 +124,14 @@ class ClusterDevice(Closing, Device):
             grad_on_execution = not backprop and not products
         later = RUNS_LATER in config.device_options
         dispatcher = Dispatcher(self.cluster, later=later)
+        dispatcher.unwraps = method is None and config.interface in INTERFACES
         dispatcher.config = replace(
             config,
             gradient_method=method or config.gradient_method,
             use_device_gradient=method is not None,
             use_device_jacobian_product=products,
             grad_on_execution=grad_on_execution,
-            convert_to_numpy=not backprop,
+            convert_to_numpy=not (backprop or dispatcher.unwraps),
             device_options={_OPTION: dispatcher, **({RUNS_LATER: True} if later else {})},
         )
         return dispatcher.config

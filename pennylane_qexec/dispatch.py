@@ -61,11 +61,15 @@ class Dispatcher:
         cluster: whose executors and policies to use.
         config: the execution configuration that the call asks for; may be given later, before the first circuit.
         later: whether nobody waits for the call.
+
+    Attributes:
+        unwraps: whether circuits come with numbers of an interface, to be replaced by NumPy's.
     """
 
     def __init__(self, cluster: QCluster, config: ExecutionConfig | None = None, later: bool = False) -> None:
         self._cluster = cluster
         self._later = later
+        self.unwraps = False
         self.config = config or _PLAIN
         self._binders: dict[tuple[Executor, bool, bool], Binder] = {}
         self._bindings: list[tuple[Executor | None, Call]] = []
