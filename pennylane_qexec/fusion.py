@@ -12,19 +12,22 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
-from operator import attrgetter, eq, is_, itemgetter
+from itertools import chain, compress, count
+from operator import attrgetter, eq, is_, is_not, itemgetter
 from typing import Any
 
 import numpy as np
-from pennylane.operation import Operator
+from pennylane.operation import _UNSET_BATCH_SIZE, Operator
 from pennylane.ops.functions import bind_new_parameters
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.structure import control_labels, labels, measured_by, part_of
+from pennylane_qexec.structure import Part, control_labels, labels, measured_by, part_of, wire_labels
 
 _data = attrgetter("data")
+
+_FEW = 4
+"""The most gates in which a circuit may differ from another to count as a variation of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +57,8 @@ class Template:
             for index in self.slots:
                 data = [next(remaining) for _ in operations[index].data]
                 operations[index] = bind_new_parameters(operations[index], data)
+                # What PennyLane copies remembers whether the original was broadcasted.
+                vars(operations[index]).update(_batch_size=_UNSET_BATCH_SIZE, _ndim_params=_UNSET_BATCH_SIZE)
         return operations
 
     def bind(self, parameters: Sequence[Any]) -> QuantumScript:
@@ -88,13 +93,16 @@ def fuse(circuits: Sequence[QuantumScript]) -> list[Fused]:
     """
     alike: dict[tuple[type, ...], list[_Group]] = {}
     groups: list[_Group] = []
-    for index, circuit in enumerate(circuits):
-        kinds = tuple(map(type, circuit.operations))
-        known = alike.setdefault(kinds, [])
-        if not any(group.add(index, circuit) for group in known):
+    index = 0
+    while index < len(circuits):
+        circuit = circuits[index]
+        known = alike.setdefault(tuple(map(type, circuit.operations)), [])
+        group = next((group for group in known if group.add(index, circuit)), None)
+        if group is None:
             group = _Group(index, circuit)
             groups.append(group)
             known.append(group)
+        index = group.add_variations(circuits, index + 1)
     return [fused for group in groups for fused in group.fused(circuits)]
 
 
@@ -112,6 +120,25 @@ def unfused(results: Iterable[tuple[Fused, Sequence[Any]]], number: int) -> list
     return ordered
 
 
+class Likeness:
+    """Tells which circuits have the structure of a given one.
+
+    Args:
+        circuit: the given one.
+
+    Attributes:
+        plain: whether its operations are gates that consist of wires and numbers.
+    """
+
+    def __init__(self, circuit: QuantumScript) -> None:
+        self._kinds = tuple(map(type, circuit.operations))
+        self._group = _Group(0, circuit)
+        self.plain = not self._group._others
+
+    def __call__(self, circuit: QuantumScript) -> bool:
+        return tuple(map(type, circuit.operations)) == self._kinds and self._group._matches(circuit)
+
+
 class _Group:
     """Circuits that look alike; each is compared with the first, by identity of its parts where that will do."""
 
@@ -125,6 +152,8 @@ class _Group:
         self._others = [(place, operations[place], part) for place, part in enumerate(parts) if not part.kind]
         self._slots = tuple([place for place, part in enumerate(parts) if part.numbers])
         self._with_numbers = _picker(self._slots)
+        self._first = operations
+        self._gates = _gates(operations, parts, self._slots)
         self._indices = [index]
         self._rows = [self._row(circuit)]
 
@@ -135,6 +164,38 @@ class _Group:
         self._indices.append(index)
         self._rows.append(self._row(circuit))
         return True
+
+    def add_variations(self, circuits: Sequence[QuantumScript], start: int) -> int:
+        """Take circuits in that are the first one but for the numbers of a few gates, as those of a gradient are.
+
+        Returns:
+            The index of the first circuit from ``start`` on that is none.
+        """
+        first, shots, measured, row = self._first, self._circuit.shots, self._circuit.measurements, self._rows[0]
+        for index in range(start, len(circuits)):
+            circuit = circuits[index]
+            operations = circuit.operations
+            if len(operations) != len(first) or not (circuit.shots is shots or circuit.shots == shots):
+                return index
+            changed = [*compress(count(), map(is_not, operations, first))]
+            if len(changed) > _FEW or not _identical(circuit.measurements, measured):
+                return index
+            varied = self._varied(row, operations, changed)
+            if varied is None:
+                return index
+            self._indices.append(index)
+            self._rows.append(varied)
+        return len(circuits)
+
+    def _varied(self, row: list[Any], operations: Sequence[Operator], changed: Sequence[int]) -> list[Any] | None:
+        """A row with the numbers of changed gates in their places; ``None`` if more than numbers has changed."""
+        row = row.copy()
+        for place in changed:
+            operation, (kind, wires, start) = operations[place], self._gates[place]
+            if type(operation) is not kind or wire_labels(operation) != wires:
+                return None
+            row[start : start + len(operation.data)] = operation.data
+        return row
 
     def fused(self, circuits: Sequence[QuantumScript]) -> list[Fused]:
         """The group; or each of its circuits by itself, if what should be numbers is none."""
@@ -156,16 +217,15 @@ class _Group:
         return measured_by(self._circuit)
 
     def _matches(self, circuit: QuantumScript) -> bool:
-        first, operations = self._circuit, circuit.operations
-        if circuit.shots is not first.shots and circuit.shots != first.shots:
+        operations = circuit.operations
+        if circuit.shots is not self._circuit.shots and circuit.shots != self._circuit.shots:
             return False
         if not self._same_wires(operations):
             return False
         for place, mine, part in self._others:
             if operations[place] is not mine and (part.structure is None or part_of(operations[place]) != part):
                 return False
-        one, other = circuit.measurements, first.measurements
-        if len(one) == len(other) and all(map(is_, one, other)):
+        if _identical(circuit.measurements, self._circuit.measurements):
             return True
         return self._measured is not None and measured_by(circuit) == self._measured
 
@@ -178,6 +238,21 @@ class _Group:
 
     def _row(self, circuit: QuantumScript) -> list[Any]:
         return list(chain.from_iterable(map(_data, self._with_numbers(circuit.operations))))
+
+
+def _gates(operations: Sequence[Operator], parts: Sequence[Part], slots: Sequence[int]) -> list[tuple[Any, Any, int]]:
+    """For each operation its kind, its wires, and the column of its first number; of no kind if it has none."""
+    gates: list[tuple[Any, Any, int]] = [(None, (), 0)] * len(operations)
+    start = 0
+    for place in slots:
+        if parts[place].kind:
+            gates[place] = type(operations[place]), wire_labels(operations[place]), start
+        start += len(operations[place].data)
+    return gates
+
+
+def _identical(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    return len(one) == len(other) and all(map(is_, one, other))
 
 
 def _picker(places: Sequence[int]) -> Callable[[Sequence[Operator]], Sequence[Operator]]:

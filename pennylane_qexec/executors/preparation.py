@@ -14,6 +14,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.executors import legacy
 from pennylane_qexec.executors.base import Bound
 from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
+from pennylane_qexec.executors.unchanged import Unchanged, unchanged_by
 from pennylane_qexec.job import Result
 
 DERIVATIVES = ("adjoint", "backprop", "device")
@@ -35,10 +36,11 @@ def for_device(config: ExecutionConfig) -> ExecutionConfig:
 
 
 class _Program(threading.local):
-    """The device that the current thread has used last with a binder, and its program."""
+    """The device that the current thread has used last with a binder, its program, and what that leaves as it is."""
 
     device: Any = None
     program: Any = None
+    unchanged: Unchanged | None = None
 
 
 class DeviceBinder:
@@ -54,13 +56,18 @@ class DeviceBinder:
             return self._each_number_of_shots(circuit)
         if circuit.shots and self._source.quirks.prepares_exactly_only:
             circuit = legacy.with_preparation_decomposed(circuit)
-        device = self._source.device(circuit)
+        device, here = self._source.device(circuit), self._here
         with self._source.exclusive():
-            if self._here.device is not device:
-                self._here.device, self._here.program = device, self._source.program(device, self._config)
-            circuits, postprocess = self._here.program(self._source.with_wires(circuit))
+            if here.device is not device:
+                here.device, here.program = device, self._source.program(device, self._config)
+                here.unchanged = unchanged_by(here.program, self._source, self._config)
+            if here.unchanged is not None and here.unchanged.covers(circuit):
+                return Bound((circuit,), self._config, _only)
+            circuits, postprocess = here.program(self._source.with_wires(circuit))
         for one in circuits:
             legacy.check(device, one)
+        if here.unchanged is not None:
+            here.unchanged.note(circuit, circuits, postprocess)
         return Bound(tuple(circuits), self._config, lambda results: postprocess(results)[0])
 
     def _takes_no_shot_vector(self, circuit: QuantumScript) -> bool:
@@ -74,3 +81,7 @@ class DeviceBinder:
             return tuple(part.postprocess([next(remaining) for _ in part.circuits]) for part in parts)
 
         return Bound(tuple(one for part in parts for one in part.circuits), self._config, postprocess)
+
+
+def _only(results: Sequence[Result]) -> Result:
+    return results[0]

@@ -6,6 +6,8 @@ import pennylane as qml
 
 import pennylane_qexec as qexec
 from pennylane_qexec.executors import like
+from pennylane_qexec.executors.hybrid import Hybrid
+from pennylane_qexec.executors.routing import Tier
 from pennylane_qexec.testing import ExecutorContract, FakeQPU, ScriptedExecutor
 
 
@@ -34,6 +36,21 @@ class TestQiskitAer(ExecutorContract):
         return qexec.executor("qiskit.aer", seed_simulator=1)
 
 
+class TestAer(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor("aer", seed=1)
+
+
+class TestAerWithWires(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor({"type": "aer", "wires": 2, "seed": 1})
+
+
+class TestAerByMatrixProductStates(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor("aer", seed=1, method="matrix_product_state")
+
+
 class TestCirqSimulator(ExecutorContract):
     def make(self) -> qexec.Executor:
         return qexec.executor("cirq.simulator")
@@ -54,14 +71,32 @@ class TestSimulator(ExecutorContract):
         return qexec.Simulator(seed=1)
 
 
+class TestJax(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor({"type": "jax", "compile": "now", "cache": False, "seed": 1})
+
+
 class TestLocalSampler(ExecutorContract):
     def make(self) -> qexec.Executor:
         return qexec.QiskitExecutor(shots=0)
 
 
+class TestRuntimeInLocalMode(ExecutorContract):
+    analytic = False
+
+    def make(self) -> qexec.Executor:
+        return qexec.executor("ibm:aer", seed=1)
+
+
 class TestTwin(ExecutorContract):
     def make(self) -> qexec.Executor:
         return like(qml.device("lightning.qubit", wires=2, seed=1))
+
+
+class TestHybrid(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        members = {"narrow": {"type": "default.qubit", "seed": 1}, "wide": {"type": "lightning.qubit", "seed": 2}}
+        return Hybrid(members, rule=[Tier("narrow", wires=1), Tier("wide")])
 
 
 class TestScriptedExecutor(ExecutorContract):
