@@ -1,7 +1,8 @@
 """Run PennyLane circuits on many simulators and QPUs as if they were one device."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pennylane_qexec import executors
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.device import ClusterDevice
 from pennylane_qexec.engine import History
@@ -10,6 +11,7 @@ from pennylane_qexec.errors import (
     ConfigurationError,
     ExecutorError,
     JobCancelledError,
+    JobFailedError,
     JobTimeoutError,
     NoExecutorError,
     PolicyError,
@@ -20,7 +22,6 @@ from pennylane_qexec.executors import (
     Cost,
     DeviceExecutor,
     Executor,
-    QiskitExecutor,
     QueuedExecutor,
     Simulator,
     executor,
@@ -31,8 +32,21 @@ from pennylane_qexec.job import JobState, Outcome, Result, Share, Status
 from pennylane_qexec.policies import merges, retries, selectors, splits
 from pennylane_qexec.qelectron import QElectron, qelectron, run_later
 
+if TYPE_CHECKING:
+    from pennylane_qexec.executors import (
+        AerExecutor,
+        BySize,
+        Hybrid,
+        JaxExecutor,
+        QiskitExecutor,
+        RuntimeExecutor,
+        Tier,
+    )
+
 __all__ = [
+    "AerExecutor",
     "AnalyticCircuitError",
+    "BySize",
     "ClusterDevice",
     "ConfigurationError",
     "Cost",
@@ -40,7 +54,10 @@ __all__ = [
     "Executor",
     "ExecutorError",
     "History",
+    "Hybrid",
+    "JaxExecutor",
     "JobCancelledError",
+    "JobFailedError",
     "JobState",
     "JobTimeoutError",
     "Later",
@@ -53,12 +70,15 @@ __all__ = [
     "QiskitExecutor",
     "QueuedExecutor",
     "Result",
+    "RuntimeExecutor",
     "Share",
     "Simulator",
     "Status",
+    "Tier",
     "WorkerDiedError",
     "as_completed",
     "executor",
+    "executors",
     "gather",
     "merges",
     "qelectron",
@@ -70,7 +90,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """``qexec.testing``, imported when it is used, since it needs pytest."""
+    """What is imported when it is first used: some executors, and ``qexec.testing``, which needs pytest."""
+    if name in executors.LATER:
+        return getattr(executors, name)
     if name == "testing":
         import importlib
 

@@ -15,7 +15,6 @@ from pennylane.devices.preprocess import validate_device_wires
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 from pennylane.typing import ResultBatch
-from pennylane.wires import Wires
 
 from pennylane_qexec.closing import Closing
 from pennylane_qexec.cluster import QCluster
@@ -24,7 +23,6 @@ from pennylane_qexec.derivatives import Derivatives
 from pennylane_qexec.dispatch import Dispatcher, Expanded
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.job import Outcome
 from pennylane_qexec.tally import Tally
@@ -95,7 +93,7 @@ class ClusterDevice(Closing, Device):
         self.cluster = cluster or _new_cluster(wires, executors, config, cluster_options)
         self._derivatives = Derivatives(self.cluster.executors)
         self._executors_know_wires = self.wires is None or all(
-            _has_wires(executor, self.wires) for executor in self.cluster.executors
+            executor.wires == self.wires for executor in self.cluster.executors
         )
 
     @property
@@ -305,10 +303,6 @@ def _new_cluster(wires: Any, executors: Any, config: str | None, options: dict[s
             hint = "Options of an executor go with it, as in executors=[{'type': 'lightning.qubit', 'workers': 2}]."
             raise ConfigurationError(unknown("option of a cluster", option, _CLUSTER_OPTIONS, hint))
     return QCluster(_DEFAULT_EXECUTOR if executors is None else executors, wires=wires, **options)
-
-
-def _has_wires(executor: Executor, wires: Wires) -> bool:
-    return isinstance(executor, DeviceExecutor) and executor.wires == wires
 
 
 def _named(**values: Any) -> list[tuple[str, Any]]:

@@ -9,7 +9,7 @@ from pennylane_qexec.engine import nesting, processes
 from pennylane_qexec.engine.history import History
 from pennylane_qexec.engine.records import Times, record_done
 from pennylane_qexec.engine.ticket import same_call
-from pennylane_qexec.engine.venue import HEAVY, may_use_processes, seconds
+from pennylane_qexec.engine.venue import EACH, HEAVY, may_use_processes, seconds
 from pennylane_qexec.engine.worker import perform
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.device import DeviceExecutor
@@ -45,7 +45,7 @@ class ShortWay:
         for job in jobs:
             estimate += seconds(job.executor, (job.circuit,))
             movable += may_use_processes(job.executor)
-        if estimate < HEAVY or movable < 2:
+        if estimate < max(HEAVY, EACH * len(jobs)) or movable < 2:
             return True
         self._heavy_seconds += estimate
         if self._heavy_seconds > _WORTH_STARTING_PROCESSES:

@@ -43,7 +43,7 @@ def record_done(
     rows, outcomes = [], []
     for job, result, (submitted, started, attempt) in zip(jobs, ran.results, times, strict=True):
         shots = job.shots
-        cost = executor.cost.of(1, shots, seconds)
+        cost = executor.charges(job.circuit, job.call).of(1, shots, seconds)
         rows.append(
             Row(
                 compact(job.circuit, sketcher),

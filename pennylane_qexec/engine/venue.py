@@ -14,6 +14,9 @@ from pennylane_qexec.machine import cores
 HEAVY = 0.1
 """Estimated seconds from which a call is worth spreading over worker processes."""
 
+EACH = 0.001
+"""Estimated seconds from which a circuit is worth sending to a worker process, if somebody waits for it."""
+
 _WORTH_A_PIPE = 0.01
 _SECONDS_PER_NUMBER = 2e-9
 _IN_FLIGHT = 1000
@@ -28,7 +31,7 @@ def uses_processes(executor: Executor, circuits: Sequence[QuantumScript]) -> boo
     """Whether a batch goes to a worker process, if it does not run in the calling thread."""
     if executor.parallel == "process":
         return True
-    return may_use_processes(executor) and seconds(executor, circuits) >= _WORTH_A_PIPE
+    return may_use_processes(executor) and seconds(executor, circuits) >= max(_WORTH_A_PIPE, EACH * len(circuits))
 
 
 def prepares_late(executor: Executor, circuit: QuantumScript, later: bool) -> bool:

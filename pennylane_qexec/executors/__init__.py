@@ -1,12 +1,12 @@
-"""Executors: one file for each kind of backend."""
+"""Executors: what runs circuits, one room for each kind of backend."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from pennylane_qexec.executors.base import Bound, Executor, QueuedExecutor
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.executors.names import cluster_class, executor
-from pennylane_qexec.executors.qiskit_local import QiskitExecutor
 from pennylane_qexec.executors.shots import common_shots, objection_to_shots, refuse_split
 from pennylane_qexec.executors.simulator import Simulator
 from pennylane_qexec.executors.specs import executors
@@ -14,15 +14,27 @@ from pennylane_qexec.executors.twins import like
 
 if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster as QCluster
+    from pennylane_qexec.executors.aer import AerExecutor
+    from pennylane_qexec.executors.hybrid import Hybrid
+    from pennylane_qexec.executors.jax import JaxExecutor
+    from pennylane_qexec.executors.qiskit_names import QiskitExecutor
+    from pennylane_qexec.executors.routing import BySize, Tier
+    from pennylane_qexec.executors.runtime import RuntimeExecutor
 
 __all__ = [
+    "AerExecutor",
     "Bound",
+    "BySize",
     "Cost",
     "DeviceExecutor",
     "Executor",
+    "Hybrid",
+    "JaxExecutor",
     "QiskitExecutor",
     "QueuedExecutor",
+    "RuntimeExecutor",
     "Simulator",
+    "Tier",
     "common_shots",
     "executor",
     "executors",
@@ -31,9 +43,22 @@ __all__ = [
     "refuse_split",
 ]
 
+LATER = {
+    "AerExecutor": "aer",
+    "BySize": "routing",
+    "Hybrid": "hybrid",
+    "JaxExecutor": "jax",
+    "QiskitExecutor": "qiskit_names",
+    "RuntimeExecutor": "runtime",
+    "Tier": "routing",
+}
+"""What is imported when it is first used, and from where: not every program needs it."""
+
 
 def __getattr__(name: str) -> Any:
-    """``executors.QCluster``, as Covalent's users write it; clusters stand above executors."""
-    if name == "QCluster":
+    """What is imported when it is used; and ``executors.QCluster``, as Covalent's users write it."""
+    if name in LATER:
+        return getattr(importlib.import_module(f"{__name__}.{LATER[name]}"), name)
+    if name == "QCluster":  # clusters stand above executors
         return cluster_class()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
+from pennylane.wires import Wires
 
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.cost import Cost, cost_of
 from pennylane_qexec.executors.meter import Meter
 from pennylane_qexec.executors.shots import OwnShots, reshot
-from pennylane_qexec.job import JobState, Load, Postprocessing, Result, Status, Work
+from pennylane_qexec.job import Call, JobState, Load, Postprocessing, Result, Status, Work
 
 Parallel = Literal["auto", "thread", "process"] | concurrent.futures.Executor
 
@@ -45,6 +46,7 @@ class Executor(ABC):
     Attributes:
         shots: 0 to run circuits with their own shots, as most executors do. A subclass may set a number of shots, or
             ``None`` for analytic results, which then go before those of the circuit.
+        wires: the wires that the backend was given, in order; ``None`` if it takes whatever wires a circuit has.
 
     Raises:
         ConfigurationError: an option makes no sense.
@@ -52,6 +54,7 @@ class Executor(ABC):
 
     name: str = "Executor"
     shots: OwnShots = 0
+    wires: Wires | None = None
     workers: int | None = None
     parallel: Parallel = "auto"
     max_circuits: int | None = None
@@ -139,6 +142,10 @@ class Executor(ABC):
     def effort(self, circuits: Sequence[QuantumScript]) -> float:
         """How much computing a batch is, in amplitude updates; 0 where nothing is computed here."""
         return 0.0
+
+    def charges(self, circuit: QuantumScript, call: Call) -> Cost:
+        """What the backend charges for a circuit of a call that it ran."""
+        return self.cost
 
     def with_shots(self, circuit: QuantumScript) -> QuantumScript:
         """The circuit with the shots that it has here: its own, unless the executor has ``shots`` of its own.
@@ -237,7 +244,10 @@ class QueuedExecutor(Executor):
 
     def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
         """Submit circuits, wait for the job, and fetch the results; clusters poll many jobs at a time instead."""
-        job_id = self.submit(circuits)
+        return self._awaited(self.submit(circuits))
+
+    def _awaited(self, job_id: str) -> Sequence[Result]:
+        """Wait for a job, and fetch its results."""
         pause = threading.Event()
         interval = self.poll_interval
         while not self.poll(job_id).final:

@@ -6,16 +6,16 @@ import importlib
 from typing import TYPE_CHECKING, Any, final
 
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.executors.qiskit_local import QiskitExecutor
 from pennylane_qexec.executors.simulator import Simulator
 from pennylane_qexec.executors.specs import executor as make_executor
 
 if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster
+    from pennylane_qexec.executors.qiskit_names import QiskitExecutor
 
 _DEVICE = " Give the PennyLane device of that provider as an executor: executors=[qml.device(...)]."
 _ELSEWHERE = {
-    "IBMQExecutor": _DEVICE,
+    "IBMQExecutor": " Take QiskitExecutor(device='sampler', backend=...), or RuntimeExecutor.",
     "BraketQubitExecutor": _DEVICE,
     "LocalBraketQubitExecutor": _DEVICE,
 }
@@ -26,13 +26,18 @@ class ExecutorNames:
     """A function that makes executors, with the classes that are under ``covalent.executor`` as its attributes."""
 
     Simulator = Simulator
-    QiskitExecutor = QiskitExecutor
 
     def __init__(self) -> None:
         self.__doc__ = make_executor.__doc__
 
     def __call__(self, spec: Any, **options: Any) -> Executor:
         return make_executor(spec, **options)
+
+    @property
+    def QiskitExecutor(self) -> type[QiskitExecutor]:
+        """The class of executors for Qiskit, which is imported when it is asked for."""
+        found: type[QiskitExecutor] = importlib.import_module("pennylane_qexec.executors.qiskit_names").QiskitExecutor
+        return found
 
     @property
     def QCluster(self) -> type[QCluster]:

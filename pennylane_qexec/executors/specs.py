@@ -19,6 +19,7 @@ _BUILT_IN = {
     name: EntryPoint(name, f"pennylane_qexec.executors.{place}", GROUP)
     for name, place in {
         "aer": "aer:AerExecutor",
+        "hybrid": "hybrid:Hybrid",
         "ibm": "runtime:RuntimeExecutor",
         "jax": "jax:JaxExecutor",
     }.items()

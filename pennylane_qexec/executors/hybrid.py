@@ -1,0 +1,198 @@
+"""Several executors as one, with a rule that says who gets which circuit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pennylane.devices import ExecutionConfig
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.errors import ConfigurationError, NoExecutorError
+from pennylane_qexec.executors.base import Binder, Executor, Parallel
+from pennylane_qexec.executors.chooser import Chooser
+from pennylane_qexec.executors.cost import Cost
+from pennylane_qexec.executors.forwarding import MemberBinder, address_of, at_address, carried_out_by, part_of
+from pennylane_qexec.executors.routing import BySize, Rule, smallest_first
+from pennylane_qexec.executors.specs import executors
+from pennylane_qexec.job import Call, Result, Status, Work
+
+
+class Hybrid(Executor):
+    """Hands each circuit on to one of its members, by a rule that looks at the circuit's size.
+
+    What fits nowhere is refused before it runs. The members run their parts of a batch one after the other, where the
+    Hybrid runs; their own ``workers``, ``parallel`` and ``batch_window`` say nothing here. To have members run at the
+    same time, make them the executors of a cluster, and give it the rule as its ``selector``.
+
+    Args:
+        members: specs of executors, as those of a cluster, the smallest first; or a mapping from names to specs.
+        rule: who gets a circuit: a :class:`BySize`; a list of :class:`Tier` (or mappings with their arguments), which
+            means the same; or a function ``(circuit, members) -> member``, asked with the members that can run the
+            circuit, which must say the same if it is asked again. Default: that of :func:`smallest_first`.
+        wires: the wires of devices that are built here and are not given wires of their own.
+        name, workers, parallel, max_circuits, max_shots, batch_window: see :class:`Executor`.
+        cost: what running here costs; default: what the member that runs a circuit charges.
+
+    Attributes:
+        rule: the rule.
+
+    Raises:
+        ConfigurationError: there are no members, or one of them or the rule makes no sense.
+    """
+
+    def __init__(
+        self,
+        members: Any,
+        *,
+        rule: Rule | Sequence[Any] | None = None,
+        wires: Any = None,
+        name: str | None = None,
+        workers: int | None = None,
+        parallel: Parallel = "auto",
+        max_circuits: int | None = None,
+        max_shots: int | None = None,
+        batch_window: float = 0.0,
+        cost: Cost | Mapping[str, float] | None = None,
+    ) -> None:
+        self._members = tuple(_built(members, wires))
+        if workers is None and not self.local:
+            workers = sum(member.workers or 1 for member in self._members)
+        super().__init__(
+            name or "hybrid",
+            workers=workers,
+            parallel=parallel,
+            max_circuits=max_circuits,
+            max_shots=max_shots,
+            batch_window=batch_window,
+            cost=_dearest(self._members) if cost is None else cost,
+        )
+        wanted = [member.wires for member in self._members]
+        self.wires = wanted[0] if all(one == wanted[0] for one in wanted) else None
+        self._by_member = cost is None
+        self.rule: Rule = _rule(rule, self._members)
+        self._choose = Chooser(self._members, self.rule, self.name)
+
+    @property
+    def members(self) -> Sequence[Executor]:
+        """The executors that circuits are handed on to."""
+        return self._members
+
+    @property
+    def local(self) -> bool:
+        """Whether all members compute in this process."""
+        return all(member.local for member in self._members)
+
+    @property
+    def shareable(self) -> bool:
+        """Whether worker processes can have copies of all members."""
+        return all(member.shareable for member in self._members)
+
+    def explain(self, circuit: QuantumScript) -> str:
+        """Who gets a circuit, and why, in a sentence."""
+        return self._choose.explain(circuit)
+
+    def rejects(self, circuit: QuantumScript) -> str | None:
+        """Why no member takes a circuit, member by member."""
+        try:
+            self._choose(circuit)
+        except NoExecutorError as error:
+            reasons = "; ".join(f"{name!r} {reason}" for name, reason in error.reasons.items())
+            return f"has no member for it ({reasons})"
+        return None
+
+    def with_shots(self, circuit: QuantumScript) -> QuantumScript:
+        """The circuit with the shots that it has on the member that gets it."""
+        member = self._choose.if_any(circuit)
+        return circuit if member is None else member.with_shots(circuit)
+
+    def status(self) -> Status:
+        """Online while a member is; the wait of the member that would start first."""
+        online = [status for member in self._members if (status := member.status()).online]
+        if not online:
+            return Status(online=False)
+        return min(online, key=lambda status: (status.expected_wait, status.queue_length))
+
+    def effort(self, circuits: Sequence[QuantumScript]) -> float:
+        """What the members that get the circuits compute."""
+        chosen = [(self._choose.if_any(circuit), circuit) for circuit in circuits]
+        return sum(member.effort((circuit,)) for member, circuit in chosen if member is not None)
+
+    def charges(self, circuit: QuantumScript, call: Call) -> Cost:
+        """What the member that a circuit went to charges."""
+        if not self._by_member:
+            return self.cost
+        address = address_of(call)
+        member = self._choose.if_any(circuit) if address is None else self._members[address.member]
+        return self.cost if member is None else member.charges(circuit, at_address(call, address))
+
+    def supports(self, config: ExecutionConfig, circuit: QuantumScript | None) -> bool:
+        """Whether the member that gets a circuit differentiates it; without a circuit, whether every member does."""
+        if circuit is None:
+            return all(member.supports(config, None) for member in self._members)
+        member = self._choose.if_any(circuit)
+        return member is not None and member.supports(config, circuit)
+
+    def binder(self, config: ExecutionConfig, circuit: QuantumScript) -> Binder:
+        """What makes circuits ready for the members that get them."""
+        return MemberBinder(self._members, self._choose, config)
+
+    def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
+        """Run circuits on the members that get them."""
+        return self.perform(Work(tuple(circuits)))
+
+    def perform(self, work: Work) -> Sequence[Result]:
+        """Carry out a batch. Bound circuits stay with the member that they were bound for."""
+        address = address_of(work.call)
+        if address is not None:
+            work = replace(work, call=at_address(work.call, address))
+            return carried_out_by(self._members[address.member], work)
+        results: list[Result] = [None] * len(work.circuits)
+        for member, indices in self._choose.parts(work.circuits):
+            for index, result in zip(indices, carried_out_by(member, part_of(work, indices)), strict=True):
+                results[index] = result
+        return results
+
+    def become_replica(self, number: int) -> None:
+        """Members with a seed draw from streams of this replica's own."""
+        for member in self._members:
+            member.become_replica(number)
+
+    def close(self) -> None:
+        """Close the members."""
+        for member in self._members:
+            member.close()
+
+    def __repr__(self) -> str:
+        return f"<Hybrid {self.name!r}: {self.rule if isinstance(self.rule, BySize) else repr(self.rule)}>"
+
+
+def _built(members: Any, wires: Any) -> list[Executor]:
+    if not isinstance(members, Mapping) or "type" in members:
+        return executors(members, wires)
+    built = executors(list(members.values()), wires)
+    for name, member in zip(members, built, strict=True):
+        member.name = str(name)
+    return built
+
+
+def _rule(rule: Any, members: Sequence[Executor]) -> Rule:
+    if rule is None:
+        return smallest_first(members)
+    made = BySize(rule) if isinstance(rule, Sequence) and not isinstance(rule, str) else rule
+    if not callable(made):
+        raise ConfigurationError(f"rule={rule!r} is no rule: give BySize([...]), or (circuit, members) -> member.")
+    if isinstance(made, BySize):
+        made.check(members)
+    return made
+
+
+def _dearest(members: Sequence[Executor]) -> Cost:
+    """What no member goes beyond; asked for what nothing more is known of."""
+    costs = [member.cost for member in members]
+    return Cost(
+        max(cost.per_shot for cost in costs),
+        max(cost.per_circuit for cost in costs),
+        max(cost.per_second for cost in costs),
+    )

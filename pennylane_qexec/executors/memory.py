@@ -1,0 +1,107 @@
+"""Memory: how much is free on this machine, how much a circuit needs, and how users write an amount of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from pathlib import Path
+
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.device import DeviceExecutor
+from pennylane_qexec.structure import batch_size
+
+_BYTES_PER_AMPLITUDE = 16
+_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", re.IGNORECASE)
+_FRESH = 1.0  # seconds
+
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
+_MEMINFO = Path("/proc/meminfo")
+
+
+class FreeMemory:
+    """Measures what is free, at most once a second; within the limits of a container."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._measured_at = -_FRESH
+        self._bytes = 0.0
+
+    def __call__(self) -> float:
+        """Bytes that are free now; infinite where that cannot be found out."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._measured_at >= _FRESH:
+                self._bytes = min(_available(), _left_in_container())
+                self._measured_at = now
+            return self._bytes
+
+
+free_memory = FreeMemory()
+
+
+def state_bytes(executor: Executor, circuit: QuantumScript) -> float:
+    """Bytes that the state of a circuit takes here: ``2**n`` numbers, or ``4**n`` if it is a density matrix.
+
+    Args:
+        executor: who would run the circuit; what runs elsewhere takes nothing here.
+        circuit: the circuit. Broadcasted, it has a state for each row.
+    """
+    if not executor.local:
+        return 0.0
+    wires = len(circuit.wires if executor.wires is None else executor.wires)
+    exponent = 2 if isinstance(executor, DeviceExecutor) and executor.mixed else 1
+    return _BYTES_PER_AMPLITUDE * 2.0 ** (exponent * wires) * batch_size(circuit)
+
+
+def amount(value: int | float | str | None) -> float | None:
+    """An amount of memory as users write it, in bytes: a number, or such as ``"8G"``, ``"512 MiB"`` (powers of 1024).
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        return float(value)
+    found = _AMOUNT.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ConfigurationError(f"memory={value!r} is no amount of memory: give bytes, or text such as '8G'.")
+    return float(found[1]) * 1024.0 ** _UNITS[found[2].upper()]
+
+
+def in_words(number: float) -> str:
+    """Bytes, as people read them."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if number < 1024:
+            return f"{number:.3g} {unit}"
+        number /= 1024
+    return f"{number:.3g} PiB"
+
+
+def _available() -> float:
+    try:
+        (line,) = (line for line in _MEMINFO.read_text().splitlines() if line.startswith("MemAvailable:"))
+        return float(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        return _free_pages()
+
+
+def _free_pages() -> float:
+    names = getattr(os, "sysconf_names", {})
+    if "SC_AVPHYS_PAGES" not in names:
+        return float("inf")
+    return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+def _left_in_container() -> float:
+    try:
+        most, used = [(_CONTROL_GROUP / name).read_text().strip() for name in ("memory.max", "memory.current")]
+        return float(most) - float(used)
+    except (OSError, ValueError):
+        return float("inf")
