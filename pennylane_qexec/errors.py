@@ -92,6 +92,25 @@ class JobCancelledError(QExecError):
     """A job was cancelled, or its cluster closed, before it had a result."""
 
 
+class JobFailedError(QExecError, RuntimeError):
+    """A job failed at its backend.
+
+    Args:
+        backend: the backend's name.
+        job_id: the provider's id of the job.
+        reason: what the provider says of it.
+    """
+
+    def __init__(self, backend: str, job_id: str, reason: str) -> None:
+        super().__init__(backend, job_id, reason)
+        self.backend = backend
+        self.job_id = job_id
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"job {self.job_id!r} failed at {self.backend!r}: {self.reason.rstrip('.') or 'no reason was given'}."
+
+
 class WorkerDiedError(QExecError):
     """A worker process ended in the middle of a batch: killed, out of memory, or crashed in native code."""
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from pennylane.measurements import ExpectationMP, MeasurementProcess, ProbabilityMP, VarianceMP
+from pennylane.measurements import CountsMP, ExpectationMP, MeasurementProcess, ProbabilityMP, SampleMP, VarianceMP
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
@@ -54,11 +54,11 @@ class Readout:
 
     def __init__(self, circuit: QuantumScript) -> None:
         self._pool = pool(circuit)
-        self.cells: tuple[Cell, ...] = self._pool.cells
+        self.cells: tuple[Cell, ...] = self._pool.cells or (_counting_for_nothing(circuit),)
 
     @property
     def sums(self) -> bool:
-        """Whether all values are sums over tables of counts, so that tables are all it takes."""
+        """Whether all values are sums over tables of counts, or such counts, so that tables are all it takes."""
         return self._weighs is not None
 
     def results(self, counted: Sequence[Counted], rng: np.random.Generator) -> list[Result]:
@@ -71,7 +71,7 @@ class Readout:
         if self._weighs is not None and all(isinstance(counts, np.ndarray) for counts in counted):
             return self._by_table([np.asarray(counts) for counts in counted])
         rows = len(counted[0])
-        cells = [_Samples(cell, counts, rng) for cell, counts in zip(self.cells, counted, strict=True)]
+        cells = [_Samples(cell, counts, rng) for cell, counts in zip(self._pool.cells, counted, strict=False)]
         return [self._pool.evaluate([[cell.of(row)] for cell in cells]) for row in range(rows)]
 
     @cached_property
@@ -85,6 +85,9 @@ class Readout:
 
     def _by_table(self, tables: Sequence[np.ndarray]) -> list[Result]:
         assert self._weighs is not None
+        if len(tables[0]) == 1:
+            # What combines columns would take a column of one number for a number.
+            return self._by_table([table.repeat(2, axis=0) for table in tables])[:1]
         columns = [[weigh(table) for weigh in weighs] for weighs, table in zip(self._weighs, tables, strict=True)]
         combined = self._pool.combine(columns)
         if isinstance(combined, tuple):
@@ -106,6 +109,12 @@ class Readout:
             return len(rows) == 3 and all(map(_same, rows, single))
         except Exception:  # PennyLane's function raises what it likes on what it was not made for
             return False
+
+
+def _counting_for_nothing(circuit: QuantumScript) -> Cell:
+    """A cell for what has nothing to count, such as an expectation value of the identity: it is run all the same."""
+    sampling = QuantumScript(circuit.operations, [SampleMP(wires=circuit.wires)], shots=circuit.shots)
+    return Cell(sampling, circuit.wires, (), lambda shares: [])
 
 
 class _Samples:
@@ -130,8 +139,8 @@ class _Samples:
         return Histogram(bits_of(outcomes, len(self._cell.wires or ())), counted[outcomes])
 
 
-_Weigh = Callable[[np.ndarray], np.ndarray]
-"""A table of counts ``(R, 2**M)`` to the values of a measurement, ``(R, ...)``."""
+_Weigh = Callable[[np.ndarray], Any]
+"""A table of counts ``(R, 2**M)`` to the values of a measurement, an array ``(R, ...)`` or a list of ``R``."""
 
 
 def bits_of(outcomes: np.ndarray, wires: int) -> np.ndarray:
@@ -141,6 +150,8 @@ def bits_of(outcomes: np.ndarray, wires: int) -> np.ndarray:
 
 def _weigher(measurement: MeasurementProcess, cell: Cell) -> _Weigh | None:
     wires = Wires(() if cell.wires is None else cell.wires)
+    if type(measurement) is CountsMP and measurement.eigvals() is None and len(wires) <= TABLE_WIRES:
+        return _counter(measurement, wires)
     if type(measurement) not in (ExpectationMP, VarianceMP, ProbabilityMP) or len(wires) > TABLE_WIRES:
         return None
     measured = measurement.wires or wires
@@ -154,6 +165,21 @@ def _weigher(measurement: MeasurementProcess, cell: Cell) -> _Weigh | None:
     if isinstance(measurement, ExpectationMP):
         return lambda table: table @ values / table.sum(axis=1)
     return lambda table: _variance(table, values)
+
+
+def _counter(measurement: CountsMP, wires: Wires) -> _Weigh:
+    """Tables of counts to PennyLane's dictionaries of them, by the bits of the outcomes."""
+    measured = measurement.wires or wires
+    place = _places(measured, wires)
+    names = [f"{outcome:0{len(measured)}b}" for outcome in range(2 ** len(measured))]
+
+    def count(table: np.ndarray) -> list[dict[str, Any]]:
+        summed = np.zeros((len(table), len(names)), dtype=np.int64)
+        np.add.at(summed.T, place, table.T)
+        seen = [range(len(names)) if measurement.all_outcomes else np.flatnonzero(row) for row in summed]
+        return [{names[index]: row[index] for index in of_row} for row, of_row in zip(summed, seen, strict=True)]
+
+    return count
 
 
 def _places(wires: Wires, all_wires: Wires) -> np.ndarray:
@@ -178,4 +204,6 @@ def _variance(table: np.ndarray, values: np.ndarray) -> np.ndarray:
 def _same(one: Result, other: Result) -> bool:
     if isinstance(one, tuple):
         return isinstance(other, tuple) and len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, dict):
+        return bool(one == other)
     return np.shape(one) == np.shape(other) and bool(np.allclose(one, other, rtol=1e-12, atol=1e-12))

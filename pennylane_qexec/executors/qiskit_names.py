@@ -1,56 +1,70 @@
-"""Covalent's ``QiskitExecutor``, for what runs on this machine: Aer, ideal or with the noise of a fake backend."""
+"""Covalent's ``QiskitExecutor``: its names and options, for Aer on this machine and for Qiskit Runtime."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
-
-from pennylane.tape import QuantumScript
+from typing import Any, Self, final
 
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.executors.device import DeviceExecutor
+from pennylane_qexec.executors.aer import AerExecutor
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.runtime import RuntimeExecutor
+from pennylane_qexec.executors.runtime_modes import seconds
+from pennylane_qexec.executors.runtime_names import is_local
 from pennylane_qexec.executors.shots import checked_shots
 
-_DEVICES = ("local_sampler", "sampler")
 _OWN = ("device", "backend", "shots", "single_job", "max_time", "options", "name", "local_transpile")
-_OF_ALL = ("wires", "workers", "parallel", "max_circuits", "max_shots", "batch_window", "cost")
-_OF_IBM = ("ibmqx_token", "ibmqx_url", "hub", "group", "project", "channel", "instance", "cloud_instance")
-_OPTIONS = ("optimization_level", "resilience_level", "seed_simulator", "seed_transpiler")
-_INSTEAD = (
-    "IBM's hardware is not in this version of pennylane_qexec: take device='sampler' with a fake backend, such as "
-    "'fake_manila', to simulate a machine and its noise here, device='local_sampler' without noise, or give "
-    "qml.device('qiskit.remote', wires=..., backend=...) as an executor."
+_OF_ALL = ("wires", "workers", "max_circuits", "max_shots", "batch_window", "cost")
+_OF_IBM = {
+    "ibmqx_token": "token",
+    "ibmqx_url": "url",
+    "channel": "channel",
+    "instance": "instance",
+    "cloud_instance": "instance",
+    "mode": "mode",
+    "service": "service",
+}
+_FORMER = ("hub", "group", "project")
+
+_OF_TRANSPILER = ("optimization_level", "seed_transpiler")
+_OPTIONS = (*_OF_TRANSPILER, "resilience_level", "seed_simulator")
+_OF_RUNTIME = (
+    *("dynamical_decoupling", "environment", "execution", "experimental", "max_execution_time", "resilience"),
+    *("simulator", "twirling"),
 )
 
 
-class QiskitExecutor(DeviceExecutor):
-    """Runs circuits on Qiskit's simulators, with the options that Covalent's users know.
+class QiskitExecutor(Executor):
+    """Runs circuits on Qiskit's simulators and on IBM's machines, with the options that Covalent's users know.
 
-    IBM's hardware is not in this version: what needs it is refused.
+    What is made is an :class:`AerExecutor` for ``"local_sampler"``, and a :class:`RuntimeExecutor` for ``"sampler"``.
 
     Args:
         device: ``"local_sampler"``: Aer, without noise. ``"sampler"``: the machine called ``backend``.
-        backend: for ``"sampler"``, the name of a fake backend such as ``"fake_manila"``: its noise and coupling are
-            simulated on this machine.
+        backend: for ``"sampler"``, a machine of IBM, such as ``"ibm_torino"``, or a fake backend, such as
+            ``"fake_manila"``: its noise and coupling are simulated on this machine.
         shots: a number of shots, which goes before that of the QNode; 0 for that of the QNode; ``None`` for analytic
             results, which only ``"local_sampler"`` has.
-        single_job: whether circuits that wait together run as one batch; otherwise one by one.
-        max_time: what a job may take on IBM's machines. Here there is no limit; a cluster has ``timeout=``.
-        options: ``seed_simulator``; for fake backends ``optimization_level`` (0 to 3, default 1) and
-            ``seed_transpiler``. ``resilience_level`` is known, but above 0 there is a warning: errors are not
-            mitigated here.
+        single_job: whether circuits that wait together run as one job; otherwise one by one.
+        max_time: what a job may take on IBM's machines, in seconds or as ``"5m"``. On this machine there is no limit; a
+            cluster has ``timeout=``.
+        options: ``optimization_level`` (0 to 3, default 1), ``seed_transpiler``, ``seed_simulator`` and
+            ``resilience_level``; for ``"sampler"`` also all options of Qiskit Runtime, see :class:`RuntimeExecutor`.
+            Where circuits are simulated, ``resilience_level`` above 0 gives a warning: errors are not mitigated here.
         name: how it is called in policies, tables and errors; default: the name of the backend or the device.
         local_transpile: known, and without effect: circuits are always transpiled here.
-        others: ``wires``, ``workers``, ``parallel``, ``max_circuits``, ``max_shots``, ``batch_window``, ``cost``: as
-            those of :class:`DeviceExecutor`.
+        others: ``wires``, ``workers``, ``max_circuits``, ``max_shots``, ``batch_window`` and ``cost``, as those of
+            :class:`Executor`; for ``"local_sampler"`` also ``parallel``; for ``"sampler"`` ``ibmqx_token``,
+            ``ibmqx_url``, ``channel``, ``instance`` (or ``cloud_instance``), ``mode`` and ``service``, as those of
+            :class:`RuntimeExecutor`.
 
     Raises:
-        ConfigurationError: there is no such option, device or backend, or it needs IBM's hardware.
+        ConfigurationError: there is no such option, device or backend.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         device: str = "local_sampler",
         backend: str | None = None,
         shots: int | None = 1024,
@@ -61,72 +75,106 @@ class QiskitExecutor(DeviceExecutor):
         name: str | None = None,
         local_transpile: bool = False,
         **others: Any,
-    ) -> None:
-        _check(device, backend, others)
+    ) -> Self:
+        if cls is not QiskitExecutor:
+            return super().__new__(cls)  # a copy from another process, whose attributes are on their way
+        if device not in _KINDS:
+            raise ConfigurationError(unknown("device of QiskitExecutor", device, _KINDS))
+        kind: Any = _KINDS[device]
+        made: Self = super().__new__(kind)
         if not single_job:
             others["max_circuits"] = 1
-        known = {option: value for option, value in others.items() if option in _OF_ALL}
-        aer_options = _aer_options(backend, _checked_options(options or {}))
-        super().__init__("qiskit.aer", name=name or backend or device, **known, **aer_options)
-        self.shots = checked_shots(shots)
-        self._machine = backend
-        self._qubits = aer_options["backend"].machine_qubits if backend else None
+        kind.begin(made, backend, max_time, dict(options or {}), {"name": name or backend or device, **others})
+        made.shots = checked_shots(shots)
+        return made
 
-    @property
-    def backend(self) -> str:
-        """The name of the fake backend; ``"aer_simulator"`` without noise."""
-        return self._machine or "aer_simulator"
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Nothing is left to do."""
 
-    def rejects(self, circuit: QuantumScript) -> str | None:
-        """Why the backend cannot run this circuit, as far as can be told without preparing it."""
-        wires = len(circuit.wires if self.wires is None else self.wires)
-        if self._qubits is not None and wires > self._qubits:
-            return f"has {self._qubits} qubits"
-        return super().rejects(circuit)
+    def __repr__(self) -> str:
+        return f"<QiskitExecutor {self.name!r}>"
 
 
-def _check(device: str, backend: str | None, others: Mapping[str, Any]) -> None:
-    """Refuse what does not exist, and what needs IBM. No value is shown: one may be a token."""
+@final
+class LocalSampler(QiskitExecutor, AerExecutor):
+    """Aer, without noise."""
+
+    def begin(self, backend: Any, max_time: Any, options: dict[str, Any], others: dict[str, Any]) -> None:
+        """Become an executor with these options."""
+        _refuse_unknown(others, ("name", "parallel", *_OF_ALL))
+        if backend:
+            raise ConfigurationError(
+                f"device='local_sampler' has no backend, and {backend!r} was given: take device='sampler' with it, or "
+                "leave it out."
+            )
+        given = [option for option in (*_OF_IBM, *_FORMER) if others.pop(option, None)]
+        if given:
+            raise ConfigurationError(
+                f"{' and '.join(given)} given: device='local_sampler' runs on this machine, without an account. Take "
+                "device='sampler' with a backend, such as 'ibm_torino', or leave it out."
+            )
+        _refuse_unknown_options(options, _OPTIONS)
+        if options.get("resilience_level"):
+            warnings.warn(
+                f"resilience_level={options['resilience_level']!r} asks for error mitigation, which simulations here "
+                "do not have: results are what was measured.",
+                UserWarning,
+                stacklevel=3,
+            )
+        AerExecutor.__init__(self, seed=options.get("seed_simulator"), **others)
+
+
+@final
+class Sampler(QiskitExecutor, RuntimeExecutor):
+    """A machine of IBM, or a fake backend."""
+
+    def begin(self, backend: Any, max_time: Any, options: dict[str, Any], others: dict[str, Any]) -> None:
+        """Become an executor with these options."""
+        _refuse_unknown(others, ("name", *_OF_ALL))
+        if not backend:
+            raise ConfigurationError("device='sampler' needs a backend: name one, as in backend='fake_manila'.")
+        former = [option for option in _FORMER if others.pop(option, None)]
+        if former:
+            raise ConfigurationError(
+                f"{' and '.join(former)} given: they named an instance of IBM's former platform. Give instance= now."
+            )
+        _refuse_unknown_options(options, (*_OPTIONS, *_OF_RUNTIME))
+        of_ibm = {_OF_IBM[option]: value for option in _OF_IBM if (value := others.pop(option, None))}
+        transpiler = {option: options.pop(option) for option in _OF_TRANSPILER if options.get(option) is not None}
+        RuntimeExecutor.__init__(
+            self,
+            backend,
+            options=_for_runtime(options, None if is_local(backend) else max_time),
+            **{"optimization_level": 1, **transpiler},
+            **of_ibm,
+            **others,
+        )
+
+
+_KINDS: dict[str, type[QiskitExecutor]] = {"local_sampler": LocalSampler, "sampler": Sampler}
+
+
+def _for_runtime(options: dict[str, Any], max_time: float | str | None) -> dict[str, Any]:
+    """The options as Qiskit Runtime has them, without those that are not given."""
+    nested = {option: value for option, value in options.items() if value is not None and option not in _OF_TRANSPILER}
+    if "seed_simulator" in nested:
+        nested["simulator"] = {**nested.get("simulator", {}), "seed_simulator": nested.pop("seed_simulator")}
+    if max_time is not None:
+        nested["max_execution_time"] = seconds(max_time)
+    if not nested.get("resilience_level"):
+        nested.pop("resilience_level", None)
+    return nested
+
+
+def _refuse_unknown(others: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Refuse what does not exist. No value is shown: one may be a token."""
     for option in others:
-        if option not in (*_OF_ALL, *_OF_IBM):
-            raise ConfigurationError(unknown("option of QiskitExecutor", option, (*_OWN, *_OF_ALL, *_OF_IBM)))
-    if device not in _DEVICES:
-        raise ConfigurationError(unknown("device of QiskitExecutor", device, _DEVICES))
-    given = [option for option in _OF_IBM if others.get(option)]
-    if given:
-        raise ConfigurationError(f"{' and '.join(given)} given: {_INSTEAD}")
-    if device == "sampler" and not backend:
-        raise ConfigurationError("device='sampler' needs a backend: name one, as in backend='fake_manila'.")
-    if device == "local_sampler" and backend:
-        raise ConfigurationError(
-            f"device='local_sampler' has no backend, and {backend!r} was given: take device='sampler' with it, or "
-            "leave it out."
-        )
-    if backend and not str(backend).startswith("fake_"):
-        raise ConfigurationError(f"backend={backend!r} is a machine or a service of IBM. {_INSTEAD}")
+        if option not in (*known, *_OF_IBM, *_FORMER):
+            names = (*_OWN, *known, *_OF_IBM, *_FORMER)
+            raise ConfigurationError(unknown("option of QiskitExecutor", option, set(names)))
 
 
-def _checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that are known, without those that are not given."""
+def _refuse_unknown_options(options: Mapping[str, Any], known: tuple[str, ...]) -> None:
     for option in options:
-        if option not in _OPTIONS:
-            raise ConfigurationError(unknown("entry of QiskitExecutor's options", option, _OPTIONS))
-    if options.get("resilience_level"):
-        warnings.warn(
-            f"resilience_level={options['resilience_level']!r} asks for error mitigation, which simulations here do "
-            "not have: results are what was measured.",
-            UserWarning,
-            stacklevel=3,
-        )
-    return {option: value for option, value in options.items() if option != "resilience_level" and value is not None}
-
-
-def _aer_options(backend: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options for PennyLane's device ``qiskit.aer``."""
-    for_aer = {option: value for option, value in options.items() if option == "seed_simulator"}
-    if backend is None:
-        return for_aer
-    from pennylane_qexec.executors.fake_backends import NoisyBackend
-
-    for_transpiler = {option: value for option, value in options.items() if option != "seed_simulator"}
-    return {**for_aer, "backend": NoisyBackend(backend, **for_transpiler)}
+        if option not in known:
+            raise ConfigurationError(unknown("entry of QiskitExecutor's options", option, known))

@@ -141,10 +141,16 @@ def test_the_misspelt_option_of_the_manual_is_named() -> None:
         ({"device": "local_smapler"}, r"Did you mean 'local_sampler'\?"),
         ({"device": "sampler"}, r"backend='fake_manila'"),
         ({"device": "sampler", "backend": "fake_manilla"}, r"Did you mean 'fake_manila'\?"),
-        ({"device": "sampler", "backend": "ibmq_quito"}, r"'ibmq_quito' .* IBM's hardware is not in this version"),
+        ({"device": "sampler", "backend": "ibmq_quito"}, r"'ibmq_quito' has been retired by IBM.*'fake_quito'"),
         ({"backend": "fake_manila"}, r"take device='sampler' with it"),
-        ({"ibmqx_token": SECRET}, r"ibmqx_token given: IBM's hardware is not in this version.*local_sampler"),
+        ({"ibmqx_token": SECRET}, r"ibmqx_token given: device='local_sampler' runs on this machine"),
         ({"instance": "crn:x", "ibmqx_token": SECRET}, r"ibmqx_token and instance given"),
+        (
+            {"device": "sampler", "backend": "ibm_torino", "hub": "h", "group": "g"},
+            r"hub and group given: .* instance=",
+        ),
+        ({"device": "sampler", "backend": "ibm_torino", "options": {"twirlin": {}}}, r"Did you mean 'twirling'\?"),
+        ({"device": "sampler", "backend": "ibm_torino", "max_time": "soon"}, r"max_time='soon'"),
         ({"options": {"optimisation_level": 1}}, r"Did you mean 'optimization_level'\?"),
         ({"device": "sampler", "backend": "fake_manila", "options": {"optimization_level": 7}}, "optimization_level=7"),
         ({"shots": [10, 10]}, "must be a number of shots"),
@@ -153,6 +159,34 @@ def test_the_misspelt_option_of_the_manual_is_named() -> None:
 def test_what_it_cannot_do_is_refused_with_what_to_do_instead(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ct.ConfigurationError, match=message):
         ct.QiskitExecutor(**arguments)
+
+
+def test_the_sampler_is_a_runtime_executor_with_the_options_of_covalent() -> None:
+    options = {"optimization_level": 3, "resilience_level": 1, "dynamical_decoupling": {"enable": True}}
+    executor = ct.QiskitExecutor(
+        "sampler",
+        "ibm_torino",
+        max_time="5m",
+        options=options,
+        single_job=False,
+        ibmqx_token=SECRET,
+        cloud_instance="crn:x",
+    )
+    assert isinstance(executor, ct.QiskitExecutor)
+    assert isinstance(executor, ct.RuntimeExecutor)
+    assert (executor.name, executor.backend, executor.shots, executor.max_circuits) == (
+        *("ibm_torino", "ibm_torino"),
+        *(1024, 1),
+    )
+    assert executor._options.estimator == {
+        "dynamical_decoupling": {"enable": True},
+        "resilience_level": 1,
+        "max_execution_time": 300,
+    }
+
+
+def test_the_local_sampler_is_an_aer_executor() -> None:
+    assert isinstance(ct.QiskitExecutor(), ct.executors.aer.AerExecutor)
 
 
 def test_options_for_ibm_that_are_left_empty_do_no_harm() -> None:
@@ -171,7 +205,8 @@ def test_error_mitigation_is_warned_of() -> None:
     "make",
     [
         lambda: ct.QiskitExecutor(ibmqx_token=SECRET),
-        lambda: ct.QiskitExecutor("sampler", "ibm_torino", ibmqx_token=SECRET),
+        lambda: ct.QiskitExecutor("sampler", "ibm_torino", ibmqx_token=SECRET, hub="h"),
+        lambda: ct.QiskitExecutor("sampler", "ibm_torino", ibmqx_token=SECRET, shsots=1),
         lambda: ct.executor({"token": SECRET}),
         lambda: ct.executor(qml.device("default.qubit"), token=SECRET),
         lambda: ct.executor("default.qubit", token=SECRET),
@@ -199,6 +234,7 @@ class WithToken(FakeQPU):
         (WithToken(SECRET), "<WithToken 'far-away'>"),
         (ct.Simulator("cirq.simulator", qubits=None), "<Simulator 'cirq.simulator'>"),
         (ct.QiskitExecutor(), "<QiskitExecutor 'local_sampler'>"),
+        (ct.QiskitExecutor("sampler", "ibm_torino", ibmqx_token=SECRET), "<QiskitExecutor 'ibm_torino'>"),
         (ct.executor("default.mixed", readout_prob=0.123), "<DeviceExecutor 'default.mixed'>"),
     ],
 )

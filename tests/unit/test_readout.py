@@ -26,14 +26,17 @@ SUMMED = {
     "a projector": [qml.expval(qml.Projector([0, 1], [0, "c"]))],
     "many at once": [qml.expval(HAMILTONIAN), qml.var(qml.X(0)), qml.probs(wires=["c", 0]), qml.expval(qml.Y(1))],
 }
-SAMPLED = {
+COUNTED = {
     "counts": [qml.counts()],
-    "counts of an observable": [qml.counts(qml.X(0) @ qml.Z(1))],
+    "counts of some wires": [qml.counts(wires=["c", 0])],
     "counts of all outcomes": [qml.counts(wires=["c", 1], all_outcomes=True)],
+    "counts beside an expectation value": [qml.counts(wires=[0]), qml.expval(qml.X(1))],
+}
+SAMPLED = {
+    "counts of an observable": [qml.counts(qml.X(0) @ qml.Z(1))],
     "samples": [qml.sample(wires=[1, 0])],
     "samples of an observable": [qml.sample(qml.Y("c"))],
     "an identity": [qml.expval(qml.I(0)), qml.expval(qml.Z(1))],
-    "counts beside an expectation value": [qml.counts(wires=[0]), qml.expval(qml.X(1))],
 }
 ROWS, SHOTS = 4, 60
 
@@ -88,6 +91,16 @@ def test_histograms_give_what_tables_give_of(measurements: Any) -> None:
     by_table = readout.results(counted, rng)
     for mine, theirs in zip(readout.results(list(map(as_histograms, counted)), rng), by_table, strict=True):
         assert all(map(np.allclose, leaves(mine), leaves(theirs)))
+
+
+@pytest.mark.parametrize("measurements", COUNTED.values(), ids=COUNTED)
+def test_counts_are_added_up_without_samples_for(measurements: Any) -> None:
+    readout = Readout(circuit(measurements))
+    counted = tables(readout)
+    results = readout.results(counted, np.random.default_rng(0))
+    assert readout.sums
+    for mine, theirs in zip(results, by_pennylane(measurements, counted), strict=True):
+        assert list(map(_in_no_order, _parts(mine))) == list(map(_in_no_order, _parts(theirs)))
 
 
 @pytest.mark.parametrize("measurements", SAMPLED.values(), ids=SAMPLED)

@@ -1,0 +1,160 @@
+"""How circuits are made ready for Qiskit: what its circuits cannot say is said otherwise, or taken apart.
+
+Importing this imports Qiskit, so it is imported when the first circuit is prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pennylane as qml
+from pennylane.devices import ExecutionConfig
+from pennylane.devices.preprocess import decompose, validate_device_wires
+from pennylane.measurements import ClassicalShadowMP, MeasurementProcess, ShadowExpvalMP
+from pennylane.ops import MidMeasure
+from pennylane.queuing import QueuingManager
+from pennylane.tape import QuantumScript
+from pennylane.transforms import broadcast_expand
+from pennylane.wires import Wires
+
+from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.executors.base import Bound
+from pennylane_qexec.executors.qiskit_gates import KINDS, convertible, taken_apart
+from pennylane_qexec.executors.qiskit_sampling import at_the_end, by_recipes, postselected
+from pennylane_qexec.job import Postprocessing, Result
+from pennylane_qexec.structure import batch_size
+
+Step = Callable[[QuantumScript], tuple[Sequence[QuantumScript], Postprocessing]]
+
+_BY_RECIPES = (ClassicalShadowMP, ShadowExpvalMP)
+
+
+def wires_in_order(circuit: QuantumScript) -> Wires:
+    """The wires of a circuit, in the order that PennyLane's simulators give them: numbers from 0 on by size."""
+    wires = circuit.wires
+    numbers = range(len(wires))
+    return wires if wires.labels == tuple(numbers) or set(wires) != set(numbers) else Wires(numbers)
+
+
+class QiskitBinder:
+    """Prepares circuits for backends that take Qiskit's circuits.
+
+    What comes out has operations that can be converted, one number of shots or none, no broadcasting and no mid-circuit
+    measurements, which are deferred to the end; measurements that have no wires get those of the backend, if it has
+    some. Circuits for which there is nothing to do are left as they are.
+
+    Args:
+        config: the execution configuration of the call.
+        wires: the backend's wires; ``None`` if it takes any.
+        exact_shots: whether no shot may be run that is not asked for, as where shots are paid for.
+    """
+
+    def __init__(self, config: ExecutionConfig, wires: Wires | None = None, exact_shots: bool = False) -> None:
+        self._config = config
+        self._exact_shots = exact_shots
+        self._wires = wires
+        self._steps: tuple[Step, ...] = (
+            _each_number_of_shots,
+            self._with_wires,
+            self._with_measurements_deferred,
+            _taken_apart,
+            _one_by_one,
+            self._sampled_otherwise,
+        )
+
+    def __call__(self, circuit: QuantumScript) -> Bound:
+        if self._is_ready(circuit):
+            return Bound((circuit,), self._config, _only)
+        with QueuingManager.stop_recording():
+            circuits, postprocess = _prepared(circuit, self._steps)
+        return Bound(tuple(circuits), self._config, postprocess)
+
+    def _is_ready(self, circuit: QuantumScript) -> bool:
+        return (
+            KINDS.issuperset(map(type, circuit.operations))
+            and batch_size(circuit) == 1
+            and not circuit.shots.has_partitioned_shots
+            and not (circuit.shots and any(isinstance(mp, _BY_RECIPES) for mp in circuit.measurements))
+            and (not any(map(_measures_everything, circuit.measurements)) or self._wires_of(circuit) is circuit.wires)
+        )
+
+    def _wires_of(self, circuit: QuantumScript) -> Wires:
+        return wires_in_order(circuit) if self._wires is None else self._wires
+
+    def _with_wires(self, circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
+        """Measurements of everything get wires before there are more, which deferring adds."""
+        if not any(map(_measures_everything, circuit.measurements)):
+            return (circuit,), _only
+        circuits, postprocess = validate_device_wires(circuit, wires=self._wires_of(circuit))
+        return circuits, postprocess
+
+    def _with_measurements_deferred(self, circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
+        if not any(isinstance(operation, MidMeasure) for operation in circuit.operations):
+            return (circuit,), _only
+        if self._config.mcm_config.postselect_mode == "fill-shots" and any(map(_postselects, circuit.operations)):
+            raise ConfigurationError(
+                "postselect_mode='fill-shots' is not known here: shots that postselection discards are not run again. "
+                "Take 'hw-like', and more shots."
+            )
+        circuits, postprocess = qml.defer_measurements(circuit)
+        return [at_the_end(one) for one in circuits], postprocess
+
+    def _sampled_otherwise(self, circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
+        if circuit.shots and any(isinstance(operation, qml.Projector) for operation in circuit.operations):
+            return postselected(circuit)
+        if circuit.shots and any(isinstance(mp, _BY_RECIPES) for mp in circuit.measurements):
+            return by_recipes(circuit, self._exact_shots)
+        return (circuit,), _only
+
+
+def _prepared(circuit: QuantumScript, steps: Sequence[Step]) -> tuple[Sequence[QuantumScript], Postprocessing]:
+    """What the first step makes of a circuit, and the others of that."""
+    if not steps:
+        return (circuit,), _only
+    circuits, join = steps[0](circuit)
+    parts = [_prepared(one, steps[1:]) for one in circuits]
+
+    def postprocess(results: Sequence[Result]) -> Result:
+        remaining = iter(results)
+        return join([post([next(remaining) for _ in ready]) for ready, post in parts])
+
+    return [one for ready, _ in parts for one in ready], postprocess
+
+
+def _each_number_of_shots(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
+    if not circuit.shots.has_partitioned_shots:
+        return (circuit,), _only
+    return [circuit.copy(shots=shots) for shots in circuit.shots], tuple
+
+
+def _taken_apart(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
+    if KINDS.issuperset(map(type, circuit.operations)):
+        return (circuit,), _only
+    circuits, postprocess = decompose(
+        circuit, _stays, decomposer=taken_apart, skip_initial_state_prep=False, name="Qiskit", error=ConfigurationError
+    )
+    return circuits, postprocess
+
+
+def _stays(operation: Any) -> bool:
+    return isinstance(operation, qml.Projector) or convertible(operation)
+
+
+def _one_by_one(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
+    if circuit.batch_size is None:
+        return (circuit,), _only
+    circuits, postprocess = broadcast_expand(circuit)
+    return circuits, postprocess
+
+
+def _measures_everything(measurement: MeasurementProcess) -> bool:
+    return measurement.obs is None and measurement.mv is None and not measurement.wires
+
+
+def _postselects(operation: Any) -> bool:
+    return isinstance(operation, MidMeasure) and operation.postselect is not None
+
+
+def _only(results: Sequence[Result]) -> Result:
+    return results[0]

@@ -1,0 +1,177 @@
+"""What a job runs on: a machine of IBM, or a backend that the user made."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from abc import ABC, abstractmethod
+from typing import Any, final
+
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.executors.runtime_account import Account
+from pennylane_qexec.job import Status
+
+LEAST_BUSY = "least_busy"
+
+_FRESH = 30.0  # seconds for which what a backend says of itself is believed
+
+logger = logging.getLogger("pennylane_qexec")
+
+
+class Machine(ABC):
+    """A backend that is looked up or built when the first job is sent, and kept.
+
+    Attributes:
+        name: its name, for tables.
+        local: whether it is simulated on this machine.
+    """
+
+    name: str
+    local: bool = False
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: Any = None
+
+    def backend(self) -> Any:
+        """Qiskit's backend."""
+        with self._lock:
+            if self._found is None:
+                self._found = self._find()
+            return self._found
+
+    @property
+    def known(self) -> Any:
+        """Qiskit's backend, if it is known without asking a service."""
+        return self._found
+
+    def status(self) -> Status:
+        """What it says of itself."""
+        return Status()
+
+    def objection(self, circuit: QuantumScript) -> str | None:
+        """Why a circuit does not fit it, as far as is known without asking a service."""
+        backend, shots = self.known, circuit.shots.total_shots or 0
+        if backend is None:
+            return None
+        if len(circuit.wires) > backend.num_qubits:
+            return f"has {backend.num_qubits} qubits"
+        most = None if self.local else _most_shots(backend)
+        return f"takes at most {most} shots" if most is not None and shots > most else None
+
+    def job(self, job_id: str) -> Any:
+        """A job that was sent by another process.
+
+        Raises:
+            ConfigurationError: the machine is local, and its jobs end with their process.
+        """
+        raise ConfigurationError(
+            f"job {job_id!r} is not known here: jobs in local mode can be found only by the executor that sent them."
+        )
+
+    @abstractmethod
+    def _find(self) -> Any:
+        """Look the backend up, or build it."""
+
+
+@final
+class GivenMachine(Machine):
+    """A backend that the user made."""
+
+    def __init__(self, backend: Any) -> None:
+        from qiskit.providers import BackendV2
+        from qiskit_ibm_runtime import IBMBackend
+
+        super().__init__()
+        if not isinstance(backend, BackendV2):
+            raise ConfigurationError(
+                f"backend={backend!r} is no backend of Qiskit: give a name, such as 'ibm_torino' or 'fake_manila', or "
+                "a BackendV2."
+            )
+        self.name = str(backend.name)
+        self.local = not isinstance(backend, IBMBackend)
+        self._found = backend
+
+    def job(self, job_id: str) -> Any:
+        return super().job(job_id) if self.local else self._found.service.job(job_id)
+
+    def status(self) -> Status:
+        return Status() if self.local else _status(self._found)
+
+    def _find(self) -> Any:
+        return self._found
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"the backend {self.name!r} was given as an object, which cannot be sent to another process. Give its name."
+        )
+
+
+@final
+class RemoteMachine(Machine):
+    """A backend of a service.
+
+    Args:
+        name: the backend's name; ``"least_busy"`` for the one with the shortest queue when the first job is sent.
+        account: whose service.
+        qubits: the fewest that it needs to have; ``None`` for any number.
+    """
+
+    def __init__(self, name: str, account: Account, qubits: int | None) -> None:
+        super().__init__()
+        self.name = name
+        self._account = account
+        self._qubits = qubits
+        self._asked = 0.0
+        self._status = Status()
+
+    def job(self, job_id: str) -> Any:
+        return self._account.service().job(job_id)
+
+    def status(self) -> Status:
+        """What it said of itself at most half a minute ago; nothing is asked before the first job."""
+        if self._found is None or time.monotonic() - self._asked < _FRESH:
+            return self._status
+        self._asked = time.monotonic()
+        try:
+            self._status = _status(self._found)
+        except Exception as error:  # the network; a job that is sent now will say more
+            logger.warning("backend %r did not say how it is (%s)", self.name, type(error).__name__)
+        return self._status
+
+    def _find(self) -> Any:
+        from qiskit.providers.exceptions import QiskitBackendNotFoundError
+
+        service = self._account.service()
+        try:
+            if self.name == LEAST_BUSY:
+                found = service.least_busy(min_num_qubits=self._qubits)
+                self.name = str(found.name)
+                logger.info("the least busy backend is %r", self.name)
+                return found
+            return service.backend(self.name)
+        except QiskitBackendNotFoundError as error:
+            raise ConfigurationError(
+                f"backend={self.name!r} is none that this account may use now ({error}). QiskitRuntimeService()"
+                ".backends() lists those it may."
+            ) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"name": self.name, "account": self._account, "qubits": self._qubits}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)
+
+
+def _status(backend: Any) -> Status:
+    said = backend.status()
+    return Status(bool(said.operational), int(said.pending_jobs or 0))
+
+
+def _most_shots(backend: Any) -> int | None:
+    from qiskit_ibm_runtime import IBMBackend
+
+    return int(backend.configuration().max_shots) if isinstance(backend, IBMBackend) else None
