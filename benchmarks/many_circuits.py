@@ -21,7 +21,7 @@ from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
 
-EXECUTORS = ("lightning.qubit", "default.qubit")
+EXECUTORS = ("lightning.qubit", "default.qubit", "aer", "jax")
 WIRES, LAYERS, SHOTS = 4, 2, 100
 NUMBERS = (10, 100, 1000, 10_000)
 FEW = 10

@@ -21,8 +21,8 @@ exact = np.linalg.eigvalsh(qml.matrix(hamiltonian, wire_order=range(wires)))[0]
 dev = qml.device(
     "qexec.cluster",
     wires=wires,
-    executors=["lightning.qubit", "qiskit.aer", "cirq.simulator"],
-    split=qexec.splits.weighted({"lightning.qubit": 2, "qiskit.aer": 1, "cirq.simulator": 1}),
+    executors=["lightning.qubit", "aer", "cirq.simulator"],
+    split=qexec.splits.weighted({"lightning.qubit": 2, "aer": 1, "cirq.simulator": 1}),
 )
 
 

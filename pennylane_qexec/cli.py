@@ -15,7 +15,7 @@ from rich.table import Table
 
 app = typer.Typer(help="Run quantum circuits on many simulators and QPUs as one.", no_args_is_help=True)
 
-_SIMULATORS = "lightning.qubit,qiskit.aer,cirq.simulator"
+_SIMULATORS = "lightning.qubit,aer,cirq.simulator"
 
 
 def _print_version(wanted: bool) -> None:

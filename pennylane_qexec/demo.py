@@ -117,4 +117,4 @@ def draw(result: Vqe, path: Path) -> None:
 
 
 def _seeded(spec: str, seed: int) -> Any:
-    return {"type": spec, "seed": seed} if spec.startswith(("lightning.", "default.")) else spec
+    return {"type": spec, "seed": seed} if spec.startswith(("lightning.", "default.", "aer", "jax")) else spec

@@ -35,7 +35,8 @@ class DeviceExecutor(Executor):
         wires: the device's wires, a number or labels; ``None`` for whatever wires a circuit has.
         name, workers, parallel, max_circuits, max_shots, batch_window, cost: see :class:`Executor`; the name's
             default is the device's.
-        device_options: passed on to ``qml.device``.
+        device_options: passed on to ``qml.device``. ``max_workers``, for which PennyLane's devices open a pool of
+            processes in every call, is taken for ``workers`` warm processes.
 
     Raises:
         ConfigurationError: there is no such device, it does not take these options, or they do not go together.
@@ -62,6 +63,9 @@ class DeviceExecutor(Executor):
             )
         source: BuiltDevices | GivenDevice
         if isinstance(device, str):
+            pool = device_options.pop("max_workers", None)
+            if pool is not None:
+                workers, parallel = workers or pool, "process" if parallel == "auto" else parallel
             source = BuiltDevices(device, wires, device_options)
         else:
             source = GivenDevice(device, device_options)

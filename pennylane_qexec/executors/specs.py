@@ -15,7 +15,7 @@ from pennylane_qexec.executors.device import DeviceExecutor
 
 GROUP = "pennylane_qexec.executors"
 
-_BUILT_IN = {
+BUILT_IN = {
     name: EntryPoint(name, f"pennylane_qexec.executors.{place}", GROUP)
     for name, place in {
         "aer": "aer:AerExecutor",
@@ -24,6 +24,7 @@ _BUILT_IN = {
         "jax": "jax:JaxExecutor",
     }.items()
 }
+"""This package's own executors, by scheme."""
 
 
 def executor(spec: Any, **options: Any) -> Executor:
@@ -31,9 +32,11 @@ def executor(spec: Any, **options: Any) -> Executor:
 
     Args:
         spec: an :class:`Executor` (returned as it is), a PennyLane device, a dict such as ``{"type":
-            "lightning.qubit", "workers": 2}``, or a string: a name that ``qml.device`` takes, or ``"SCHEME:REST"``
-            for the executor that an installed package registered under the entry point group
-            ``pennylane_qexec.executors`` as ``SCHEME`` (called with ``REST``, if any, and the options).
+            "lightning.qubit", "workers": 2}``, or a string. Strings are the names that ``qml.device`` takes; ``"aer"``
+            and ``"aer:fake_manila"`` for an :class:`AerExecutor`; ``"ibm:ibm_torino"`` for a
+            :class:`RuntimeExecutor`; ``"jax"`` for a :class:`JaxExecutor`; and ``"SCHEME:REST"`` for the executor
+            that an installed package registered under the entry point group ``pennylane_qexec.executors`` as
+            ``SCHEME`` (called with ``REST``, if any, and the options).
         options: options of the executor. What a :class:`DeviceExecutor` does not know goes to ``qml.device``.
 
     Returns:
@@ -83,7 +86,7 @@ def executors(specs: Any, wires: Any = None) -> list[Executor]:
 
 def schemes() -> dict[str, Any]:
     """The executors of this package and of installed ones, by scheme. What is built in cannot be replaced."""
-    return {**{point.name: point for point in entry_points(group=GROUP)}, **_BUILT_IN}
+    return {**{point.name: point for point in entry_points(group=GROUP)}, **BUILT_IN}
 
 
 def _from_dict(options: dict[str, Any]) -> Executor:
@@ -111,7 +114,7 @@ def _from_string(spec: str, options: dict[str, Any]) -> Executor:
 def _wires_for(spec: Any, wires: Any) -> dict[str, Any]:
     name = spec.get("type") if isinstance(spec, Mapping) else spec
     built_here = isinstance(name, str) and (
-        name.strip() in qml.plugin_devices or name.strip().partition(":")[0] in _BUILT_IN
+        name.strip() in qml.plugin_devices or name.strip().partition(":")[0] in BUILT_IN
     )
     has_wires = isinstance(spec, Mapping) and "wires" in spec
     return {"wires": wires} if wires is not None and built_here and not has_wires else {}

@@ -31,6 +31,7 @@ _ATTRIBUTES = {"readout_prob": "readout_err"}
 _NOT_OPTIONS = ("self", "wires", "shots", "seed")
 _SIMPLE = (bool, int, float, complex, str, type)
 _CHANGES = {"tracker", "_rng", "_wires", "_shots", "_debugger", "_statevector", "_state_cache", "_intermediate_states"}
+_CHANGES |= {"_max_workers"}  # the workers of an executor take the place of a device's own pool
 
 
 def like(device: Device) -> Executor:

@@ -74,7 +74,6 @@ def test_a_qnode_on_the_twin_gives_what_the_qnode_on_the_device_gives(open_devic
         *SEEDED,
         ("default.mixed", {"readout_prob": 0.2}),
         ("null.qubit", {"track_resources": True}),
-        ("default.qubit", {"max_workers": 2}),
     ],
 )
 def test_the_options_of_a_device_are_those_of_its_twin(name: str, options: dict[str, Any]) -> None:
@@ -82,8 +81,13 @@ def test_the_options_of_a_device_are_those_of_its_twin(name: str, options: dict[
     twin = like(device)
     assert is_rebuilt(twin, device)
     assert isinstance(twin, qexec.DeviceExecutor)
-    for option in ("_max_workers", "readout_err", "_c_dtype", "_mcmc", "_kernel_name", "_num_burnin", "device_kwargs"):
+    for option in ("readout_err", "_c_dtype", "_mcmc", "_kernel_name", "_num_burnin", "device_kwargs"):
         assert vars(twin.device()).get(option) == vars(device).get(option)
+
+
+def test_a_device_with_a_pool_of_its_own_has_a_twin_with_warm_workers() -> None:
+    twin = like(qml.device("default.qubit", wires=2, max_workers=2))
+    assert (twin.workers, twin.parallel) == (2, "process")
 
 
 def test_single_precision_stays_single() -> None:

@@ -29,3 +29,10 @@ def test_another_way_to_decompose_is_another_program() -> None:
     with qml.decomposition.toggle_graph_ctx(True):
         by_graph = executor.run([circuit])[0]
     assert qml.math.allclose(plain, by_graph)
+
+
+def test_the_pool_that_a_device_would_open_in_every_call_is_replaced_by_warm_workers() -> None:
+    executor = qexec.executor("default.qubit", wires=1, max_workers=2)
+    assert (executor.workers, executor.parallel) == (2, "process")
+    assert executor.device().preprocess_transforms() is not None
+    assert executor.device()._max_workers is None
