@@ -1,0 +1,129 @@
+"""Aer as an executor: circuits are compiled once for each structure, and run many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pennylane.devices import ExecutionConfig
+from pennylane.tape import QuantumScript
+from pennylane.wires import Wires
+
+from pennylane_qexec.executors.base import Binder, Executor, Parallel
+from pennylane_qexec.executors.cost import Cost
+from pennylane_qexec.executors.shots import objection_to_shots
+from pennylane_qexec.job import Result, Work
+
+if TYPE_CHECKING:
+    from pennylane_qexec.executors.aer_backend import AerBackend
+
+
+class AerExecutor(Executor):
+    """Runs circuits on Qiskit's Aer simulator: without noise, or as a fake backend would.
+
+    Circuits that differ in nothing but their parameters are converted and compiled once, and all circuits of a batch
+    run together. Results without shots are exact. With a fake backend, circuits are fitted to its gates and coupled
+    qubits and run with its noise, as IBM's local testing mode does it; expectation values, variances and probabilities
+    without shots are what those with more and more shots tend to, errors of reading included, while states are those
+    before they are read.
+
+    Args:
+        backend: the name of a fake backend, such as ``"fake_manila"``; ``None`` to simulate without noise.
+        wires: the wires, a number or labels, in the order of the qubits; ``None`` for whatever wires a circuit has.
+        seed: makes results repeatable: circuits are numbered as they come, and the number decides on the randomness,
+            so that it does not matter in which batches they come.
+        method: Aer's method of simulation, such as ``"statevector"``, ``"matrix_product_state"`` or ``"stabilizer"``.
+        optimization_level: of Qiskit's transpiler, 0 to 3, for fake backends.
+        seed_transpiler: of the transpiler's choice of qubits, which decides on the noise.
+        name, workers, parallel, max_circuits, max_shots, batch_window, cost: see :class:`Executor`; the name's default
+            is ``"aer"``, with the backend's name behind it.
+        options: options of ``qiskit_aer.AerSimulator``, such as ``device="GPU"`` or ``precision="single"``.
+
+    Raises:
+        ConfigurationError: there is no such backend, method or option.
+    """
+
+    def __init__(
+        self,
+        backend: str | None = None,
+        *,
+        wires: Any = None,
+        seed: int | None = None,
+        method: str = "automatic",
+        optimization_level: int = 1,
+        seed_transpiler: int | None = 0,
+        name: str | None = None,
+        workers: int | None = None,
+        parallel: Parallel = "auto",
+        max_circuits: int | None = None,
+        max_shots: int | None = None,
+        batch_window: float = 0.0,
+        cost: Cost | Mapping[str, float] | None = None,
+        **options: Any,
+    ) -> None:
+        from pennylane_qexec.executors.aer_backend import AerBackend
+
+        super().__init__(
+            name or (f"aer:{backend}" if backend else "aer"),
+            workers=workers,
+            parallel=parallel,
+            max_circuits=max_circuits,
+            max_shots=max_shots,
+            batch_window=batch_window,
+            cost=cost,
+        )
+        self.wires = None if wires is None else Wires(range(wires) if isinstance(wires, int) else wires)
+        self._aer: AerBackend = AerBackend(
+            backend,
+            self.wires,
+            seed,
+            {"method": method, **options},
+            (optimization_level, seed_transpiler),
+        )
+        self._machine = backend
+
+    @property
+    def backend(self) -> str:
+        """The name of the fake backend; ``"aer_simulator"`` without one."""
+        return self._machine or "aer_simulator"
+
+    @property
+    def local(self) -> bool:
+        """Circuits are simulated in this process."""
+        return True
+
+    @property
+    def shareable(self) -> bool:
+        """Worker processes build the same simulator from its options; but noise models are never sent there."""
+        return self._aer.shareable
+
+    def effort(self, circuits: Sequence[QuantumScript]) -> float:
+        """How much computing a batch is, in amplitude updates."""
+        return sum(map(self._aer.effort, circuits))
+
+    def rejects(self, circuit: QuantumScript) -> str | None:
+        """Why Aer cannot run this circuit, as far as can be told without preparing it."""
+        return objection_to_shots(self, circuit) or self._aer.rejects(circuit)
+
+    def binder(self, config: ExecutionConfig, circuit: QuantumScript) -> Binder:
+        """What takes circuits apart into what Qiskit's circuits can say."""
+        return self._aer.binder(config)
+
+    def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
+        """Prepare circuits, run them, and return their results."""
+        return self.perform(Work(tuple(circuits)))
+
+    def perform(self, work: Work) -> Sequence[Result]:
+        """Carry out a batch; circuits that are not bound are prepared first."""
+        if work.call.method != "execute":
+            return super().perform(work)
+        if work.call.bound:
+            return self._aer.results(work.circuits)
+        prepare = self._aer.binder(work.call.config)
+        bounds = [prepare(self.with_shots(circuit)) for circuit in work.circuits]
+        found = iter(self._aer.results([circuit for bound in bounds for circuit in bound.circuits]))
+        return [bound.postprocess([next(found) for _ in bound.circuits]) for bound in bounds]
+
+    def become_replica(self, number: int) -> None:
+        """Draw from a stream of random numbers of this replica's own."""
+        self._aer.become_replica(number)

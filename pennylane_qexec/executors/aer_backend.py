@@ -1,0 +1,149 @@
+"""One simulator of Aer, with what has been compiled for it.
+
+Importing this imports Qiskit and Aer, so it is imported when the first Aer executor is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pennylane.devices import ExecutionConfig
+from pennylane.tape import QuantumScript
+from pennylane.wires import Wires
+
+from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.executors.aer_drawing import Seeds
+from pennylane_qexec.executors.aer_exact import Exact
+from pennylane_qexec.executors.aer_noise import FakeMachine
+from pennylane_qexec.executors.aer_noisy import ExactWithNoise
+from pennylane_qexec.executors.aer_options import checked_options
+from pennylane_qexec.executors.aer_programs import CountedByAer, Drawn, Program
+from pennylane_qexec.executors.aer_simulation import Planned, Simulation
+from pennylane_qexec.executors.aer_sizes import effort, too_large
+from pennylane_qexec.executors.qiskit_program import QiskitBinder, wires_in_order
+from pennylane_qexec.fusion import Template, fuse, unfused
+from pennylane_qexec.job import Result
+from pennylane_qexec.kept import Kept
+from pennylane_qexec.pooling import can_pool
+from pennylane_qexec.structure import wires_in
+
+_KEPT_TEMPLATES = 256
+_CIRCUITS_AT_ONCE = 500
+_NUMBERS_AT_ONCE = 2**24
+_DRAWN_WIRES = 20
+"""The most wires for which probabilities are saved and shots drawn from them."""
+
+_WITH_PROBABILITIES = ("automatic", "statevector", "density_matrix")
+
+
+class AerBackend:
+    """Aer with options, wires and a seed.
+
+    Args:
+        backend: the name of a fake backend, or ``None``.
+        wires: the wires, or ``None`` for those of a circuit.
+        seed: see :class:`AerExecutor`.
+        options: options of ``AerSimulator``.
+        transpiler: the optimization level and the seed of Qiskit's transpiler.
+    """
+
+    def __init__(
+        self,
+        backend: str | None,
+        wires: Wires | None,
+        seed: int | None,
+        options: Mapping[str, Any],
+        transpiler: tuple[int, int | None],
+    ) -> None:
+        self._arguments = (backend, wires, seed, options, transpiler)
+        self.wires = wires
+        self._seeds = Seeds(seed)
+        self._options = checked_options(options, backend)
+        self._machine = FakeMachine(backend, *transpiler) if backend else None
+        if self._machine is not None and wires is not None and len(wires) > self._machine.qubits:
+            raise ConfigurationError(f"wires: {len(wires)} wires, and {backend!r} has {self._machine.qubits} qubits.")
+        self._noisy = self._machine is not None or self._options.get("noise_model") is not None
+        self._simulation = Simulation(self._options, self._machine)
+        self._programs: Kept[Program] = Kept(_KEPT_TEMPLATES)
+
+    def results(self, circuits: Sequence[QuantumScript]) -> list[Result]:
+        """Run circuits that have been prepared, a limited number at a time."""
+        first = self._seeds.take(len(circuits))
+        results: list[Result] = []
+        step = self._at_once(circuits)
+        for start in range(0, len(circuits), step):
+            results += self._some(circuits[start : start + step], first + start)
+        return results
+
+    def _some(self, circuits: Sequence[QuantumScript], first: int) -> list[Result]:
+        fused = fuse(circuits)
+        plans = [
+            Planned(self._program(group.template), group.parameters, tuple([first + index for index in group.indices]))
+            for group in fused
+        ]
+        outputs = self._simulation.outputs(plans, self._seeds)
+        rows = [
+            plan.program.results(output, self._seeds.generators(plan.numbers))
+            for plan, output in zip(plans, outputs, strict=True)
+        ]
+        return unfused(zip(fused, rows, strict=True), len(circuits))
+
+    def _at_once(self, circuits: Sequence[QuantumScript]) -> int:
+        """How many circuits are run at a time, so that what they save has a place in memory."""
+        wires = max([len(wires_in(circuit)) for circuit in circuits], default=1)
+        return max(1, min(_CIRCUITS_AT_ONCE, _NUMBERS_AT_ONCE >> wires))
+
+    def _program(self, template: Template) -> Program:
+        return self._programs.get(template.key, lambda: self._compile(template))
+
+    def _compile(self, template: Template) -> Program:
+        circuit = template.circuit
+        wires = self._wires_of(circuit)
+        noisy, method = self._noisy, self._options["method"]
+        if not circuit.shots:
+            if self._machine is not None:
+                return ExactWithNoise(template, wires, self._machine)
+            return Exact(template, wires, method, mixed=noisy or method == "density_matrix")
+        if not can_pool(circuit):
+            raise ConfigurationError(f"{circuit.measurements} cannot be measured by counting shots: leave shots out.")
+        if noisy or len(wires) > _DRAWN_WIRES or method not in _WITH_PROBABILITIES:
+            return CountedByAer(template, wires, method, self._machine)
+        return Drawn(template, wires, method)
+
+    def _wires_of(self, circuit: QuantumScript) -> Wires:
+        """The wires of the backend, and behind them those that deferring measurements has added."""
+        return wires_in_order(circuit) if self.wires is None else Wires.all_wires([self.wires, circuit.wires])
+
+    def _number_of_wires(self, circuit: QuantumScript) -> int:
+        return len(wires_in(circuit)) if self.wires is None else len(self.wires)
+
+    def binder(self, config: ExecutionConfig) -> QiskitBinder:
+        """What prepares circuits."""
+        return QiskitBinder(config, self.wires)
+
+    def become_replica(self, number: int) -> None:
+        """Draw from a stream of this replica's own."""
+        self._seeds = self._seeds.replica(number)
+
+    @property
+    def shareable(self) -> bool:
+        """Whether worker processes can build the same: noise models of the user's are never sent there."""
+        return self._options.get("noise_model") is None
+
+    def effort(self, circuit: QuantumScript) -> float:
+        """How much computing a circuit is, in amplitude updates."""
+        return effort(circuit, self._number_of_wires(circuit), self._noisy, self._options["method"])
+
+    def rejects(self, circuit: QuantumScript) -> str | None:
+        """Why this circuit cannot be run; see :meth:`Executor.rejects`."""
+        if self.wires is not None and not wires_in(circuit) <= set(self.wires):
+            strange = [wire for wire in circuit.wires if wire not in self.wires]
+            return f"has {len(self.wires)} wires, and not {', '.join(map(repr, strange))}"
+        number = self._number_of_wires(circuit)
+        if self._machine is not None and number > self._machine.qubits:
+            return f"has {self._machine.qubits} qubits"
+        return too_large(circuit, number, self._noisy, self._options)
+
+    def __reduce__(self) -> Any:
+        return AerBackend, self._arguments

@@ -1,0 +1,97 @@
+"""Shots drawn from exact probabilities, as a simulator's shots are, without its bookkeeping of every single shot."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.readout import TABLE_WIRES, Counted, Histogram, bits_of
+
+STEP = 2113
+"""What Aer adds to the seed from one circuit of a run to the next."""
+
+
+class Seeds:
+    """The seeds of an executor's circuits, which are numbered as they come.
+
+    Args:
+        seed: the first circuit's seed; ``None`` for randomness that nobody can repeat.
+
+    Raises:
+        ConfigurationError: the seed is no number.
+    """
+
+    def __init__(self, seed: int | None) -> None:
+        if seed is not None and (not isinstance(seed, int | np.integer) or seed < 0):
+            raise ConfigurationError(f"seed={seed!r} must be a whole number of at least 0, or None.")
+        self.seed = None if seed is None else int(seed)
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def take(self, circuits: int) -> int:
+        """The number of the first of so many circuits."""
+        with self._lock:
+            first, self._count = self._count, self._count + circuits
+        return first
+
+    def aer(self, number: int, cell: int) -> int | None:
+        """The seed of one of the sampling circuits of a circuit, or of a run that begins with it."""
+        return None if self.seed is None else self.seed + STEP * number + cell
+
+    def generators(self, numbers: Sequence[int]) -> list[np.random.Generator]:
+        """A generator for each circuit; one for all of them where nothing has to be repeated."""
+        if self.seed is None:
+            return [np.random.default_rng()] * len(numbers)
+        return [np.random.default_rng([self.seed, number]) for number in numbers]
+
+    def replica(self, number: int) -> Seeds:
+        """The seeds of a copy of the executor, which follow from the seed, and differ from it."""
+        if self.seed is None:
+            return Seeds(None)
+        return Seeds(int(np.random.SeedSequence([self.seed, number + 1]).generate_state(1)[0]))
+
+    def __reduce__(self) -> tuple[type[Seeds], tuple[int | None]]:
+        return Seeds, (self.seed,)
+
+
+def drawn(probabilities: np.ndarray, shots: int, generators: Sequence[np.random.Generator]) -> Counted:
+    """Count the outcomes of shots.
+
+    Args:
+        probabilities: of the ``2**M`` outcomes of ``R`` circuits, ``(R, 2**M)``.
+        shots: how many each circuit has.
+        generators: one for each circuit.
+    """
+    probabilities = np.clip(probabilities.astype(np.float64), 0.0, None)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    if probabilities.shape[1] > 2**TABLE_WIRES:
+        return [_histogram(row, shots, rng) for row, rng in zip(probabilities, generators, strict=True)]
+    if generators[0] is generators[-1]:
+        return generators[0].multinomial(shots, probabilities)
+    return np.array([rng.multinomial(shots, row) for row, rng in zip(probabilities, generators, strict=True)])
+
+
+def tabulated(counts: Sequence[dict[str, int]], wires: int) -> Counted:
+    """What Aer has counted, in hexadecimal numbers of outcomes of so many wires."""
+    if wires > TABLE_WIRES:
+        return [_of_counts(row, wires) for row in counts]
+    table = np.zeros((len(counts), 2**wires), dtype=np.int64)
+    for row, counted in enumerate(counts):
+        table[row, [int(outcome, 16) for outcome in counted]] = list(counted.values())
+    return table
+
+
+def _of_counts(counts: dict[str, int], wires: int) -> Histogram:
+    bits = [[int(bit) for bit in f"{int(outcome, 16):0{wires}b}"] for outcome in counts]
+    return Histogram(np.array(bits, dtype=np.int64), np.array(list(counts.values()), dtype=np.int64))
+
+
+def _histogram(probabilities: np.ndarray, shots: int, rng: np.random.Generator) -> Histogram:
+    """By looking up numbers drawn evenly in the cumulated probabilities: quick where outcomes outnumber shots."""
+    cumulated = np.cumsum(probabilities)
+    places = np.searchsorted(cumulated, rng.random(shots) * cumulated[-1], side="right")
+    outcomes, counts = np.unique(places, return_counts=True)
+    return Histogram(bits_of(outcomes, int(np.log2(len(probabilities)))), counts)

@@ -1,0 +1,148 @@
+"""Fake backends for Aer: circuits are fitted to the machine, and run with the noise of just what they use of it.
+
+The noise is what IBM's local testing mode has, from the machine's properties. All of it would take seconds to build for
+a machine of 127 qubits, and again in every run.
+
+Importing this imports Qiskit and Aer, so it is imported when the first such backend is used.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.transpiler import generate_preset_pass_manager
+from qiskit_aer.noise import NoiseModel, ReadoutError
+from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_readout_errors
+from qiskit_ibm_runtime.models import BackendProperties
+
+from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.executors.fake_backends import machines
+from pennylane_qexec.kept import Kept
+
+Used = frozenset[tuple[str, tuple[int, ...]]]
+"""What circuits use of a machine: names of instructions, with their qubits."""
+
+_KEPT = 64
+
+
+class FakeMachine:
+    """A fake backend: its compiler and its noise.
+
+    Args:
+        name: the name of a fake backend, such as ``"fake_manila"``.
+        optimization_level: of Qiskit's transpiler, 0 to 3.
+        seed_transpiler: of the transpiler's choice of qubits, which decides on the noise.
+
+    Raises:
+        ConfigurationError: there is no such fake backend, or no such level.
+    """
+
+    def __init__(self, name: str, optimization_level: int, seed_transpiler: int | None) -> None:
+        if name not in machines():
+            hint = "These are the machines of IBM that are simulated here, with their noise."
+            raise ConfigurationError(unknown("fake backend", name, machines(), hint))
+        self._backend = machines()[name]()
+        try:
+            self._compiler = generate_preset_pass_manager(
+                optimization_level, backend=self._backend, seed_transpiler=seed_transpiler
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"optimization_level={optimization_level!r}: {error}.") from error
+        # Qiskit's passes keep notes of the circuit they work on.
+        self._compiling = threading.Lock()
+        self._noise: Kept[NoiseModel] = Kept(_KEPT)
+        self._building = threading.Lock()
+        self._errors: dict[tuple[str, tuple[int, ...]], Any] = {}
+
+    @property
+    def qubits(self) -> int:
+        """How many qubits the machine has."""
+        return int(self._backend.num_qubits)
+
+    def fitted(self, circuit: QuantumCircuit) -> QuantumCircuit:
+        """The circuit in the machine's gates, on its coupled qubits."""
+        if circuit.num_qubits > self.qubits:
+            raise ConfigurationError(
+                f"{self._backend.name!r} has {self.qubits} qubits, and the circuit needs {circuit.num_qubits}, those "
+                "included that mid-circuit measurements are deferred to: take a larger machine."
+            )
+        with self._compiling:
+            return self._compiler.run(circuit, num_processes=1)
+
+    def noise(self, used: Used) -> NoiseModel:
+        """The noise of what is used."""
+        return self._noise.get(used, lambda: self._build(used))
+
+    def readout(self, qubit: int) -> np.ndarray:
+        """The probabilities of what is read, ``(2, 2)``: a row for each state of a qubit, a column for each bit."""
+        error = self._readout_errors.get(qubit)
+        return np.eye(2) if error is None else np.asarray(error.probabilities)
+
+    def _build(self, used: Used) -> NoiseModel:
+        model = _KeptNoise(basis_gates=list(self._backend.configuration().basis_gates))
+        for (name, qubits), error in self._gate_errors(used).items():
+            model.add_quantum_error(error, name, list(qubits))
+        for name, qubits in used:
+            if name == "measure" and qubits[0] in self._readout_errors:
+                model.add_readout_error(self._readout_errors[qubits[0]], list(qubits))
+        return model
+
+    def _gate_errors(self, used: Used) -> dict[tuple[str, tuple[int, ...]], Any]:
+        """The errors of gates that have any, in a fixed order; each is computed once."""
+        with self._building:
+            new = used - self._errors.keys()
+            self._errors.update(dict.fromkeys(new))
+            if new:
+                properties = {**self._properties, "gates": [gate for gate in self._gates if _place(gate) in new]}
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    found = basic_device_gate_errors(BackendProperties.from_dict(properties))
+                self._errors.update({(name, tuple(qubits)): error for name, qubits, error in found})
+            return {key: self._errors[key] for key in sorted(used) if self._errors[key] is not None}
+
+    @cached_property
+    def _readout_errors(self) -> dict[int, ReadoutError]:
+        properties = BackendProperties.from_dict({**self._properties, "gates": []})
+        return {qubits[0]: error for qubits, error in basic_device_readout_errors(properties)}
+
+    @cached_property
+    def _properties(self) -> dict[str, Any]:
+        return dict(self._backend.properties().to_dict())
+
+    @cached_property
+    def _gates(self) -> list[dict[str, Any]]:
+        return list(self._properties["gates"])
+
+
+class _KeptNoise(NoiseModel):
+    """A noise model that is translated for Aer once, and not in every run."""
+
+    _translated: dict[str, Any] | None = None
+
+    def to_dict(self, serializable: bool = False) -> dict[str, Any]:
+        if not serializable:
+            return dict(super().to_dict())
+        if self._translated is None:
+            self._translated = super().to_dict(serializable=True)
+        return self._translated
+
+
+def used_by(circuit: QuantumCircuit) -> Used:
+    """What a fitted circuit uses of the machine."""
+    place = {qubit: index for index, qubit in enumerate(circuit.qubits)}
+    return frozenset([(step.operation.name, tuple([place[qubit] for qubit in step.qubits])) for step in circuit.data])
+
+
+def together(parts: Iterable[Used]) -> Used:
+    """What several circuits use."""
+    return frozenset().union(*parts)
+
+
+def _place(gate: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
+    return gate["gate"], tuple(gate["qubits"])

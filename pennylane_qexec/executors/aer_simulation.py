@@ -1,0 +1,159 @@
+"""Aer, run with the circuits of many templates at a time.
+
+Importing this imports Qiskit and Aer, so it is imported when the first circuit is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit_aer import AerSimulator
+from qiskit_aer.backends.aer_compiler import generate_aer_config
+from qiskit_aer.backends.backend_utils import cpp_execute_circuits
+from qiskit_aer.backends.controller_wrappers import AerConfig, aer_controller_execute
+
+from pennylane_qexec.executors.aer_compiled import Compiled
+from pennylane_qexec.executors.aer_drawing import Seeds
+from pennylane_qexec.executors.aer_noise import FakeMachine, together
+from pennylane_qexec.executors.aer_programs import Program
+
+THREADED_WIRES = 18
+"""The fewest qubits for which threads are worth waking: with fewer, they have taken up to ten times longer than one."""
+
+Outputs = list[list[list[Any]]]
+"""For each template, for each of its program's circuits, for each row: what Aer has counted, by hexadecimal number, or
+what it has saved, by label."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Circuits of one template that are to be run.
+
+    Attributes:
+        program: the template for Aer.
+        rows: their parameters, ``(R, P)``.
+        numbers: their numbers in the executor, in rising order, which decide on their seeds.
+    """
+
+    program: Program
+    rows: np.ndarray
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """Some rows of one circuit of a plan."""
+
+    plan: int
+    cell: int
+    rows: list[int]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What Aer runs at once."""
+
+    segments: list[_Segment]
+    shots: int | None
+    seed: int | None
+
+
+class Simulation:
+    """Aer with its options.
+
+    Args:
+        options: options of ``AerSimulator``.
+        machine: where noise comes from; ``None`` for none but that of the options.
+    """
+
+    def __init__(self, options: Mapping[str, Any], machine: FakeMachine | None) -> None:
+        self._options = AerSimulator(**options).options
+        self._controller = aer_controller_execute()
+        self._machine = machine
+        self._noise = options.get("noise_model")
+        self._mixed = machine is not None or options.get("noise_model") is not None
+        self._free_threads = options.get("max_parallel_threads") is None
+        self._free_method = options.get("method", "automatic") == "automatic"
+
+    def outputs(self, plans: Sequence[Planned], seeds: Seeds) -> Outputs:
+        """Run all circuits of all plans, in as few runs as possible.
+
+        Raises:
+            RuntimeError: Aer has failed.
+        """
+        outputs: Outputs = [[[None] * len(plan.rows) for _ in plan.program.circuits] for plan in plans]
+        for run in _runs(plans, seeds):
+            found = iter(self._run(run, plans))
+            for segment in run.segments:
+                for row in segment.rows:
+                    outputs[segment.plan][segment.cell][row] = next(found)
+        return outputs
+
+    def _run(self, run: _Run, plans: Sequence[Planned]) -> list[Any]:
+        compiled = [plans[segment.plan].program.circuits[segment.cell] for segment in run.segments]
+        config = self._config(run, compiled)
+        config.parameterizations = [
+            one.bound(plans[segment.plan].rows[segment.rows])
+            for one, segment in zip(compiled, run.segments, strict=True)
+        ]
+        noise = self._machine.noise(together(one.used for one in compiled)) if self._machine else self._noise
+        output = cpp_execute_circuits(self._controller, [one.circuit for one in compiled], noise, config)
+        if not output["success"]:
+            failed = next((one["status"] for one in output["results"] if not one["success"]), "")
+            raise RuntimeError(f"Aer says: {output['status']} {failed}".strip())
+        return [one["data"] if run.shots is None else one["data"]["counts"] for one in output["results"]]
+
+    def _config(self, run: _Run, compiled: Sequence[Compiled]) -> AerConfig:
+        """The options of a run, in Aer's own form."""
+        options: dict[str, Any] = {"shots": run.shots or 1, "seed_simulator": run.seed}
+        if run.shots is None and self._mixed and self._free_method:
+            options["method"] = "density_matrix"
+        if self._free_threads and max(one.width for one in compiled) < THREADED_WIRES:
+            options["max_parallel_threads"] = 1
+        largest = QuantumCircuit(*map(max, zip(*[one.size for one in compiled], strict=True)))
+        return generate_aer_config([largest], self._options, **options)
+
+
+def _runs(plans: Sequence[Planned], seeds: Seeds) -> Iterator[_Run]:
+    """Exact circuits run together, and without a seed all others with the same shots too.
+
+    With a seed, what Aer counts is run in the order of the circuits' numbers, since Aer adds the same to the seed from
+    one circuit of a run to the next.
+    """
+    cells = [(plan, cell) for plan, planned in enumerate(plans) for cell in range(len(planned.program.circuits))]
+    free = [place for place in cells if plans[place[0]].program.shots is None or seeds.seed is None]
+    for shots in dict.fromkeys(plans[plan].program.shots for plan, _ in free):
+        segments = [
+            _Segment(plan, cell, list(range(len(plans[plan].rows))))
+            for plan, cell in free
+            if plans[plan].program.shots == shots
+        ]
+        yield _Run(segments, shots, None)
+    ordered = [place for place in cells if place not in free]
+    for cell in sorted({cell for _, cell in ordered}):
+        yield from _in_order([plan for plan, one in ordered if one == cell], cell, plans, seeds)
+
+
+def _in_order(chosen: Sequence[int], cell: int, plans: Sequence[Planned], seeds: Seeds) -> Iterator[_Run]:
+    """One circuit of some plans, for all rows: a run for each stretch of numbers with the same shots."""
+    rows = sorted((number, plan, row) for plan in chosen for row, number in enumerate(plans[plan].numbers))
+    segments: list[_Segment] = []
+    first = previous = -1
+    for number, plan, row in rows:
+        shots = plans[plan].program.shots
+        if segments and (number != previous + 1 or shots != plans[segments[0].plan].program.shots):
+            yield _Run(segments, plans[segments[0].plan].program.shots, seeds.aer(first, cell))
+            segments = []
+        if not segments:
+            first = number
+        if segments and segments[-1].plan == plan:
+            segments[-1].rows.append(row)
+        else:
+            segments.append(_Segment(plan, cell, [row]))
+        previous = number
+    if segments:
+        yield _Run(segments, plans[segments[0].plan].program.shots, seeds.aer(first, cell))
