@@ -73,6 +73,7 @@ class Level:
         self.depth = depth
         self.waiting: deque[Ticket] = deque()
         self.arrived = 0.0
+        self._gathered = 0
         self.running: set[Batch] = set()
         self.carrier = Carrier(executor, depth)
 
@@ -86,6 +87,7 @@ class Level:
             ticket.executor = self._executor
         self.waiting.extend(tickets)
         self.arrived = arrived
+        self._gathered = len(self.waiting)
         self._executor.meter.add(len(tickets))
 
     def evacuate(self) -> list[Ticket]:
@@ -113,11 +115,14 @@ class Level:
         return Batch(number, tickets)
 
     def _batch_size(self, first: Ticket) -> int:
-        """As many as wait; where batches share the work, two for each hand, so that all end about together."""
+        """As many as wait; where batches share the work, two for each hand, so that all end about together.
+
+        The two are equal parts of what was there when the last tickets came: a batch has costs of its own.
+        """
         waiting = len(self.waiting) + 1
         size = self._executor.max_circuits or waiting
         hands = self.carrier.hands_for(first.job.circuit, waiting)
-        return min(size, math.ceil(waiting / (2 * hands))) if hands > 1 else size
+        return min(size, math.ceil(self._gathered / (2 * hands))) if hands > 1 else size
 
     def _drop(self, ticket: Ticket) -> None:
         self.waiting.remove(ticket)

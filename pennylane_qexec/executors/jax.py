@@ -1,0 +1,207 @@
+"""Circuits of one structure compiled by JAX, and run all at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.executors.base import Parallel
+from pennylane_qexec.executors.cost import Cost
+from pennylane_qexec.executors.device import DeviceExecutor
+from pennylane_qexec.fusion import Fused, fuse, unfused
+from pennylane_qexec.job import Result, Work
+from pennylane_qexec.structure import wire_labels
+
+if TYPE_CHECKING:
+    from pennylane_qexec.executors.jax_fusion import Fusion
+    from pennylane_qexec.executors.jax_structures import Structure
+
+Compile = Literal["background", "now", "never"]
+
+_WAYS = ("background", "never", "now")
+
+
+class JaxExecutor(DeviceExecutor):
+    """Runs circuits that differ only in their parameters in one call of a function that JAX compiled for them.
+
+    The function computes what ``default.qubit`` computes, for all circuits at once. What it cannot compute runs on
+    ``default.qubit``: mid-circuit measurements, shot vectors, derivatives by the device.
+
+    Compiling takes around a second. It is begun, in a thread beside the work, when circuits of a structure come for
+    the second time or many at once; until it is done they run on ``lightning.qubit``, and for large circuits they
+    stay there if that turns out to be faster.
+
+    Needs the extra ``jax``: ``pip install 'pennylane-qexec[jax]'``.
+
+    Args:
+        platform: ``"cpu"`` or ``"gpu"``; ``None`` for what JAX uses by default.
+        wires: the wires, a number or labels; ``None`` for whatever wires a circuit has.
+        seed: of the shots. Circuits give the same results together or one by one, compiled or not.
+        compile: ``"background"`` as described; ``"now"`` to compile for every structure at once and wait for it;
+            ``"never"`` not to compile.
+        chunk: the most circuits that are computed at once; ``None`` for as many as memory and caches have room for.
+        cache: whether JAX keeps what it compiles on disk, so that the next process compiles in less time: ``True`` in
+            the user's cache folder, a path for there. This is a setting of the whole process, and is left alone if
+            it has been made.
+        name, workers, parallel, max_circuits, max_shots, batch_window, cost: see :class:`Executor`.
+
+    Raises:
+        ConfigurationError: JAX is not installed or too new, has no such device, or an option makes no sense.
+    """
+
+    def __init__(
+        self,
+        platform: str | None = None,
+        *,
+        wires: Any = None,
+        seed: int | None = None,
+        compile: Compile = "background",
+        chunk: int | None = None,
+        cache: bool | str | Path = True,
+        name: str | None = None,
+        workers: int | None = None,
+        parallel: Parallel = "auto",
+        max_circuits: int | None = None,
+        max_shots: int | None = None,
+        batch_window: float = 0.0,
+        cost: Cost | Mapping[str, float] | None = None,
+    ) -> None:
+        if compile not in _WAYS:
+            raise ConfigurationError(unknown("way to compile", compile, _WAYS))
+        if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+            raise ConfigurationError(f"chunk={chunk!r} must be a whole number of circuits of at least 1, or None.")
+        super().__init__(
+            "default.qubit",
+            wires=wires,
+            name=name or "jax",
+            workers=workers,
+            parallel=parallel,
+            max_circuits=max_circuits,
+            max_shots=max_shots,
+            batch_window=batch_window,
+            cost=cost,
+            **({} if seed is None else {"seed": seed}),
+        )
+        self._options: dict[str, Any] = {"platform": platform, "seed": seed, "cache": cache}
+        self._options |= {"compile": compile, "chunk": chunk}
+        self._starting = threading.Lock()
+        self._started: Fusion | None = None
+        self._replica = 0
+        self._fusion  # noqa: B018
+
+    @property
+    def shareable(self) -> bool:
+        """No: a copy in another process would compile everything again."""
+        return False
+
+    @property
+    def compiled(self) -> int:
+        """How many functions have been compiled: one for each structure and each padded number of circuits."""
+        return self._fusion.compiled
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until everything that is being compiled is ready.
+
+        Args:
+            timeout: the most seconds to wait.
+
+        Returns:
+            Whether it is.
+        """
+        return self._fusion.workshop.wait(timeout)
+
+    def rejects(self, circuit: QuantumScript) -> str | None:
+        """Why such a circuit cannot run here: wires that are not there, or memory."""
+        reason = super().rejects(circuit)
+        if reason is not None:
+            return reason
+        labels = self.wires or {label for one in circuit.operations for label in wire_labels(one)}
+        return self._fusion.too_large(len(labels))
+
+    def perform(self, work: Work) -> Sequence[Result]:
+        """Carry out a batch; circuits that the simulator would take as they are need not be prepared one by one."""
+        if not work.call.bound and _only_runs(work):
+            circuits = [self.with_shots(circuit) for circuit in work.circuits]
+            groups = [(self._fusion.structure(group), group) for group in fuse(circuits)]
+            if all(one.traceable and one.native(self.binder, work.call.config) for one, _ in groups):
+                return self._run(circuits, groups, work)
+        return super().perform(work)
+
+    def _perform_bound(self, work: Work) -> list[Result]:
+        if not _only_runs(work):
+            return super()._perform_bound(work)
+        return self._run(work.circuits, [(self._fusion.structure(group), group) for group in fuse(work.circuits)], work)
+
+    def _run(
+        self, circuits: Sequence[QuantumScript], groups: Sequence[tuple[Structure, Fused]], work: Work
+    ) -> list[Result]:
+        """Run circuits that are ready, by structure; those that JAX cannot run go to the simulator together."""
+        numbers = self._fusion.sampler.number(len(circuits))
+        done: list[tuple[Fused, Sequence[Result]]] = []
+        rest: list[int] = []
+        for structure, group in groups:
+            if structure.traceable:
+                chosen = [circuits[index] for index in group.indices]
+                taken = [numbers[index] for index in group.indices]
+                done.append((group, self._fusion.results(structure, group, chosen, taken)))
+            else:
+                rest += group.indices
+        ordered = unfused(done, len(circuits))
+        if rest:
+            rest.sort()
+            others = super()._perform_bound(replace(work, circuits=tuple([circuits[index] for index in rest])))
+            for index, result in zip(rest, others, strict=True):
+                ordered[index] = result
+        return ordered
+
+    @property
+    def _fusion(self) -> Fusion:
+        """What JAX is needed for, started when first used."""
+        with self._starting:
+            if self._started is None:
+                self._started = _start(self._options, self._replica)
+            return self._started
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {key: value for key, value in state.items() if key not in ("_starting", "_started")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._starting, self._started = threading.Lock(), None
+
+    def become_replica(self, number: int) -> None:
+        """Draw from streams of random numbers of this replica's own."""
+        super().become_replica(number)
+        self._replica = number + 1
+        self._started = None
+
+    def close(self) -> None:
+        """Compile nothing more."""
+        self._fusion.workshop.close()
+        super().close()
+
+
+def _only_runs(work: Work) -> bool:
+    """Whether nobody differentiates."""
+    return work.call.method == "execute" and work.call.config.gradient_method != "backprop"
+
+
+def _start(options: Mapping[str, Any], replica: int) -> Fusion:
+    # The platform first: it says what is wrong if JAX cannot be imported.
+    from pennylane_qexec.executors.jax_platform import Platform
+
+    platform = Platform(options["platform"])
+    cache = options["cache"]
+    if cache:
+        platform.keep_on_disk(None if cache is True else Path(cache))
+    from pennylane_qexec.executors.jax_fusion import Fusion
+    from pennylane_qexec.executors.jax_sampling import Sampler
+
+    return Fusion(platform, Sampler(options["seed"], replica), options["compile"], options["chunk"])
