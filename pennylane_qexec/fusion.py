@@ -22,7 +22,7 @@ from pennylane.ops.functions import bind_new_parameters
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.structure import Part, control_labels, labels, measured_by, part_of, wire_labels
+from pennylane_qexec.structure import REAL, Part, control_labels, labels, measured_by, part_of, wire_labels
 
 _data = attrgetter("data")
 
@@ -210,7 +210,7 @@ class _Group:
         if self._measured is None or None in structures:
             return None
         kinds = tuple(map(type, self._circuit.operations))
-        return kinds, tuple(self._wires), structures, self._measured, self._circuit.shots
+        return kinds, self._slots, tuple(self._wires), structures, self._measured, self._circuit.shots
 
     @cached_property
     def _measured(self) -> Hashable:
@@ -269,7 +269,7 @@ def _all_labels(controlled: Sequence[Operator]) -> list[Any]:
 def _matrix(rows: list[list[Any]]) -> np.ndarray | None:
     """Parameters as an array ``(R, P)``; ``None`` if some are no numbers."""
     try:
-        matrix = np.array(rows, dtype=np.float64)
+        matrix = np.array(rows)
     except (TypeError, ValueError, RuntimeError):
         return None
-    return matrix if matrix.ndim == 2 else None
+    return matrix.astype(np.float64, copy=False) if matrix.ndim == 2 and matrix.dtype.kind in REAL else None

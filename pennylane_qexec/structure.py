@@ -31,10 +31,16 @@ _CONTROLLED = frozenset(
 )
 """The same, of kinds that PennyLane builds of another operation and its control wires."""
 
+_LETTERS = frozenset({kind for kind in _BARE if not kind.num_params})
+"""Those of them that have no numbers."""
+
 _OF_OBSERVABLES = (ExpectationMP, VarianceMP)
 """Measurements that are their observable and nothing else."""
 
 _SCALARS = (float, int, np.float64)
+
+REAL = "biuf"
+"""The kinds of NumPy's numbers that are real."""
 
 _SIMPLE = (Wires, str, int, bool, type(None))
 
@@ -122,7 +128,7 @@ def _measurement(measurement: MeasurementProcess) -> Hashable:
     kind, observable = type(measurement), measurement.obs
     if kind in _OF_OBSERVABLES and observable is not None:
         factors = observable.operands if type(observable) is Prod else (observable,)
-        if all(type(factor) in _BARE for factor in factors):
+        if all(type(factor) in _LETTERS for factor in factors):
             return (kind, *[(type(factor), labels(factor)) for factor in factors])
     return None if measurement.mv is not None else _content(measurement)
 
@@ -153,7 +159,9 @@ def _is_number(value: Any) -> bool:
     """Whether a value is one real number, and neither differentiated nor traced by anybody."""
     if isinstance(value, float) or type(value) is int:
         return True
-    if np.shape(value) != () or (getattr(value, "requires_grad", False) and not isinstance(value, np.ndarray)):
+    if isinstance(value, np.ndarray | np.generic):
+        return value.shape == () and value.dtype.kind in REAL
+    if isinstance(value, str) or np.shape(value) != () or getattr(value, "requires_grad", False):
         return False
     try:
         float(value)

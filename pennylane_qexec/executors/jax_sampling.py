@@ -14,7 +14,7 @@ from pennylane_qexec.readout import TABLE_WIRES, Counted, Histogram, Readout, bi
 _WITHOUT_ORDER = (ExpectationMP, ProbabilityMP, VarianceMP)
 """Measurements for which the order of the shots makes no difference."""
 
-_ROUNDING = 1e-15
+_DIGITS = 12
 _WELL_FILLED = 4
 _FOR_ORDER = 2**32
 
@@ -72,8 +72,9 @@ class Sampler:
         outcomes = probabilities.shape[1]
         as_table = outcomes <= min(2**TABLE_WIRES, _WELL_FILLED * shots)
         if self._key is not None:
-            # Else rounding, which is not the same in large batches, would decide how many numbers are drawn.
-            probabilities = np.where(probabilities < _ROUNDING, 0, probabilities)
+            # Large batches are rounded otherwise than small ones, and drawing depends on whether a half is one.
+            probabilities = probabilities.round(_DIGITS)
+            probabilities /= probabilities.sum(axis=1, keepdims=True)
         if self._key is None and as_table:
             return self._shared.multinomial(shots, probabilities)
         rows = zip(probabilities, self._streams(numbers, cell), strict=True)

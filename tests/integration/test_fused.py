@@ -28,6 +28,8 @@ NEW: dict[str, Callable[[], qexec.Executor]] = {
 EXACT = [name for name in NEW if name != "ibm"]
 SEEDED = ["aer", "jax", "hybrid"]
 
+pytestmark = pytest.mark.integration
+
 STATES = {
     "state": qml.state(),
     "density matrix": qml.density_matrix([2, 0]),
