@@ -21,7 +21,7 @@ from pennylane.tape import QuantumScript
 from qiskit_ibm_runtime import SamplerV2
 
 from pennylane_qexec.executors.aer import AerExecutor
-from pennylane_qexec.executors.aer_noise import FakeMachine
+from pennylane_qexec.executors.aer.noise import FakeMachine
 from pennylane_qexec.executors.fake_backends import machines
 from pennylane_qexec.executors.qiskit_circuits import parametrised
 from pennylane_qexec.fusion import fuse

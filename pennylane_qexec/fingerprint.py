@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pennylane as qml
@@ -45,9 +45,14 @@ def fingerprint(circuit: QuantumScript) -> str:
 
 
 class _Digest:
-    """Writes values, each with its type and length before it, into a hash."""
+    """Writes values, each with its type and length before it, into a hash.
+
+    Attributes:
+        foreign: the classes of operators and measurements on the way that are not PennyLane's.
+    """
 
     def __init__(self) -> None:
+        self.foreign: list[type] = []
         self._hash = hashlib.blake2b(digest_size=16)
         self._mid_measures: dict[Any, int] = {}
 
@@ -67,7 +72,7 @@ class _Digest:
         elif isinstance(value, type):
             self.text(f"{value.__module__}.{value.__qualname__}", b"c")
         elif isinstance(value, set | frozenset):
-            self.sequence(sorted(content_digest(item) for item in value), b"e")
+            self.sequence(sorted(content(item).digest for item in value), b"e")
         elif sparse.issparse(value):
             self.sparse_matrix(value)
         elif callable(value):
@@ -112,6 +117,11 @@ class _Digest:
         self.text(f"{type(value).__module__}.{type(value).__qualname__}", b"o")
         self.sequence(tuple(leaves))
         self.add(metadata)
+        if is_foreign(type(value)):
+            self.foreign.append(type(value))
+        attributes = own_attributes(value)
+        if attributes:
+            self.mapping(attributes)
 
     def mid_measure(self, value: MidMeasure) -> None:
         self.sequence([self._number(value), value.wires, value.reset, value.postselect], b"q")
@@ -129,19 +139,52 @@ class _Digest:
         return self._mid_measures.setdefault(measurement.hyperparameters["meas_uid"], len(self._mid_measures))
 
 
-def content_digest(value: Any) -> str:
-    """The digest of any part of a circuit: an operation, a measurement, a setting, a sequence of them.
+class Content(NamedTuple):
+    """What is in some part of a circuit; equal for what is equal in one process.
 
-    Returns:
-        32 hexadecimal digits.
+    Attributes:
+        digest: 32 hexadecimal digits.
+        foreign: the classes that are not PennyLane's. Their names, which are in the digest, need not be theirs alone.
+    """
+
+    digest: str
+    foreign: tuple[type, ...]
+
+
+def content(value: Any) -> Content:
+    """The content of any part of a circuit: an operation, a measurement, a setting, a sequence of them.
 
     Raises:
         TypeError: it contains something that has no content to compare.
     """
     digest = _Digest()
     digest.add(value)
-    return digest.hexdigest()
+    return Content(digest.hexdigest(), tuple(digest.foreign))
 
+
+def is_foreign(kind: type) -> bool:
+    """Whether a class is somebody else's than PennyLane's."""
+    return not kind.__module__.startswith("pennylane.")
+
+
+def own_attributes(value: Any) -> dict[str, Any]:
+    """The attributes that an operator or a measurement has beside those that all have, by name.
+
+    The pytree registrations of PennyLane's own operators tell of everything. Those of measurements do not (the dtype of
+    samples), nor need those of classes that users write.
+    """
+    if not isinstance(value, MeasurementProcess) and not is_foreign(type(value)):
+        return {}
+    return {name: each for name, each in sorted(vars(value).items()) if name not in _OF_ALL}
+
+
+_OF_ALL = frozenset(
+    {"id", "mv", "obs", "_eigvals", "_wires"}
+    | {"data", "grad_recipe", "operands", "_batch_size", "_data", "_hyperparameters", "_id", "_name", "_ndim_params"}
+    | {"_num_params", "_pauli_rep", "_SymbolicOp__queue_category"}
+    | {"_grouping_indices", "_hash", "_has_overlapping_wires", "_overlapping_ops"}
+)
+"""The names of attributes that PennyLane gives measurements and operators: their content, and what it works out."""
 
 _SCALARS = (np.float64, np.int64, np.bool_)
 """Numbers that are the same circuit's as Python's own, however they are wrapped."""

@@ -11,12 +11,14 @@ import pennylane as qml
 from pennylane.measurements import ExpectationMP, MeasurementProcess, VarianceMP
 from pennylane.operation import Operator
 from pennylane.ops import Conditional, MidMeasure, Prod
+from pennylane.ops.functions import bind_new_parameters
 from pennylane.pytrees.pytrees import flatten_registrations
+from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 from scipy import sparse
 
-from pennylane_qexec.fingerprint import content_digest
+from pennylane_qexec.fingerprint import Content, content, is_foreign, own_attributes
 
 _BARE = (
     frozenset({qml.Identity, qml.X, qml.Y, qml.Z, qml.H, qml.S, qml.T, qml.SX, qml.SWAP, qml.ISWAP})
@@ -109,6 +111,8 @@ def _outline(operation: Operator, numbers: list[Any]) -> Hashable:
         return None
     leaves, metadata = flatten_registrations[type(operation)](operation)
     parts: list[Any] = [type(operation), metadata if _is_simple(metadata) else _content(metadata)]
+    if is_foreign(type(operation)):
+        parts.append(_beside_numbers(operation))
     for leaf in leaves:
         if _is_number(leaf):
             numbers.append(leaf)
@@ -116,6 +120,17 @@ def _outline(operation: Operator, numbers: list[Any]) -> Hashable:
         else:
             parts.append(_outline(leaf, numbers) if isinstance(leaf, Operator) else _content(leaf))
     return None if None in parts else tuple(parts)
+
+
+def _beside_numbers(operation: Operator) -> Hashable:
+    """What somebody else's operation has in attributes; ``None`` if it does not outlive PennyLane's copying."""
+    try:
+        with QueuingManager.stop_recording():
+            copy = bind_new_parameters(operation, operation.data)
+    except Exception:  # its class raises what it likes
+        return None
+    same = _content(operation)
+    return _content(own_attributes(operation)) if same is not None and _content(copy) == same else None
 
 
 def measured_by(circuit: QuantumScript) -> Hashable:
@@ -133,8 +148,8 @@ def _measurement(measurement: MeasurementProcess) -> Hashable:
     return None if measurement.mv is not None else _content(measurement)
 
 
-def _content(value: Any) -> str | None:
-    """A digest of everything in a value; ``None`` if it has something in it that cannot be compared.
+def _content(value: Any) -> Content | None:
+    """Everything in a value, in short; ``None`` if it has something in it that cannot be compared.
 
     Arrays that are being differentiated or traced have the same content as others, and are something else.
     """
@@ -144,7 +159,7 @@ def _content(value: Any) -> str | None:
     if isinstance(observable, Operator) and not all(isinstance(one, _CONTENT) for one in observable.data):
         return None
     try:
-        return content_digest(value)
+        return content(value)
     except Exception:  # a tracer, a symbol, a function: each library raises what it likes
         return None
 

@@ -17,7 +17,7 @@ from qiskit.providers.options import Options
 from qiskit.transpiler import Target
 from qiskit_aer import AerSimulator
 
-from pennylane_qexec.executors.aer_noise import FakeMachine, together, used_by
+from pennylane_qexec.executors.aer.noise import FakeMachine, together, used_by
 from pennylane_qexec.executors.fake_backends import machines
 
 

@@ -231,7 +231,7 @@ def test_other_methods_and_single_precision_give_the_same(method: str) -> None:
 
 
 def test_many_circuits_are_run_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pennylane_qexec.executors.aer_backend._CIRCUITS_AT_ONCE", 4)
+    monkeypatch.setattr("pennylane_qexec.executors.aer.backend._CIRCUITS_AT_ONCE", 4)
     circuits = _circuits(BOTH["probs"], 30, number=10)
     alone = AerExecutor(seed=2)
     assert all(map(_same, AerExecutor(seed=2).run(circuits), [alone.run([circuit])[0] for circuit in circuits]))

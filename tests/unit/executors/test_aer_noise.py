@@ -16,7 +16,7 @@ from qiskit_ibm_runtime import SamplerV2
 import pennylane_qexec as qexec
 from pennylane_qexec.executors import DeviceExecutor
 from pennylane_qexec.executors.aer import AerExecutor
-from pennylane_qexec.executors.aer_noise import FakeMachine
+from pennylane_qexec.executors.aer.noise import FakeMachine
 from pennylane_qexec.executors.fake_backends import machines
 from pennylane_qexec.executors.qiskit_circuits import parametrised
 from pennylane_qexec.executors.qiskit_program import QiskitBinder

@@ -11,10 +11,10 @@ import pytest
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.executors.jax_compiled import Functions, padded
-from pennylane_qexec.executors.jax_functions import exact
-from pennylane_qexec.executors.jax_matrices import steps_of
-from pennylane_qexec.executors.jax_platform import Platform
+from pennylane_qexec.executors.jax.compiled import Functions, padded
+from pennylane_qexec.executors.jax.functions import exact
+from pennylane_qexec.executors.jax.matrices import steps_of
+from pennylane_qexec.executors.jax.platform import Platform
 from pennylane_qexec.fusion import fuse
 
 

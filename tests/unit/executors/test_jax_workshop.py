@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pennylane_qexec.executors.jax_workshop import Workshop
+from pennylane_qexec.executors.jax.workshop import Workshop
 
 COMPILES = """
 import sys

@@ -10,12 +10,12 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.executors.contest import Contest
 from pennylane_qexec.executors.device import DeviceExecutor
-from pennylane_qexec.executors.jax_compiled import Functions, bytes_needed, padded
-from pennylane_qexec.executors.jax_functions import Traced
-from pennylane_qexec.executors.jax_platform import Platform
-from pennylane_qexec.executors.jax_sampling import Sampler
-from pennylane_qexec.executors.jax_structures import Structure
-from pennylane_qexec.executors.jax_workshop import Workshop
+from pennylane_qexec.executors.jax.compiled import Functions, bytes_needed, padded
+from pennylane_qexec.executors.jax.functions import Traced
+from pennylane_qexec.executors.jax.platform import Platform
+from pennylane_qexec.executors.jax.sampling import Sampler
+from pennylane_qexec.executors.jax.structures import Structure
+from pennylane_qexec.executors.jax.workshop import Workshop
 from pennylane_qexec.fusion import Fused, Template, fuse
 from pennylane_qexec.job import Result, Work
 from pennylane_qexec.kept import Kept

@@ -18,10 +18,10 @@ from pennylane.wires import Wires
 from qiskit import QuantumCircuit
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.aer_compiled import compiled, save_probabilities
-from pennylane_qexec.executors.aer_exact import State, checked, without_projectors
-from pennylane_qexec.executors.aer_noise import FakeMachine
-from pennylane_qexec.executors.aer_programs import Program
+from pennylane_qexec.executors.aer.compiled import compiled, save_probabilities
+from pennylane_qexec.executors.aer.exact import State, checked, without_projectors
+from pennylane_qexec.executors.aer.noise import FakeMachine
+from pennylane_qexec.executors.aer.programs import Program
 from pennylane_qexec.executors.qiskit_circuits import parametrised
 from pennylane_qexec.fusion import Template
 from pennylane_qexec.job import Result

@@ -20,7 +20,7 @@ from pennylane.devices.qubit import apply_operation
 from pennylane.operation import Operator, StatePrepBase
 from pennylane.ops.functions import bind_new_parameters
 
-from pennylane_qexec.executors.jax_matrices import Matrix, Step, matrices_of, steps_of
+from pennylane_qexec.executors.jax.matrices import Matrix, Step, matrices_of, steps_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

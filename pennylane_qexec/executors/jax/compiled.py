@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from pennylane_qexec.executors.jax_functions import Traced
-from pennylane_qexec.executors.jax_platform import Platform
+from pennylane_qexec.executors.jax.functions import Traced
+from pennylane_qexec.executors.jax.platform import Platform
 
 _log = logging.getLogger("pennylane_qexec")
 

@@ -14,9 +14,9 @@ import pennylane as qml
 from pennylane.operation import Operator
 from pennylane.wires import Wires
 
-from pennylane_qexec.executors.aer_compiled import Compiled, compiled, save_probabilities
-from pennylane_qexec.executors.aer_drawing import drawn, tabulated
-from pennylane_qexec.executors.aer_noise import FakeMachine
+from pennylane_qexec.executors.aer.compiled import Compiled, compiled, save_probabilities
+from pennylane_qexec.executors.aer.drawing import drawn, tabulated
+from pennylane_qexec.executors.aer.noise import FakeMachine
 from pennylane_qexec.executors.qiskit_circuits import parametrised
 from pennylane_qexec.fusion import Template
 from pennylane_qexec.job import Result

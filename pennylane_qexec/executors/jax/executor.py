@@ -19,8 +19,8 @@ from pennylane_qexec.job import Result, Work
 from pennylane_qexec.structure import wire_labels
 
 if TYPE_CHECKING:
-    from pennylane_qexec.executors.jax_fusion import Fusion
-    from pennylane_qexec.executors.jax_structures import Structure
+    from pennylane_qexec.executors.jax.fusion import Fusion
+    from pennylane_qexec.executors.jax.structures import Structure
 
 Compile = Literal["background", "now", "never"]
 
@@ -195,13 +195,13 @@ def _only_runs(work: Work) -> bool:
 
 def _start(options: Mapping[str, Any], replica: int) -> Fusion:
     # The platform first: it says what is wrong if JAX cannot be imported.
-    from pennylane_qexec.executors.jax_platform import Platform
+    from pennylane_qexec.executors.jax.platform import Platform
 
     platform = Platform(options["platform"])
     cache = options["cache"]
     if cache:
         platform.keep_on_disk(None if cache is True else Path(cache))
-    from pennylane_qexec.executors.jax_fusion import Fusion
-    from pennylane_qexec.executors.jax_sampling import Sampler
+    from pennylane_qexec.executors.jax.fusion import Fusion
+    from pennylane_qexec.executors.jax.sampling import Sampler
 
     return Fusion(platform, Sampler(options["seed"], replica), options["compile"], options["chunk"])

@@ -15,7 +15,7 @@ from pennylane_qexec.executors.shots import objection_to_shots
 from pennylane_qexec.job import Result, Work
 
 if TYPE_CHECKING:
-    from pennylane_qexec.executors.aer_backend import AerBackend
+    from pennylane_qexec.executors.aer.backend import AerBackend
 
 
 class AerExecutor(Executor):
@@ -61,7 +61,7 @@ class AerExecutor(Executor):
         cost: Cost | Mapping[str, float] | None = None,
         **options: Any,
     ) -> None:
-        from pennylane_qexec.executors.aer_backend import AerBackend
+        from pennylane_qexec.executors.aer.backend import AerBackend
 
         super().__init__(
             name or (f"aer:{backend}" if backend else "aer"),

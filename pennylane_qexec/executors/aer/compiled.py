@@ -19,7 +19,7 @@ from qiskit_aer.backends.backend_utils import circuit_optypes
 from qiskit_aer.backends.controller_wrappers import AerCircuit, AerConfig
 from qiskit_aer.library import SaveProbabilities
 
-from pennylane_qexec.executors.aer_noise import Used, used_by
+from pennylane_qexec.executors.aer.noise import Used, used_by
 from pennylane_qexec.executors.qiskit_circuits import Parametrised
 
 _DEPTH = 10

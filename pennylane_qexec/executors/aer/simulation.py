@@ -16,10 +16,10 @@ from qiskit_aer.backends.aer_compiler import generate_aer_config
 from qiskit_aer.backends.backend_utils import cpp_execute_circuits
 from qiskit_aer.backends.controller_wrappers import AerConfig, aer_controller_execute
 
-from pennylane_qexec.executors.aer_compiled import Compiled
-from pennylane_qexec.executors.aer_drawing import Seeds
-from pennylane_qexec.executors.aer_noise import FakeMachine, together
-from pennylane_qexec.executors.aer_programs import Program
+from pennylane_qexec.executors.aer.compiled import Compiled
+from pennylane_qexec.executors.aer.drawing import Seeds
+from pennylane_qexec.executors.aer.noise import FakeMachine, together
+from pennylane_qexec.executors.aer.programs import Program
 
 THREADED_WIRES = 18
 """The fewest qubits for which threads are worth waking: with fewer, they have taken up to ten times longer than one."""

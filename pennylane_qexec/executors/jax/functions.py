@@ -16,7 +16,7 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
-from pennylane_qexec.executors.jax_evolution import Register
+from pennylane_qexec.executors.jax.evolution import Register
 from pennylane_qexec.fusion import Template
 from pennylane_qexec.pooling import Cell
 

@@ -12,11 +12,11 @@ from pennylane.operation import Operation, StatePrepBase
 from pennylane.ops import Conditional, MidMeasure, Snapshot
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.executors import jax_functions
 from pennylane_qexec.executors.base import Binder
-from pennylane_qexec.executors.jax_compiled import Functions
-from pennylane_qexec.executors.jax_functions import Traced
-from pennylane_qexec.executors.jax_sampling import Sampler
+from pennylane_qexec.executors.jax import functions as jax_functions
+from pennylane_qexec.executors.jax.compiled import Functions
+from pennylane_qexec.executors.jax.functions import Traced
+from pennylane_qexec.executors.jax.sampling import Sampler
 from pennylane_qexec.fusion import Template
 from pennylane_qexec.job import Result
 from pennylane_qexec.pooling import can_pool

@@ -13,14 +13,14 @@ from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.aer_drawing import Seeds
-from pennylane_qexec.executors.aer_exact import Exact
-from pennylane_qexec.executors.aer_noise import FakeMachine
-from pennylane_qexec.executors.aer_noisy import ExactWithNoise
-from pennylane_qexec.executors.aer_options import checked_options
-from pennylane_qexec.executors.aer_programs import CountedByAer, Drawn, Program
-from pennylane_qexec.executors.aer_simulation import Planned, Simulation
-from pennylane_qexec.executors.aer_sizes import effort, too_large
+from pennylane_qexec.executors.aer.drawing import Seeds
+from pennylane_qexec.executors.aer.exact import Exact
+from pennylane_qexec.executors.aer.noise import FakeMachine
+from pennylane_qexec.executors.aer.noisy import ExactWithNoise
+from pennylane_qexec.executors.aer.options import checked_options
+from pennylane_qexec.executors.aer.programs import CountedByAer, Drawn, Program
+from pennylane_qexec.executors.aer.simulation import Planned, Simulation
+from pennylane_qexec.executors.aer.sizes import effort, too_large
 from pennylane_qexec.executors.qiskit_program import QiskitBinder, wires_in_order
 from pennylane_qexec.fusion import Template, fuse, unfused
 from pennylane_qexec.job import Result
