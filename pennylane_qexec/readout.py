@@ -35,6 +35,18 @@ class Histogram(NamedTuple):
     counts: np.ndarray
 
 
+class Kinds(NamedTuple):
+    """The outcomes of a cell, by the values that its measurements have for them.
+
+    Attributes:
+        first: of each of ``K`` kinds, the first outcome: all of the kind can be counted as that one.
+        members: ``(2**M, K)``, 1 where an outcome is of a kind.
+    """
+
+    first: np.ndarray
+    members: np.ndarray
+
+
 Counted = np.ndarray | Sequence[Histogram]
 """What was counted in a cell, for ``R`` circuits: a table ``(R, 2**M)``, the first wire being the highest bit of the
 column's number; or ``R`` histograms. For a cell without wires: ``R`` results of its circuit."""
@@ -60,6 +72,11 @@ class Readout:
     def sums(self) -> bool:
         """Whether all values are sums over tables of counts, or such counts, so that tables are all it takes."""
         return self._weighs is not None
+
+    @cached_property
+    def kinds(self) -> list[Kinds | None]:
+        """For each cell, its outcomes by what they mean to the measurements; ``None`` where each is different."""
+        return [_kinds(cell) if self.sums else None for cell in self.cells]
 
     def results(self, counted: Sequence[Counted], rng: np.random.Generator) -> list[Result]:
         """The results of ``R`` circuits.
@@ -155,16 +172,23 @@ def _weigher(measurement: MeasurementProcess, cell: Cell) -> _Weigh | None:
     if type(measurement) not in (ExpectationMP, VarianceMP, ProbabilityMP) or len(wires) > TABLE_WIRES:
         return None
     measured = measurement.wires or wires
-    place = _places(measured, wires)
     if isinstance(measurement, ProbabilityMP):
+        place = _places(measured, wires)
         return lambda table: _summed(table, place, 2 ** len(measured))
-    eigenvalues = np.asarray(measurement.eigvals())
-    if np.iscomplexobj(eigenvalues):
+    values = _values(measurement, wires)
+    if np.iscomplexobj(values):
         return None
-    values = eigenvalues[place] if len(measurement.wires) else np.full(len(place), eigenvalues[0])
     if isinstance(measurement, ExpectationMP):
         return lambda table: table @ values / table.sum(axis=1)
     return lambda table: _variance(table, values)
+
+
+def _values(measurement: MeasurementProcess, wires: Wires) -> np.ndarray:
+    """The eigenvalue that each outcome on the wires has."""
+    eigenvalues = np.asarray(measurement.eigvals())
+    if not len(measurement.wires):
+        return np.full(2 ** len(wires), eigenvalues[0])
+    return np.asarray(eigenvalues[_places(measurement.wires, wires)])
 
 
 def _counter(measurement: CountsMP, wires: Wires) -> _Weigh:
@@ -180,6 +204,16 @@ def _counter(measurement: CountsMP, wires: Wires) -> _Weigh:
         return [{names[index]: row[index] for index in of_row} for row, of_row in zip(summed, seen, strict=True)]
 
     return count
+
+
+def _kinds(cell: Cell) -> Kinds | None:
+    if not all(isinstance(measurement, ExpectationMP | VarianceMP) for measurement in cell.measurements):
+        return None
+    wires = Wires(() if cell.wires is None else cell.wires)
+    values = np.array([_values(measurement, wires) for measurement in cell.measurements])
+    _, first, kind = np.unique(values, axis=1, return_index=True, return_inverse=True)
+    members = (kind.reshape(-1, 1) == np.arange(len(first))).astype(float)
+    return None if len(first) == values.shape[1] else Kinds(first, members)
 
 
 def _places(wires: Wires, all_wires: Wires) -> np.ndarray:

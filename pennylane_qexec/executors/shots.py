@@ -36,9 +36,14 @@ class Reshot(QuantumScript):
     """A circuit with the shots of an executor, which remembers those it was asked with.
 
     So it can go on to another executor, with the shots it would have there. PennyLane's copies remember too.
+
+    Attributes:
+        asked: those shots.
+        apportioned: whether it is a part of another circuit, and has its part of the shots wherever it runs.
     """
 
     asked: Shots = Shots(None)
+    apportioned: bool = False
 
 
 def checked_shots(shots: Any) -> OwnShots:
@@ -60,7 +65,7 @@ def reshot(circuit: QuantumScript, executor: HasShots) -> QuantumScript:
     Raises:
         ConfigurationError: the circuit has a shot vector, in whose place one number cannot stand.
     """
-    if executor.shots == 0 and not isinstance(circuit, Reshot):
+    if circuit.apportioned if isinstance(circuit, Reshot) else executor.shots == 0:
         return circuit
     asked = circuit.asked if isinstance(circuit, Reshot) else circuit.shots
     wanted = asked if executor.shots == 0 else Shots(executor.shots)
@@ -75,11 +80,11 @@ def reshot(circuit: QuantumScript, executor: HasShots) -> QuantumScript:
 def remember(circuit: QuantumScript, origin: QuantumScript) -> QuantumScript:
     """The circuit, remembering what ``origin``, of which it was made, was asked with.
 
-    A circuit that has other shots than its origin is left as it is: only a part of the result is made of it.
+    A circuit that has other shots than its origin keeps them: only a part of the result is made of it.
     """
-    if not isinstance(origin, Reshot) or circuit.shots != origin.shots:
-        return circuit
-    return _remembering(circuit, origin.asked)
+    if circuit.shots != origin.shots:
+        return _remembering(circuit, circuit.shots, apportioned=True)
+    return _remembering(circuit, origin.asked) if isinstance(origin, Reshot) else circuit
 
 
 def objection_to_shots(executor: HasShots, circuit: QuantumScript) -> str | None:
@@ -135,16 +140,17 @@ def _innermost(executors: Sequence[HasShots]) -> Iterator[HasShots]:
         yield from _innermost(inner) if inner else (executor,)
 
 
-def _remembering(circuit: QuantumScript, asked: Shots) -> QuantumScript:
+def _remembering(circuit: QuantumScript, asked: Shots, apportioned: bool = False) -> QuantumScript:
     kind: Any = type(circuit)
-    return _kind(kind, asked)(
+    return _kind(kind, asked, apportioned)(
         circuit.operations, circuit.measurements, shots=circuit.shots, trainable_params=circuit.trainable_params
     )
 
 
 @lru_cache(maxsize=_KINDS)
-def _kind(kind: Any, asked: Shots) -> type[Reshot]:
-    return type(f"{kind.__name__}Reshot", (Reshot, kind), {"asked": asked, "__module__": __name__})
+def _kind(kind: Any, asked: Shots, apportioned: bool) -> type[Reshot]:
+    said = {"asked": asked, "apportioned": apportioned, "__module__": __name__}
+    return type(f"{kind.__name__}Reshot", (Reshot, kind), said)
 
 
 def _no_vectors(executor: HasShots, shots: Shots) -> str:

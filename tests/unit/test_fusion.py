@@ -120,6 +120,22 @@ DIFFERENT = {
         script(measurements=[qml.counts(wires=[0])], shots=5),
         script(measurements=[qml.counts(wires=[0], all_outcomes=True)], shots=5),
     ),
+    "another rotation as the observable": (
+        script(measurements=[qml.expval(qml.RX(0.1, 0))]),
+        script(measurements=[qml.expval(qml.RX(0.7, 0))]),
+    ),
+    "samples of another type": (
+        script(measurements=[qml.sample(wires=0, dtype="int8")], shots=5),
+        script(measurements=[qml.sample(wires=0, dtype="int16")], shots=5),
+    ),
+    "an array and numbers in another order": (
+        script(qml.Rot(0.1, 0.2, 0.3, 0), qml.Rot(*np.ones((3, 2)), 0)),
+        script(qml.Rot(*np.ones((3, 2)), 0), qml.Rot(0.1, 0.2, 0.3, 0)),
+    ),
+    "another complex number": (
+        script(qml.exp(qml.X(0), np.complex128(0.3j))),
+        script(qml.exp(qml.X(0), np.complex128(0.9j))),
+    ),
     "one gate more": (script(qml.RX(0.1, 0)), script(qml.RX(0.1, 0), qml.RX(0.1, 0))),
 }
 
@@ -129,6 +145,111 @@ def test_of_two_structures_are_circuits_with(pair: tuple[QuantumScript, QuantumS
     groups = fuse(pair)
     assert [group.indices for group in groups] == [(0,), (1,)]
     assert len({group.template.key for group in groups}) == 2
+
+
+class Scaled(qml.operation.Operation):
+    """A rotation by an angle times an attribute, which PennyLane knows nothing of."""
+
+    num_params = 1
+    num_wires = 1
+
+    def __init__(self, angle: Any, wires: Any, scale: Any = 1.0) -> None:
+        super().__init__(angle, wires=wires)
+        self.scale = scale
+
+
+class Doubled(qml.operation.Operation):
+    """A rotation whose angle is not the number that it was built with."""
+
+    num_params = 1
+    num_wires = 1
+
+    def __init__(self, angle: Any, wires: Any) -> None:
+        super().__init__(2 * angle, wires=wires)
+
+
+class Plain(qml.operation.Operation):
+    """A rotation as users write them."""
+
+    num_params = 1
+    num_wires = 1
+
+
+class Mean(qml.measurements.SampleMeasurement):
+    """A measurement with an attribute, which PennyLane knows nothing of."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__(wires=qml.wires.Wires([0]))
+        self.scale = scale
+
+    def process_samples(self, samples: Any, *_: Any) -> Any:
+        return self.scale * samples.mean()
+
+    def process_counts(self, *_: Any) -> Any:
+        raise NotImplementedError
+
+
+def of_new_class(sign: int) -> Any:
+    """An observable whose class has the name of others, as in a cell of a notebook that is run again."""
+
+    class Observable(qml.operation.Operator):
+        num_wires = 1
+
+        @staticmethod
+        def compute_matrix() -> Any:
+            return np.diag([sign, 1])
+
+    return Observable(0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: script(Scaled(0.1, 0, x)),
+        lambda x: script(qml.ctrl(Scaled(x, 0, 2.0), 1)),
+        lambda x: script(Doubled(x, 0)),
+        lambda x: script(measurements=[Mean(x)], shots=5),
+        lambda x: script(measurements=[qml.expval(of_new_class(x))]),
+        lambda x: script(measurements=[qml.expval(of_new_class(x) @ qml.Z(1))]),
+    ],
+)
+def test_what_users_write_is_not_taken_for_something_else(make: Any) -> None:
+    groups = fuse([make(0.5), make(0.25)])
+    assert [group.indices for group in groups] == [(0,), (1,)]
+    assert groups[0].template.key != groups[1].template.key
+    assert groups[0].parameters.size == 0
+
+
+def test_operations_that_users_write_are_of_one_structure() -> None:
+    (group,) = fuse([script(qml.ctrl(Plain(angle, 0), 1)) for angle in (0.1, 0.2)])
+    assert group.parameters.tolist() == [[0.1], [0.2]]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: qml.Reflection(qml.RX(x, 0), x),
+        lambda x: qml.QuantumPhaseEstimation(qml.RZ(x, 0), estimation_wires=[1]),
+        lambda x: qml.AmplitudeAmplification(qml.RX(x, 0), qml.Z(0)),
+        lambda x: qml.change_op_basis(qml.RX(x, 0), qml.RZ(2 * x, 0)),
+        lambda x: qml.ApproxTimeEvolution(qml.Hamiltonian([x, 0.2], [qml.X(0), qml.Z(0)]), x, 2),
+        lambda x: qml.TrotterProduct(qml.dot([x, 0.2], [qml.X(0), qml.Z(0)]), x, n=2),
+        lambda x: qml.Select([qml.RX(x, 1), qml.RY(2 * x, 1)], control=0),
+    ],
+)
+def test_operations_with_others_inside_come_back_as_they_were(make: Any) -> None:
+    """PennyLane's copies of some of them with other numbers are mixtures of old and new."""
+    circuits = [script(make(x)) for x in (0.3, 0.7)]
+    for before, after in zip(circuits, rebuilt(fuse(circuits)), strict=True):
+        assert np.allclose(qml.matrix(before.operations[0]), qml.matrix(after.operations[0]))
+
+
+@pytest.mark.parametrize("odd", [np.complex128(0.3 + 2j), np.array(0.3 + 2j), None, "0.3"])
+def test_what_is_no_real_number_is_made_none(odd: Any) -> None:
+    first = qml.RX(0.1, 0)
+    for circuits in ([script(qml.RX(0.2, 1)), script(qml.RX(odd, 1))], [script(first), script(first, qml.RX(odd, 1))]):
+        assert len(fuse(circuits)) == 2
+        assert fuse(circuits)[1].template.circuit is circuits[1]
 
 
 def test_the_key_of_a_structure_is_the_same_in_another_batch() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from pennylane.measurements import ExpectationMP, ProbabilityMP, VarianceMP
 
 from pennylane_qexec.job import Result
-from pennylane_qexec.readout import TABLE_WIRES, Counted, Histogram, Readout, bits_of
+from pennylane_qexec.readout import TABLE_WIRES, Counted, Histogram, Kinds, Readout, bits_of
 
 _WITHOUT_ORDER = (ExpectationMP, ProbabilityMP, VarianceMP)
 """Measurements for which the order of the shots makes no difference."""
@@ -58,9 +58,13 @@ class Sampler:
             shots: of each circuit.
             numbers: of the circuits.
         """
-        counted = [self._counted(each, shots, numbers, cell) for cell, each in enumerate(probabilities)]
         if self._key is None:
+            counted = [
+                self._counted(each, shots, numbers, cell) if kinds is None else self._sorted(each, shots, kinds)
+                for cell, (each, kinds) in enumerate(zip(probabilities, readout.kinds, strict=True))
+            ]
             return readout.results(counted, self._shared)
+        counted = [self._counted(each, shots, numbers, cell) for cell, each in enumerate(probabilities)]
         tables = all(isinstance(counts, np.ndarray) for counts in counted)
         if tables and all(type(one) in _WITHOUT_ORDER for cell in readout.cells for one in cell.measurements):
             return readout.results(counted, self._shared)
@@ -81,6 +85,20 @@ class Sampler:
         if as_table:
             return np.array([rng.multinomial(shots, row) for row, rng in rows])
         return [_histogram(row, shots, rng) for row, rng in rows]
+
+    def _sorted(self, probabilities: np.ndarray, shots: int, kinds: Kinds) -> Counted:
+        """How often outcomes of each kind are measured, ``(R, 2**M)``, counted as the first of their kind.
+
+        Of a Pauli word there are two kinds, which takes one random number for a circuit.
+        """
+        sums = probabilities @ kinds.members
+        table = np.zeros(probabilities.shape, dtype=np.int64)
+        if len(kinds.first) == 2:
+            counts = self._shared.binomial(shots, np.minimum(sums[:, 0], 1))
+            table[:, kinds.first[0]], table[:, kinds.first[1]] = counts, shots - counts
+        else:
+            table[:, kinds.first] = self._shared.multinomial(shots, sums / sums.sum(axis=1, keepdims=True))
+        return table
 
     def _streams(self, numbers: Sequence[int], purpose: int) -> Iterator[np.random.Generator]:
         """For each circuit, random numbers for a purpose; they must be drawn before the next circuit's turn."""
