@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pennylane as qml
+import pytest
 
 import pennylane_qexec as qexec
 from pennylane_qexec.executors import like
@@ -31,6 +32,7 @@ class TestDefaultMixed(ExecutorContract):
         return qexec.executor("default.mixed", seed=1)
 
 
+@pytest.mark.slow
 class TestQiskitAer(ExecutorContract):
     def make(self) -> qexec.Executor:
         return qexec.executor("qiskit.aer", seed_simulator=1)

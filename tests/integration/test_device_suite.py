@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
-THREE = "lightning.qubit,qiskit.aer,cirq.simulator"
+THREE = "lightning.qubit,aer,cirq.simulator"
 SCRIPTS = Path(sys.executable).parent
 SHOTS = ["None", "20000"]
 

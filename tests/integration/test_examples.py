@@ -11,7 +11,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHOWN = {
-    "vqe_h2.py 1": ["step  0", "exact -1.1361 Ha", "qiskit.aer", "cirq.simulator"],
+    "vqe_h2.py 1": ["step  0", "exact -1.1361 Ha", "aer", "cirq.simulator"],
     "qaoa_torch.py 2": ["step  1", "most frequent", "lightning.qubit"],
     "custom_executor.py": ["3 qubits on noisy", "4 qubits on exact: 100.0%"],
     "failover.py 6": ["6 results", "laboratory", "simulator"],

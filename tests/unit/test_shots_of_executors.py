@@ -135,6 +135,7 @@ def test_the_limit_of_shots_holds_for_those_that_are_run(open_cluster: Any) -> N
         open_cluster(simulator(700, max_shots=100)).execute([COUNTS])
 
 
+@pytest.mark.slow
 def test_circuits_prepared_in_a_worker_process_have_the_shots_of_their_executor(open_cluster: Any) -> None:
     cluster = open_cluster(simulator(70, parallel="process", workers=1))
     (counts,) = cluster.execute([COUNTS])

@@ -94,6 +94,15 @@ def test_a_classical_shadow_has_just_the_shots_that_were_asked() -> None:
     assert len({id(fitted) for fitted, _, _ in pubs}) == 1
 
 
+@pytest.mark.parametrize("asked", [10, 100])
+def test_a_classical_shadow_has_just_the_shots_of_an_executor_with_its_own(open_device: Any, asked: int) -> None:
+    device = open_device([qexec.QiskitExecutor("sampler", "aer", shots=100)])
+    circuit = QuantumScript(BELL, [qml.classical_shadow(wires=[0, 1], seed=3)], shots=asked)
+    (shadow,) = qml.execute([circuit], device, diff_method=None)
+    assert np.shape(shadow) == (2, 100, 2)
+    assert sum(row.shots for row in device.history) == 100
+
+
 def test_an_estimator_is_asked_for_a_precision_that_means_exactly_the_shots() -> None:
     for shots in (*range(1, 3000), 10_000, 99_999, 1_000_000, 10_000_019):
         assert math.ceil(1 / precision(shots) ** 2) == shots

@@ -12,7 +12,7 @@ from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
 
-PLUGINS = [{"type": "lightning.qubit", "seed": 1}, {"type": "qiskit.aer", "seed_simulator": 2}, "cirq.simulator"]
+PLUGINS = [{"type": "lightning.qubit", "seed": 1}, {"type": "aer", "seed": 2}, "cirq.simulator"]
 OWN = [
     {"type": "default.qubit", "seed": 1},
     {"type": "lightning.qubit", "seed": 2},

@@ -18,7 +18,7 @@ SIGMAS = 5
 SIMULATORS = {
     "lightning+aer+cirq": [
         {"type": "lightning.qubit", "seed": 1},
-        {"type": "qiskit.aer", "seed_simulator": 2},
+        {"type": "aer", "seed": 2},
         "cirq.simulator",
     ],
     "default+lightning+mixed": [
@@ -27,6 +27,7 @@ SIMULATORS = {
         {"type": "default.mixed", "seed": 3},
     ],
 }
+PLUGINS = "lightning.qubit,qiskit.aer,cirq.simulator"
 PLAIN, RESET, POSTSELECTED = {}, {"reset": True}, {"postselect": 1}
 MEASUREMENTS: dict[str, Callable[[Any, Any], Any]] = {
     "expval": lambda first, second: qml.expval(first),
@@ -158,13 +159,13 @@ def test_every_simulator_takes_its_share_of_a_circuit_it_can_run(three: Any) -> 
 
 
 def test_devices_that_cannot_postselect_are_left_out() -> None:
-    with qexec.ClusterDevice(6, executors=SIMULATORS["lightning+aer+cirq"], split="uniform") as device:
+    with qexec.ClusterDevice(6, executors=PLUGINS, split="uniform") as device:
         run(MEASUREMENTS["expval"], device, 90, **POSTSELECTED)
         assert {row.executor for row in device.history} == {"lightning.qubit"}
 
 
 def test_devices_without_wires_to_defer_to_are_left_out() -> None:
-    with qexec.ClusterDevice(3, executors=SIMULATORS["lightning+aer+cirq"], split="uniform") as device:
+    with qexec.ClusterDevice(3, executors=PLUGINS, split="uniform") as device:
         run(MEASUREMENTS["expval"], device, 90)
         assert [(row.executor, row.shots) for row in device.history] == [("lightning.qubit", 90)]
 
