@@ -136,7 +136,11 @@ class Likeness:
         self.plain = not self._group._others
 
     def __call__(self, circuit: QuantumScript) -> bool:
-        return tuple(map(type, circuit.operations)) == self._kinds and self._group._matches(circuit)
+        alike = tuple(map(type, circuit.operations)) == self._kinds and self._group._matches(circuit)
+        if alike:
+            # The next circuit will be of the same batch, and share gates and observables with this one.
+            self._group._circuit = circuit
+        return alike
 
 
 class _Group:
