@@ -89,7 +89,7 @@ def _who_ran_what(history: Any) -> Table:
     rows = history.to_dataframe()
     table = Table("executor", "circuits", "shots", "seconds", title="Who ran what")
     for name, group in rows[rows.state == "done"].groupby("executor", sort=False):
-        table.add_row(str(name), str(len(group)), f"{group.shots.sum():,}", f"{group.seconds_running.sum():.1f}")
+        table.add_row(str(name), str(len(group)), f"{group.shots.sum():,}", f"{group.seconds_running.sum():.2f}")
     for column in table.columns[1:]:
         column.justify = "right"
     return table

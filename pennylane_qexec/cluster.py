@@ -13,7 +13,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec import checks, isolation, ledger, reopening
 from pennylane_qexec.dispatch import Dispatcher
 from pennylane_qexec.engine import AskedFuture, ChainLock, Engine, History, nesting, prepares_late
-from pennylane_qexec.errors import NoExecutorError, PolicyError
+from pennylane_qexec.errors import NoExecutorError, PolicyError, checked_seed
 from pennylane_qexec.executors import refuse_split
 from pennylane_qexec.executors.base import Executor, Parallel
 from pennylane_qexec.executors.specs import executors as make_executors
@@ -64,7 +64,7 @@ class QCluster(Nestable):
         wires: Any = None,
     ) -> None:
         checks.check_options(timeout, batch_window, failover)
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(checked_seed(seed))
         self.policies = Policies(rng)
         self._choosing = ChainLock()
         self._selector: Any = None

@@ -10,7 +10,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.device import DeviceExecutor
-from pennylane_qexec.executors.preparation import DERIVATIVES
+from pennylane_qexec.executors.settings import DERIVATIVES
 
 _BEST, _BEST_OF_HIGHER_ORDER = "adjoint", "backprop"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral
+from typing import Any
 
 from pennylane.exceptions import DeviceError, WireError
 
@@ -38,10 +40,11 @@ class NoExecutorError(QExecError, DeviceError, WireError):
         self.reasons = reasons
 
     def __str__(self) -> str:
-        why = "; ".join(f"{name!r} {reason}" for name, reason in self.reasons.items())
+        why = "; ".join(f"{name!r} {reason.rstrip('.')}" for name, reason in self.reasons.items())
+        wide = any(word in why for word in ("wires", "qubits", "memory"))
         return (
-            f"no executor of the cluster can run {self.circuit}: {why}. "
-            "Add an executor that can, or change the circuit (qml.cut_circuit makes wide circuits narrower)."
+            f"no executor of the cluster can run {self.circuit}: {why}. Add an executor that can, or change the "
+            f"circuit{' (qml.cut_circuit makes wide circuits narrower)' if wide else ''}."
         )
 
 
@@ -64,9 +67,10 @@ class ExecutorError(QExecError, RuntimeError):
         self.__cause__ = cause
 
     def __str__(self) -> str:
+        cause = f"{type(self.cause).__name__}: {str(self.cause).rstrip('.')}"
         return (
-            f"executor {self.executor!r} failed at attempt {self.attempt}: "
-            f"{type(self.cause).__name__}: {self.cause}. Look at the cause above, or add an executor to fail over to."
+            f"executor {self.executor!r} failed at attempt {self.attempt}: {cause}. Look at the cause above, or add an "
+            "executor to fail over to."
         )
 
 
@@ -121,3 +125,16 @@ def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> st
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     guess = f" Did you mean {near[0]!r}?" if near else ""
     return f"no {kind} is called {name!r}.{guess} Known: {', '.join(names) or 'none'}.{' ' + hint if hint else ''}"
+
+
+def checked_seed(seed: Any) -> int | None:
+    """A seed, as a plain number.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if seed is None:
+        return None
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise ConfigurationError(f"seed={seed!r} must be a whole number of at least 0, or None.")
+    return int(seed)

@@ -11,6 +11,18 @@ from typing import Generic, TypeVar
 V = TypeVar("V")
 
 
+class _Made(Future[tuple[V] | None]):
+    """A value in a tuple, once it is made; ``None`` if it could not be.
+
+    Attributes:
+        maker: the thread that makes it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maker = threading.get_ident()
+
+
 class Kept(Generic[V]):
     """Values by key; of too many, those that have not been used for longest are forgotten.
 
@@ -21,38 +33,47 @@ class Kept(Generic[V]):
     def __init__(self, size: int) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._futures: OrderedDict[Hashable, Future[V]] = OrderedDict()
+        self._futures: OrderedDict[Hashable, _Made[V]] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], V]) -> V:
         """The value of a key, made if it is not there. Threads that ask meanwhile wait for it.
 
         Args:
             key: the key; ``None`` for something that is like nothing else, and is not kept.
-            make: makes the value. What it raises goes to everybody who waits; the next to ask tries again.
+            make: makes the value. What it raises goes to whoever asked first; those who wait try again, one by one.
+                If it asks for the same key itself, the value is made again for it.
         """
         if key is None:
             return make()
-        with self._lock:
-            future = self._futures.get(key)
-            mine = future is None
-            if future is None:
-                future = self._futures[key] = Future()
-                while len(self._futures) > self._size:
-                    self._futures.popitem(last=False)
-            else:
-                self._futures.move_to_end(key)
-        if mine:
-            self._fill(key, future, make)
-        return future.result()
-
-    def _fill(self, key: Hashable, future: Future[V], make: Callable[[], V]) -> None:
-        try:
-            future.set_result(make())
-        except BaseException as error:
+        while True:
             with self._lock:
-                if self._futures.get(key) is future:
-                    del self._futures[key]
-            future.set_exception(error)
+                made = self._futures.get(key)
+                mine = made is None
+                if made is None:
+                    made = self._futures[key] = _Made()
+                    while len(self._futures) > self._size:
+                        self._futures.popitem(last=False)
+                else:
+                    self._futures.move_to_end(key)
+            if mine:
+                return self._fill(key, made, make)
+            if made.maker == threading.get_ident() and not made.done():
+                return make()
+            value = made.result()
+            if value is not None:
+                return value[0]
+
+    def _fill(self, key: Hashable, made: _Made[V], make: Callable[[], V]) -> V:
+        value: tuple[V] | None = None
+        try:
+            value = (make(),)
+            return value[0]
+        finally:
+            if value is None:
+                with self._lock:
+                    if self._futures.get(key) is made:
+                        del self._futures[key]
+            made.set_result(value)
 
     def __len__(self) -> int:
         return len(self._futures)

@@ -20,6 +20,7 @@ from pennylane.measurements import (
     CountsMP,
     ExpectationMP,
     MeasurementProcess,
+    ProbabilityMP,
     SampleMeasurement,
     SampleMP,
     ShadowExpvalMP,
@@ -34,7 +35,8 @@ from pennylane.wires import Wires
 
 from pennylane_qexec.job import Result
 
-_POOLED = (SampleMeasurement, ClassicalShadowMP, ShadowExpvalMP)
+POOLED = (SampleMeasurement, ClassicalShadowMP, ShadowExpvalMP)
+"""Measurements that are evaluated on samples."""
 
 Evaluate = Callable[[Sequence[Result]], list[Result]]
 """The results of one sampling circuit, a result a share, to the results of the measurements it stands for."""
@@ -81,7 +83,7 @@ class Pool:
 
 def can_pool(circuit: QuantumScript) -> bool:
     """Whether every measurement of the circuit can be evaluated on pooled samples."""
-    return bool(circuit.measurements) and all(isinstance(mp, _POOLED) for mp in circuit.measurements)
+    return bool(circuit.measurements) and all(isinstance(mp, POOLED) for mp in circuit.measurements)
 
 
 def pool(circuit: QuantumScript) -> Pool:
@@ -256,6 +258,8 @@ def _valid(rows: np.ndarray) -> np.ndarray:
 
 def _evaluated(measurement: Any, samples: np.ndarray, wires: Wires) -> Result:
     valid = _valid(samples)
+    if not valid.any() and isinstance(measurement, ProbabilityMP | CountsMP):
+        return {} if isinstance(measurement, CountsMP) else np.full(2 ** len(measurement.wires or wires), np.nan)
     if isinstance(measurement, SampleMP) and not valid.all():
         values = np.asarray(measurement.process_samples(np.where(valid[:, None], samples, 0), wires))
         return np.where(valid if values.ndim == 1 else valid[:, None], values, fill_in_value)

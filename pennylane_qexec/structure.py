@@ -201,12 +201,19 @@ def _is_number(value: Any) -> bool:
 
 
 def batch_size(circuit: QuantumScript) -> int:
-    """How many circuits a broadcasted circuit stands for; 1 if it is not broadcasted.
+    """How many circuits a broadcasted circuit stands for; 1 if it is not broadcasted."""
+    return _batch_size(circuit) or 1
 
-    PennyLane's own property looks at every number of every operation, which takes longer than many a circuit.
-    """
+
+def is_broadcasted(circuit: QuantumScript) -> bool:
+    """Whether a circuit is broadcasted, even if it stands for one only: its results have an axis more."""
+    return _batch_size(circuit) is not None
+
+
+def _batch_size(circuit: QuantumScript) -> int | None:
+    """What PennyLane's own property is, which looks at every number of every operation, and takes long for that."""
     for operation in circuit.operations:
         for parameter in operation.data:
-            if type(parameter) not in _SCALARS and np.ndim(parameter) and operation.batch_size:
+            if type(parameter) not in _SCALARS and np.ndim(parameter) and operation.batch_size is not None:
                 return int(operation.batch_size)
-    return 1
+    return None

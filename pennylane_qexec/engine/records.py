@@ -38,11 +38,12 @@ def record_done(
         size: circuits in the batch, over which its seconds are shared.
     """
     now, seconds = time.time(), ran.seconds / size
-    name, backend = executor.name, executor.backend
+    name = executor.name
     sketcher = Sketcher()
     rows, outcomes = [], []
     for job, result, (submitted, started, attempt) in zip(jobs, ran.results, times, strict=True):
         shots = job.shots
+        backend = executor.place(job.circuit, job.call)
         cost = executor.charges(job.circuit, job.call).of(1, shots, seconds)
         rows.append(
             Row(

@@ -14,7 +14,7 @@ from pennylane_qexec.machine import cores
 HEAVY = 0.1
 """Estimated seconds from which a call is worth spreading over worker processes."""
 
-EACH = 0.001
+EACH = 0.002
 """Estimated seconds from which a circuit is worth sending to a worker process, if somebody waits for it."""
 
 _WORTH_A_PIPE = 0.01

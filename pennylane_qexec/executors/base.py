@@ -17,6 +17,7 @@ from pennylane.wires import Wires
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.cost import Cost, cost_of
 from pennylane_qexec.executors.meter import Meter
+from pennylane_qexec.executors.settings import for_device
 from pennylane_qexec.executors.shots import OwnShots, reshot
 from pennylane_qexec.job import Call, JobState, Load, Postprocessing, Result, Status, Work
 
@@ -135,6 +136,11 @@ class Executor(ABC):
         return False
 
     @property
+    def mixed(self) -> bool:
+        """Whether its states are density matrices, of ``4**n`` numbers."""
+        return False
+
+    @property
     def shareable(self) -> bool:
         """Whether worker processes can have copies of it that are as good as the executor itself."""
         return False
@@ -142,6 +148,10 @@ class Executor(ABC):
     def effort(self, circuits: Sequence[QuantumScript]) -> float:
         """How much computing a batch is, in amplitude updates; 0 where nothing is computed here."""
         return 0.0
+
+    def place(self, circuit: QuantumScript, call: Call) -> str:
+        """The name of the backend that ran a circuit of a call, for tables."""
+        return self.backend
 
     def charges(self, circuit: QuantumScript, call: Call) -> Cost:
         """What the backend charges for a circuit of a call that it ran."""
@@ -167,7 +177,8 @@ class Executor(ABC):
             circuit: a circuit of the call; the binder is used for circuits that, as this one, have shots or not, and
                 mid-circuit measurements or not.
         """
-        return lambda circuit: Bound((circuit,), config, _only)
+        settings = for_device(config)
+        return lambda circuit: Bound((circuit,), settings, _only)
 
     def supports(self, config: ExecutionConfig, circuit: QuantumScript | None) -> bool:
         """Whether the backend itself differentiates circuits by the configuration's method."""

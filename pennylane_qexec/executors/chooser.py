@@ -11,7 +11,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.errors import NoExecutorError, PolicyError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.routing import BySize, Rule, in_figures
-from pennylane_qexec.executors.shots import objection_to_shots
+from pennylane_qexec.executors.shots import as_asked, objection_to_shots
 
 _FRESH = 1.0  # seconds
 
@@ -41,7 +41,7 @@ class Chooser:
         last, since, member = self._last
         now = time.monotonic()
         if member is None or last is not circuit or now - since > _FRESH:
-            member = self._choose(circuit)
+            member = self._choose(as_asked(circuit))
             self._last = (circuit, now, member)
         return member
 

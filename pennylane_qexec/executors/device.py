@@ -14,11 +14,16 @@ from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors import broadcasting, legacy
 from pennylane_qexec.executors.base import Binder, Bound, Executor, Parallel
 from pennylane_qexec.executors.cost import Cost
-from pennylane_qexec.executors.preparation import DeviceBinder, for_device
+from pennylane_qexec.executors.memory import free_memory, in_words
+from pennylane_qexec.executors.preparation import DeviceBinder
+from pennylane_qexec.executors.settings import for_device
 from pennylane_qexec.executors.shots import objection_to_shots
 from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
 from pennylane_qexec.job import Call, Result, Work
 from pennylane_qexec.structure import batch_size, wires_in
+
+_STATE_VECTORS = ("default.qubit", "lightning.qubit")
+_WIDE = 26  # wires, whose state takes a gibibyte
 
 
 class DeviceExecutor(Executor):
@@ -131,7 +136,15 @@ class DeviceExecutor(Executor):
         if self.wires is not None and not wires_in(circuit) <= set(self.wires):
             strange = [wire for wire in circuit.wires if wire not in self.wires]
             return f"has {len(self.wires)} wires, and not {', '.join(map(repr, strange))}"
-        return None
+        return self._too_large(circuit)
+
+    def _too_large(self, circuit: QuantumScript) -> str | None:
+        """Why a state vector does not fit into memory; asked only of circuits that might not."""
+        wires = len(wires_in(circuit))
+        if wires < _WIDE or self.backend not in _STATE_VECTORS:
+            return None
+        needed, free = 2.0 ** (wires + 4), free_memory()
+        return None if needed <= free else f"needs {in_words(needed)} of memory, and {in_words(free)} are free"
 
     def supports(self, config: ExecutionConfig, circuit: QuantumScript | None) -> bool:
         """Whether the device differentiates this circuit by the configuration's method."""

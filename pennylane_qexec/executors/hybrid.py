@@ -119,13 +119,24 @@ class Hybrid(Executor):
         chosen = [(self._choose.if_any(circuit), circuit) for circuit in circuits]
         return sum(member.effort((circuit,)) for member, circuit in chosen if member is not None)
 
+    def place(self, circuit: QuantumScript, call: Call) -> str:
+        """The name of the member that ran a circuit, and of its backend if that is another one."""
+        member, inner = self._member(circuit, call)
+        if member is None:
+            return self.backend
+        place = member.place(circuit, inner)
+        return member.name if place == member.name else f"{member.name}: {place}"
+
     def charges(self, circuit: QuantumScript, call: Call) -> Cost:
         """What the member that a circuit went to charges."""
-        if not self._by_member:
-            return self.cost
+        member, inner = self._member(circuit, call)
+        return self.cost if member is None or not self._by_member else member.charges(circuit, inner)
+
+    def _member(self, circuit: QuantumScript, call: Call) -> tuple[Executor | None, Call]:
+        """The member that ran a circuit of a call, and the call as it had it."""
         address = address_of(call)
         member = self._choose.if_any(circuit) if address is None else self._members[address.member]
-        return self.cost if member is None else member.charges(circuit, at_address(call, address))
+        return member, at_address(call, address)
 
     def supports(self, config: ExecutionConfig, circuit: QuantumScript | None) -> bool:
         """Whether the member that gets a circuit differentiates it; without a circuit, whether every member does."""

@@ -12,8 +12,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.executors.device import DeviceExecutor
-from pennylane_qexec.structure import batch_size
+from pennylane_qexec.structure import batch_size, wires_in
 
 _BYTES_PER_AMPLITUDE = 16
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -54,8 +53,8 @@ def state_bytes(executor: Executor, circuit: QuantumScript) -> float:
     """
     if not executor.local:
         return 0.0
-    wires = len(circuit.wires if executor.wires is None else executor.wires)
-    exponent = 2 if isinstance(executor, DeviceExecutor) and executor.mixed else 1
+    wires = len(wires_in(circuit) if executor.wires is None else executor.wires)
+    exponent = 2 if executor.mixed else 1
     return _BYTES_PER_AMPLITUDE * 2.0 ** (exponent * wires) * batch_size(circuit)
 
 

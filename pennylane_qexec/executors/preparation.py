@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from pennylane.devices import ExecutionConfig
-from pennylane.math import Interface
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.executors import legacy
@@ -16,23 +14,6 @@ from pennylane_qexec.executors.base import Bound
 from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
 from pennylane_qexec.executors.unchanged import Unchanged, unchanged_by
 from pennylane_qexec.job import Result
-
-DERIVATIVES = ("adjoint", "backprop", "device")
-"""Differentiation methods that a device does itself."""
-
-
-def for_device(config: ExecutionConfig) -> ExecutionConfig:
-    """What a sub-device has to know of a call: parameters are numbers already, but for backprop."""
-    derivative = config.gradient_method in (*DERIVATIVES, "best")
-    return replace(
-        config,
-        device_options={},
-        interface=config.interface if config.gradient_method == "backprop" else Interface.NUMPY,
-        gradient_method=config.gradient_method if derivative else None,
-        gradient_keyword_arguments=config.gradient_keyword_arguments if derivative else {},
-        use_device_gradient=config.use_device_gradient if derivative else None,
-        grad_on_execution=config.grad_on_execution if derivative else None,
-    )
 
 
 class _Program(threading.local):

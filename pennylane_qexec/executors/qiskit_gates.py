@@ -90,7 +90,8 @@ def taken_apart(operation: Operator) -> list[Operator]:
     """What an operation that cannot be converted consists of; its matrix, if that is all that is known of it."""
     if not operation.has_decomposition and operation.has_matrix and len(operation.wires) <= MATRIX_WIRES:
         return [qml.QubitUnitary(operation.matrix(), wires=operation.wires)]
-    return list(operation.decomposition())
+    parts = operation.decomposition()
+    return [parts] if isinstance(parts, Operator) else list(parts)
 
 
 def instructions(operation: Operator, numbers: Sequence[Any]) -> Iterator[tuple[Instruction, Sequence[Any]]]:

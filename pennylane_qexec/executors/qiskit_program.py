@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pennylane as qml
 from pennylane.devices import ExecutionConfig
 from pennylane.devices.preprocess import decompose, validate_device_wires
@@ -22,8 +23,9 @@ from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.base import Bound
 from pennylane_qexec.executors.qiskit_gates import KINDS, convertible, taken_apart
 from pennylane_qexec.executors.qiskit_sampling import at_the_end, by_recipes, postselected
+from pennylane_qexec.executors.settings import for_device
 from pennylane_qexec.job import Postprocessing, Result
-from pennylane_qexec.structure import batch_size
+from pennylane_qexec.structure import is_broadcasted
 
 Step = Callable[[QuantumScript], tuple[Sequence[QuantumScript], Postprocessing]]
 
@@ -51,7 +53,7 @@ class QiskitBinder:
     """
 
     def __init__(self, config: ExecutionConfig, wires: Wires | None = None, exact_shots: bool = False) -> None:
-        self._config = config
+        self._config = for_device(config)
         self._exact_shots = exact_shots
         self._wires = wires
         self._steps: tuple[Step, ...] = (
@@ -73,7 +75,7 @@ class QiskitBinder:
     def _is_ready(self, circuit: QuantumScript) -> bool:
         return (
             KINDS.issuperset(map(type, circuit.operations))
-            and batch_size(circuit) == 1
+            and not is_broadcasted(circuit)
             and not circuit.shots.has_partitioned_shots
             and not (circuit.shots and any(isinstance(mp, _BY_RECIPES) for mp in circuit.measurements))
             and (not any(map(_measures_everything, circuit.measurements)) or self._wires_of(circuit) is circuit.wires)
@@ -131,10 +133,28 @@ def _each_number_of_shots(circuit: QuantumScript) -> tuple[Sequence[QuantumScrip
 def _taken_apart(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
     if KINDS.issuperset(map(type, circuit.operations)):
         return (circuit,), _only
+    _check_projectors(circuit.operations)
     circuits, postprocess = decompose(
         circuit, _stays, decomposer=taken_apart, skip_initial_state_prep=False, name="Qiskit", error=ConfigurationError
     )
     return circuits, postprocess
+
+
+def _check_projectors(operations: Sequence[Any]) -> None:
+    """Refuse projectors that cannot be made by discarding shots at the end, wire by wire.
+
+    Raises:
+        ConfigurationError: there are some.
+    """
+    number = sum(isinstance(operation, qml.Projector) for operation in operations)
+    for place, operation in enumerate(operations):
+        if isinstance(operation, qml.Projector):
+            at_the_end = place >= len(operations) - number
+            if not at_the_end or len(operation.wires) > 1 or np.size(operation.data[0]) > 1:
+                raise ConfigurationError(
+                    f"{operation} as an operation: Qiskit's circuits have no projectors, and only those of one wire on "
+                    "0 or 1, at the end, can be made. Take qml.measure(wire, postselect=...)."
+                )
 
 
 def _stays(operation: Any) -> bool:
@@ -144,8 +164,14 @@ def _stays(operation: Any) -> bool:
 def _one_by_one(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
     if circuit.batch_size is None:
         return (circuit,), _only
-    circuits, postprocess = broadcast_expand(circuit)
-    return circuits, postprocess
+    return broadcast_expand(circuit)[0], _in_columns
+
+
+def _in_columns(rows: Sequence[Result]) -> Result:
+    """The result of a broadcasted circuit, of those for each value, as simulators give it."""
+    if isinstance(rows[0], tuple):
+        return tuple(map(_in_columns, zip(*rows, strict=True)))
+    return list(rows) if isinstance(rows[0], dict) else np.stack(rows)
 
 
 def _measures_everything(measurement: MeasurementProcess) -> bool:

@@ -77,6 +77,11 @@ def reshot(circuit: QuantumScript, executor: HasShots) -> QuantumScript:
     return changed if isinstance(circuit, Reshot) else _remembering(changed, asked)
 
 
+def as_asked(circuit: QuantumScript) -> QuantumScript:
+    """The circuit with the shots that it was asked with, whatever executor it has the shots of now."""
+    return circuit.copy(shots=circuit.asked) if isinstance(circuit, Reshot) else circuit
+
+
 def remember(circuit: QuantumScript, origin: QuantumScript) -> QuantumScript:
     """The circuit, remembering what ``origin``, of which it was made, was asked with.
 

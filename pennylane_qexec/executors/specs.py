@@ -105,7 +105,10 @@ def _from_string(spec: str, options: dict[str, Any]) -> Executor:
     known = schemes()
     if scheme not in known:
         raise ConfigurationError(unknown("executor", spec, [*qml.plugin_devices, *known]))
-    made = known[scheme].load()(*([rest] if rest else []), **options)
+    try:
+        made = known[scheme].load()(*([rest] if rest else []), **options)
+    except TypeError as error:
+        raise ConfigurationError(f"executor {spec!r} with the options {sorted(options)}: {error}.") from error
     if "name" not in options:
         made.name = spec
     return made  # type: ignore[no-any-return]

@@ -44,6 +44,37 @@ def test_what_could_not_be_made_is_tried_again() -> None:
     assert kept.get("a", lambda: 7) == 7
 
 
+def test_what_one_thread_fails_to_make_another_that_waits_makes() -> None:
+    """An interrupt of one thread is not the others'."""
+    kept = Kept[str](4)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def interrupted() -> str:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(kept.get, "a", interrupted)
+        assert begun.wait(PATIENCE)
+        others = [pool.submit(kept.get, "a", lambda: "made") for _ in range(2)]
+        go_on.set()
+        assert [future.result(PATIENCE) for future in others] == ["made"] * 2
+        assert isinstance(first.exception(PATIENCE), KeyboardInterrupt)
+
+
+def test_what_asks_for_itself_does_not_wait_for_itself() -> None:
+    kept = Kept[str](4)
+    depth = []
+
+    def make() -> str:
+        depth.append(1)
+        return kept.get("a", make) if len(depth) < 3 else "made"
+
+    assert kept.get("a", make) == "made"
+    assert len(kept) == 1
+
+
 def test_of_too_many_the_one_not_used_for_longest_is_forgotten() -> None:
     kept = Kept[str](2)
     for key in ("a", "b", "a", "c"):

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pennylane.devices import ExecutionConfig
+from pennylane.measurements import StateMeasurement
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
@@ -25,7 +26,7 @@ from pennylane_qexec.executors.qiskit_program import QiskitBinder, wires_in_orde
 from pennylane_qexec.fusion import Template, fuse, unfused
 from pennylane_qexec.job import Result
 from pennylane_qexec.kept import Kept
-from pennylane_qexec.pooling import can_pool
+from pennylane_qexec.pooling import POOLED, can_pool
 from pennylane_qexec.structure import wires_in
 
 _KEPT_TEMPLATES = 256
@@ -127,9 +128,14 @@ class AerBackend:
         self._seeds = self._seeds.replica(number)
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether Aer computes on a GPU."""
+        return self._options.get("device") == "GPU"
+
+    @property
     def shareable(self) -> bool:
-        """Whether worker processes can build the same: noise models of the user's are never sent there."""
-        return self._options.get("noise_model") is None
+        """Whether worker processes can build the same: noise models are never sent, and seeds would not be kept to."""
+        return self._options.get("noise_model") is None and self._seeds.seed is None
 
     def effort(self, circuit: QuantumScript) -> float:
         """How much computing a circuit is, in amplitude updates."""
@@ -143,7 +149,20 @@ class AerBackend:
         number = self._number_of_wires(circuit)
         if self._machine is not None and number > self._machine.qubits:
             return f"has {self._machine.qubits} qubits"
+        objection = _objection_to_measurements(circuit)
+        if objection is not None:
+            return objection
         return too_large(circuit, number, self._noisy, self._options)
 
     def __reduce__(self) -> Any:
         return AerBackend, self._arguments
+
+
+def _objection_to_measurements(circuit: QuantumScript) -> str | None:
+    """What of a circuit is measured with shots only, or without them only; ``None`` if it is nothing."""
+    for measurement in circuit.measurements:
+        if not circuit.shots and not isinstance(measurement, StateMeasurement):
+            return f"measures {measurement} with shots only"
+        if circuit.shots and not isinstance(measurement, POOLED):
+            return f"measures {measurement} without shots only"
+    return None

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.errors import checked_seed
 from pennylane_qexec.readout import TABLE_WIRES, Counted, Histogram, bits_of
 
 STEP = 2113
 """What Aer adds to the seed from one circuit of a run to the next."""
+
+
+_SEEDS = 2**62
+"""How many seeds Aer has, those left out that would become too large in long runs."""
 
 
 class Seeds:
@@ -25,9 +29,7 @@ class Seeds:
     """
 
     def __init__(self, seed: int | None) -> None:
-        if seed is not None and (not isinstance(seed, int | np.integer) or seed < 0):
-            raise ConfigurationError(f"seed={seed!r} must be a whole number of at least 0, or None.")
-        self.seed = None if seed is None else int(seed)
+        self.seed = checked_seed(seed)
         self._lock = threading.Lock()
         self._count = 0
 
@@ -39,7 +41,7 @@ class Seeds:
 
     def aer(self, number: int, cell: int) -> int | None:
         """The seed of one of the sampling circuits of a circuit, or of a run that begins with it."""
-        return None if self.seed is None else self.seed + STEP * number + cell
+        return None if self.seed is None else (self.seed + STEP * number + cell) % _SEEDS
 
     def generators(self, numbers: Sequence[int]) -> list[np.random.Generator]:
         """A generator for each circuit; one for all of them where nothing has to be repeated."""

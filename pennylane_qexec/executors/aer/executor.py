@@ -85,7 +85,7 @@ class AerExecutor(Executor):
     @property
     def backend(self) -> str:
         """The name of the fake backend; ``"aer_simulator"`` without one."""
-        return self._machine or "aer_simulator"
+        return self._machine or ("aer_simulator_gpu" if self._aer.on_gpu else "aer_simulator")
 
     @property
     def local(self) -> bool:
@@ -94,7 +94,7 @@ class AerExecutor(Executor):
 
     @property
     def shareable(self) -> bool:
-        """Worker processes build the same simulator from its options; but noise models are never sent there."""
+        """Worker processes build the same simulator, unless it has a noise model or a seed."""
         return self._aer.shareable
 
     def effort(self, circuits: Sequence[QuantumScript]) -> float:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.errors import ConfigurationError, checked_seed, unknown
 from pennylane_qexec.executors.base import Parallel
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.device import DeviceExecutor
@@ -76,6 +77,9 @@ class JaxExecutor(DeviceExecutor):
             raise ConfigurationError(unknown("way to compile", compile, _WAYS))
         if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
             raise ConfigurationError(f"chunk={chunk!r} must be a whole number of circuits of at least 1, or None.")
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0):
+            raise ConfigurationError(f"seed={seed!r} must be a whole number of at least 0, or None.")
+        seed = checked_seed(seed)
         super().__init__(
             "default.qubit",
             wires=wires,
@@ -94,6 +98,11 @@ class JaxExecutor(DeviceExecutor):
         self._started: Fusion | None = None
         self._replica = 0
         self._fusion  # noqa: B018
+
+    @property
+    def backend(self) -> str:
+        """``"jax"``, or ``"jax-gpu"`` if it computes on a GPU."""
+        return "jax" if self._fusion.on_cpu else "jax-gpu"
 
     @property
     def shareable(self) -> bool:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.executors.contest import Contest
@@ -54,6 +55,11 @@ class Fusion:
         self._contest = Contest()
         self._fast = DeviceExecutor("lightning.qubit")
         self._sure = DeviceExecutor("default.qubit")
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether JAX computes on the processor."""
+        return self._platform.on_cpu
 
     @property
     def compiled(self) -> int:
@@ -146,4 +152,11 @@ class Fusion:
 
         if self.sampler.seeded and circuits[0].shots:
             return structure.sampled(circuits, run, self.sampler, numbers)
-        return list(run(circuits))
+        return [_of_numpy(result) for result in run(circuits)]
+
+
+def _of_numpy(result: Result) -> Result:
+    """A result with NumPy's numbers, as compiled functions give them, in place of Python's."""
+    if isinstance(result, tuple):
+        return tuple([_of_numpy(one) for one in result])
+    return np.float64(result) if type(result) is float else result

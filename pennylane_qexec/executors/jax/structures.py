@@ -9,7 +9,7 @@ import numpy as np
 from pennylane.devices import ExecutionConfig
 from pennylane.measurements import ClassicalShadowMP, ProbabilityMP, ShadowExpvalMP, StateMeasurement
 from pennylane.operation import Operation, StatePrepBase
-from pennylane.ops import Conditional, MidMeasure, Snapshot
+from pennylane.ops import Conditional, MidMeasure, Projector, Snapshot
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.executors.base import Binder
@@ -21,13 +21,13 @@ from pennylane_qexec.fusion import Template
 from pennylane_qexec.job import Result
 from pennylane_qexec.pooling import can_pool
 from pennylane_qexec.readout import Readout
-from pennylane_qexec.structure import batch_size
+from pennylane_qexec.structure import is_broadcasted
 
 Exactly = Callable[[Sequence[QuantumScript]], Sequence[Result]]
 """Runs analytic circuits one by one."""
 
 _SHADOWS = (ClassicalShadowMP, ShadowExpvalMP)
-_NOT_TRACED = (Conditional, MidMeasure, Snapshot)
+_NOT_TRACED = (Conditional, MidMeasure, Projector, Snapshot)
 
 
 class Structure:
@@ -129,7 +129,7 @@ class Structure:
 def can_be_traced(template: Template) -> bool:
     """Whether circuits of a structure are worth tracing, and nothing speaks against it before it is tried."""
     circuit = template.circuit
-    if template.key is None or not template.slots or circuit.shots.has_partitioned_shots or batch_size(circuit) > 1:
+    if template.key is None or not template.slots or circuit.shots.has_partitioned_shots or is_broadcasted(circuit):
         return False
     _, *others = circuit.operations
     if not all(isinstance(one, Operation) and not isinstance(one, _NOT_TRACED) for one in circuit.operations):

@@ -250,7 +250,7 @@ def test_gradients_go_through_the_device_of_a_cluster() -> None:
 
 
 def test_its_scheme_and_options_are_known_to_specs() -> None:
-    executor = qexec.executor({"type": "aer", "seed": 1, "precision": "single"}, wires=3)
+    executor = qexec.executor({"type": "aer", "precision": "single"}, wires=3)
     assert (executor.name, executor.backend, executor.local, executor.shareable) == ("aer", "aer_simulator", True, True)
 
 
@@ -263,6 +263,7 @@ def test_its_scheme_and_options_are_known_to_specs() -> None:
         ({"shots": 10}, "qml.set_shots"),
         ({"seed_simulator": 10}, "seed="),
         ({"seed": -1}, "at least 0"),
+        ({"seed": True}, "at least 0"),
         ({"backend": "fake_manilla"}, "Did you mean 'fake_manila'"),
         ({"backend": "fake_manila", "wires": 6}, "5 qubits"),
         ({"backend": "fake_manila", "optimization_level": 9}, "optimization_level=9"),

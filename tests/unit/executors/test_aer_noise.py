@@ -141,3 +141,10 @@ def test_postselection_with_noise_needs_shots() -> None:
         AerExecutor("fake_manila").run([QuantumScript.from_queue(queue)])
     (value,) = AerExecutor("fake_manila", seed=1).run([QuantumScript.from_queue(queue, shots=200)])
     assert float(value) < -0.7
+
+
+def test_a_seed_may_be_any_number() -> None:
+    """Aer's own seeds have 63 bits."""
+    circuits = [QuantumScript([qml.H(0)], [qml.counts(wires=0)], shots=20)] * 3
+    one, other = [AerExecutor("fake_manila", seed=2**70).run(circuits) for _ in range(2)]
+    assert one == other

@@ -336,3 +336,17 @@ def test_the_rule_is_a_selector_too(open_cluster):
     cluster = open_cluster(["default.qubit", "lightning.qubit"], selector=rule)
     cluster.execute([ghz(2), ghz(4)])
     assert [row.executor for row in cluster.history] == ["default.qubit", "lightning.qubit"]
+
+
+def test_a_rule_sees_the_shots_that_were_asked_whatever_the_members_own(open_device):
+    members = [qexec.Simulator("default.qubit", shots=100, name="own"), qexec.executor("lightning.qubit")]
+    asked: list[int | None] = []
+
+    def rule(circuit: QuantumScript, able: Any) -> Any:
+        asked.append(circuit.shots.total_shots)
+        return able[0] if asked[-1] is None else able[1]
+
+    device = open_device([Hybrid(members, rule=rule)])
+    qml.execute([ghz(2)], device, diff_method=None)
+    assert set(asked) == {None}
+    assert [row.shots for row in device.history] == [100]

@@ -305,7 +305,9 @@ def test_a_jax_that_is_too_new_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         make()
 
 
-@pytest.mark.parametrize("options", [{"platform": "gpuu"}, {"compile": "later"}, {"chunk": 0}, {"chunk": 1.5}])
+@pytest.mark.parametrize(
+    "options", [{"platform": "gpuu"}, {"compile": "later"}, {"chunk": 0}, {"chunk": 1.5}, {"seed": -1}]
+)
 def test_options_that_make_no_sense_are_refused(options: Any) -> None:
     with pytest.raises(qexec.errors.ConfigurationError):
         make(**options)
@@ -315,3 +317,13 @@ def test_the_spec_jax_makes_this_executor() -> None:
     executor = qexec.executor({"type": "jax:cpu", "cache": False})
     assert isinstance(executor, JaxExecutor)
     assert executor.name == "jax:cpu"
+
+
+@pytest.mark.parametrize("odd", [lambda x: qml.RX(np.array([x]), 0), lambda x: qml.Projector([0], [0])])
+def test_what_the_simulator_does_besides_multiplying_is_left_to_it(odd: Any) -> None:
+    """Broadcasting, even over one value, and projections, after which the state is scaled up again."""
+    circuits = [QuantumScript([qml.RY(x, 0), odd(x), qml.RY(0.2, 0)], [qml.expval(qml.Z(0))]) for x in (0.3, 0.7)]
+    results = JaxExecutor(compile="now", cache=False).run(circuits)
+    expected = qml.execute(circuits, qml.device("default.qubit"), None)
+    assert [np.shape(one) for one in results] == [np.shape(one) for one in expected]
+    assert np.allclose(results, expected)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pennylane as qml
 import pytest
@@ -148,3 +150,45 @@ def test_fill_shots_is_refused() -> None:
         qml.expval(qml.Z(0))
     with pytest.raises(ValueError, match="fill-shots"):
         QiskitBinder(config)(QuantumScript.from_queue(queue, shots=10))
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [qml.Projector([1, 0], [0, 1])],
+        [qml.Projector(np.array([1, 1]) / np.sqrt(2), [0])],
+        [qml.Projector([1], [0]), qml.CNOT([0, 1])],
+    ],
+)
+def test_projectors_that_cannot_be_made_of_discarded_shots_are_refused(operations: list[Any]) -> None:
+    with pytest.raises(ValueError, match="postselect"):
+        QiskitBinder(ExecutionConfig())(QuantumScript([qml.H(0), *operations], [qml.probs(wires=[0, 1])]))
+
+
+def test_a_broadcasted_circuit_of_one_keeps_its_axis() -> None:
+    bound = QiskitBinder(ExecutionConfig())(QuantumScript([qml.RX(np.array([0.3]), 0)], [qml.expval(qml.Z(0))]))
+    (ready,) = bound.circuits
+    assert ready.batch_size is None
+    assert np.shape(bound.postprocess([0.5])) == (1,)
+
+
+def test_counts_of_a_broadcasted_circuit_are_a_list() -> None:
+    circuit = QuantumScript([qml.RX(np.array([0.0, np.pi]), 0)], [qml.counts(), qml.probs(wires=0)], shots=10)
+    bound = QiskitBinder(ExecutionConfig())(circuit)
+    counts, probabilities = bound.postprocess(DeviceExecutor("default.qubit", seed=1).run(bound.circuits))
+    assert counts == [{"0": 10}, {"1": 10}]
+    assert probabilities.tolist() == [[1, 0], [0, 1]]
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
+def test_if_postselection_leaves_no_shot_nothing_was_counted() -> None:
+    measurements = [qml.probs(wires=[0, 1]), qml.counts(wires=[0]), qml.expval(qml.Z(1))]
+    with qml.queuing.AnnotatedQueue() as queue:
+        qml.measure(0, postselect=1)
+    circuit = QuantumScript(QuantumScript.from_queue(queue).operations, measurements, shots=10)
+    bound = QiskitBinder(ExecutionConfig())(circuit)
+    probabilities, counts, value = bound.postprocess(DeviceExecutor("default.qubit", seed=1).run(bound.circuits))
+    assert np.isnan(probabilities).all()
+    assert probabilities.shape == (4,)
+    assert counts == {}
+    assert np.isnan(value)
