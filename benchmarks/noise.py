@@ -22,8 +22,8 @@ from qiskit_ibm_runtime import SamplerV2
 
 from pennylane_qexec.executors.aer import AerExecutor
 from pennylane_qexec.executors.aer.noise import FakeMachine
-from pennylane_qexec.executors.fake_backends import machines
-from pennylane_qexec.executors.qiskit_circuits import parametrised
+from pennylane_qexec.executors.qiskit.circuits import parametrised
+from pennylane_qexec.executors.qiskit.fake_backends import machines
 from pennylane_qexec.fusion import fuse
 
 NAME, QUBITS, SHOTS, SEED = "fake_sherbrooke", 5, 1000, 7

@@ -18,8 +18,8 @@ from answers import Answer, answer, side_by_side
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec.executors.hybrid import Hybrid
-from pennylane_qexec.executors.routing import BySize, Tier
+from pennylane_qexec.executors.routing.hybrid import Hybrid
+from pennylane_qexec.executors.routing.rules import BySize, Tier
 
 NARROW, WIDE = (5, 96), (15, 8)
 SHOTS, ROUNDS, WARM = 200, 7, 8

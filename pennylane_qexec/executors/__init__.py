@@ -15,11 +15,11 @@ from pennylane_qexec.executors.twins import like
 if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster as QCluster
     from pennylane_qexec.executors.aer import AerExecutor
-    from pennylane_qexec.executors.hybrid import Hybrid
     from pennylane_qexec.executors.jax import JaxExecutor
-    from pennylane_qexec.executors.qiskit_names import QiskitExecutor
-    from pennylane_qexec.executors.routing import BySize, Tier
+    from pennylane_qexec.executors.routing.hybrid import Hybrid
+    from pennylane_qexec.executors.routing.rules import BySize, Tier
     from pennylane_qexec.executors.runtime import RuntimeExecutor
+    from pennylane_qexec.executors.runtime.qiskit_names import QiskitExecutor
 
 __all__ = [
     "AerExecutor",
@@ -46,9 +46,9 @@ __all__ = [
 LATER = {
     "AerExecutor": "aer",
     "BySize": "routing",
-    "Hybrid": "hybrid",
+    "Hybrid": "routing",
     "JaxExecutor": "jax",
-    "QiskitExecutor": "qiskit_names",
+    "QiskitExecutor": "runtime.qiskit_names",
     "RuntimeExecutor": "runtime",
     "Tier": "routing",
 }

@@ -11,7 +11,7 @@ from pennylane_qexec.executors.specs import executor as make_executor
 
 if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster
-    from pennylane_qexec.executors.qiskit_names import QiskitExecutor
+    from pennylane_qexec.executors.runtime.qiskit_names import QiskitExecutor
 
 _DEVICE = " Give the PennyLane device of that provider as an executor: executors=[qml.device(...)]."
 _ELSEWHERE = {
@@ -36,7 +36,9 @@ class ExecutorNames:
     @property
     def QiskitExecutor(self) -> type[QiskitExecutor]:
         """The class of executors for Qiskit, which is imported when it is asked for."""
-        found: type[QiskitExecutor] = importlib.import_module("pennylane_qexec.executors.qiskit_names").QiskitExecutor
+        found: type[QiskitExecutor] = importlib.import_module(
+            "pennylane_qexec.executors.runtime.qiskit_names"
+        ).QiskitExecutor
         return found
 
     @property

@@ -19,7 +19,7 @@ BUILT_IN = {
     name: EntryPoint(name, f"pennylane_qexec.executors.{place}", GROUP)
     for name, place in {
         "aer": "aer:AerExecutor",
-        "hybrid": "hybrid:Hybrid",
+        "hybrid": "routing:Hybrid",
         "ibm": "runtime:RuntimeExecutor",
         "jax": "jax:JaxExecutor",
     }.items()

@@ -7,8 +7,8 @@ import pytest
 
 import pennylane_qexec as qexec
 from pennylane_qexec.executors import like
-from pennylane_qexec.executors.hybrid import Hybrid
-from pennylane_qexec.executors.routing import Tier
+from pennylane_qexec.executors.routing.hybrid import Hybrid
+from pennylane_qexec.executors.routing.rules import Tier
 from pennylane_qexec.testing import ExecutorContract, FakeQPU, ScriptedExecutor
 
 

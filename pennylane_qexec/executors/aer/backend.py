@@ -22,7 +22,7 @@ from pennylane_qexec.executors.aer.options import checked_options
 from pennylane_qexec.executors.aer.programs import CountedByAer, Drawn, Program
 from pennylane_qexec.executors.aer.simulation import Planned, Simulation
 from pennylane_qexec.executors.aer.sizes import effort, too_large
-from pennylane_qexec.executors.qiskit_program import QiskitBinder, wires_in_order
+from pennylane_qexec.executors.qiskit.program import QiskitBinder, wires_in_order
 from pennylane_qexec.fusion import Template, fuse, unfused
 from pennylane_qexec.job import Result
 from pennylane_qexec.kept import Kept

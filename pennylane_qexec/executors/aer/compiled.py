@@ -20,7 +20,7 @@ from qiskit_aer.backends.controller_wrappers import AerCircuit, AerConfig
 from qiskit_aer.library import SaveProbabilities
 
 from pennylane_qexec.executors.aer.noise import Used, used_by
-from pennylane_qexec.executors.qiskit_circuits import Parametrised
+from pennylane_qexec.executors.qiskit.circuits import Parametrised
 
 _DEPTH = 10
 """How often gates are taken apart at most."""

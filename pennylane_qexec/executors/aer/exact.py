@@ -28,7 +28,7 @@ from qiskit_aer.library import (
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.aer.compiled import compiled
 from pennylane_qexec.executors.aer.programs import Program
-from pennylane_qexec.executors.qiskit_circuits import parametrised
+from pennylane_qexec.executors.qiskit.circuits import parametrised
 from pennylane_qexec.fusion import Template
 from pennylane_qexec.job import Result
 

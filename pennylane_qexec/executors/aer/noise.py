@@ -22,7 +22,7 @@ from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_reado
 from qiskit_ibm_runtime.models import BackendProperties
 
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.executors.fake_backends import machines
+from pennylane_qexec.executors.qiskit.fake_backends import machines
 from pennylane_qexec.kept import Kept
 
 Used = frozenset[tuple[str, tuple[int, ...]]]

@@ -22,7 +22,7 @@ from pennylane_qexec.executors.aer.compiled import compiled, save_probabilities
 from pennylane_qexec.executors.aer.exact import State, checked, without_projectors
 from pennylane_qexec.executors.aer.noise import FakeMachine
 from pennylane_qexec.executors.aer.programs import Program
-from pennylane_qexec.executors.qiskit_circuits import parametrised
+from pennylane_qexec.executors.qiskit.circuits import parametrised
 from pennylane_qexec.fusion import Template
 from pennylane_qexec.job import Result
 from pennylane_qexec.pooling import Cell

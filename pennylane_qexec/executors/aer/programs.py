@@ -17,7 +17,7 @@ from pennylane.wires import Wires
 from pennylane_qexec.executors.aer.compiled import Compiled, compiled, save_probabilities
 from pennylane_qexec.executors.aer.drawing import drawn, tabulated
 from pennylane_qexec.executors.aer.noise import FakeMachine
-from pennylane_qexec.executors.qiskit_circuits import parametrised
+from pennylane_qexec.executors.qiskit.circuits import parametrised
 from pennylane_qexec.fusion import Template
 from pennylane_qexec.job import Result
 from pennylane_qexec.readout import Counted, Readout

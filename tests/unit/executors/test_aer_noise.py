@@ -17,9 +17,9 @@ import pennylane_qexec as qexec
 from pennylane_qexec.executors import DeviceExecutor
 from pennylane_qexec.executors.aer import AerExecutor
 from pennylane_qexec.executors.aer.noise import FakeMachine
-from pennylane_qexec.executors.fake_backends import machines
-from pennylane_qexec.executors.qiskit_circuits import parametrised
-from pennylane_qexec.executors.qiskit_program import QiskitBinder
+from pennylane_qexec.executors.qiskit.circuits import parametrised
+from pennylane_qexec.executors.qiskit.fake_backends import machines
+from pennylane_qexec.executors.qiskit.program import QiskitBinder
 from pennylane_qexec.fusion import fuse
 
 WIRES = range(5)

@@ -14,8 +14,8 @@ from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
 from pennylane_qexec.executors import memory
-from pennylane_qexec.executors.hybrid import Hybrid
-from pennylane_qexec.executors.routing import BySize, Tier, depth_of, smallest_first
+from pennylane_qexec.executors.routing.hybrid import Hybrid
+from pennylane_qexec.executors.routing.rules import BySize, Tier, depth_of, smallest_first
 from pennylane_qexec.job import Call, Work
 from pennylane_qexec.testing import FakeQPU, ScriptedExecutor, flip
 
@@ -82,7 +82,7 @@ def test_the_default_rule_gives_wide_circuits_to_the_gpu_and_others_to_others():
 
 
 def test_what_is_free_limits_those_who_compute_here(monkeypatch):
-    monkeypatch.setattr("pennylane_qexec.executors.routing.free_memory", lambda: 2.0**30)
+    monkeypatch.setattr("pennylane_qexec.executors.routing.rules.free_memory", lambda: 2.0**30)
     here, there = qexec.executor("lightning.qubit"), FakeQPU()
     tiers = [Tier("lightning.qubit"), Tier("fake-qpu")]
     assert BySize(tiers)(ghz(26), [here, there]) is here

@@ -17,9 +17,9 @@ pytest.importorskip("qiskit")
 from qiskit.quantum_info import Operator as Matrix
 
 from pennylane_qexec.executors import DeviceExecutor
-from pennylane_qexec.executors.qiskit_circuits import parametrised
-from pennylane_qexec.executors.qiskit_gates import KINDS, convertible
-from pennylane_qexec.executors.qiskit_program import QiskitBinder
+from pennylane_qexec.executors.qiskit.circuits import parametrised
+from pennylane_qexec.executors.qiskit.gates import KINDS, convertible
+from pennylane_qexec.executors.qiskit.program import QiskitBinder
 from pennylane_qexec.fusion import fuse
 
 _WIRES = ["a", 1, "b", 7]

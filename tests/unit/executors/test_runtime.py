@@ -18,7 +18,7 @@ from qiskit_ibm_runtime.fake_provider.local_service import QiskitRuntimeLocalSer
 
 import pennylane_qexec as qexec
 from pennylane_qexec.executors.runtime import RuntimeExecutor
-from pennylane_qexec.executors.runtime_pubs import precision
+from pennylane_qexec.executors.runtime.pubs import precision
 from pennylane_qexec.testing import flip
 
 BELL = [qml.Hadamard(0), qml.CNOT([0, 1])]

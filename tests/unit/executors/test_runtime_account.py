@@ -16,7 +16,7 @@ from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
 import pennylane_qexec as qexec
 from pennylane_qexec.executors.runtime import RuntimeExecutor
-from pennylane_qexec.executors.runtime_options import checked
+from pennylane_qexec.executors.runtime.options import checked
 from pennylane_qexec.testing import flip
 
 SECRET = "s3cr3t-t0k3n"

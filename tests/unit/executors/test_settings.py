@@ -53,7 +53,7 @@ def test_a_state_that_memory_has_no_room_for_is_refused_at_once(name: str) -> No
 
 @pytest.mark.parametrize("seed", ["a", -1, 1.5, True])
 @pytest.mark.parametrize(
-    "make", [lambda seed: qexec.QCluster("aer", seed=seed), lambda s: qexec.executor("aer", seed=s)]
+    "make", [lambda seed: qexec.QCluster("aer", seed=seed), lambda seed: qexec.executor("aer", seed=seed)]
 )
 def test_a_seed_that_is_no_number_is_refused(make: Any, seed: Any) -> None:
     with pytest.raises(qexec.ConfigurationError, match="must be a whole number"):

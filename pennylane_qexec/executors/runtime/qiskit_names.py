@@ -10,8 +10,8 @@ from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.aer import AerExecutor
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.runtime import RuntimeExecutor
-from pennylane_qexec.executors.runtime_modes import seconds
-from pennylane_qexec.executors.runtime_names import is_local
+from pennylane_qexec.executors.runtime.modes import seconds
+from pennylane_qexec.executors.runtime.names import is_local
 from pennylane_qexec.executors.shots import checked_shots
 
 _OWN = ("device", "backend", "shots", "single_job", "max_time", "options", "name", "local_transpile")

@@ -11,10 +11,10 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError
 from pennylane_qexec.executors.base import Binder, Executor, Parallel
-from pennylane_qexec.executors.chooser import Chooser
 from pennylane_qexec.executors.cost import Cost
-from pennylane_qexec.executors.forwarding import MemberBinder, address_of, at_address, carried_out_by, part_of
-from pennylane_qexec.executors.routing import BySize, Rule, smallest_first
+from pennylane_qexec.executors.routing.chooser import Chooser
+from pennylane_qexec.executors.routing.forwarding import MemberBinder, address_of, at_address, carried_out_by, part_of
+from pennylane_qexec.executors.routing.rules import BySize, Rule, smallest_first
 from pennylane_qexec.executors.specs import executors
 from pennylane_qexec.job import Call, Result, Status, Work
 

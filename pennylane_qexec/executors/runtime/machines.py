@@ -11,7 +11,7 @@ from typing import Any, final
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.runtime_account import Account
+from pennylane_qexec.executors.runtime.account import Account
 from pennylane_qexec.job import Status
 
 LEAST_BUSY = "least_busy"

@@ -10,7 +10,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import NoExecutorError, PolicyError
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.executors.routing import BySize, Rule, in_figures
+from pennylane_qexec.executors.routing.rules import BySize, Rule, in_figures
 from pennylane_qexec.executors.shots import as_asked, objection_to_shots
 
 _FRESH = 1.0  # seconds

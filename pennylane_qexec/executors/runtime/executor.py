@@ -16,18 +16,18 @@ from pennylane.wires import Wires
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError
 from pennylane_qexec.executors.base import Binder, QueuedExecutor
 from pennylane_qexec.executors.cost import Cost
-from pennylane_qexec.executors.runtime_account import Account
-from pennylane_qexec.executors.runtime_jobs import Flights
-from pennylane_qexec.executors.runtime_modes import Mode, ModeName
-from pennylane_qexec.executors.runtime_names import machine
-from pennylane_qexec.executors.runtime_options import Primitive, checked
-from pennylane_qexec.executors.runtime_words import can_estimate
+from pennylane_qexec.executors.runtime.account import Account
+from pennylane_qexec.executors.runtime.jobs import Flights
+from pennylane_qexec.executors.runtime.modes import Mode, ModeName
+from pennylane_qexec.executors.runtime.names import machine
+from pennylane_qexec.executors.runtime.options import Primitive, checked
+from pennylane_qexec.executors.runtime.words import can_estimate
 from pennylane_qexec.executors.shots import objection_to_shots
 from pennylane_qexec.job import JobState, Result, Status
 from pennylane_qexec.pooling import can_pool
 
 if TYPE_CHECKING:
-    from pennylane_qexec.executors.runtime_plans import Plan, Planner
+    from pennylane_qexec.executors.runtime.plans import Plan, Planner
 
 _LOCAL_POLLS = (0.002, 0.05)
 _REMOTE_POLLS = (0.5, 10.0)
@@ -157,7 +157,7 @@ class RuntimeExecutor(QueuedExecutor):
 
     def binder(self, config: ExecutionConfig, circuit: QuantumScript) -> Binder:
         """What makes circuits such that Qiskit can express them."""
-        from pennylane_qexec.executors.qiskit_program import QiskitBinder
+        from pennylane_qexec.executors.qiskit.program import QiskitBinder
 
         return QiskitBinder(config, self.wires, exact_shots=True)
 
@@ -172,7 +172,7 @@ class RuntimeExecutor(QueuedExecutor):
         Raises:
             ConfigurationError: there is no account, no such machine, or a circuit does not fit it.
         """
-        from pennylane_qexec.executors.runtime_plans import send
+        from pennylane_qexec.executors.runtime.plans import send
 
         plan = self._plan(circuits, self._next_seed())
         seeded = self._seed is not None and self._machine.local
@@ -247,7 +247,7 @@ class RuntimeExecutor(QueuedExecutor):
 
     @cached_property
     def _planner(self) -> Planner:
-        from pennylane_qexec.executors.runtime_plans import Planner
+        from pennylane_qexec.executors.runtime.plans import Planner
 
         # Threads that come here together all get the planner that the first of them has made.
         planner: Planner = self.__dict__.setdefault("_planner", Planner(self._machine, self._options, *self._levels))

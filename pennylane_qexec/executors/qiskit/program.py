@@ -21,8 +21,8 @@ from pennylane.wires import Wires
 
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.base import Bound
-from pennylane_qexec.executors.qiskit_gates import KINDS, convertible, taken_apart
-from pennylane_qexec.executors.qiskit_sampling import at_the_end, by_recipes, postselected
+from pennylane_qexec.executors.qiskit.gates import KINDS, convertible, taken_apart
+from pennylane_qexec.executors.qiskit.sampling import at_the_end, by_recipes, postselected
 from pennylane_qexec.executors.settings import for_device
 from pennylane_qexec.job import Postprocessing, Result
 from pennylane_qexec.structure import is_broadcasted

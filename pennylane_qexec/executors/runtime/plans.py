@@ -15,12 +15,12 @@ from qiskit_ibm_runtime import EstimatorV2, SamplerV2
 
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.base import Binder, Bound
-from pennylane_qexec.executors.runtime_jobs import Flight
-from pennylane_qexec.executors.runtime_machines import Machine
-from pennylane_qexec.executors.runtime_modes import Mode
-from pennylane_qexec.executors.runtime_options import PrimitiveOptions
-from pennylane_qexec.executors.runtime_pubs import Compiler, Estimated, Program, Pub, Sampled
-from pennylane_qexec.executors.runtime_words import can_estimate
+from pennylane_qexec.executors.runtime.jobs import Flight
+from pennylane_qexec.executors.runtime.machines import Machine
+from pennylane_qexec.executors.runtime.modes import Mode
+from pennylane_qexec.executors.runtime.options import PrimitiveOptions
+from pennylane_qexec.executors.runtime.pubs import Compiler, Estimated, Program, Pub, Sampled
+from pennylane_qexec.executors.runtime.words import can_estimate
 from pennylane_qexec.fusion import Fused, Template, fuse, unfused
 from pennylane_qexec.job import Result
 from pennylane_qexec.kept import Kept

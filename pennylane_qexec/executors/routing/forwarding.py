@@ -11,7 +11,7 @@ from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.executors.base import Binder, Bound, Executor
-from pennylane_qexec.executors.chooser import Chooser
+from pennylane_qexec.executors.routing.chooser import Chooser
 from pennylane_qexec.job import Call, Result, Work
 
 _ADDRESS = "qexec.member"

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any, final
 
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.executors.runtime_account import Account
-from pennylane_qexec.executors.runtime_machines import GivenMachine, Machine, RemoteMachine
+from pennylane_qexec.executors.runtime.account import Account
+from pennylane_qexec.executors.runtime.machines import GivenMachine, Machine, RemoteMachine
 
 _AER = ("aer", "aer_simulator")
 _RETIRED = "ibmq_"
@@ -43,7 +43,7 @@ def is_local(backend: Any) -> bool:
 
 
 def _successor(name: str) -> str:
-    from pennylane_qexec.executors.fake_backends import machines
+    from pennylane_qexec.executors.qiskit.fake_backends import machines
 
     fake = f"fake_{name.removeprefix(_RETIRED)}"
     instead = f"{fake!r} simulates it on this machine" if fake in machines() else "'aer' simulates without noise"
@@ -55,7 +55,7 @@ def _maker(name: str) -> Callable[[], Any]:
         from qiskit_aer import AerSimulator
 
         return AerSimulator  # type: ignore[no-any-return]
-    from pennylane_qexec.executors.fake_backends import machines
+    from pennylane_qexec.executors.qiskit.fake_backends import machines
 
     if name not in machines():
         hint = "Machines of IBM have names such as 'ibm_torino'."
@@ -64,7 +64,7 @@ def _maker(name: str) -> Callable[[], Any]:
 
 
 def _simulated(name: str) -> Any:
-    from pennylane_qexec.executors.runtime_simulated import SimulatedMachine
+    from pennylane_qexec.executors.runtime.simulated import SimulatedMachine
 
     return SimulatedMachine(name)
 

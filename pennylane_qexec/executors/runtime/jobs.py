@@ -12,7 +12,7 @@ from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFai
 from pennylane_qexec.job import JobState
 
 if TYPE_CHECKING:
-    from pennylane_qexec.executors.runtime_plans import Plan
+    from pennylane_qexec.executors.runtime.plans import Plan
 
 _JOINT = "+"
 _REMEMBERED = 8

@@ -21,9 +21,9 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.qiskit_circuits import REGISTER, parametrised
-from pennylane_qexec.executors.runtime_counts import counted
-from pennylane_qexec.executors.runtime_words import constant, words
+from pennylane_qexec.executors.qiskit.circuits import REGISTER, parametrised
+from pennylane_qexec.executors.runtime.counts import counted
+from pennylane_qexec.executors.runtime.words import constant, words
 from pennylane_qexec.fusion import Template
 from pennylane_qexec.job import Result
 from pennylane_qexec.pooling import Cell

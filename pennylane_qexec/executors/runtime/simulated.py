@@ -18,7 +18,7 @@ from qiskit.transpiler import Target
 from qiskit_aer import AerSimulator
 
 from pennylane_qexec.executors.aer.noise import FakeMachine, together, used_by
-from pennylane_qexec.executors.fake_backends import machines
+from pennylane_qexec.executors.qiskit.fake_backends import machines
 
 
 @final

@@ -18,7 +18,7 @@ from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import Barrier, ParameterVector
 from qiskit.circuit.library import GlobalPhaseGate
 
-from pennylane_qexec.executors.qiskit_gates import instructions
+from pennylane_qexec.executors.qiskit.gates import instructions
 
 REGISTER = "c"
 """The name of the register that is measured into."""

@@ -1,0 +1,1 @@
+"""From PennyLane's circuits to Qiskit's, for Aer and for Qiskit Runtime."""

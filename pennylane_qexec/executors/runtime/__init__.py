@@ -1,0 +1,5 @@
+"""Qiskit Runtime: IBM's quantum computers, and what simulates them on this machine."""
+
+from pennylane_qexec.executors.runtime.executor import RuntimeExecutor
+
+__all__ = ["RuntimeExecutor"]
