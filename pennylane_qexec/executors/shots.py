@@ -77,6 +77,13 @@ def reshot(circuit: QuantumScript, executor: HasShots) -> QuantumScript:
     return changed if isinstance(circuit, Reshot) else _remembering(changed, asked)
 
 
+def all_reshot(circuits: Sequence[QuantumScript], executor: HasShots) -> Sequence[QuantumScript]:
+    """Circuits with the shots that an executor runs them with; see :func:`reshot`."""
+    if executor.shots == 0 and not any(issubclass(kind, Reshot) for kind in set(map(type, circuits))):
+        return circuits
+    return [reshot(circuit, executor) for circuit in circuits]
+
+
 def as_asked(circuit: QuantumScript) -> QuantumScript:
     """The circuit with the shots that it was asked with, whatever executor it has the shots of now."""
     return circuit.copy(shots=circuit.asked) if isinstance(circuit, Reshot) else circuit

@@ -22,7 +22,8 @@ class AerExecutor(Executor):
     """Runs circuits on Qiskit's Aer simulator: without noise, or as a fake backend would.
 
     Circuits that differ in nothing but their parameters are converted and compiled once, and all circuits of a batch
-    run together. Results without shots are exact. With a fake backend, circuits are fitted to its gates and coupled
+    run together. Results without shots are exact. Without noise, the shots of up to 20 wires are drawn here, from the
+    exact probabilities that Aer has computed. With a fake backend, circuits are fitted to its gates and coupled
     qubits and run with its noise, as IBM's local testing mode does it; expectation values, variances and probabilities
     without shots are what those with more and more shots tend to, errors of reading included, while states are those
     before they are read.
@@ -31,7 +32,8 @@ class AerExecutor(Executor):
         backend: the name of a fake backend, such as ``"fake_manila"``; ``None`` to simulate without noise.
         wires: the wires, a number or labels, in the order of the qubits; ``None`` for whatever wires a circuit has.
         seed: makes results repeatable: circuits are numbered as they come, and the number decides on the randomness,
-            so that it does not matter in which batches they come.
+            so that it does not matter in which batches they come. They stay in this process then, unless
+            ``parallel="process"``, where each worker has a stream of its own.
         method: Aer's method of simulation, such as ``"statevector"``, ``"matrix_product_state"`` or ``"stabilizer"``.
         optimization_level: of Qiskit's transpiler, 0 to 3, for fake backends.
         seed_transpiler: of the transpiler's choice of qubits, which decides on the noise.

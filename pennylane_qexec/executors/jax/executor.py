@@ -15,6 +15,7 @@ from pennylane_qexec.errors import ConfigurationError, checked_seed, unknown
 from pennylane_qexec.executors.base import Parallel
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.device import DeviceExecutor
+from pennylane_qexec.executors.shots import all_reshot
 from pennylane_qexec.fusion import Fused, fuse, unfused
 from pennylane_qexec.job import Result, Work
 from pennylane_qexec.structure import wire_labels
@@ -136,7 +137,7 @@ class JaxExecutor(DeviceExecutor):
     def perform(self, work: Work) -> Sequence[Result]:
         """Carry out a batch; circuits that the simulator would take as they are need not be prepared one by one."""
         if not work.call.bound and _only_runs(work):
-            circuits = [self.with_shots(circuit) for circuit in work.circuits]
+            circuits = all_reshot(work.circuits, self)
             groups = [(self._fusion.structure(group), group) for group in fuse(circuits)]
             if all(one.traceable and one.native(self.binder, work.call.config) for one, _ in groups):
                 return self._run(circuits, groups, work)
