@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from answers import REPORT, Answer
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
@@ -114,7 +115,8 @@ def main(chosen: list[str]) -> None:
         record = {known: record[known] for known in names() if known in record}
         RECORD.write_text(json.dumps(record, indent=1) + "\n")
         PAGE.write_text(page(record))
-        draw(record).savefig(PICTURE, metadata={"Date": None})
+        with rc_context({"svg.fonttype": "none"}):  # text stays text, which is small
+            draw(record).savefig(PICTURE, metadata={"Date": None})
 
 
 if __name__ == "__main__":
