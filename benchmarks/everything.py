@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 RECORD = PAGE.with_suffix(".json")
 PICTURE = PAGE.with_suffix(".svg")
+EDGE = 20
 NOT_BENCHMARKS = ("answers", "everything", "profile_step")
 PACKAGES = ("pennylane", "pennylane-lightning", "pennylane-qiskit", "qiskit-aer", "qiskit-ibm-runtime", "jax", "numpy")
 
@@ -79,27 +80,32 @@ def page(record: dict[str, dict[str, object]]) -> str:
 
 def draw(record: dict[str, dict[str, object]]) -> Figure:
     """Every figure that has a goal, as a multiple of it: to the right of the line is better."""
-    rows = [found for entry in record.values() for found in _answers(entry) if found.met is not None]
-    figure = Figure(figsize=(10, 1 + 0.3 * len(rows)), layout="constrained")
+    found = [(name, one) for name, entry in record.items() for one in _answers(entry) if one.met is not None]
+    rows = [(f"{name}: {one.question} [{one.goal}]", one) for name, one in reversed(found)]
+    figure = Figure(figsize=(11, 1 + 0.22 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
-    for place, found in enumerate(reversed(rows)):
-        scores = sorted(_score(found, value) for value in (found.low, found.value, found.high))
-        colour = "tab:green" if found.met else "tab:red"
-        axes.plot([scores[0], scores[2]], [place, place], color=colour, alpha=0.4, linewidth=4)
-        axes.plot([scores[1]], [place], "o", color=colour)
+    for place, (_, one) in enumerate(rows):
+        low, middle, high = sorted(_score(one, value) for value in (one.low, one.value, one.high))
+        colour = "tab:green" if one.met else "tab:red"
+        axes.plot([low, high], [place, place], color=colour, alpha=0.4, linewidth=4)
+        axes.plot([middle], [place], "o", color=colour, markersize=5)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
-    axes.set_yticks(range(len(rows)), [f"{found.question} [{found.goal}]" for found in reversed(rows)], fontsize=8)
-    axes.set_xlabel("times as good as its goal (median, 10th to 90th percentile)")
+    axes.set_xlim(1 / EDGE, EDGE)
+    axes.set_ylim(-1, len(rows))
+    axes.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=8)
+    axes.set_xlabel(f"times as good as its goal (median, 10th to 90th percentile); {EDGE} and more at the edge")
     axes.grid(axis="x", alpha=0.3)
     return figure
 
 
 def _score(found: Answer, value: float) -> float:
     if found.at_least is not None:
-        return max(value, 1e-9) / found.at_least
-    assert found.at_most is not None
-    return found.at_most / max(value, 1e-9)
+        score = value / found.at_least
+    else:
+        assert found.at_most is not None
+        score = found.at_most / value if value > 0 else EDGE
+    return min(max(score, 1 / EDGE), EDGE)
 
 
 def _answers(entry: dict[str, object]) -> list[Answer]:
