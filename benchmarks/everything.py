@@ -68,14 +68,19 @@ def page(record: dict[str, dict[str, object]]) -> str:
         "```",
         "",
     ]
+    lines += ["| benchmark | question | figure | goal | beside |", "| --- | --- | --- | --- | --- |"]
     for name, entry in record.items():
-        lines += [f"## {entry['title']}", "", f"`python benchmarks/{name}.py`: {entry['machine']}.", ""]
-        lines += ["| question | figure | goal | beside |", "| --- | --- | --- | --- |"]
         for found in _answers(entry):
             goal = found.goal + (" (missed)" if found.met is False else "")
-            lines.append(f"| {found.question} | {found.figure} | {goal} | {found.beside} |")
-        lines.append("")
-    return "\n".join(lines)
+            lines.append(f"| {name} | {found.question} | {found.figure} | {goal} | {found.beside} |")
+    lines += ["", "What each benchmark is about:", ""]
+    lines += [f"- `benchmarks/{name}.py`: {entry['title']}." for name, entry in record.items()]
+    machines: dict[str, list[str]] = {}
+    for name, entry in record.items():
+        machines.setdefault(str(entry["machine"]), []).append(name)
+    lines += ["", "Where they were run last:", ""]
+    lines += [f"- {', '.join(ran)}: {where}." for where, ran in machines.items()]
+    return "\n".join(lines) + "\n"
 
 
 def draw(record: dict[str, dict[str, object]]) -> Figure:
