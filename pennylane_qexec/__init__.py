@@ -1,56 +1,60 @@
 """Run PennyLane circuits on many simulators and QPUs as if they were one device."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from pennylane_qexec import executors
-from pennylane_qexec.cluster import QCluster
-from pennylane_qexec.device import ClusterDevice
-from pennylane_qexec.engine import History
-from pennylane_qexec.errors import (
-    AnalyticCircuitError,
-    ConfigurationError,
-    ExecutorError,
-    JobCancelledError,
-    JobFailedError,
-    JobTimeoutError,
-    NoExecutorError,
-    PolicyError,
-    QExecError,
-    WorkerDiedError,
-)
-from pennylane_qexec.executors import (
-    Cost,
-    DeviceExecutor,
-    Executor,
-    QueuedExecutor,
-    Simulator,
-    executor,
-)
-from pennylane_qexec.futures import Later
-from pennylane_qexec.gathering import as_completed, gather
-from pennylane_qexec.job import JobState, Outcome, Result, Share, Status
-from pennylane_qexec.policies import merges, retries, selectors, splits
-from pennylane_qexec.qelectron import QElectron, qelectron, run_later
-
 if TYPE_CHECKING:
+    from pennylane_qexec import executors
+    from pennylane_qexec.cluster import QCluster
+    from pennylane_qexec.device import ClusterDevice
+    from pennylane_qexec.engine import History
+    from pennylane_qexec.errors import (
+        AnalyticCircuitError,
+        ConfigurationError,
+        ExecutorError,
+        JobCancelledError,
+        JobFailedError,
+        JobTimeoutError,
+        NoExecutorError,
+        PartialResultError,
+        PolicyError,
+        QExecError,
+        WorkerDiedError,
+    )
     from pennylane_qexec.executors import (
         AerExecutor,
         BySize,
+        Cost,
+        DeviceExecutor,
+        Executor,
         Hybrid,
         JaxExecutor,
+        QBraidExecutor,
         QiskitExecutor,
+        QueuedExecutor,
         RuntimeExecutor,
+        Simulator,
         Tier,
+        executor,
     )
+    from pennylane_qexec.experiment import Dispatch, PartialResultWarning, QuantumExecutor, ResultCollector
+    from pennylane_qexec.futures import Later
+    from pennylane_qexec.gathering import as_completed, gather
+    from pennylane_qexec.job import JobState, Outcome, Result, Share, Status
+    from pennylane_qexec.policies import merges, retries, selectors, splits
+    from pennylane_qexec.providers import Backend, Provider, VirtualProvider
+    from pennylane_qexec.qelectrons import QElectron, qelectron, run_later
 
 __all__ = [
     "AerExecutor",
     "AnalyticCircuitError",
+    "Backend",
     "BySize",
     "ClusterDevice",
     "ConfigurationError",
     "Cost",
     "DeviceExecutor",
+    "Dispatch",
     "Executor",
     "ExecutorError",
     "History",
@@ -63,18 +67,25 @@ __all__ = [
     "Later",
     "NoExecutorError",
     "Outcome",
+    "PartialResultError",
+    "PartialResultWarning",
     "PolicyError",
+    "Provider",
+    "QBraidExecutor",
     "QCluster",
     "QElectron",
     "QExecError",
     "QiskitExecutor",
+    "QuantumExecutor",
     "QueuedExecutor",
     "Result",
+    "ResultCollector",
     "RuntimeExecutor",
     "Share",
     "Simulator",
     "Status",
     "Tier",
+    "VirtualProvider",
     "WorkerDiedError",
     "as_completed",
     "executor",
@@ -88,15 +99,46 @@ __all__ = [
     "splits",
 ]
 
+_HOMES = {
+    "cluster": ("QCluster",),
+    "device": ("ClusterDevice",),
+    "engine": ("History",),
+    "errors": (
+        *("AnalyticCircuitError", "ConfigurationError", "ExecutorError", "JobCancelledError", "JobFailedError"),
+        *("JobTimeoutError", "NoExecutorError", "PartialResultError", "PolicyError", "QExecError", "WorkerDiedError"),
+    ),
+    "executors": (
+        *("AerExecutor", "BySize", "Cost", "DeviceExecutor", "Executor", "Hybrid", "JaxExecutor", "QiskitExecutor"),
+        *("QBraidExecutor", "QueuedExecutor", "RuntimeExecutor", "Simulator", "Tier", "executor"),
+    ),
+    "experiment": ("Dispatch", "PartialResultWarning", "QuantumExecutor", "ResultCollector"),
+    "futures": ("Later",),
+    "gathering": ("as_completed", "gather"),
+    "job": ("JobState", "Outcome", "Result", "Share", "Status"),
+    "policies": ("merges", "retries", "selectors", "splits"),
+    "providers": ("Backend", "Provider", "VirtualProvider"),
+    "qelectrons": ("QElectron", "qelectron", "run_later"),
+}
+"""Which module has a public name. All are imported when first used: the command line answers without PennyLane."""
+
+_ROOMS = (
+    *("credentials", "engine", "errors", "executors", "experiment", "fingerprint", "policies", "programs", "providers"),
+    "testing",  # needs pytest
+)
+
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
 
 def __getattr__(name: str) -> Any:
-    """What is imported when it is first used: some executors, and ``qexec.testing``, which needs pytest."""
-    if name in executors.LATER:
-        return getattr(executors, name)
-    if name == "testing":
-        import importlib
-
-        return importlib.import_module("pennylane_qexec.testing")
+    """Public names and modules, imported when they are first used."""
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
     workflows = ("electron", "lattice", "get_result")
     hint = ". Workflows are left to workflow engines: call the function itself, or a task of Dask or Ray"
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint if name in workflows else ''}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ROOMS})

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pennylane.exceptions import DeviceError, WireError
+if TYPE_CHECKING:
+    from pennylane_qexec.no_executor import NoExecutorError as NoExecutorError
+
+_MOST_NAMES, _LIKE_IT = 50, 8
 
 
 class QExecError(Exception):
@@ -24,28 +28,6 @@ class PolicyError(QExecError):
 
 class AnalyticCircuitError(QExecError, ValueError):
     """A circuit without shots was given to something that shares out shots."""
-
-
-class NoExecutorError(QExecError, DeviceError, WireError):
-    """No executor of the cluster can run a circuit; also what PennyLane's code expects of a device then.
-
-    Args:
-        circuit: a short description of the circuit.
-        reasons: why, for each executor's name.
-    """
-
-    def __init__(self, circuit: str, reasons: dict[str, str]) -> None:
-        super().__init__(circuit, reasons)
-        self.circuit = circuit
-        self.reasons = reasons
-
-    def __str__(self) -> str:
-        why = "; ".join(f"{name!r} {reason.rstrip('.')}" for name, reason in self.reasons.items())
-        wide = any(word in why for word in ("wires", "qubits", "memory"))
-        return (
-            f"no executor of the cluster can run {self.circuit}: {why}. Add an executor that can, or change the "
-            f"circuit{' (qml.cut_circuit makes wide circuits narrower)' if wide else ''}."
-        )
 
 
 class ExecutorError(QExecError, RuntimeError):
@@ -115,16 +97,43 @@ class JobFailedError(QExecError, RuntimeError):
         return f"job {self.job_id!r} failed at {self.backend!r}: {self.reason.rstrip('.') or 'no reason was given'}."
 
 
+class PartialResultError(QExecError):
+    """Some of an experiment's results are missing, so that they are not merged.
+
+    Args:
+        reason: what failed.
+        partial: the results that there are, by provider and backend.
+    """
+
+    def __init__(self, reason: str, partial: Any) -> None:
+        super().__init__(reason, partial)
+        self.reason = reason
+        self.partial = partial
+
+    def __str__(self) -> str:
+        return (
+            f"{self.reason.rstrip('.')}. Results are not merged without them: look at errors; run them again with "
+            "rerun(), or from the start with on_failure='rerun'; or merge what is there with on_failure='partial'."
+        )
+
+
 class WorkerDiedError(QExecError):
     """A worker process ended in the middle of a batch: killed, out of memory, or crashed in native code."""
 
 
 def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> str:
-    """The message for a name that nobody knows: the nearest known name, all of them, and what else would do."""
+    """The message for a name that nobody knows: the nearest known name, all of them, and what else would do.
+
+    Of very many names, those are listed that are most like it.
+    """
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     guess = f" Did you mean {near[0]!r}?" if near else ""
-    return f"no {kind} is called {name!r}.{guess} Known: {', '.join(names) or 'none'}.{' ' + hint if hint else ''}"
+    listed = names
+    if len(names) > _MOST_NAMES:
+        listed = sorted(difflib.get_close_matches(str(name), names, n=_LIKE_IT, cutoff=0.0))
+        listed.append(f"and {len(names) - len(listed)} more")
+    return f"no {kind} is called {name!r}.{guess} Known: {', '.join(listed) or 'none'}.{' ' + hint if hint else ''}"
 
 
 def checked_seed(seed: Any) -> int | None:
@@ -138,3 +147,10 @@ def checked_seed(seed: Any) -> int | None:
     if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
         raise ConfigurationError(f"seed={seed!r} must be a whole number of at least 0, or None.")
     return int(seed)
+
+
+def __getattr__(name: str) -> Any:
+    """The error that is also one of PennyLane's, so that the others can be had without importing PennyLane."""
+    if name == "NoExecutorError":
+        return importlib.import_module("pennylane_qexec.no_executor").NoExecutorError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,29 @@
+"""The error for circuits that no executor can run, which PennyLane's own code has to know too."""
+
+from __future__ import annotations
+
+from pennylane.exceptions import DeviceError, WireError
+
+from pennylane_qexec.errors import QExecError
+
+
+class NoExecutorError(QExecError, DeviceError, WireError):
+    """No executor of the cluster can run a circuit; also what PennyLane's code expects of a device then.
+
+    Args:
+        circuit: a short description of the circuit.
+        reasons: why, for each executor's name.
+    """
+
+    def __init__(self, circuit: str, reasons: dict[str, str]) -> None:
+        super().__init__(circuit, reasons)
+        self.circuit = circuit
+        self.reasons = reasons
+
+    def __str__(self) -> str:
+        why = "; ".join(f"{name!r} {reason.rstrip('.')}" for name, reason in self.reasons.items())
+        wide = any(word in why for word in ("wires", "qubits", "memory"))
+        return (
+            f"no executor of the cluster can run {self.circuit}: {why}. Add an executor that can, or change the "
+            f"circuit{' (qml.cut_circuit makes wide circuits narrower)' if wide else ''}."
+        )
