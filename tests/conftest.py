@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import settings
 
 import pennylane_qexec as qexec
+
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # no test looks at anybody's tokens
 
 settings.register_profile("qexec", derandomize=True, deadline=None, print_blob=True, max_examples=50)
 settings.load_profile("qexec")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Any, final
 
+from pennylane_qexec import credentials
+from pennylane_qexec.credentials import Hidden
 from pennylane_qexec.errors import ConfigurationError
 
 CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
 
 _INSTEAD = (
-    "Give token= and instance=, set QISKIT_IBM_TOKEN and QISKIT_IBM_INSTANCE, or save an account once with "
+    "Give token= and instance=, set QISKIT_IBM_TOKEN and QISKIT_IBM_INSTANCE in the environment or in a .env file, "
+    "store the token with `qexec token set ibm`, or save an account once with "
     "QiskitRuntimeService.save_account(token=..., instance=..., set_as_default=True). Without an account, a fake "
     "backend such as 'fake_manila' simulates a machine here."
 )
@@ -24,7 +26,8 @@ class Account:
 
     Args:
         service: a service of Qiskit Runtime, connected already; then nothing else is needed.
-        token: the API key; default: ``QISKIT_IBM_TOKEN``, else that of the saved account.
+        token: the API key; default: that of the keyring, else ``QISKIT_IBM_TOKEN`` in the environment or a ``.env``
+            file, else that of the saved account.
         channel: which of IBM's platforms.
         instance: the instance, by its name or its cloud resource name.
         url: the address of the platform.
@@ -49,7 +52,7 @@ class Account:
             raise ConfigurationError(f"channel={channel!r} is not known: {' or '.join(map(repr, CHANNELS))} is.")
         self._given = service is not None
         self._service = service
-        self._token = _Hidden(token or "")
+        self._token = Hidden(token or "")
         self._options = {name: value for name, value in options.items() if value and name != "token"}
         self._lock = threading.Lock()
 
@@ -74,9 +77,9 @@ class Account:
         from qiskit_ibm_runtime import QiskitRuntimeService
         from qiskit_ibm_runtime.accounts import AccountNotFoundError
 
-        token = self._token if self._token.value else _Hidden(os.environ.get("QISKIT_IBM_TOKEN", ""))
+        token, options = self._completed()
         try:
-            return QiskitRuntimeService(token=token.value or None, **self._completed(bool(token.value)))
+            return QiskitRuntimeService(token=token.reveal() or None, **options)
         except AccountNotFoundError:
             failure: Exception = ConfigurationError(f"no account at IBM Quantum was found. {_INSTEAD}")
         except Exception as error:
@@ -84,11 +87,11 @@ class Account:
         # Raised out here, it does not remember what was raised in there, which may show the token.
         raise failure
 
-    def _completed(self, has_token: bool) -> dict[str, str]:
-        """The options, and those of the environment for a token that is not the saved account's."""
-        variables = {name: os.environ.get(f"QISKIT_IBM_{name.upper()}") for name in ("channel", "instance", "url")}
-        found = {name: value for name, value in variables.items() if value and has_token}
-        return {**found, **self._options}
+    def _completed(self) -> tuple[Hidden, dict[str, str]]:
+        """The token, and the options; with those of the environment if the token is not the saved account's."""
+        found = credentials.arguments("ibm", {**self._options, "token": self._token.reveal() or None})
+        token = Hidden(found.pop("token", ""))
+        return token, found if token else self._options
 
     def __getstate__(self) -> dict[str, Any]:
         if self._given:
@@ -102,25 +105,9 @@ class Account:
         self.__init__(**options)
 
 
-@final
-class _Hidden:
-    """A text that is not shown, not even by debuggers and tracebacks that show the values of variables."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: str) -> None:
-        self.value = value
-
-    def out_of(self, text: str) -> str:
-        return text.replace(self.value, "***") if self.value else text
-
-    def __repr__(self) -> str:
-        return "***" if self.value else "''"
-
-
-def _explained(error: Exception, token: _Hidden) -> Exception:
+def _explained(error: Exception, token: Hidden) -> Exception:
     """What went wrong, without the token, which the libraries underneath may show."""
-    said = token.out_of(f"{type(error).__name__}: {error}")
+    said = credentials.scrub(f"{type(error).__name__}: {error}", token)
     if any(kind.__name__ in _WRONG for kind in type(error).__mro__):
         return ConfigurationError(f"IBM Quantum does not accept this account ({said}). {_INSTEAD}")
     return ConnectionError(f"IBM Quantum could not be reached ({said}). Try again later, or add other executors.")

@@ -53,8 +53,8 @@ class RuntimeExecutor(QueuedExecutor):
             ``resilience_level=1``, the Estimator for the circuits that it can run.
         service: a ``QiskitRuntimeService``, or anything with its ``backend``, ``least_busy`` and ``job``, in place of
             the following four.
-        token: the API key; default: ``QISKIT_IBM_TOKEN``, else the saved account's. It is shown nowhere, and not
-            pickled: another process looks it up again, in its environment or the saved account.
+        token: the API key; default: that of the keyring, else ``QISKIT_IBM_TOKEN`` in the environment or a ``.env``
+            file, else the saved account's. It is shown nowhere, and not pickled: another process looks it up again.
         channel: IBM's platform.
         instance: IBM's instance; default: ``QISKIT_IBM_INSTANCE``, else that of the saved account.
         url: address of the platform.

@@ -18,7 +18,7 @@ from qiskit.transpiler import Target
 from qiskit_aer import AerSimulator
 
 from pennylane_qexec.executors.aer.noise import FakeMachine, together, used_by
-from pennylane_qexec.executors.qiskit.fake_backends import machines
+from pennylane_qexec.executors.qiskit.fake_backends import machine
 
 
 @final
@@ -31,7 +31,7 @@ class SimulatedMachine(BackendV2):
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
-        self._fake = machines()[name]()
+        self._fake = machine(name)
         self._simulator = AerSimulator()
 
     @property

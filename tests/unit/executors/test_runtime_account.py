@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 import pickle
 import traceback
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import keyring
 import pytest
+from fakes.keyring_backend import MemoryKeyring
 from ibm import FakeAPI, FakeService
 from qiskit_ibm_runtime import QiskitRuntimeService
 from qiskit_ibm_runtime.accounts import management
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
 import pennylane_qexec as qexec
+from pennylane_qexec import credentials
 from pennylane_qexec.executors.runtime import RuntimeExecutor
 from pennylane_qexec.executors.runtime.options import checked
 from pennylane_qexec.testing import flip
@@ -23,10 +28,17 @@ SECRET = "s3cr3t-t0k3n"
 
 
 @pytest.fixture(autouse=True)
-def _nobody_is_logged_in(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def _nobody_is_logged_in(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(management, "_DEFAULT_ACCOUNT_CONFIG_JSON_FILE", str(tmp_path / "qiskit-ibm.json"))
     for name in ("TOKEN", "INSTANCE", "CHANNEL", "URL"):
         monkeypatch.delenv(f"QISKIT_IBM_{name}", raising=False)
+    monkeypatch.chdir(tmp_path)
+    before = keyring.get_keyring()
+    keyring.set_keyring(MemoryKeyring())
+    credentials.forget()
+    yield
+    keyring.set_keyring(before)
+    credentials.forget()
 
 
 # -- options
@@ -137,6 +149,25 @@ def test_what_is_not_given_is_taken_from_the_environment(monkeypatch: pytest.Mon
     assert asked.arguments == {"token": SECRET, "instance": "crn:y", "channel": "ibm_cloud"}
     RuntimeExecutor("ibm_manila", instance="crn:x").run([flip(0.0, 10)])
     assert asked.arguments == {"token": "other", "instance": "crn:x", "channel": "ibm_cloud"}
+
+
+def test_the_token_comes_from_the_argument_the_keyring_the_environment_or_a_file_in_this_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(monkeypatch)
+
+    def token(given: str | None = None) -> Any:
+        RuntimeExecutor("ibm_manila", token=given).run([flip(0.0, 10)])
+        return asked.arguments["token"]
+
+    found = [token()]
+    (tmp_path / ".env").write_text("QISKIT_IBM_TOKEN=of-the-file\n")
+    found.append(token())
+    monkeypatch.setenv("QISKIT_IBM_TOKEN", "of-the-environment")
+    found.append(token())
+    credentials.store("ibm", "of-the-keyring")
+    found.extend([token(), token(SECRET)])
+    assert found == [None, "of-the-file", "of-the-environment", "of-the-keyring", SECRET]
 
 
 def test_options_beside_a_service_are_refused_without_showing_them() -> None:
