@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster as QCluster
     from pennylane_qexec.executors.aer import AerExecutor
     from pennylane_qexec.executors.jax import JaxExecutor
+    from pennylane_qexec.executors.qbraid import QBraidExecutor
     from pennylane_qexec.executors.routing.hybrid import Hybrid
     from pennylane_qexec.executors.routing.rules import BySize, Tier
     from pennylane_qexec.executors.runtime import RuntimeExecutor
@@ -30,6 +31,7 @@ __all__ = [
     "Executor",
     "Hybrid",
     "JaxExecutor",
+    "QBraidExecutor",
     "QiskitExecutor",
     "QueuedExecutor",
     "RuntimeExecutor",
@@ -48,6 +50,7 @@ LATER = {
     "BySize": "routing",
     "Hybrid": "routing",
     "JaxExecutor": "jax",
+    "QBraidExecutor": "qbraid",
     "QiskitExecutor": "runtime.qiskit_names",
     "RuntimeExecutor": "runtime",
     "Tier": "routing",

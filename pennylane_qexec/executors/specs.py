@@ -22,6 +22,7 @@ BUILT_IN = {
         "hybrid": "routing:Hybrid",
         "ibm": "runtime:RuntimeExecutor",
         "jax": "jax:JaxExecutor",
+        "qbraid": "qbraid:QBraidExecutor",
     }.items()
 }
 """This package's own executors, by scheme."""
@@ -34,9 +35,10 @@ def executor(spec: Any, **options: Any) -> Executor:
         spec: an :class:`Executor` (returned as it is), a PennyLane device, a dict such as ``{"type":
             "lightning.qubit", "workers": 2}``, or a string. Strings are the names that ``qml.device`` takes; ``"aer"``
             and ``"aer:fake_manila"`` for an :class:`AerExecutor`; ``"ibm:ibm_torino"`` for a
-            :class:`RuntimeExecutor`; ``"jax"`` for a :class:`JaxExecutor`; and ``"SCHEME:REST"`` for the executor
-            that an installed package registered under the entry point group ``pennylane_qexec.executors`` as
-            ``SCHEME`` (called with ``REST``, if any, and the options).
+            :class:`RuntimeExecutor`; ``"qbraid:ionq:qpu.aria-1"`` for a :class:`QBraidExecutor`; ``"jax"`` for a
+            :class:`JaxExecutor`; and ``"SCHEME:REST"`` for the executor that an installed package registered under the
+            entry point group ``pennylane_qexec.executors`` as ``SCHEME`` (called with ``REST``, if any, and the
+            options).
         options: options of the executor. What a :class:`DeviceExecutor` does not know goes to ``qml.device``.
 
     Returns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pennylane as qml
 import pytest
+from fakes.qbraid_provider import FakeProvider
 
 import pennylane_qexec as qexec
 from pennylane_qexec.executors import like
@@ -88,6 +89,15 @@ class TestRuntimeInLocalMode(ExecutorContract):
 
     def make(self) -> qexec.Executor:
         return qexec.executor("ibm:aer", seed=1)
+
+
+class TestQBraid(ExecutorContract):
+    analytic = False
+
+    def make(self) -> qexec.Executor:
+        executor = qexec.QBraidExecutor(FakeProvider(), "sim", seed=1)
+        executor.poll_interval = 1e-4
+        return executor
 
 
 class TestTwin(ExecutorContract):

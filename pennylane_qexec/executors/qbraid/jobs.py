@@ -1,0 +1,204 @@
+"""Jobs at qBraid's providers: how they are going, and what came back."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, final
+
+from pennylane_qexec.credentials import guarded, scrub
+from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError
+from pennylane_qexec.executors.qbraid.counts import WrongCountsError
+from pennylane_qexec.job import JobState, Result
+
+if TYPE_CHECKING:
+    from pennylane_qexec.executors.qbraid.plans import Plan
+
+_JOINT = "+"
+_REMEMBERED = 8
+_WITHHELD = "HOLD"
+
+_STATES = {
+    "INITIALIZING": JobState.WAITING,
+    "QUEUED": JobState.WAITING,
+    "VALIDATING": JobState.WAITING,
+    "RUNNING": JobState.RUNNING,
+    "CANCELLING": JobState.RUNNING,
+    "UNKNOWN": JobState.RUNNING,
+    "COMPLETED": JobState.DONE,
+    "FAILED": JobState.FAILED,
+    _WITHHELD: JobState.FAILED,
+    "CANCELLED": JobState.CANCELLED,
+}
+
+
+@final
+class Part:
+    """One of qBraid's jobs; one that has ended is not asked any more.
+
+    Args:
+        job: qBraid's job.
+    """
+
+    def __init__(self, job: Any) -> None:
+        self._job = job
+        self._state = JobState.WAITING
+        self._said = ""
+        self._withheld = False
+
+    @property
+    def job_id(self) -> str:
+        return str(self._job.id)
+
+    def state(self) -> JobState:
+        """How it is going."""
+        if not self._state.final or self._withheld:  # an account may be settled
+            before = _last_message()
+            status = guarded(self._job.status)
+            self._withheld = status.name == _WITHHELD
+            self._state = _STATES.get(status.name, JobState.RUNNING)
+            # qBraid's statuses are one object for all jobs: a message that was there before is another job's.
+            if self._state is JobState.FAILED and status.status_message != before:
+                self._said = scrub(str(status.status_message or ""))
+        return self._state
+
+    def cancel(self) -> None:
+        """Stop it, unless it has ended."""
+        if not self.state().final:
+            guarded(self._job.cancel)
+
+    def counts(self, backend: str) -> list[Mapping[Any, Any]]:
+        """What it counted, for each of its circuits.
+
+        Raises:
+            JobFailedError: it failed.
+            JobCancelledError: it was cancelled.
+            ConfigurationError: the provider withholds its results.
+        """
+        if self.state() is JobState.CANCELLED:
+            raise JobCancelledError(f"job {self.job_id!r} was cancelled at {backend!r}.")
+        if self._withheld:
+            raise ConfigurationError(
+                f"job {self.job_id!r} has ended at {backend!r}, which withholds its results because of the state of "
+                "the account there: settle that, then fetch them with recover(job_id, circuits)."
+            )
+        try:
+            result = guarded(self._job.result)
+            found = guarded(result.data.get_counts) if result.success else None
+        except Exception as error:
+            if self._state is not JobState.FAILED:
+                raise
+            raise JobFailedError(backend, self.job_id, self._said or str(error)) from error
+        if found is None or self._state is JobState.FAILED:
+            raise JobFailedError(backend, self.job_id, self._said)
+        return found if isinstance(found, list) else [found]
+
+
+@final
+class Flight:
+    """What was sent for a batch.
+
+    Args:
+        jobs: qBraid's jobs, in the order of what they run.
+        plan: what that is; ``None`` if it is not known here.
+    """
+
+    def __init__(self, jobs: Sequence[Any], plan: Plan | None) -> None:
+        self._parts = [Part(job) for job in jobs]
+        self.plan = plan
+
+    @property
+    def job_id(self) -> str:
+        """The provider's id; several, joined, where there are several jobs."""
+        return _JOINT.join(part.job_id for part in self._parts)
+
+    def state(self) -> JobState:
+        """How it is going. All jobs have to be done; only the first that goes on is asked, which is one request."""
+        for number, part in enumerate(self._parts):
+            state = part.state()
+            if state is JobState.WAITING and number:
+                return JobState.RUNNING
+            if state is not JobState.DONE:
+                return state
+        return JobState.DONE
+
+    def cancel(self) -> None:
+        """Stop what has not ended."""
+        failures = []
+        for part in self._parts:
+            try:
+                part.cancel()
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def results(self, backend: str) -> Sequence[Result]:
+        """The results of the circuits. If a job failed, those that still run are cancelled: nobody waits for them.
+
+        Raises:
+            JobFailedError: a job failed, or counted something else than it was asked for.
+            JobCancelledError: a job was cancelled.
+            ConfigurationError: the provider withholds the results, or it is not known which circuits were run.
+        """
+        if self.plan is None:
+            raise ConfigurationError(
+                f"job {self.job_id!r} was sent by another process, and its circuits are not known here: use "
+                "recover(job_id, circuits), or adopt(job_id, circuits) before poll and fetch."
+            )
+        try:
+            return self.plan.results([counts for part in self._parts for counts in part.counts(backend)])
+        except WrongCountsError as error:
+            raise JobFailedError(backend, self.job_id, str(error)) from error
+        except (JobFailedError, JobCancelledError):
+            with contextlib.suppress(Exception):  # what cannot be cancelled runs
+                self.cancel()
+            raise
+
+
+@final
+class Flights:
+    """What was sent, by its id; of what has ended, only the last ones are remembered.
+
+    Args:
+        find: finds one of qBraid's jobs that another process sent.
+    """
+
+    def __init__(self, find: Callable[[str], Any]) -> None:
+        self._find = find
+        self._lock = threading.Lock()
+        self._going: dict[str, Flight] = {}
+        self._ended: OrderedDict[str, Flight] = OrderedDict()
+
+    def add(self, flight: Flight) -> str:
+        """Remember what was sent, and return its id."""
+        job_id = flight.job_id
+        with self._lock:
+            self._going[job_id] = flight
+        return job_id
+
+    def get(self, job_id: str) -> Flight:
+        """What was sent with an id, by whichever process."""
+        with self._lock:
+            flight = self._going.get(job_id) or self._ended.get(job_id)
+        if flight is None:
+            flight = Flight([self._find(one) for one in job_id.split(_JOINT)], None)
+            self.add(flight)
+        return flight
+
+    def end(self, job_id: str) -> None:
+        """It need not be remembered for long."""
+        with self._lock:
+            flight = self._going.pop(job_id, None)
+            if flight is not None:
+                self._ended[job_id] = flight
+            while len(self._ended) > _REMEMBERED:
+                self._ended.popitem(last=False)
+
+
+def _last_message() -> Any:
+    from qbraid.runtime import JobStatus
+
+    return JobStatus.FAILED.status_message
