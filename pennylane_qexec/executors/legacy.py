@@ -34,6 +34,12 @@ def check(device: Device, circuit: QuantumScript) -> None:
             raise DeviceError(f"{device.name} measures {measurement} with shots only")
 
 
+def seed(device: LegacyDeviceFacade, seed: int) -> None:
+    """Have a device draw from a seeded simulator of the same kind as the one that it was built with."""
+    kept = device.target_device
+    kept._simulator = type(kept._simulator)(seed=seed)
+
+
 def with_preparation_decomposed(circuit: QuantumScript) -> QuantumScript:
     """The circuit with gates in place of state preparations."""
     if not any(isinstance(operation, StatePrepBase) for operation in circuit.operations):

@@ -8,6 +8,7 @@ from typing import Any
 
 _SIMULATORS = ("default.", "lightning.", "cirq.", "reference.", "null.", "qiskit.aer", "qiskit.basicsim")
 _MIXED = ("default.mixed", "cirq.mixedsimulator")
+_SEEDED_LATER = ("cirq.simulator", "cirq.mixedsimulator")
 _NOT_EXACT = ("backend", "method", "noise_model")
 
 
@@ -21,6 +22,7 @@ class Quirks:
         no_shot_vectors: it runs a shot vector as one number of shots, so each number needs a circuit of its own.
         prepares_exactly_only: with shots it runs no state preparation, so that has to be decomposed first.
         needs_shots: given an analytic circuit, it would estimate from shots of its own choosing.
+        seeded_later: it takes no seed, and the simulator in it does.
         exact_options: options of a second device, for analytic circuits; ``None`` if one device does both.
     """
 
@@ -29,6 +31,7 @@ class Quirks:
     no_shot_vectors: bool = False
     prepares_exactly_only: bool = False
     needs_shots: bool = False
+    seeded_later: bool = False
     exact_options: Mapping[str, Any] | None = None
 
     @classmethod
@@ -42,5 +45,6 @@ class Quirks:
             no_shot_vectors=qiskit,
             prepares_exactly_only=name.startswith("cirq."),
             needs_shots=qiskit and not exact and "statevector" not in str(options.get("method", "")),
+            seeded_later=name in _SEEDED_LATER,
             exact_options={"method": "statevector"} if exact else None,
         )

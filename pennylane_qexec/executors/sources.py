@@ -15,6 +15,7 @@ from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
 from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.executors import legacy
 from pennylane_qexec.executors.quirks import Quirks
 
 _KEPT_DEVICES = 8
@@ -38,6 +39,7 @@ class GivenDevice:
         self._lock = threading.RLock()
         self.name = str(device.name)
         self.wires: Wires | None = device.wires
+        self.takes_circuits_wires = False
         self.quirks = Quirks.of(self.name, _seen_options(device))
 
     def device(self, circuit: QuantumScript | None) -> Device:
@@ -72,11 +74,13 @@ class BuiltDevices:
             raise ConfigurationError(unknown("device", name, known, "Is the plug-in that brings it installed?"))
         self.name = name
         self.quirks = Quirks.of(name, options)
+        if self.quirks.seeded_later and {"seed", "simulator"} <= options.keys():
+            raise ConfigurationError(f"seed= and simulator= were given for {name!r}: give the seed to the simulator.")
         self._options = options
         self._replica = 0
         self._wires = wires
         self._start()
-        self._needs_wires = False
+        self.takes_circuits_wires = False
         self.wires = self._first_wires()
 
     def _start(self) -> None:
@@ -90,14 +94,14 @@ class BuiltDevices:
             try:
                 return self._device((None, False)).wires
             except ConfigurationError:
-                self._needs_wires = True
+                self.takes_circuits_wires = True
                 self._device(((0,), False))
                 return None
         return self._device((None, False)).wires
 
     def device(self, circuit: QuantumScript | None) -> Device:
         exact = circuit is not None and self.quirks.exact_options is not None and circuit.shots.total_shots is None
-        if not self._needs_wires:
+        if not self.takes_circuits_wires:
             return self._device((None, exact))
         wires = tuple(circuit.wires) if circuit is not None and circuit.wires else (0,)
         return self._device((wires, exact))
@@ -114,8 +118,11 @@ class BuiltDevices:
         options = {**self._options, **(self.quirks.exact_options or {} if exact else {})}
         if "seed" in options:
             options["seed"] = self._next_seed(options["seed"])
+        seed = options.pop("seed", None) if self.quirks.seeded_later else None
         try:
             device = qml.device(self.name, wires=wires if self._wires is None else self._wires, **options)
+            if seed is not None:
+                legacy.seed(device, seed)
         except Exception as error:
             raise ConfigurationError(
                 f"qml.device({self.name!r}, wires={wires if self._wires is None else self._wires!r}, ...) with options "
@@ -151,7 +158,7 @@ class BuiltDevices:
 
     def with_wires(self, circuit: QuantumScript) -> tuple[QuantumScript, ...]:
         """The circuit; where the device is built for the circuit's wires, with those wires in its measurements."""
-        if not self._needs_wires or not circuit.wires:
+        if not self.takes_circuits_wires or not circuit.wires:
             return (circuit,)
         return tuple(validate_device_wires(circuit, wires=circuit.wires)[0])
 

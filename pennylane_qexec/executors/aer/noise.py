@@ -22,7 +22,7 @@ from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_reado
 from qiskit_ibm_runtime.models import BackendProperties
 
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.executors.qiskit.fake_backends import machines
+from pennylane_qexec.executors.qiskit.fake_backends import machine, machines
 from pennylane_qexec.kept import Kept
 
 Used = frozenset[tuple[str, tuple[int, ...]]]
@@ -47,7 +47,7 @@ class FakeMachine:
         if name not in machines():
             hint = "These are the machines of IBM that are simulated here, with their noise."
             raise ConfigurationError(unknown("fake backend", name, machines(), hint))
-        self._backend = machines()[name]()
+        self._backend = machine(name)
         try:
             self._compiler = generate_preset_pass_manager(
                 optimization_level, backend=self._backend, seed_transpiler=seed_transpiler

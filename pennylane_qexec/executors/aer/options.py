@@ -33,7 +33,7 @@ def checked_options(options: Mapping[str, Any], backend: str | None) -> dict[str
         ConfigurationError: there is no such option, method or device, or it is decided on elsewhere.
     """
     simulator = AerSimulator()
-    known = [option for option in vars(simulator.options) if option not in _OURS]
+    known = known_options(simulator)
     for option in options:
         if option in _OURS:
             raise ConfigurationError(f"{option}={options[option]!r}: {_OURS[option]}.")
@@ -50,3 +50,8 @@ def checked_options(options: Mapping[str, Any], backend: str | None) -> dict[str
     if backend and options.get("noise_model") is not None:
         raise ConfigurationError(f"noise_model= and backend={backend!r} were given: the backend has noise of its own.")
     return dict(options)
+
+
+def known_options(simulator: AerSimulator | None = None) -> list[str]:
+    """The options of ``AerSimulator`` that users may give."""
+    return [option for option in vars((simulator or AerSimulator()).options) if option not in _OURS]

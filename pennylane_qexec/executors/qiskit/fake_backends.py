@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from qiskit.circuit import Measure
+from qiskit.transpiler import InstructionProperties
 from qiskit_ibm_runtime import fake_provider
 from qiskit_ibm_runtime.fake_provider.fake_backend import FakeBackendV2
 
@@ -17,3 +19,13 @@ def machines() -> dict[str, type[FakeBackendV2]]:
     """The fake backends that are installed, by name."""
     kinds: list[Any] = [kind for kind in vars(fake_provider).values() if isinstance(kind, type)]
     return {kind.backend_name: kind for kind in kinds if issubclass(kind, FakeBackendV2) and kind.backend_name}
+
+
+def machine(name: str) -> FakeBackendV2:
+    """Build a fake backend. The descriptions of the oldest leave out that they measure; that is put in."""
+    backend = machines()[name]()
+    if "measure" not in backend.target.operation_names:
+        errors = map(backend.properties().readout_error, range(backend.num_qubits))
+        readings = {(qubit,): InstructionProperties(error=error) for qubit, error in enumerate(errors)}
+        backend.target.add_instruction(Measure(), readings)
+    return backend
