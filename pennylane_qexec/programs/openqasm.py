@@ -1,0 +1,102 @@
+"""OpenQASM 2 and 3, read by Qiskit."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.programs.from_qiskit import program_of_qiskit
+from pennylane_qexec.programs.program import Program
+
+_VERSION = re.compile(r"\s*(?:(?://[^\n]*\n|/\*.*?\*/)\s*)*OPENQASM\s+([0-9]+)(?:\.[0-9]+)?\s*;", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Text:
+    """OpenQASM of a circuit of another framework.
+
+    Attributes:
+        text: the circuit, whose first register is the one that the framework writes first.
+        framework: the framework.
+    """
+
+    text: str
+    framework: str
+
+
+def program_of_text(text: str) -> Program:
+    """Read OpenQASM.
+
+    Raises:
+        ConfigurationError: it is none, or something in it is not known.
+    """
+    return program_of_qiskit(circuit_of(text), f"openqasm{version_of(text)}", name="")
+
+
+def program_of_saved(saved: Text) -> Program:
+    """Read OpenQASM of a circuit of another framework, whose outcomes are written as that framework writes them."""
+    native: Literal["little", "big"] = "big" if saved.framework in ("pennylane", "cirq") else "little"
+    return program_of_qiskit(circuit_of(saved.text), saved.framework, native, "", "")
+
+
+def version_of(text: str) -> int:
+    """The version of OpenQASM that a text is written in, 2 or 3.
+
+    Raises:
+        ConfigurationError: it is no OpenQASM, or of another version.
+    """
+    found = _VERSION.match(text)
+    if found is None or int(found[1]) not in (2, 3):
+        raise ConfigurationError(
+            f"a text that begins with {text[:40]!r} is no circuit: OpenQASM begins with 'OPENQASM 2.0;' or "
+            "'OPENQASM 3.0;'. Give a file as pathlib.Path(...)."
+        )
+    return int(found[1])
+
+
+def circuit_of(text: str) -> Any:
+    """Qiskit's circuit of a text in OpenQASM 2 or 3.
+
+    Raises:
+        ConfigurationError: something in it is wrong, or not known to Qiskit.
+    """
+    return _from_2(text) if version_of(text) == 2 else _from_3(text)
+
+
+def _from_2(text: str) -> Any:
+    from qiskit import qasm2
+
+    try:
+        return qasm2.loads(
+            text,
+            custom_instructions=qasm2.LEGACY_CUSTOM_INSTRUCTIONS,
+            custom_classical=qasm2.LEGACY_CUSTOM_CLASSICAL,
+        )
+    except qasm2.QASM2ParseError as error:
+        raise ConfigurationError(f"OpenQASM 2 that Qiskit does not read: {error.message}") from error
+
+
+def _from_3(text: str) -> Any:
+    from qiskit import qasm3
+
+    try:
+        return qasm3.loads(text)
+    except Exception as error:  # Qiskit's importer stumbles over some of what it does not know
+        raise ConfigurationError(
+            f"OpenQASM 3 that Qiskit does not read: {_reason(error)}. Say it in gates, measurements, resets, and "
+            "if-statements on one bit or on a register's equality with a number."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, with the line. The parser keeps the line in the error behind its own."""
+    antlr: Any = importlib.import_module("antlr4.error.Errors")
+    said = str(getattr(error, "message", None) or error).rstrip(".")
+    cause = error.__cause__
+    behind = cause.args[0] if isinstance(cause, antlr.ParseCancellationException) and cause.args else None
+    token = behind.offendingToken if isinstance(behind, antlr.RecognitionException) else None
+    where = "" if token is None else f"line {token.line}, column {token.column}, at {token.text!r}"
+    return said or where or type(error).__name__
