@@ -1,0 +1,189 @@
+"""All providers as one: each is loaded when it is needed, and one that fails does not stop the others."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, final
+
+from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.providers.asking import asked
+from pennylane_qexec.providers.backend import Backend, Provider
+from pennylane_qexec.providers.choice import ADD, LOCAL, checked_choice, checked_info, elsewhere, with_credentials
+from pennylane_qexec.providers.qbraid import QBraidProvider, as_provider
+from pennylane_qexec.providers.reasons import reason
+
+logger = logging.getLogger("pennylane_qexec")
+
+_SECONDS_TO_LIST = 60.0
+_SECONDS_TO_ANSWER = 10.0
+
+
+@final
+class VirtualProvider:
+    """The backends of several providers, each of which is loaded when it is first needed, and once.
+
+    Args:
+        providers_info: for providers elsewhere, the keyword arguments of qBraid's provider, by name, such as
+            ``{"ionq": {"api_key": "..."}}``. They go before credentials in the keyring, the environment and ``.env``.
+        providers: the names of the providers to use, or a mapping of names to providers of your own, as
+            :meth:`add_provider` takes them. Default: the local ones, those of ``providers_info``, and those for which
+            there are credentials.
+
+    Raises:
+        ConfigurationError: there is no such provider, or it takes no information.
+    """
+
+    def __init__(
+        self,
+        providers_info: Mapping[str, Mapping[str, Any]] | None = None,
+        providers: Iterable[str] | Mapping[str, Any] | None = None,
+    ) -> None:
+        self._info = checked_info(providers_info)
+        self._chosen = checked_choice(providers)
+        self._lock = threading.RLock()
+        self._providers: dict[str, Provider] = {}
+        self._added: list[str] = []
+        self._lists: dict[str, Future[dict[str, Backend] | str]] = {}
+        if isinstance(providers, Mapping):
+            for name, provider in providers.items():
+                self.add_provider(name, provider)
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """Why providers cannot be used, by name, as far as they were tried. A new object tries them again."""
+        with self._lock:
+            done = {name: listed.result() for name, listed in self._lists.items() if listed.done()}
+        return {name: why for name, why in done.items() if isinstance(why, str)}
+
+    def add_provider(self, name: str, provider: Any) -> None:
+        """Add a provider, to be used beside those that were chosen.
+
+        Args:
+            name: how to call it.
+            provider: a :class:`Provider`, or a ``QuantumProvider`` of qBraid.
+
+        Raises:
+            ConfigurationError: it is neither, or it cannot have this name.
+        """
+        if not isinstance(name, str) or not name or "/" in name:
+            raise ConfigurationError(f"{name!r} cannot be a provider's name: give some letters, without '/'.")
+        with self._lock:
+            if name in LOCAL or name in self._providers:
+                raise ConfigurationError(f"there is a provider called {name!r} already: give this one another name.")
+            self._providers[name] = as_provider(name, provider)
+            self._added.append(name)
+
+    def get_providers(self) -> dict[str, Provider]:
+        """The providers in use, by name, the local ones first. Nothing is loaded for that."""
+        return {name: self._provider(name) for name in self._names()}
+
+    def get_backends(self, online: bool = False) -> dict[str, dict[str, Backend]]:
+        """The backends of all providers that can be used.
+
+        Args:
+            online: leave out those that take no jobs now. Backends elsewhere are asked all at the same time; one that
+                does not answer within ten seconds is left out.
+
+        Returns:
+            Backends by provider and name, always in the same order. A provider that cannot be used, for the reason in
+            :attr:`errors`, or has not listed its backends within a minute, is left out.
+        """
+        listing = {name: self._list(name) for name in self._names()}
+        late = concurrent.futures.wait(listing.values(), timeout=_SECONDS_TO_LIST).not_done
+        found: dict[str, dict[str, Backend]] = {}
+        for name, listed in listing.items():
+            if listed in late:
+                logger.warning("provider %r has not listed its backends after %g s", name, _SECONDS_TO_LIST)
+            elif isinstance(backends := listed.result(), dict):
+                found[name] = dict(backends)
+        return _online(found) if online else found
+
+    def get_backend(self, provider: str, name: str) -> Backend:
+        """One backend. No provider but its own is loaded.
+
+        Raises:
+            ConfigurationError: there is no such provider or backend, or the provider cannot be used.
+        """
+        self._check_known(provider)
+        backends = self._list(provider).result()
+        if isinstance(backends, str):
+            raise ConfigurationError(f"provider {provider!r} cannot be used: {backends}")
+        if name not in backends:
+            raise ConfigurationError(unknown(f"backend of provider {provider!r}", name, backends))
+        return backends[name]
+
+    def _names(self) -> list[str]:
+        chosen = self._chosen
+        if chosen is None:
+            chosen = (*LOCAL, *sorted({*self._info, *with_credentials()} - LOCAL.keys()))
+        with self._lock:
+            return list(dict.fromkeys([*chosen, *self._added]))
+
+    def _check_known(self, name: str) -> None:
+        known = (*LOCAL, *elsewhere()) if self._chosen is None else self._chosen
+        with self._lock:
+            known = (*known, *self._added)
+        if name not in known:
+            hint = ADD if self._chosen is None else "These are the ones chosen with providers=."
+            raise ConfigurationError(unknown("provider", name, known, hint))
+
+    def _provider(self, name: str) -> Provider:
+        with self._lock:
+            if name not in self._providers:
+                kind = LOCAL.get(name)
+                self._providers[name] = QBraidProvider(name, self._info.get(name)) if kind is None else kind()
+            return self._providers[name]
+
+    def _list(self, name: str) -> Future[dict[str, Backend] | str]:
+        """What becomes the backends of a provider, or the reason why it has none; asked for once."""
+        with self._lock:
+            if name not in self._lists:
+                self._lists[name] = asked(partial(_listed, name, self._provider(name)))
+            return self._lists[name]
+
+    def __repr__(self) -> str:
+        return f"<VirtualProvider of {', '.join(self._names()) or 'nothing'}>"
+
+
+def _listed(name: str, provider: Provider) -> dict[str, Backend] | str:
+    try:
+        return {key: _checked(backend).under(name, key) for key, backend in provider.backends().items()}
+    except (Exception, SystemExit) as error:  # whatever somebody else's library does
+        why = reason(name, error)
+        logger.warning("provider %r cannot be used: %s", name, why)
+        return why
+
+
+def _checked(backend: Any) -> Backend:
+    if not isinstance(backend, Backend):
+        raise ConfigurationError(f"backends() has {backend!r}, which is no Backend: make it with Backend(...).")
+    return backend
+
+
+def _online(found: Mapping[str, Mapping[str, Backend]]) -> dict[str, dict[str, Backend]]:
+    """Those of the backends that take jobs."""
+    everything = [backend for backends in found.values() for backend in backends.values()]
+    questions = {str(backend): asked(partial(_takes_jobs, backend)) for backend in everything if backend.asks}
+    late = concurrent.futures.wait(questions.values(), timeout=_SECONDS_TO_ANSWER).not_done
+    if late:
+        names = [name for name, question in questions.items() if question in late]
+        logger.warning("no answer after %g s, taken for offline: %s", _SECONDS_TO_ANSWER, ", ".join(names))
+
+    def online(backend: Backend) -> bool:
+        question = questions.get(str(backend))
+        return question is None or (question not in late and question.result())
+
+    return {provider: {name: one for name, one in some.items() if online(one)} for provider, some in found.items()}
+
+
+def _takes_jobs(backend: Backend) -> bool:
+    try:
+        return backend.online
+    except Exception as error:
+        logger.warning("backend '%s' is taken for offline: %s", backend, reason(backend.provider, error))
+        return False
