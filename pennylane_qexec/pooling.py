@@ -9,6 +9,7 @@ that of one device with all the shots.
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -166,6 +167,9 @@ class _Cells:
         if not measurements:
             return None, []
         operations = self._circuit.operations
+        if all(measurement.obs is None for measurement in measurements):  # which takes PennyLane milliseconds
+            cell = self._sampled(operations, measurements)
+            return operator.itemgetter(0), [[(cell, slot) for slot in range(len(measurements))]]
         groups, join = split_non_commuting(QuantumScript(operations, measurements, shots=self._circuit.shots))
         sources = []
         for group in groups:

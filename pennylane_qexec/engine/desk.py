@@ -6,7 +6,7 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pennylane_qexec.engine import leaving
@@ -56,7 +56,7 @@ class Desk:
         # Were the future to keep its ticket, thousands of them would wait for the garbage collector.
         reference = weakref.ref(ticket)
         ticket.future.add_done_callback(
-            lambda future: future.cancelled() and loop.call_soon_threadsafe(self._cancelled, reference)
+            lambda future: _call_soon(loop, self._cancelled, reference) if future.cancelled() else None
         )
         if self._timeout is not None:
             ticket.timer = loop.call_later(self._timeout, self._timed_out, ticket, self._timeout)
@@ -106,6 +106,12 @@ class Desk:
         if ticket is not None and ticket in self._unfinished:
             ticket.go()
             self.settle(ticket, JobState.CANCELLED, JobCancelledError("the job was cancelled."))
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
+    """Have the engine's thread call a function; when it has ended, so have all tickets."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(function, *arguments)
 
 
 def _resolve(future: AskedFuture[Outcome], value: Outcome | BaseException) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import os
 import pickle
-import signal
 import sys
 import threading
 import time
@@ -18,7 +17,8 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
 BOOTSTRAP = (
-    "import pickle, sys; source = sys.stdin.buffer; number, sys.path = pickle.load(source); "
+    "import pickle, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "source = sys.stdin.buffer; number, sys.path = pickle.load(source); "
     "from pennylane_qexec.engine.worker import serve; serve(source, number)"
 )
 
@@ -69,7 +69,6 @@ def serve(source: BinaryIO, number: int) -> None:
             time that its key is used; ``work`` pickled.
         number: which of the pool's workers this is.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     _isolate()
