@@ -74,14 +74,14 @@ def as_completed(
         TimeoutError: not all have ended in time.
     """
     futures = _checked(futures)
-    with _bar(len(futures), progress) as advance:
+    with bar(len(futures), progress) as advance:
         for future in concurrent.futures.as_completed(futures, timeout):
             advance()
             yield future
 
 
 @contextmanager
-def _bar(total: int, shown: bool) -> Iterator[Callable[[], None]]:
+def bar(total: int, shown: bool) -> Iterator[Callable[[], None]]:
     """A progress bar on standard error, and the function that moves it on by one."""
     if not shown:
         yield lambda: None

@@ -1,0 +1,300 @@
+"""QuantumExecutor: circuits of any framework, over the backends of many providers."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pennylane_qexec import isolation, programs
+from pennylane_qexec.closing import Closing
+from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.experiment.book import PolicyBook
+from pennylane_qexec.experiment.collector import ResultCollector
+from pennylane_qexec.experiment.dispatch import Dispatch, circuits_of, shots_of
+from pennylane_qexec.experiment.merging import ExperimentMerge, PaperMerge
+from pennylane_qexec.experiment.places import named
+from pennylane_qexec.experiment.planning import entries_of, joined
+from pennylane_qexec.experiment.run import OnFailure, Run, Settings
+from pennylane_qexec.experiment.sharing import PaperSplit, Task
+from pennylane_qexec.experiment.sources import Live
+from pennylane_qexec.experiment.waiting import awaited
+from pennylane_qexec.experiment.workshop import Workshop
+from pennylane_qexec.policies import retries
+from pennylane_qexec.programs.bits import Order
+from pennylane_qexec.providers import Backend, VirtualProvider
+
+
+class QuantumExecutor(Closing):
+    """Runs experiments: circuits over the backends of many providers, split, dispatched, collected and merged.
+
+    Args:
+        providers_info: credentials and other options by provider, such as ``{"ionq": {"api_key": "..."}}``. Without,
+            they are looked for in the system's keyring, the environment and ``.env``.
+        providers: the providers to use, by name, or your own by name; default: the local ones, and those that there are
+            credentials for.
+        policies_folder: a folder with policies: a file ``NAME.py`` has a function ``split``, ``merge``, or both.
+        max_workers: how many worker processes each local backend uses at most, with ``multiprocess=True``; default: all
+            the cores, shared out over the backends of a run.
+        virtual_provider: a :class:`VirtualProvider`, in place of ``providers_info`` and ``providers``.
+        bit_order: how bit strings are written. ``"native"``: as the circuit's own framework does; ``"little"``: bit 0
+            last, as in Qiskit and OpenQASM, for every framework; ``"big"``: bit 0 first, as in PennyLane and Cirq.
+
+    Attributes:
+        virtual_provider: the providers and their backends.
+        last_collector: the collector of the last run; ``None`` before the first.
+
+    Raises:
+        ConfigurationError: an option makes no sense, or there is no such provider.
+    """
+
+    def __init__(
+        self,
+        providers_info: Mapping[str, Mapping[str, Any]] | None = None,
+        providers: Iterable[str] | Mapping[str, Any] | None = None,
+        policies_folder: str | Path | None = None,
+        max_workers: int | None = None,
+        virtual_provider: VirtualProvider | None = None,
+        *,
+        bit_order: Order = "native",
+    ) -> None:
+        if virtual_provider is not None and (providers_info is not None or providers is not None):
+            raise ConfigurationError("virtual_provider= has its providers: give providers_info= and providers= to it.")
+        if max_workers is not None and (not isinstance(max_workers, int) or max_workers < 1):
+            raise ConfigurationError(f"max_workers={max_workers!r} must be a whole number of at least 1.")
+        if bit_order not in get_args(Order):
+            raise ConfigurationError(unknown("order of bits", bit_order, get_args(Order)))
+        self.virtual_provider = virtual_provider or VirtualProvider(providers_info, providers)
+        self._book = PolicyBook(policies_folder)
+        self._workshop = Workshop(max_workers)
+        self._order: Order = bit_order
+        self._collectors: weakref.WeakSet[ResultCollector] = weakref.WeakSet()
+        self.last_collector: ResultCollector | None = None
+        isolation.install()
+
+    def run_experiment(
+        self,
+        circuits: Any,
+        shots: Any = None,
+        backends: Any = None,
+        split_policy: Any = "uniform",
+        merge_policy: Any = None,
+        split_data: Any = None,
+        merge_data: Any = None,
+        multiprocess: bool = False,
+        wait: bool = True,
+        progress: bool = False,
+        *,
+        config: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        retry: Any = None,
+        on_failure: OnFailure = "refuse",
+    ) -> ResultCollector:
+        """Share circuits out over backends, and run them.
+
+        Args:
+            circuits: a circuit or a list of them: PennyLane's tapes, QNodes and functions, Qiskit's, Cirq's, OpenQASM 2
+                and 3, and what qBraid converts. A circuit without measurements has all its qubits counted.
+            shots: a number, or a list with one for each circuit; ``None`` for those that PennyLane's circuits have.
+            backends: names by provider: ``{"local_aer": ["aer_simulator", "fake_manila"]}``; or full names:
+                ``["local_aer/aer_simulator"]``; default: ``local_aer/aer_simulator``.
+            split_policy: who runs a circuit with how many of its shots: ``"uniform"`` (equal shares),
+                ``"multiplier"`` (all shots on every backend), ``"proportional"``, a selector such as ``"cyclic"`` (each
+                circuit goes whole to one), a name that was added, or a function.
+            merge_policy: what becomes of the results: ``"aggregate"``, ``"per_backend"``, ``"tvd"``, ``"hellinger"``, a
+                name that was added, or a function. Default: the merge that was added under the split's name; else
+                ``"aggregate"``, and ``"per_backend"`` where every backend runs all shots.
+            split_data: handed to the split, if it has the paper's signature.
+            merge_data: handed to the merge, such as ``{"reference": "local_aer/aer_simulator"}``.
+            multiprocess: whether local simulators run in worker processes. Jobs with a seed stay in this one, so that
+                their results are the same either way.
+            wait: whether to return only when all jobs have ended; else at once.
+            progress: whether to show a progress bar while waiting.
+            config: options of every job, such as ``{"seed": 7}``.
+            timeout: seconds that each circuit may take on its backend; ``None`` for no limit.
+            retry: how often a circuit is tried on its backend: ``retries.backoff(...)``; default: 3 times.
+            on_failure: what to do about jobs that failed for good. ``"refuse"``: their errors are reported, and results
+                are not merged. ``"rerun"``: their shots are run by the backends that work, in equal shares; where every
+                backend runs all shots, they are tried once more on their own. ``"partial"``: what is there is merged.
+
+        Returns:
+            The collector of the results.
+
+        Raises:
+            ConfigurationError: circuits, shots, backends or options make no sense. Nothing has been sent.
+            PolicyError: there is no such policy, or it returned something else than it should. Nothing has been sent.
+            KeyboardInterrupt: Ctrl-C while waiting; what has not ended is cancelled, and :attr:`last_collector` has the
+                rest.
+        """
+        merge = None if merge_policy is None else self._book.merge(merge_policy)
+        dispatch, given, _ = self._planned(circuits, shots, backends, split_policy, split_data, config)
+        adds_up = self._book.split(split_policy).adds_up
+        return self._run(
+            dispatch,
+            given,
+            merge or self._book.default_merge(split_policy, adds_up),
+            merge_data,
+            many=circuits_of(circuits)[1],
+            settings=_settings(multiprocess, timeout, retry, on_failure, adds_up),
+            wait=wait,
+            progress=progress,
+        )
+
+    def generate_dispatch(
+        self,
+        circuits: Any,
+        shots: Any = None,
+        backends: Any = None,
+        split_policy: Any = "uniform",
+        split_data: Any = None,
+        *,
+        config: Mapping[str, Any] | None = None,
+    ) -> tuple[Dispatch, Any]:
+        """Share circuits out over backends, and run nothing. The arguments are those of :meth:`run_experiment`.
+
+        Returns:
+            The dispatch, for :meth:`run_dispatch`, and the data that the split returned.
+
+        Raises:
+            ConfigurationError, PolicyError: see :meth:`run_experiment`.
+        """
+        dispatch, _, data = self._planned(circuits, shots, backends, split_policy, split_data, config)
+        return dispatch, data
+
+    def run_dispatch(
+        self,
+        dispatch: Dispatch,
+        multiprocess: bool = False,
+        wait: bool = True,
+        progress: bool = False,
+        *,
+        merge_policy: Any = None,
+        merge_data: Any = None,
+        timeout: float | None = None,
+        retry: Any = None,
+        on_failure: OnFailure = "refuse",
+    ) -> ResultCollector:
+        """Run a dispatch, of :meth:`generate_dispatch` or made by hand.
+
+        The arguments are those of :meth:`run_experiment`; the default of ``merge_policy`` is ``"aggregate"``.
+
+        Returns:
+            The collector of the results.
+
+        Raises:
+            ConfigurationError, PolicyError: see :meth:`run_experiment`.
+        """
+        if not isinstance(dispatch, Dispatch):
+            raise ConfigurationError(
+                f"{dispatch!r} is no Dispatch: make one with generate_dispatch() or qexec.Dispatch()."
+            )
+        merge = self._book.merge("aggregate" if merge_policy is None else merge_policy)
+        circuits = len({number for job in dispatch for number in job.numbers})
+        settings = _settings(multiprocess, timeout, retry, on_failure, adds_up=True)
+        return self._run(
+            dispatch, {}, merge, merge_data, many=circuits > 1, settings=settings, wait=wait, progress=progress
+        )
+
+    def add_policy(self, name: str, split_policy: Any = None, merge_policy: Any = None) -> None:
+        """Give a split, a merge or both a name. One that is not given stays as it is.
+
+        Args:
+            name: how to call them.
+            split_policy: a function ``(circuit, shots, backends, virtual_provider, data) -> (Dispatch, data)``, called
+                for each circuit, or ``(circuit, executors) -> [(executor, shots), ...]``; or a file with a function
+                called ``split``.
+            merge_policy: a function ``(results, data) -> (merged, data)``; or a file with a function called ``merge``.
+
+        Raises:
+            PolicyError: they are no such functions.
+            ConfigurationError: neither is given, or there is no such file.
+        """
+        self._book.add(name, split_policy, merge_policy)
+
+    def get_split_policy(self, name: str) -> PaperSplit:
+        """A split as a function ``(circuit, shots, backends, virtual_provider, data) -> (Dispatch, data)``.
+
+        Raises:
+            PolicyError: nobody knows the name.
+        """
+        return self._book.split_function(name)
+
+    def get_merge_policy(self, name: str) -> PaperMerge:
+        """A merge as a function ``(results, data) -> (merged, data)``.
+
+        Raises:
+            PolicyError: nobody knows the name.
+        """
+        return self._book.merge_function(name)
+
+    @property
+    def split_policies(self) -> list[str]:
+        """The names of the splits."""
+        return self._book.split_names
+
+    @property
+    def merge_policies(self) -> list[str]:
+        """The names of the merges."""
+        return self._book.merge_names
+
+    def close(self) -> None:
+        """Give up what has not ended. What has come back stays with its collectors."""
+        for collector in list(self._collectors):
+            collector.cancel()
+
+    def _planned(
+        self, circuits: Any, shots: Any, backends: Any, split: Any, data: Any, config: Mapping[str, Any] | None
+    ) -> tuple[Dispatch, dict[int, programs.Program], Any]:
+        """The dispatch of an experiment, the programs of its circuits by their identity, and the split's data."""
+        policy = self._book.split(split)
+        given, _ = circuits_of(circuits)
+        numbers = shots_of(shots, len(given))
+        places = list(map(self._workshop.place, self._backends(backends)))
+        read: dict[int, programs.Program] = {}
+        dispatches = []
+        for number, (circuit, wanted) in enumerate(zip(given, numbers, strict=True)):
+            program = read.get(id(circuit)) or programs.read(circuit)
+            read[id(circuit)] = program
+            task = Task(circuit, program, number, program.shots if wanted is None else wanted)
+            dispatch, data = policy.shared(task, places, config or {}, self.virtual_provider, data)
+            dispatches.append(dispatch)
+        return joined(dispatches), read, data
+
+    def _run(
+        self,
+        dispatch: Dispatch,
+        read: dict[int, programs.Program],
+        merge: ExperimentMerge,
+        data: Any,
+        *,
+        many: bool,
+        settings: Settings,
+        wait: bool,
+        progress: bool,
+    ) -> ResultCollector:
+        entries = entries_of(dispatch, read, self.virtual_provider.get_backend, self._order)
+        merge.check(list(dict.fromkeys(entry.place for entry in entries)), data)
+        run = Run(entries, self._workshop, settings)
+        source = Live(run, self._backends, many)
+        refuses = settings.on_failure == "refuse" or settings.on_failure == "rerun"
+        collector = ResultCollector(source, dispatch, merge, self._book.merge, data, refuses, many)
+        self._collectors.add(collector)
+        self.last_collector = collector
+        if not wait:
+            run.start(wait=False)
+            return collector
+        return awaited(collector, lambda: run.start(wait=True), progress)
+
+    def _backends(self, backends: Any) -> list[Backend]:
+        wanted = {"local_aer": ["aer_simulator"]} if backends is None else named(backends)
+        find: Callable[[str, str], Backend] = self.virtual_provider.get_backend
+        return [find(provider, name) for provider, names in wanted.items() for name in names]
+
+
+def _settings(processes: bool, timeout: float | None, retry: Any, on_failure: Any, adds_up: bool) -> Settings:
+    if on_failure not in get_args(OnFailure):
+        raise ConfigurationError(unknown("way to deal with failures", on_failure, get_args(OnFailure)))
+    if timeout is not None and not timeout > 0:
+        raise ConfigurationError(f"timeout={timeout!r} must be a positive number of seconds, or None for no limit.")
+    return Settings(bool(processes), timeout, retries.of(retry), on_failure, adds_up)

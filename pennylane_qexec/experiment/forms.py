@@ -1,0 +1,143 @@
+"""In which form the shares of a circuit are run, so that what came back can be put together."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.errors import PolicyError, QExecError
+from pennylane_qexec.job import Outcome, Result
+from pennylane_qexec.policies import merges
+from pennylane_qexec.programs import Program
+from pennylane_qexec.programs.bits import Order
+
+Part = tuple[Result, ...]
+"""What the circuits of one share returned."""
+
+
+class ShotsError(QExecError):
+    """A backend returned results of more or fewer shots than it was asked for."""
+
+
+class Form(ABC):
+    """How a circuit is run."""
+
+    @abstractmethod
+    def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
+        """What to run for one share of the circuit's shots.
+
+        Args:
+            shots: the share's shots; ``None`` for an analytic circuit.
+            share: number of the share; classical shadows of different shares draw different recipes.
+        """
+
+    @abstractmethod
+    def joined(self, parts: Sequence[Part]) -> Result:
+        """The result of one or more shares together: exactly that of one backend with all their shots.
+
+        Raises:
+            PolicyError: results of this circuit cannot be put together.
+        """
+
+    def check(self, part: Part, shots: int | None) -> None:  # noqa: B027
+        """See that what a share returned are results of so many shots.
+
+        Raises:
+            ShotsError: they are not.
+        """
+
+
+class Counted(Form):
+    """A circuit of which outcomes are counted.
+
+    Args:
+        program: the circuit.
+        order: how bit strings are written.
+    """
+
+    def __init__(self, program: Program, order: Order) -> None:
+        assert program.bits is not None
+        self._circuit, self._bits, self._order = program.circuit, program.bits, order
+        self._with_shots: dict[int | None, QuantumScript] = {}
+        self._discards = any(
+            getattr(operation, "postselect", None) is not None for operation in self._circuit.operations
+        )
+
+    def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
+        if shots not in self._with_shots:
+            self._with_shots[shots] = self._circuit.copy(shots=shots)
+        return [self._with_shots[shots]]
+
+    def joined(self, parts: Sequence[Part]) -> dict[str, int]:
+        total: Counter[str] = Counter()
+        for (counts,) in parts:
+            total.update({outcome: int(number) for outcome, number in counts.items() if number})
+        return dict(sorted(self._bits.write(total, self._order).items()))
+
+    def check(self, part: Part, shots: int | None) -> None:
+        counted = sum(part[0].values())
+        if counted > (shots or 0) or (counted < (shots or 0) and not self._discards):
+            raise ShotsError(f"{counted} shots came back of {shots} asked for, so the result is not used")
+
+
+class Evaluated(Form):
+    """A circuit whose measurements are evaluated on the samples of all its shares.
+
+    Args:
+        plan: how shares are run and joined.
+    """
+
+    def __init__(self, plan: merges.Plan) -> None:
+        self._plan = plan
+
+    def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
+        return self._plan.share(share, shots)
+
+    def joined(self, parts: Sequence[Part]) -> Result:
+        return self._plan.join([Outcome(part, "", 0) for part in parts])
+
+    def check(self, part: Part, shots: int | None) -> None:
+        for samples in part:
+            returned = len(np.atleast_1d(samples)) if isinstance(samples, np.ndarray) else shots
+            if returned != shots:
+                raise ShotsError(f"{returned} shots came back of {shots} asked for, so the result is not used")
+
+
+class Whole(Form):
+    """A circuit whose results cannot be put together.
+
+    Args:
+        program: the circuit.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._circuit = program.circuit
+
+    def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
+        return [self._circuit.copy(shots=shots)]
+
+    def joined(self, parts: Sequence[Part]) -> Result:
+        if len(parts) > 1:
+            raise PolicyError(
+                f"results of {self._circuit.measurements} cannot be put together: merge 'per_backend', or send the "
+                "circuit to one backend."
+            )
+        return parts[0][0]
+
+
+def form_of(program: Program, shots: int | None, order: Order) -> Form:
+    """The form in which a circuit is run.
+
+    Args:
+        program: the circuit.
+        shots: all its shots; ``None`` if it is analytic.
+        order: how bit strings are written.
+    """
+    if program.bits is not None:
+        return Counted(program, order)
+    plan = merges.pooled.plan(program.circuit.copy(shots=shots)) if shots else None
+    return Whole(program) if plan is None else Evaluated(plan)

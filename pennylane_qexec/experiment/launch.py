@@ -1,0 +1,216 @@
+"""Entries of an experiment under way: their executors, the cluster that runs them, and how they end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.cluster import QCluster
+from pennylane_qexec.engine import processes
+from pennylane_qexec.errors import JobCancelledError, NoExecutorError
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.experiment.entry import Entry, in_words
+from pennylane_qexec.experiment.forms import Part
+from pennylane_qexec.experiment.places import too_small
+from pennylane_qexec.experiment.workshop import Workshop
+from pennylane_qexec.job import Call, Job, JobState, Outcome
+from pennylane_qexec.policies.retries import Backoff
+
+logger = logging.getLogger("pennylane_qexec")
+
+_CALL = Call().unbound()
+
+
+class _Ready(NamedTuple):
+    """An entry that can be run, and what runs."""
+
+    entry: Entry
+    executor: Executor
+    circuits: list[QuantumScript]
+
+
+class Launch:
+    """Runs entries, each on its own backend, and says when they have ended.
+
+    Args:
+        entries: what to run.
+        workshop: where executors come from.
+        processes: whether local simulators run in worker processes.
+        timeout: seconds that each circuit may take; ``None`` for no limit.
+        retry: how often a circuit is tried.
+        ended: called once for each entry that has ended, and at last without one, in whatever thread that happens.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        workshop: Workshop,
+        processes: bool,
+        timeout: float | None,
+        retry: Backoff,
+        ended: Callable[[Entry | None], None],
+    ) -> None:
+        self._entries = entries
+        self._workshop = workshop
+        self._processes = processes
+        self._timeout = timeout
+        self._retry = retry
+        self._ended = ended
+        self._lock = threading.Lock()
+        self._left = set(entries)
+        self._futures: dict[Entry, list[Future[Outcome]]] = {}
+        self._sizes: Counter[tuple[str, int]] = Counter()
+        self._cluster: QCluster | None = None
+        self._cancelled = False
+
+    def start(self) -> None:
+        """Build the executors, and send the circuits. Whatever goes wrong with a backend is an error of its entries."""
+        try:
+            if self._processes:
+                processes.crew.warm_up()  # which takes seconds, and so may what comes next
+            ready = self._with_executors()
+            if ready:
+                self._send(ready)
+        except BaseException as error:
+            self.cancel()
+            for entry in self._entries:
+                self._fail(entry, error)
+            if not isinstance(error, Exception):
+                raise
+
+    def cancel(self) -> None:
+        """Give up what has not ended."""
+        with self._lock:
+            self._cancelled = True
+            futures = [future for group in self._futures.values() for future in group]
+        for future in futures:
+            future.cancel()
+
+    def _with_executors(self) -> list[_Ready]:
+        """The entries that can be run, with their executors; the others have failed."""
+        executors: dict[tuple[str, int, int], Executor | Exception] = {}
+        ready = []
+        for entry in self._entries:
+            seeded = entry.job if entry.config.get("seed") is not None else -1
+            key = (entry.place, id(entry.config), seeded)
+            if key not in executors:
+                executors[key] = self._executor(entry)
+            executor = executors[key]
+            if isinstance(executor, Exception):
+                self._fail(entry, executor)
+                continue
+            circuits = entry.form.circuits(entry.shots, entry.share)
+            error = _objection(executor, circuits, entry)
+            if error is not None:
+                self._fail(entry, error)
+            else:
+                ready.append(_Ready(entry, executor, circuits))
+        return ready
+
+    def _executor(self, entry: Entry) -> Executor | Exception:
+        try:
+            if self._cancelled:
+                raise JobCancelledError("the experiment was cancelled before the job was sent.")
+            return self._workshop.executor(entry.backend, entry.config, self._processes)
+        except Exception as error:  # of a provider's library, or of the user's own provider
+            return error
+
+    def _send(self, ready: Sequence[_Ready]) -> None:
+        executors = list({id(one.executor): one.executor for one in ready}.values())
+        self._workshop.share_processes(executors)
+        self._cluster = QCluster(executors, failover=False, timeout=self._timeout, retry=self._retry)
+        jobs = [Job(circuit, one.executor, _CALL) for one in ready for circuit in one.circuits]
+        for one in ready:
+            one.entry.sent = time.time()
+        futures = iter(self._cluster.submit(jobs, asked=lambda: True))
+        with self._lock:
+            for one in ready:
+                self._futures[one.entry] = [next(futures) for _ in one.circuits]
+            cancelled = self._cancelled
+        for one in ready:
+            self._follow(one.entry)
+        if cancelled:
+            self.cancel()
+
+    def _follow(self, entry: Entry) -> None:
+        futures = self._futures[entry]
+        missing = [len(futures)]
+
+        def note(future: Future[Outcome]) -> None:
+            with self._lock:
+                missing[0] -= 1
+                last = not missing[0]
+            if last:
+                self._settle(entry, futures)
+
+        for future in futures:
+            future.add_done_callback(note)
+
+    def _settle(self, entry: Entry, futures: Sequence[Future[Outcome]]) -> None:
+        """All circuits of an entry have ended."""
+        error: BaseException | None = None
+        if any(future.cancelled() for future in futures):
+            error = JobCancelledError("the job was cancelled.")
+        else:
+            error = next((found for future in futures if (found := future.exception()) is not None), None)
+        if error is not None:
+            self._fail(entry, error)
+            return
+        outcomes = tuple([future.result() for future in futures])
+        part = tuple([outcome.result for outcome in outcomes])
+        try:
+            entry.form.check(part, entry.shots)
+        except Exception as wrong:
+            self._fail(entry, wrong, outcomes)
+            return
+        with self._lock:
+            self._sizes.update([(outcome.executor, outcome.batch) for outcome in outcomes])
+        self._end(entry, JobState.DONE, outcomes, part=part)
+
+    def _fail(self, entry: Entry, error: BaseException, outcomes: tuple[Outcome, ...] = ()) -> None:
+        given_up = isinstance(error, JobCancelledError)
+        self._end(entry, JobState.CANCELLED if given_up else JobState.FAILED, outcomes, error=error)
+
+    def _end(
+        self,
+        entry: Entry,
+        state: JobState,
+        outcomes: tuple[Outcome, ...],
+        part: Part | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """An entry comes to its end. One that has come to it already stays as it is."""
+        with self._lock:
+            if entry not in self._left:
+                return
+            entry.outcomes, entry.batches = outcomes, self._sizes
+            entry.part, entry.error, entry.ended = part, error, time.time()
+            entry.state = state
+            self._left.discard(entry)
+            last = not self._left
+        if error is not None and state is JobState.FAILED:
+            logger.warning("circuit %d failed on %s: %s", entry.circuit, entry.place, in_words(error))
+        self._ended(entry)
+        if last:
+            if self._cluster is not None:
+                self._cluster.close()
+            self._ended(None)
+
+
+def _objection(executor: Executor, circuits: Sequence[QuantumScript], entry: Entry) -> Exception | None:
+    """Why an executor will not take an entry's circuits."""
+    for circuit in circuits:
+        try:
+            reason = too_small(entry.backend, circuit) or executor.rejects(circuit)
+        except Exception as error:  # of a user's executor
+            return error
+        if reason is not None:
+            return NoExecutorError(f"circuit {entry.circuit}", {executor.name: reason})
+    return None

@@ -1,0 +1,159 @@
+"""Collectors as files: JSON that is readable without this package, and safe to load."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.experiment.dispatch import Dispatch
+from pennylane_qexec.experiment.record import Record
+from pennylane_qexec.job import JobState
+
+VERSION = 1
+"""Of the documents that are written."""
+
+
+def document_of(
+    records: list[Record], dispatch: Dispatch | None, merged: tuple[Any] | None, complete: bool, many: bool
+) -> dict[str, Any]:
+    """An experiment as plain data.
+
+    Args:
+        records: what has become of each circuit of each job.
+        dispatch: what was sent where.
+        merged: the merged results, in a tuple, if there are any.
+        complete: whether every shot was run.
+        many: whether the user gave a list of circuits.
+
+    Returns:
+        A mapping with ``version``, ``complete``, ``many``, ``dispatch`` (``None`` if OpenQASM cannot say what its
+        circuits measure), ``records`` and, if results were merged to plain data, ``merged``.
+    """
+    document: dict[str, Any] = {
+        "version": VERSION,
+        "complete": complete,
+        "many": many,
+        "dispatch": _dispatch(dispatch),
+        "records": [
+            {**asdict(record), "state": str(record.state), "result": encoded(record.result)} for record in records
+        ],
+    }
+    if merged is not None and is_plain(merged[0]):
+        document["merged"] = encoded(merged[0])
+    return document
+
+
+def write(document: Mapping[str, Any], path: Path) -> None:
+    """Write a document; the file is there as a whole or not at all.
+
+    Raises:
+        ConfigurationError: it cannot be written there.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(json.dumps(document, indent=1), encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"{str(path)!r} cannot be written ({error}): give another path.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The document that :func:`write` has written.
+
+    Raises:
+        ConfigurationError: there is no such file, it is something else, or of a later version.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{str(path)!r} cannot be read as saved results ({error}).") from error
+    if not isinstance(document, dict) or not isinstance(document.get("records"), list):
+        raise ConfigurationError(f"{str(path)!r} holds no saved results: give a file that save() has written.")
+    if document.get("version", VERSION) > VERSION:
+        raise ConfigurationError(
+            f"{str(path)!r} has version {document['version']}, and {VERSION} is the latest known: install a later "
+            "pennylane-qexec."
+        )
+    return document
+
+
+def records_of(document: Mapping[str, Any]) -> list[Record]:
+    """The records of a document."""
+    names = {field.name for field in fields(Record)}
+    return [
+        Record(
+            **{
+                **{name: value for name, value in written.items() if name in names},
+                "state": JobState(written["state"]),
+                "result": decoded(written["result"]),
+            }
+        )
+        for written in document["records"]
+    ]
+
+
+def dispatch_of(document: Mapping[str, Any]) -> Dispatch | None:
+    """The dispatch of a document; ``None`` if it has none."""
+    return None if document.get("dispatch") is None else Dispatch.from_dict(document["dispatch"])
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value can be written: text, numbers, arrays of them, and lists, tuples and mappings of these."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and is_plain(each) for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    if isinstance(value, np.ndarray | np.generic):
+        return bool(np.issubdtype(value.dtype, np.number) or np.issubdtype(value.dtype, np.bool_))
+    return value is None or isinstance(value, str | bool | int | float)
+
+
+def encoded(value: Any) -> Any:
+    """A plain value as JSON has it: arrays and tuples are mappings with one key, ``"array"`` or ``"tuple"``."""
+    if isinstance(value, Mapping):
+        return {str(key): encoded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [encoded(each) for each in value]
+    if isinstance(value, tuple):
+        return {"tuple": [encoded(each) for each in value]}
+    if isinstance(value, np.ndarray | np.generic) and np.iscomplexobj(value):
+        return {"array": [value.real.tolist(), value.imag.tolist()], "dtype": str(value.dtype)}
+    if isinstance(value, np.ndarray | np.generic):
+        return {"array": value.tolist(), "dtype": str(value.dtype)}
+    return value if value is None or isinstance(value, str | bool | int | float) else repr(value)
+
+
+def decoded(value: Any) -> Any:
+    """What :func:`encoded` has made JSON of."""
+    if isinstance(value, list):
+        return [decoded(each) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    if set(value) == {"tuple"}:
+        return tuple([decoded(each) for each in value["tuple"]])
+    if set(value) == {"array", "dtype"}:
+        numbers, kind = value["array"], np.dtype(value["dtype"])
+        return (
+            np.array(numbers[0], kind) + 1j * np.array(numbers[1], kind)
+            if kind.kind == "c"
+            else np.array(numbers, kind)
+        )
+    return {key: decoded(each) for key, each in value.items()}
+
+
+def _dispatch(dispatch: Dispatch | None) -> dict[str, Any] | None:
+    if dispatch is None:
+        return None
+    try:
+        return dispatch.to_dict()
+    except ConfigurationError:
+        return None

@@ -1,0 +1,160 @@
+"""Splits: which backends run a circuit, with how many of its shots."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.errors import NoExecutorError, PolicyError
+from pennylane_qexec.experiment.dispatch import Dispatch
+from pennylane_qexec.experiment.places import Place
+from pennylane_qexec.job import Share
+from pennylane_qexec.policies import splits
+from pennylane_qexec.programs import Program
+from pennylane_qexec.providers import VirtualProvider
+
+PaperSplit = Callable[[Any, Any, dict[str, list[str]], VirtualProvider, Any], tuple[Dispatch, Any]]
+"""``split(circuit, shots, backends, virtual_provider, data) -> (Dispatch, data)``, as in the Quantum Executor paper."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A circuit to be shared out.
+
+    Attributes:
+        given: the circuit as the user gave it.
+        program: the circuit as it was read.
+        number: its number in the experiment.
+        shots: its shots; ``None`` if it is analytic.
+    """
+
+    given: Any
+    program: Program
+    number: int
+    shots: int | None
+
+    @property
+    def script(self) -> QuantumScript:
+        """The circuit as PennyLane's, with its shots."""
+        return self.program.circuit.copy(shots=self.shots)
+
+
+class ExperimentSplit(ABC):
+    """Says who runs a circuit.
+
+    Attributes:
+        adds_up: whether the shares of a circuit add up to its shots.
+    """
+
+    adds_up: bool = True
+
+    @abstractmethod
+    def shared(
+        self, task: Task, places: Sequence[Place], config: Mapping[str, Any], provider: VirtualProvider, data: Any
+    ) -> tuple[Dispatch, Any]:
+        """The jobs for one circuit, and data for the next one.
+
+        Raises:
+            PolicyError: the policy returned something else than it should.
+            NoExecutorError: no backend has a place for the circuit.
+        """
+
+
+class OfShares(ExperimentSplit):
+    """A split ``(circuit, executors) -> [(executor, shots), ...]``, as clusters have them.
+
+    Backends that have no place for the circuit are left out before the split is asked, unless every backend is to run
+    all shots: then the experiment is about each of them, and those without a place are reported as errors.
+
+    Args:
+        split: the function.
+    """
+
+    def __init__(self, split: splits.Split) -> None:
+        self._split = split
+        self.adds_up = split is not splits.multiplier
+
+    def shared(
+        self, task: Task, places: Sequence[Place], config: Mapping[str, Any], provider: VirtualProvider, data: Any
+    ) -> tuple[Dispatch, Any]:
+        script = task.script
+        candidates = able(script, places, task.number) if self.adds_up else list(places)
+        if task.shots is None and len(candidates) == 1:
+            shares = [Share(candidates[0], 0)]
+        else:
+            shares = splits.checked(self._split(script, candidates), task.shots or 0, candidates, self.adds_up)
+        return _dispatch(task, shares, config), data
+
+
+class OfSelector(ExperimentSplit):
+    """A selector ``(circuit, executors) -> executor``: each circuit goes whole to one backend.
+
+    Args:
+        selector: the function.
+    """
+
+    def __init__(self, selector: Callable[[QuantumScript, Sequence[Place]], Any]) -> None:
+        self._selector = selector
+
+    def shared(
+        self, task: Task, places: Sequence[Place], config: Mapping[str, Any], provider: VirtualProvider, data: Any
+    ) -> tuple[Dispatch, Any]:
+        script = task.script
+        candidates = able(script, places, task.number)
+        chosen = self._selector(script, candidates)
+        if chosen not in candidates:
+            raise PolicyError(f"the selector returned {chosen!r}, which is none of the backends that it was given.")
+        return _dispatch(task, [Share(chosen, task.shots or 0)], config), data
+
+
+class AsInThePaper(ExperimentSplit):
+    """A function ``(circuit, shots, backends, virtual_provider, data) -> (Dispatch, data)``, called for each circuit.
+
+    Args:
+        name: what it is called.
+        function: given the circuit as the user gave it.
+    """
+
+    def __init__(self, name: str, function: PaperSplit) -> None:
+        self._name = name
+        self._function = function
+
+    def shared(
+        self, task: Task, places: Sequence[Place], config: Mapping[str, Any], provider: VirtualProvider, data: Any
+    ) -> tuple[Dispatch, Any]:
+        backends: dict[str, list[str]] = {}
+        for place in places:
+            backends.setdefault(place.backend.provider, []).append(place.backend.name)
+        returned = self._function(task.given, task.shots, backends, provider, data)
+        if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[0], Dispatch):
+            raise PolicyError(
+                f"split {self._name!r} returned {returned!r}: return a pair (qexec.Dispatch, data), with the jobs that "
+                "Dispatch().add_job(...) adds."
+            )
+        return returned
+
+
+def able(script: QuantumScript, places: Sequence[Place], number: int) -> list[Place]:
+    """The backends that have a place for a circuit.
+
+    Raises:
+        NoExecutorError: there is none; says why, backend by backend.
+    """
+    reasons = {place: place.rejects(script) for place in places}
+    left = [place for place, reason in reasons.items() if reason is None]
+    if not left:
+        why = {place.name: reason or "" for place, reason in reasons.items()}
+        raise NoExecutorError(f"circuit {number} of {len(script.wires)} wires", why)
+    return left
+
+
+def _dispatch(task: Task, shares: Sequence[Share], config: Mapping[str, Any]) -> Dispatch:
+    dispatch = Dispatch()
+    for place, shots in shares:
+        backend = place.backend
+        dispatch.add_job(backend.provider, backend.name, [task.given], shots or None, config)
+    return dispatch
