@@ -1,10 +1,7 @@
-"""The ``qexec`` command."""
+"""``qexec demo``: the energy of H2 over several simulators."""
 
 from __future__ import annotations
 
-import json
-import warnings
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,26 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-app = typer.Typer(help="Run quantum circuits on many simulators and QPUs as one.", no_args_is_help=True)
+from pennylane_qexec.cli.mistakes import mistakes
 
 _SIMULATORS = "lightning.qubit,aer,cirq.simulator"
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"pennylane-qexec {version('pennylane-qexec')}")
-        raise typer.Exit
-
-
-@app.callback()
-def main(
-    _version: Annotated[bool, typer.Option("--version", callback=_print_version, help="Print the version.")] = False,
-) -> None:
-    """Run quantum circuits on many simulators and QPUs as one."""
-    warnings.simplefilter("ignore")
-
-
-@app.command()
 def demo(
     executors: Annotated[str, typer.Option(help="Executors, with commas between them.")] = _SIMULATORS,
     steps: Annotated[int, typer.Option(min=1, help="Steps of gradient descent.")] = 8,
@@ -44,12 +26,12 @@ def demo(
     console = Console()
     names = [name.strip() for name in executors.split(",")]
     console.print(f"VQE of H2: {shots} shots for each group of terms, shared out over {', '.join(names)}.")
-    with _errors(console), console.status("Importing PennyLane and the simulators ..."):
+    with mistakes(console), console.status("Importing PennyLane and the simulators ..."):
         from pennylane_qexec.demo import check_picture, draw, vqe
 
         check_picture(picture)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with _errors(console), Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+    with mistakes(console), Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         task = progress.add_task("gradient descent", total=steps)
         result = vqe(
             names,
@@ -66,25 +48,6 @@ def demo(
     console.print(f"Convergence and timeline: {picture}")
 
 
-@app.command(name="executors")
-def list_executors(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
-) -> None:
-    """List the executors that can be used here."""
-    console = Console()
-    with console.status("Trying every installed device ..."):
-        from pennylane_qexec.executors.survey import survey
-
-        found = survey()
-    if as_json:
-        typer.echo(json.dumps([one._asdict() for one in found], indent=2))
-        return
-    table = Table("spec", "kind", "shots", "usable here")
-    for one in found:
-        table.add_row(one.spec, one.kind, one.shots, "[green]yes[/]" if one.usable else f"[red]no[/]: {one.reason}")
-    console.print(table)
-
-
 def _who_ran_what(history: Any) -> Table:
     rows = history.to_dataframe()
     table = Table("executor", "circuits", "shots", "seconds", title="Who ran what")
@@ -93,20 +56,3 @@ def _who_ran_what(history: Any) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     return table
-
-
-class _errors:
-    """Shows what users can mend as one line instead of a traceback."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
-        from pennylane_qexec.errors import QExecError
-
-        if isinstance(error, QExecError):
-            self._console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
-            raise typer.Exit(2)

@@ -1,0 +1,42 @@
+"""The ``qexec`` command. PennyLane is imported only by the commands that need it."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from pennylane_qexec.cli.backends import list_backends
+from pennylane_qexec.cli.demo import demo
+from pennylane_qexec.cli.executors import list_executors
+from pennylane_qexec.cli.run import run
+from pennylane_qexec.cli.tokens import tokens
+
+app = typer.Typer(
+    help="Run quantum circuits on many simulators and QPUs as one.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # tokens may be among them
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pennylane-qexec {version('pennylane-qexec')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    _version: Annotated[bool, typer.Option("--version", callback=_print_version, help="Print the version.")] = False,
+) -> None:
+    """Run quantum circuits on many simulators and QPUs as one."""
+    warnings.simplefilter("ignore")
+
+
+app.command()(demo)
+app.command(name="executors")(list_executors)
+app.command(name="backends")(list_backends)
+app.command()(run)
+app.add_typer(tokens, name="token")

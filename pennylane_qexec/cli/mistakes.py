@@ -1,0 +1,40 @@
+"""What users can mend is shown in a few lines, without a traceback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+WRONG_USE = 2
+"""The exit status where nothing was run, because something that was asked for makes no sense."""
+
+
+class mistakes:
+    """Shows the package's own errors as one line, and leaves with the exit status 2.
+
+    Args:
+        console: where to show them.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
+        if error is None:
+            return
+        from pennylane_qexec.errors import QExecError
+
+        if isinstance(error, QExecError):
+            show(self._console, f"{type(error).__name__}", str(error))
+            raise typer.Exit(WRONG_USE)
+
+
+def show(console: Console, what: str, why: str) -> None:
+    """Show what went wrong, in red, and why."""
+    console.print(f"[red]{escape(what)}[/]: {escape(why)}", highlight=False)

@@ -1,0 +1,132 @@
+"""``qexec run``: circuits from files, on backends of any provider."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pennylane_qexec.cli.consoles import remarks
+from pennylane_qexec.cli.mistakes import mistakes, show
+
+if TYPE_CHECKING:
+    from pennylane_qexec.experiment import ResultCollector
+
+_FAILED = 1
+_INTERRUPTED = 130
+_SIMULATOR = "local_aer/aer_simulator"
+_COMPARING = ("hellinger", "tvd")
+
+_Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of OpenQASM 2 or 3; - is standard input.")]
+_Backends = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PROVIDER/NAME", help=f"Where to run; may be given several times. Default: {_SIMULATOR}."),
+]
+_Merge = Annotated[str, typer.Option(metavar="NAME", help="How results become one; none leaves them apart.")]
+_Reference = Annotated[
+    str, typer.Option(metavar="PROVIDER/NAME", help="The backend that tvd and hellinger compare with.")
+]
+_OnFailure = Annotated[
+    str, typer.Option(metavar="WHAT", help="refuse to merge, rerun what failed, or merge a partial.")
+]
+_Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="The most that each circuit may take.")]
+_Save = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the experiment to a file.")]
+_Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw what was counted into a picture.")]
+
+
+def run(
+    files: _Files,
+    backend: _Backends = None,
+    shots: Annotated[int, typer.Option(metavar="N", help="Shots of each circuit.")] = 1024,
+    split: Annotated[str, typer.Option(metavar="NAME", help="How shots are shared out over backends.")] = "uniform",
+    merge: _Merge = "aggregate",
+    reference: _Reference = _SIMULATOR,
+    on_failure: _OnFailure = "refuse",
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the backends.")] = None,
+    processes: Annotated[bool, typer.Option("--processes", help="Run simulators in processes of their own.")] = False,
+    timeout: _Timeout = None,
+    save: _Save = None,
+    plot: _Plot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Run circuits on one or several backends, and show what was counted."""
+    logging.getLogger("pennylane_qexec").addHandler(logging.NullHandler())  # errors are shown at the end
+    console = remarks()
+    with mistakes(console):
+        with console.status("Importing PennyLane ..."):
+            from pennylane_qexec.cli.circuits import read_circuits
+            from pennylane_qexec.cli.report import draw, find, print_json, print_problems, print_tables
+
+            _check_files(save, plot)
+            _check_numbers(shots, seed)
+            circuits = read_circuits(files)
+        backends = backend or [_SIMULATOR]
+        collector = _experiment(
+            circuits=circuits,
+            shots=shots,
+            backends=backends,
+            split_policy=split,
+            merge_policy="per_backend" if merge == "none" else merge,
+            merge_data=_merge_data(merge, reference, backends),
+            multiprocess=processes,
+            config={} if seed is None else {"seed": seed},
+            timeout=timeout,
+            on_failure=on_failure,
+        )
+        found = find(files, collector, merges=merge != "none", forgives=on_failure == "rerun")
+        (print_json if as_json else print_tables)(found)
+        if save is not None:
+            collector.save(save)
+        if plot is not None and found.any_result:
+            draw(found, plot)
+    print_problems(found)
+    if found.failed:
+        raise typer.Exit(_FAILED)
+
+
+def _experiment(**options: Any) -> ResultCollector:
+    """Run an experiment, with a bar; Ctrl-C cancels it."""
+    from pennylane_qexec.cli.follow import follow
+    from pennylane_qexec.experiment import QuantumExecutor
+
+    with QuantumExecutor() as executor:
+        collector = executor.run_experiment(wait=False, **options)
+        try:
+            follow(collector, remarks())
+        except KeyboardInterrupt:
+            done = sum(record.state == "done" for record in collector.records)
+            show(remarks(), "Cancelled", f"{done} of {len(collector.records)} jobs were done.")
+            raise typer.Exit(_INTERRUPTED) from None
+    return collector
+
+
+def _merge_data(merge: str, reference: str, backends: list[str]) -> dict[str, str] | None:
+    from pennylane_qexec.errors import PolicyError, unknown
+
+    if merge not in _COMPARING:
+        return None
+    if reference not in backends:
+        hint = "Name one of them with --reference, or add it with --backend."
+        raise PolicyError(unknown(f"reference of merge {merge!r} among the backends", reference, backends, hint))
+    return {"reference": reference}
+
+
+def _check_numbers(shots: int, seed: int | None) -> None:
+    from pennylane_qexec.errors import ConfigurationError, checked_seed
+
+    checked_seed(seed)
+    if shots < 1:
+        raise ConfigurationError(f"--shots {shots} must be at least 1.")
+
+
+def _check_files(save: Path | None, plot: Path | None) -> None:
+    """See before anything runs whether what comes of it can be written."""
+    from pennylane_qexec.demo import check_picture
+    from pennylane_qexec.errors import ConfigurationError
+
+    if plot is not None:
+        check_picture(plot)
+    if save is not None and not save.resolve().parent.is_dir():
+        raise ConfigurationError(f"--save {save}: there is no folder {str(save.parent)!r}.")
