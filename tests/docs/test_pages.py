@@ -15,7 +15,7 @@ from sybil.parsers.markdown import CodeBlockParser
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-STARTING_PROCESSES = {"run-in-parallel.md"}
+SLOW = {"docs/experiments.md", "docs/howto/from-quantum-executor.md", "docs/howto/run-in-parallel.md"}
 
 _run = PythonEvaluator()
 
@@ -44,8 +44,8 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def _cases() -> Iterator[Any]:
     for page in PAGES:
-        marks = [pytest.mark.slow] if page.name in STARTING_PROCESSES else []
-        yield pytest.param(page, marks=marks, id=str(page.relative_to(ROOT)))
+        name = str(page.relative_to(ROOT))
+        yield pytest.param(page, marks=[pytest.mark.slow] if name in SLOW else [], id=name)
 
 
 @pytest.mark.parametrize("page", _cases())
