@@ -7,8 +7,7 @@ from functools import partial
 
 from qiskit import QuantumCircuit
 
-from pennylane_qexec import AerExecutor, Backend, Provider, QuantumExecutor
-from pennylane_qexec.experiment.merging import total_variation_distance
+from pennylane_qexec import AerExecutor, Backend, Provider, QuantumExecutor, total_variation_distance
 
 MACHINES = ["fake_manila", "fake_yorktown", "fake_guadalupe", "fake_washington", "fake_sherbrooke", "fake_torino"]
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
         JobCancelledError,
         JobFailedError,
         JobTimeoutError,
+        NoBackendError,
         NoExecutorError,
         PartialResultError,
+        PartialResultWarning,
         PolicyError,
         QExecError,
         WorkerDiedError,
@@ -37,7 +39,13 @@ if TYPE_CHECKING:
         Tier,
         executor,
     )
-    from pennylane_qexec.experiment import Dispatch, PartialResultWarning, QuantumExecutor, ResultCollector
+    from pennylane_qexec.experiment import (
+        Dispatch,
+        QuantumExecutor,
+        ResultCollector,
+        hellinger_distance,
+        total_variation_distance,
+    )
     from pennylane_qexec.futures import Later
     from pennylane_qexec.gathering import as_completed, gather
     from pennylane_qexec.job import JobState, Outcome, Result, Share, Status
@@ -65,6 +73,7 @@ __all__ = [
     "JobState",
     "JobTimeoutError",
     "Later",
+    "NoBackendError",
     "NoExecutorError",
     "Outcome",
     "PartialResultError",
@@ -91,12 +100,14 @@ __all__ = [
     "executor",
     "executors",
     "gather",
+    "hellinger_distance",
     "merges",
     "qelectron",
     "retries",
     "run_later",
     "selectors",
     "splits",
+    "total_variation_distance",
 ]
 
 _HOMES = {
@@ -105,13 +116,16 @@ _HOMES = {
     "engine": ("History",),
     "errors": (
         *("AnalyticCircuitError", "ConfigurationError", "ExecutorError", "JobCancelledError", "JobFailedError"),
-        *("JobTimeoutError", "NoExecutorError", "PartialResultError", "PolicyError", "QExecError", "WorkerDiedError"),
+        *("JobTimeoutError", "NoBackendError", "NoExecutorError", "PartialResultError", "PartialResultWarning"),
+        *("PolicyError", "QExecError", "WorkerDiedError"),
     ),
     "executors": (
         *("AerExecutor", "BySize", "Cost", "DeviceExecutor", "Executor", "Hybrid", "JaxExecutor", "QiskitExecutor"),
         *("QBraidExecutor", "QueuedExecutor", "RuntimeExecutor", "Simulator", "Tier", "executor"),
     ),
-    "experiment": ("Dispatch", "PartialResultWarning", "QuantumExecutor", "ResultCollector"),
+    "experiment": (
+        *("Dispatch", "QuantumExecutor", "ResultCollector", "hellinger_distance", "total_variation_distance"),
+    ),
     "futures": ("Later",),
     "gathering": ("as_completed", "gather"),
     "job": ("JobState", "Outcome", "Result", "Share", "Status"),

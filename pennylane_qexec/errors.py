@@ -9,6 +9,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pennylane_qexec.no_executor import NoBackendError as NoBackendError
     from pennylane_qexec.no_executor import NoExecutorError as NoExecutorError
 
 _MOST_NAMES, _LIKE_IT = 50, 8
@@ -74,6 +75,28 @@ class JobTimeoutError(QExecError, TimeoutError):
         return f"a circuit had no result after {self.seconds:g} s {where}. Give a longer timeout=, or add executors."
 
 
+class ExperimentTimeoutError(JobTimeoutError):
+    """An experiment was waited for in vain. It goes on.
+
+    Args:
+        seconds: how long it was waited for.
+        ended: how many of its circuits have ended.
+        circuits: how many there are.
+    """
+
+    def __init__(self, seconds: float, ended: int, circuits: int) -> None:
+        super().__init__(seconds, None)
+        self.args = (seconds, ended, circuits)
+        self.ended = ended
+        self.circuits = circuits
+
+    def __str__(self) -> str:
+        return (
+            f"after {self.seconds:g} s, {self.ended} of {self.circuits} circuits have ended; the others go on. Ask "
+            "again, look at partial_results(), or give them up with cancel()."
+        )
+
+
 class JobCancelledError(QExecError):
     """A job was cancelled, or its cluster closed, before it had a result."""
 
@@ -117,6 +140,10 @@ class PartialResultError(QExecError):
         )
 
 
+class PartialResultWarning(UserWarning):
+    """Some of an experiment's shots are missing from what is looked at, or were not asked for."""
+
+
 class WorkerDiedError(QExecError):
     """A worker process ended in the middle of a batch: killed, out of memory, or crashed in native code."""
 
@@ -150,7 +177,7 @@ def checked_seed(seed: Any) -> int | None:
 
 
 def __getattr__(name: str) -> Any:
-    """The error that is also one of PennyLane's, so that the others can be had without importing PennyLane."""
-    if name == "NoExecutorError":
-        return importlib.import_module("pennylane_qexec.no_executor").NoExecutorError
+    """The errors that are also PennyLane's, so that the others can be had without importing PennyLane."""
+    if name in ("NoBackendError", "NoExecutorError"):
+        return getattr(importlib.import_module("pennylane_qexec.no_executor"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,10 +20,21 @@ class NoExecutorError(QExecError, DeviceError, WireError):
         self.circuit = circuit
         self.reasons = reasons
 
+    @property
+    def why(self) -> str:
+        """The reasons, in words."""
+        return "; ".join(f"{name!r} {reason.rstrip('.')}" for name, reason in self.reasons.items())
+
     def __str__(self) -> str:
-        why = "; ".join(f"{name!r} {reason.rstrip('.')}" for name, reason in self.reasons.items())
-        wide = any(word in why for word in ("wires", "qubits", "memory"))
+        wide = any(word in self.why for word in ("wires", "qubits", "memory"))
         return (
-            f"no executor of the cluster can run {self.circuit}: {why}. Add an executor that can, or change the "
+            f"no executor of the cluster can run {self.circuit}: {self.why}. Add an executor that can, or change the "
             f"circuit{' (qml.cut_circuit makes wide circuits narrower)' if wide else ''}."
         )
+
+
+class NoBackendError(NoExecutorError):
+    """A circuit of an experiment cannot be run by a backend, or by none of those that it might be shared out over."""
+
+    def __str__(self) -> str:
+        return f"{self.circuit} cannot be run: {self.why}. Name a backend that can, or change the circuit."

@@ -25,7 +25,7 @@ BOOTSTRAP = (
 READY = "ready"
 """What a worker says when PennyLane is imported."""
 
-_KEPT_EXECUTORS = 16
+_KEPT_EXECUTORS = 128
 
 
 class Ran(NamedTuple):

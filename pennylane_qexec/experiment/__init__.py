@@ -1,8 +1,18 @@
 """Experiments: circuits over the backends of many providers, split, dispatched, collected and merged."""
 
-from pennylane_qexec.experiment.collector import PartialResultWarning, ResultCollector
-from pennylane_qexec.experiment.dispatch import Dispatch, DispatchJob
+from pennylane_qexec.experiment.collector import ResultCollector
+from pennylane_qexec.experiment.dispatch import Dispatch
+from pennylane_qexec.experiment.dispatched import DispatchJob
 from pennylane_qexec.experiment.executor import QuantumExecutor
+from pennylane_qexec.experiment.merging import hellinger_distance, total_variation_distance
 from pennylane_qexec.experiment.record import Record
 
-__all__ = ["Dispatch", "DispatchJob", "PartialResultWarning", "QuantumExecutor", "Record", "ResultCollector"]
+__all__ = [
+    "Dispatch",
+    "DispatchJob",
+    "QuantumExecutor",
+    "Record",
+    "ResultCollector",
+    "hellinger_distance",
+    "total_variation_distance",
+]

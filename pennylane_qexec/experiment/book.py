@@ -109,7 +109,7 @@ class PolicyBook:
         if policy not in self._policies.names("merge"):
             hint = f"Pass a function {_MERGE}, or add one with add_policy(name=..., merge_policy=...)."
             raise PolicyError(unknown("merge", policy, self.merge_names, hint))
-        return merging.of_cluster(self._policies.resolve("merge", policy))
+        return merging.of_cluster(policy, self._policies.resolve("merge", policy))
 
     def default_merge(self, split: Any, adds_up: bool) -> ExperimentMerge:
         """The merge for results of a split, if no other is asked for.
@@ -177,7 +177,7 @@ def _split_of(name: str, function: Any) -> ExperimentSplit:
 
 def _merge_of(name: str, function: Any) -> ExperimentMerge:
     if isinstance(function, Merge):
-        return merging.of_cluster(function)
+        return merging.of_cluster(name, function)
     if _takes(function, 2):
         return merging.AsInThePaper(name, function)
     raise PolicyError(f"{function!r} is no merge: give a name, or a function {_MERGE}.")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pennylane_qexec.errors import JobTimeoutError, PartialResultError, PolicyError
+from pennylane_qexec.errors import ExperimentTimeoutError, PartialResultError, PartialResultWarning, PolicyError
 from pennylane_qexec.experiment import merging, plots, saving, tables
 from pennylane_qexec.experiment.book import PolicyBook
 from pennylane_qexec.experiment.dispatch import Dispatch
@@ -107,7 +107,7 @@ class ResultCollector:
             JobTimeoutError: not all jobs have ended in time. They go on.
         """
         self._await(timeout)
-        if not self._source.complete:
+        if self._source.missing:
             warnings.warn(f"{self._failures()}; see errors.", PartialResultWarning, stacklevel=2)
         return self.partial_results()
 
@@ -211,8 +211,8 @@ class ResultCollector:
         Args:
             path: the file. What has not ended yet is written as such, and merged results if they were asked for before.
         """
-        complete = self._source.complete
-        saving.write(saving.document_of(self.records, self.dispatch, self._merged, complete, self._many), Path(path))
+        merge = (self._merge.name, self._given)
+        saving.write(saving.document_of(self.records, self.dispatch, merge, self._merged, self._many), Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> ResultCollector:
@@ -223,9 +223,10 @@ class ResultCollector:
         """
         document = saving.read(Path(path))
         many = bool(document.get("many"))
-        source = Saved(saving.records_of(document), bool(document.get("complete")), many)
-        dispatch = saving.dispatch_of(document)
-        collector = cls(source, dispatch, merging.aggregate, PolicyBook().merge, None, refuses=True, many=many)
+        source, dispatch = Saved(saving.records_of(document), many), saving.dispatch_of(document)
+        name, data = str(document.get("merge", "aggregate")), saving.decoded(document.get("merge_data"))
+        merge = merging.BUILT_IN.get(name) or merging.Forgotten(name)
+        collector = cls(source, dispatch, merge, PolicyBook().merge, data, refuses=True, many=many)
         if "merged" in document:
             collector._merged = (saving.decoded(document["merged"]),)
         return collector
@@ -236,23 +237,25 @@ class ResultCollector:
 
     def _await(self, timeout: float | None) -> None:
         if not self.wait(timeout):
-            raise JobTimeoutError(timeout or 0.0, None)
+            records = self.records
+            ended = sum(record.state.final for record in records)
+            raise ExperimentTimeoutError(timeout or 0.0, ended, len(records))
 
     def _merge_with(self, merge: ExperimentMerge, data: Any, partial: bool) -> tuple[Any, Any]:
         gathered = self._source.gathered()
-        if not partial and not (self._source.over and self._source.complete):
+        if not partial and self._source.missing:
             raise PartialResultError(self._failures(), gathered.raw)
         if partial and not gathered.places:
             raise PolicyError(f"there is nothing to merge: {self._failures()}.")
         return merge.merged(gathered, data)
 
     def _failures(self) -> str:
-        records = self.records
-        failed = [record for record in records if record.state in (JobState.FAILED, JobState.CANCELLED)]
-        first = next((f": {record.error}" for record in failed if record.error), "")
-        places = list(dict.fromkeys(record.place for record in failed))
+        missing = self._source.missing
+        first = next((f": {record.error.rstrip('.')}" for record in missing if record.error), "")
+        places = list(dict.fromkeys(record.place for record in missing))
         named = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
-        return f"{len(failed)} of {len(records)} circuits failed, on {named}{first}"
+        asked = sum(record.instead_of is None for record in self.records)
+        return f"{len(missing)} of {asked} circuits are missing, on {named}{first}"
 
     def __await__(self) -> Generator[Any, None, ResultCollector]:
         yield from asyncio.to_thread(self.wait).__await__()
@@ -264,7 +267,3 @@ class ResultCollector:
         failed = sum(record.state in (JobState.FAILED, JobState.CANCELLED) for record in records)
         problems = f", {failed} failed" if failed else ""
         return f"<ResultCollector: {ended} of {len(records)} circuits have ended{problems}>"
-
-
-class PartialResultWarning(UserWarning):
-    """Results are looked at of which some are missing."""

@@ -4,61 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
-from pennylane_qexec import programs
-from pennylane_qexec.errors import ConfigurationError, unknown
-
-VERSION = 1
-"""Of the documents that :meth:`Dispatch.to_dict` writes."""
-
-_KEYS = ("provider", "backend", "circuits", "numbers", "shots", "config")
-
-
-@dataclass(frozen=True, eq=False)
-class DispatchJob:
-    """Circuits for one backend.
-
-    Attributes:
-        provider_name: the provider.
-        backend_name: one of its backends.
-        circuits: the circuits, as they were given.
-        shots: a number for each circuit; ``None`` for the shots that the circuit brings along.
-        config: options of the backend for this job, such as ``{"seed": 7}``.
-        numbers: the number that each circuit has in the dispatch.
-    """
-
-    provider_name: str
-    backend_name: str
-    circuits: tuple[Any, ...]
-    shots: tuple[int | None, ...]
-    config: Mapping[str, Any] = field(default_factory=dict)
-    numbers: tuple[int, ...] = ()
-
-    @property
-    def place(self) -> str:
-        """The backend's full name, ``"provider/backend"``."""
-        return f"{self.provider_name}/{self.backend_name}"
-
-    @property
-    def total_shots(self) -> int:
-        """The shots of all its circuits together, as far as they are given here."""
-        return sum(shots or 0 for shots in self.shots)
-
-    def __repr__(self) -> str:
-        config = f", config={dict(self.config)!r}" if self.config else ""
-        return f"<DispatchJob of {_number(self.circuits)} on {self.place}, {_in_words(self.shots)}{config}>"
+from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.experiment import documents
+from pennylane_qexec.experiment.dispatched import DispatchJob, circuits_of, in_words, number_of, shots_of
 
 
 class Dispatch:
     """Jobs for backends, by hand or from a split policy.
 
     Iterating gives the :class:`DispatchJob` in order; ``print`` shows a table.
+
+    Args:
+        adds_up: whether the jobs are shares of the circuits' shots. Else each of them is of interest by itself, as with
+            the split ``"multiplier"``: results are not put together unless that is asked for, and no backend runs the
+            shots of another that fails.
+
+    Attributes:
+        adds_up: as given.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, adds_up: bool = True) -> None:
+        self.adds_up = adds_up
         self._jobs: list[DispatchJob] = []
         self._numbers: dict[Any, int] = {}
         self._known: list[Any] = []
@@ -132,50 +100,33 @@ class Dispatch:
         """The dispatch as plain data, with its circuits as OpenQASM.
 
         Returns:
-            A mapping with ``version`` (1), ``circuits`` (a list of mappings with ``framework`` and ``openqasm``) and
-            ``jobs`` (a list of mappings with ``provider``, ``backend``, ``circuits``, which are places in the list of
-            circuits, ``numbers``, ``shots`` and ``config``).
+            A mapping with ``version`` (1), ``adds_up``, ``circuits`` (a list of mappings with ``framework`` and
+            ``openqasm``) and ``jobs`` (a list of mappings with ``provider``, ``backend``, ``circuits``, which are
+            places in the list of circuits, ``numbers``, ``shots`` and ``config``).
 
         Raises:
             ConfigurationError: OpenQASM cannot say what a circuit measures.
         """
-        circuits = self.circuits
-        texts = [programs.to_text(circuit) for circuit in circuits]
-        places = {id(circuit): place for place, circuit in enumerate(circuits)}
-        return {
-            "version": VERSION,
-            "circuits": [{"framework": framework, "openqasm": text} for text, framework in texts],
-            "jobs": [
-                {
-                    "provider": job.provider_name,
-                    "backend": job.backend_name,
-                    "circuits": [places[id(circuit)] for circuit in job.circuits],
-                    "numbers": list(job.numbers),
-                    "shots": list(job.shots),
-                    "config": dict(job.config),
-                }
-                for job in self._jobs
-            ],
-        }
+        return {"version": documents.VERSION, "adds_up": self.adds_up, **documents.written(self._jobs)}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Dispatch:
-        """The dispatch that :meth:`to_dict` has written.
+        """The dispatch that :meth:`to_dict` has written; or jobs by provider and backend.
+
+        Args:
+            document: what :meth:`to_dict` returned; or ``{"local_aer": {"aer_simulator": [{"circuits": circuit,
+                "shots": 1024, "config": {"seed": 7}}]}}``, with circuits of any framework.
 
         Raises:
-            ConfigurationError: it is no such document, or one of a later version.
+            ConfigurationError: it is neither, or of a later version.
         """
-        if not isinstance(document, Mapping) or not {"circuits", "jobs"} <= set(document):
-            raise ConfigurationError("this is no dispatch: a dispatch has 'circuits' and 'jobs', as to_dict() gives.")
-        if document.get("version", VERSION) > VERSION:
-            raise ConfigurationError(
-                f"this dispatch has version {document['version']}, and {VERSION} is the latest known: install a later "
-                "pennylane-qexec."
-            )
-        circuits = [programs.from_text(one["openqasm"], one["framework"]) for one in document["circuits"]]
-        dispatch = cls()
-        for job in document["jobs"]:
-            dispatch.append(_job_of(job, circuits))
+        dispatch = cls(adds_up=bool(isinstance(document, Mapping) and document.get("adds_up", True)))
+        if documents.is_written(document):
+            for job in documents.jobs_of(document):
+                dispatch.append(job)
+        else:
+            for provider, name, options in documents.by_backend(document):
+                dispatch.add_job(provider, name, options["circuits"], options.get("shots"), options.get("config"))
         return dispatch
 
     def to_json(self, indent: int | None = None) -> str:
@@ -216,7 +167,7 @@ class Dispatch:
     def __str__(self) -> str:
         rows = [("job", "backend", "circuits", "shots", "config")]
         rows += [
-            (str(number), job.place, _places(job.numbers), _in_words(job.shots), _options(job.config))
+            (str(number), job.place, _places(job.numbers), in_words(job.shots), _options(job.config))
             for number, job in enumerate(self._jobs)
         ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -225,71 +176,15 @@ class Dispatch:
 
     def __repr__(self) -> str:
         return (
-            f"<Dispatch of {_number(self.circuits)} in {len(self._jobs)} job{'s'[: len(self._jobs) != 1]}, "
+            f"<Dispatch of {number_of(self.circuits)} in {len(self._jobs)} job{'s'[: len(self._jobs) != 1]}, "
             f"{self.total_shots:,} shots>"
         )
-
-
-def circuits_of(circuits: Any) -> tuple[list[Any], bool]:
-    """The circuits that a user gives, and whether they are a list.
-
-    Raises:
-        ConfigurationError: it is an empty list.
-    """
-    given, many = programs.one_or_many(circuits)
-    if not given:
-        raise ConfigurationError(f"circuits={circuits!r} has no circuit: give one, or a list of them.")
-    return given, many
-
-
-def shots_of(shots: Any, circuits: int) -> list[int | None]:
-    """A number of shots for each circuit.
-
-    Raises:
-        ConfigurationError: it is none: no whole number of at least 1, or not one for each circuit.
-    """
-    each = list(shots) if isinstance(shots, list | tuple) else [shots] * circuits
-    if len(each) != circuits:
-        raise ConfigurationError(f"shots={shots!r} has {len(each)} numbers for {circuits} circuits: give one for each.")
-    for number in each:
-        if number is not None and (isinstance(number, bool) or not isinstance(number, Integral) or number < 1):
-            raise ConfigurationError(f"shots={shots!r} must be a whole number of at least 1, or a list of them.")
-    return [None if number is None else int(number) for number in each]
-
-
-def _job_of(written: Mapping[str, Any], circuits: list[Any]) -> DispatchJob:
-    for key in written:
-        if key not in _KEYS:
-            raise ConfigurationError(unknown("entry of a dispatch's job", key, _KEYS))
-    try:
-        chosen = tuple([circuits[place] for place in written["circuits"]])
-        return DispatchJob(
-            str(written["provider"]),
-            str(written["backend"]),
-            chosen,
-            tuple(shots_of(written["shots"], len(chosen))),
-            dict(written.get("config") or {}),
-            tuple(written.get("numbers", written["circuits"])),
-        )
-    except (KeyError, IndexError, TypeError) as error:
-        raise ConfigurationError(f"{dict(written)!r} is no job of a dispatch ({error!r}).") from error
-
-
-def _number(circuits: Any) -> str:
-    return f"{len(circuits)} circuit{'s'[: len(circuits) != 1]}"
 
 
 def _places(numbers: tuple[int, ...]) -> str:
     if len(numbers) > 2 and numbers == tuple(range(numbers[0], numbers[-1] + 1)):
         return f"{numbers[0]}-{numbers[-1]}"
     return ",".join(map(str, numbers[:6])) + (",..." if len(numbers) > 6 else "")
-
-
-def _in_words(shots: tuple[int | None, ...]) -> str:
-    different = sorted({number or 0 for number in shots})
-    if len(different) > 1:
-        return f"{different[0] or 'their own'} to {different[-1]:,} shots"
-    return f"{different[0]:,} shots" if different and different[0] else "their own shots"
 
 
 def _options(config: Mapping[str, Any]) -> str:

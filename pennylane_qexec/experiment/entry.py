@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pennylane_qexec.errors import ExecutorError
 from pennylane_qexec.experiment.forms import Form, Part
 from pennylane_qexec.experiment.record import Record
 from pennylane_qexec.job import JobState, Outcome, Result
 from pennylane_qexec.providers import Backend
+
+_LONGEST = 400
 
 
 @dataclass(eq=False)
@@ -99,12 +102,19 @@ class Entry:
             finished=max((one.finished for one in outcomes), default=self.ended),
             seconds=sum(seconds),
             cost=sum(one.cost for one in outcomes),
-            attempt=max((one.attempt for one in outcomes), default=0),
+            attempt=max((one.attempt for one in outcomes), default=_attempts(self.error)),
             error=None if self.error is None else in_words(self.error),
             instead_of=None if self.instead_of is None else self.instead_of.place,
         )
 
 
 def in_words(error: BaseException) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    """An error in one line of some length; for what an executor raised, that."""
+    if isinstance(error, ExecutorError):
+        error = error.cause
+    words = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
+
+
+def _attempts(error: BaseException | None) -> int:
+    return error.attempt if isinstance(error, ExecutorError) else 0

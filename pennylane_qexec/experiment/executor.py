@@ -12,7 +12,8 @@ from pennylane_qexec.closing import Closing
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.experiment.book import PolicyBook
 from pennylane_qexec.experiment.collector import ResultCollector
-from pennylane_qexec.experiment.dispatch import Dispatch, circuits_of, shots_of
+from pennylane_qexec.experiment.dispatch import Dispatch
+from pennylane_qexec.experiment.dispatched import circuits_of, shots_of
 from pennylane_qexec.experiment.merging import ExperimentMerge, PaperMerge
 from pennylane_qexec.experiment.places import named
 from pennylane_qexec.experiment.planning import entries_of, joined
@@ -129,14 +130,13 @@ class QuantumExecutor(Closing):
         """
         merge = None if merge_policy is None else self._book.merge(merge_policy)
         dispatch, given, _ = self._planned(circuits, shots, backends, split_policy, split_data, config)
-        adds_up = self._book.split(split_policy).adds_up
         return self._run(
             dispatch,
             given,
-            merge or self._book.default_merge(split_policy, adds_up),
+            merge or self._book.default_merge(split_policy, dispatch.adds_up),
             merge_data,
             many=circuits_of(circuits)[1],
-            settings=_settings(multiprocess, timeout, retry, on_failure, adds_up),
+            settings=_settings(multiprocess, timeout, retry, on_failure, dispatch.adds_up),
             wait=wait,
             progress=progress,
         )
@@ -164,7 +164,7 @@ class QuantumExecutor(Closing):
 
     def run_dispatch(
         self,
-        dispatch: Dispatch,
+        dispatch: Dispatch | Mapping[str, Any],
         multiprocess: bool = False,
         wait: bool = True,
         progress: bool = False,
@@ -177,7 +177,9 @@ class QuantumExecutor(Closing):
     ) -> ResultCollector:
         """Run a dispatch, of :meth:`generate_dispatch` or made by hand.
 
-        The arguments are those of :meth:`run_experiment`; the default of ``merge_policy`` is ``"aggregate"``.
+        Args are those of :meth:`run_experiment`. The default of ``merge_policy`` is ``"aggregate"``, or
+        ``"per_backend"`` for a dispatch whose jobs do not add up to its circuits. The dispatch may also be jobs by
+        backend, as :meth:`Dispatch.from_dict` takes them.
 
         Returns:
             The collector of the results.
@@ -185,13 +187,17 @@ class QuantumExecutor(Closing):
         Raises:
             ConfigurationError, PolicyError: see :meth:`run_experiment`.
         """
+        if isinstance(dispatch, Mapping):
+            dispatch = Dispatch.from_dict(dispatch)
         if not isinstance(dispatch, Dispatch):
             raise ConfigurationError(
                 f"{dispatch!r} is no Dispatch: make one with generate_dispatch() or qexec.Dispatch()."
             )
-        merge = self._book.merge("aggregate" if merge_policy is None else merge_policy)
+        merge = self._book.default_merge(None, dispatch.adds_up)
+        if merge_policy is not None:
+            merge = self._book.merge(merge_policy)
         circuits = len({number for job in dispatch for number in job.numbers})
-        settings = _settings(multiprocess, timeout, retry, on_failure, adds_up=True)
+        settings = _settings(multiprocess, timeout, retry, on_failure, dispatch.adds_up)
         return self._run(
             dispatch, {}, merge, merge_data, many=circuits > 1, settings=settings, wait=wait, progress=progress
         )
@@ -242,6 +248,9 @@ class QuantumExecutor(Closing):
         """Give up what has not ended. What has come back stays with its collectors."""
         for collector in list(self._collectors):
             collector.cancel()
+
+    def __repr__(self) -> str:
+        return f"<QuantumExecutor over {self.virtual_provider!r}>"
 
     def _planned(
         self, circuits: Any, shots: Any, backends: Any, split: Any, data: Any, config: Mapping[str, Any] | None

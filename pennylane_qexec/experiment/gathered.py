@@ -124,17 +124,30 @@ class FromRecords(Gathered):
 
     @property
     def raw(self) -> Raw:
-        return _by_backend([(record.provider, record.backend, record.result) for record in self._records])
+        listed: list[list[Record]] = []
+        hosts: dict[tuple[str, int], list[Record]] = {}
+        for record in self._records:
+            host = hosts.get((record.place, record.circuit))
+            if record.instead_of is not None and host is not None:
+                host.append(record)
+            else:
+                listed.append([record])
+                hosts.setdefault((record.place, record.circuit), listed[-1])
+        return _by_backend([(group[0].provider, group[0].backend, self._joined(group)) for group in listed])
 
     def joined(self, circuit: int, place: str | None = None) -> Result:
-        records = [record for record in self._done(circuit) if place in (None, record.place)]
-        results = [record.result for record in records]
-        if len(results) > 1 and not all(isinstance(result, Mapping) for result in results):
-            raise PolicyError(
-                f"circuit {circuit} has several results that are no counts, and its samples were not kept."
-            )
+        return self._joined(
+            [record for record in self._records if record.circuit == circuit and place in (None, record.place)]
+        )
+
+    def _joined(self, records: Sequence[Record]) -> Result:
+        results = [record.result for record in records if record.state is JobState.DONE]
         if len(results) <= 1:
             return results[0] if results else None
+        if not all(isinstance(result, Mapping) for result in results):
+            raise PolicyError(
+                f"circuit {records[0].circuit} has several results that are no counts, and its samples were not kept."
+            )
         total: Counter[str] = Counter()
         for counts in results:
             total.update(counts)
@@ -144,10 +157,8 @@ class FromRecords(Gathered):
         raise PolicyError("a merge (circuit, outcomes) -> result needs the circuits, and only results are known here.")
 
     def outcomes(self, circuit: int) -> list[Outcome]:
-        return [_outcome(record) for record in self._done(circuit)]
-
-    def _done(self, circuit: int) -> list[Record]:
-        return [record for record in self._records if record.circuit == circuit and record.state is JobState.DONE]
+        done = [record for record in self._records if record.circuit == circuit and record.state is JobState.DONE]
+        return [_outcome(record) for record in done]
 
 
 def _by_backend(results: Iterable[tuple[str, str, Any]]) -> Raw:

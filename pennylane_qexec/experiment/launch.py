@@ -14,7 +14,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.engine import processes
-from pennylane_qexec.errors import JobCancelledError, NoExecutorError
+from pennylane_qexec.errors import ExecutorError, JobCancelledError, NoBackendError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.experiment.entry import Entry, in_words
 from pennylane_qexec.experiment.forms import Part
@@ -195,7 +195,8 @@ class Launch:
             entry.state = state
             self._left.discard(entry)
             last = not self._left
-        if error is not None and state is JobState.FAILED:
+        if state is JobState.FAILED and error is not None and not isinstance(error, ExecutorError):
+            # The engine has logged what executors raise.
             logger.warning("circuit %d failed on %s: %s", entry.circuit, entry.place, in_words(error))
         self._ended(entry)
         if last:
@@ -212,5 +213,5 @@ def _objection(executor: Executor, circuits: Sequence[QuantumScript], entry: Ent
         except Exception as error:  # of a user's executor
             return error
         if reason is not None:
-            return NoExecutorError(f"circuit {entry.circuit}", {executor.name: reason})
+            return NoBackendError(f"circuit {entry.circuit}", {entry.place: reason})
     return None

@@ -21,7 +21,13 @@ PaperMerge = Callable[[Any, Any], tuple[Any, Any]]
 
 
 class ExperimentMerge(ABC):
-    """Makes one result of what has come back."""
+    """Makes one result of what has come back.
+
+    Attributes:
+        name: how it is called.
+    """
+
+    name: str
 
     def check(self, places: Sequence[str], data: Any) -> None:  # noqa: B027
         """See before anything runs whether the results of these backends can be merged.
@@ -46,12 +52,16 @@ class Aggregate(ExperimentMerge):
     one backend with all the shots.
     """
 
+    name = "aggregate"
+
     def merged(self, gathered: Gathered, data: Any) -> tuple[Any, Any]:
         return gathered.each([gathered.joined(circuit) for circuit in gathered.circuits]), data
 
 
 class PerBackend(ExperimentMerge):
     """No merging: ``{"provider/backend": result}``, or lists of results where there are several circuits."""
+
+    name = "per_backend"
 
     def merged(self, gathered: Gathered, data: Any) -> tuple[Any, Any]:
         return {
@@ -131,9 +141,11 @@ class OfCluster(ExperimentMerge):
     """A merge of clusters, called for each circuit with the outcomes of its shares.
 
     Attributes:
+        name: what it is called.
         merge: the merge; one that has shares run in another form than the circuit itself cannot be used here.
     """
 
+    name: str
     merge: Merge
 
     def merged(self, gathered: Gathered, data: Any) -> tuple[Any, Any]:
@@ -147,9 +159,25 @@ class OfCluster(ExperimentMerge):
         return plan.join([replace(outcome, result=(outcome.result,)) for outcome in gathered.outcomes(circuit)])
 
 
-def of_cluster(merge: Merge) -> ExperimentMerge:
+def of_cluster(name: str, merge: Merge) -> ExperimentMerge:
     """A merge of clusters, for experiments."""
-    return aggregate if isinstance(merge, Pooled) else OfCluster(merge)
+    return aggregate if isinstance(merge, Pooled) else OfCluster(name, merge)
+
+
+@dataclass(frozen=True)
+class Forgotten(ExperimentMerge):
+    """A merge of which nothing but the name was saved.
+
+    Attributes:
+        name: what it was called.
+    """
+
+    name: str
+
+    def merged(self, gathered: Gathered, data: Any) -> tuple[Any, Any]:
+        raise PolicyError(
+            f"the merge {self.name!r} is not known here: give it to merge(), as a function or by its name."
+        )
 
 
 def total_variation_distance(one: Mapping[str, int], other: Mapping[str, int]) -> float:

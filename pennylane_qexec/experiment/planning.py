@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.experiment.dispatch import Dispatch, DispatchJob
+from pennylane_qexec.experiment.dispatch import Dispatch
+from pennylane_qexec.experiment.dispatched import DispatchJob
 from pennylane_qexec.experiment.entry import Entry
 from pennylane_qexec.experiment.forms import Form, form_of
 from pennylane_qexec.programs import Program, read
@@ -32,7 +33,7 @@ def joined(dispatches: Sequence[Dispatch]) -> Dispatch:
             key = (job.place, tuple(sorted((name, repr(value)) for name, value in job.config.items())))
             seen[key] += 1
             groups.setdefault((*key, seen[key]), []).append((job, number))
-    result = Dispatch()
+    result = Dispatch(adds_up=all(dispatch.adds_up for dispatch in dispatches))
     for parts in groups.values():
         first = parts[0][0]
         result.append(

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.experiment.entry import Entry
 from pennylane_qexec.experiment.launch import Launch
 from pennylane_qexec.experiment.places import too_small
@@ -96,7 +97,14 @@ class Run:
 
         Args:
             backends: where, in equal shares; ``None`` for the backends where they have failed.
+
+        Raises:
+            ConfigurationError: each backend's shots are of interest by themselves, so that no other can run them.
         """
+        if backends is not None and not self.settings.adds_up:
+            raise ConfigurationError(
+                "every backend was to run all the shots, so that none can run another's: use rerun() without backends."
+            )
         with self._condition:
             self._cancelled = False
         failed = self.failed()

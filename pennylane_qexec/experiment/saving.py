@@ -21,26 +21,28 @@ VERSION = 1
 
 
 def document_of(
-    records: list[Record], dispatch: Dispatch | None, merged: tuple[Any] | None, complete: bool, many: bool
+    records: list[Record], dispatch: Dispatch | None, merge: tuple[str, Any], merged: tuple[Any] | None, many: bool
 ) -> dict[str, Any]:
     """An experiment as plain data.
 
     Args:
         records: what has become of each circuit of each job.
         dispatch: what was sent where.
+        merge: the name of the merge, and its data.
         merged: the merged results, in a tuple, if there are any.
-        complete: whether every shot was run.
         many: whether the user gave a list of circuits.
 
     Returns:
-        A mapping with ``version``, ``complete``, ``many``, ``dispatch`` (``None`` if OpenQASM cannot say what its
-        circuits measure), ``records`` and, if results were merged to plain data, ``merged``.
+        A mapping with ``version``, ``many``, ``dispatch`` (``None`` if OpenQASM cannot say what its circuits measure),
+        ``merge``, ``merge_data`` (if it is plain data), ``records`` and, if results were merged to plain data,
+        ``merged``.
     """
     document: dict[str, Any] = {
         "version": VERSION,
-        "complete": complete,
         "many": many,
         "dispatch": _dispatch(dispatch),
+        "merge": merge[0],
+        "merge_data": encoded(merge[1]) if is_plain(merge[1]) else None,
         "records": [
             {**asdict(record), "state": str(record.state), "result": encoded(record.result)} for record in records
         ],
@@ -142,11 +144,8 @@ def decoded(value: Any) -> Any:
         return tuple([decoded(each) for each in value["tuple"]])
     if set(value) == {"array", "dtype"}:
         numbers, kind = value["array"], np.dtype(value["dtype"])
-        return (
-            np.array(numbers[0], kind) + 1j * np.array(numbers[1], kind)
-            if kind.kind == "c"
-            else np.array(numbers, kind)
-        )
+        array = np.array(numbers[0]) + 1j * np.array(numbers[1]) if kind.kind == "c" else np.array(numbers)
+        return array.astype(kind)[()]
     return {key: decoded(each) for key, each in value.items()}
 
 

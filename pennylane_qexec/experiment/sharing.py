@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.errors import NoExecutorError, PolicyError
+from pennylane_qexec.errors import NoBackendError, PartialResultWarning, PolicyError
 from pennylane_qexec.experiment.dispatch import Dispatch
 from pennylane_qexec.experiment.places import Place
 from pennylane_qexec.job import Share
@@ -44,13 +45,7 @@ class Task:
 
 
 class ExperimentSplit(ABC):
-    """Says who runs a circuit.
-
-    Attributes:
-        adds_up: whether the shares of a circuit add up to its shots.
-    """
-
-    adds_up: bool = True
+    """Says who runs a circuit."""
 
     @abstractmethod
     def shared(
@@ -60,7 +55,7 @@ class ExperimentSplit(ABC):
 
         Raises:
             PolicyError: the policy returned something else than it should.
-            NoExecutorError: no backend has a place for the circuit.
+            NoBackendError: no backend has a place for the circuit.
         """
 
 
@@ -76,18 +71,18 @@ class OfShares(ExperimentSplit):
 
     def __init__(self, split: splits.Split) -> None:
         self._split = split
-        self.adds_up = split is not splits.multiplier
+        self._adds_up = split is not splits.multiplier
 
     def shared(
         self, task: Task, places: Sequence[Place], config: Mapping[str, Any], provider: VirtualProvider, data: Any
     ) -> tuple[Dispatch, Any]:
         script = task.script
-        candidates = able(script, places, task.number) if self.adds_up else list(places)
-        if task.shots is None and len(candidates) == 1:
-            shares = [Share(candidates[0], 0)]
+        candidates = able(script, places, task.number) if self._adds_up else list(places)
+        if task.shots is None and (len(candidates) == 1 or not self._adds_up):
+            shares = [Share(candidate, 0) for candidate in candidates]
         else:
-            shares = splits.checked(self._split(script, candidates), task.shots or 0, candidates, self.adds_up)
-        return _dispatch(task, shares, config), data
+            shares = splits.checked(self._split(script, candidates), task.shots or 0, candidates, self._adds_up)
+        return _dispatch(task, shares, config, self._adds_up), data
 
 
 class OfSelector(ExperimentSplit):
@@ -135,25 +130,39 @@ class AsInThePaper(ExperimentSplit):
                 f"split {self._name!r} returned {returned!r}: return a pair (qexec.Dispatch, data), with the jobs that "
                 "Dispatch().add_job(...) adds."
             )
-        return returned
+        dispatch, data = returned
+        if task.shots is not None:
+            self._check(dispatch, task)
+        return dispatch, data
+
+    def _check(self, dispatch: Dispatch, task: Task) -> None:
+        """Note whether the jobs are shares of the circuit, and warn if shots are lost: that is allowed, but told."""
+        shots = sum(job.total_shots for job in dispatch)
+        dispatch.adds_up = dispatch.adds_up and shots == task.shots
+        if shots < (task.shots or 0):
+            warnings.warn(
+                f"split {self._name!r} shared out {shots} of the {task.shots} shots of circuit {task.number}.",
+                PartialResultWarning,
+                stacklevel=2,
+            )
 
 
 def able(script: QuantumScript, places: Sequence[Place], number: int) -> list[Place]:
     """The backends that have a place for a circuit.
 
     Raises:
-        NoExecutorError: there is none; says why, backend by backend.
+        NoBackendError: there is none; says why, backend by backend.
     """
     reasons = {place: place.rejects(script) for place in places}
     left = [place for place, reason in reasons.items() if reason is None]
     if not left:
         why = {place.name: reason or "" for place, reason in reasons.items()}
-        raise NoExecutorError(f"circuit {number} of {len(script.wires)} wires", why)
+        raise NoBackendError(f"circuit {number}", why)
     return left
 
 
-def _dispatch(task: Task, shares: Sequence[Share], config: Mapping[str, Any]) -> Dispatch:
-    dispatch = Dispatch()
+def _dispatch(task: Task, shares: Sequence[Share], config: Mapping[str, Any], adds_up: bool = True) -> Dispatch:
+    dispatch = Dispatch(adds_up)
     for place, shots in shares:
         backend = place.backend
         dispatch.add_job(backend.provider, backend.name, [task.given], shots or None, config)

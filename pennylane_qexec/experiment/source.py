@@ -33,8 +33,8 @@ class Source(ABC):
 
     @property
     @abstractmethod
-    def complete(self) -> bool:
-        """Whether every shot that was asked for was run, if perhaps by another backend."""
+    def missing(self) -> list[Record]:
+        """What was asked for and has not been run, neither where it was to run nor elsewhere."""
 
     @abstractmethod
     def gathered(self) -> Gathered:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,8 +46,9 @@ class Live(Source):
         return found
 
     @property
-    def complete(self) -> bool:
-        return all(entry.made_good for entry in list(self._run.entries) if entry.instead_of is None)
+    def missing(self) -> list[Record]:
+        asked = [entry for entry in list(self._run.entries) if entry.instead_of is None]
+        return [entry.record() for entry in asked if not entry.made_good]
 
     def gathered(self) -> Gathered:
         return FromEntries(list(self._run.entries), self._many)
@@ -69,13 +71,11 @@ class Saved(Source):
 
     Args:
         records: what had become of each circuit of each job.
-        complete: whether every shot was run.
         many: whether the user gave a list of circuits.
     """
 
-    def __init__(self, records: Sequence[Record], complete: bool, many: bool) -> None:
+    def __init__(self, records: Sequence[Record], many: bool) -> None:
         self._records = list(records)
-        self._complete = complete
         self._many = many
 
     @property
@@ -95,11 +95,20 @@ class Saved(Source):
         return found
 
     @property
-    def complete(self) -> bool:
-        return self._complete
+    def missing(self) -> list[Record]:
+        moved: Counter[tuple[int, int]] = Counter()
+        for record in self._records:
+            if record.instead_of is not None and record.state is JobState.DONE:
+                moved[record.job, record.circuit] += record.shots or 1
+        asked = [record for record in self._records if record.instead_of is None]
+        return [
+            record
+            for record in asked
+            if record.state is not JobState.DONE and moved[record.job, record.circuit] < max(record.shots, 1)
+        ]
 
     def gathered(self) -> Gathered:
-        return FromRecords([record for record in self._records if record.state is JobState.DONE], self._many)
+        return FromRecords(self._records, self._many)
 
     def wait(self, timeout: float | None) -> bool:
         return True

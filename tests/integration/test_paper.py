@@ -14,7 +14,7 @@ import pytest
 from qiskit import QuantumCircuit
 
 import pennylane_qexec as qexec
-from pennylane_qexec.experiment.merging import total_variation_distance
+from pennylane_qexec import total_variation_distance
 
 CHANGES = {
     "from quantum_executor import QuantumExecutor": "from pennylane_qexec import QuantumExecutor",

@@ -25,7 +25,7 @@ def shots_run(provider: Fakes) -> dict[str, list[int]]:
 def test_one_backend_of_three_dies_and_the_results_of_the_others_are_there():
     collector = experiments(one_dead()).run_experiment(QASM, 300, ABC, "uniform")
     assert collector.is_complete
-    with pytest.warns(qexec.PartialResultWarning, match="1 of 3 circuits failed, on fakes/b"):
+    with pytest.warns(qexec.PartialResultWarning, match="1 of 3 circuits are missing, on fakes/b"):
         results = collector.get_results()
     assert results == {"fakes": {"a": [{"00": 100}], "c": [{"00": 100}]}}
 
@@ -103,6 +103,9 @@ def test_failed_shots_can_be_run_again_later_on_backends_of_ones_choice():
     collector = experiments(provider).run_experiment(QASM, 300, ABC, "uniform")
     assert collector.rerun({"fakes": ["c"]}).get_merged_results() == {"00": 300}
     assert shots_run(provider) == {"a": [100], "b": [], "c": [100, 100]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        collector.get_results()
     collector.rerun()
     assert shots_run(provider)["c"] == [100, 100]
 
@@ -114,6 +117,29 @@ def test_shots_that_fail_again_can_be_run_once_more_and_are_counted_once():
     assert len(collector.errors["fakes"]["b"]) == 2
     assert collector.rerun().get_merged_results() == {"00": 300}
     assert shots_run(provider) == {"a": [100], "b": [100], "c": [100]}
+
+
+def test_where_every_backend_runs_all_shots_no_other_runs_those_of_one_that_failed():
+    collector = experiments(one_dead()).run_experiment(QASM, 30, ABC, "multiplier")
+    with pytest.raises(qexec.ConfigurationError, match="rerun"):
+        collector.rerun(["fakes/a"])
+    assert collector.rerun().get_merged_results() == {f"fakes/{name}": {"00": 30} for name in "abc"}
+
+
+def test_a_job_that_failed_has_its_times_its_attempts_and_the_executors_own_error():
+    provider = Fakes(a={"failures": [ConnectionError("no answer")] * 2})
+    retry = qexec.retries.backoff(attempts=2, initial=0)
+    collector = experiments(provider).run_experiment(QASM, 30, "fakes/a", retry=retry)
+    (record,) = collector.records
+    assert (record.state, record.attempt, record.error) == ("failed", 2, "ConnectionError: no answer")
+    assert 0 < record.submitted <= record.started <= record.finished
+
+
+def test_a_failure_is_logged_once(caplog: pytest.LogCaptureFixture):
+    experiments(one_dead()).run_experiment(QASM, 30, ABC)
+    executor = experiments(Fakes(a={"qubits": 1}))
+    executor.run_experiment(QASM, 30, "fakes/a", "multiplier")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
 
 
 def test_results_with_a_shot_missing_are_an_error_and_not_data():

@@ -51,7 +51,7 @@ def test_partial_results_are_there_while_the_experiment_runs(held: Fakes):
 def test_waiting_ends_after_the_timeout_and_says_that_it_is_not_over(held: Fakes):
     collector = started(held)
     assert collector.wait(0.001) is False
-    with pytest.raises(qexec.JobTimeoutError):
+    with pytest.raises(qexec.JobTimeoutError, match="1 of 2 circuits have ended"):
         collector.get_results(timeout=0.001)
     with pytest.raises(TimeoutError):
         collector.get_merged_results(timeout=0.001)
@@ -257,6 +257,36 @@ def test_errors_are_saved_and_results_that_are_missing_stay_missing(tmp_path: Pa
         again.get_merged_results()
     with pytest.raises(qexec.QExecError, match="loaded from a file"):
         again.rerun()
+
+
+def test_places_of_results_that_are_missing_stay_when_they_are_saved(tmp_path: Path):
+    failures = [ValueError("both"), ValueError("the first")]
+    executor = experiments(Fakes(a={"failures": failures}))
+    collector = executor.run_experiment([QASM, QASM], [5, 6], "fakes/a", on_failure="partial")
+    collector.save(tmp_path / "results.json")
+    again = qexec.ResultCollector.load(tmp_path / "results.json")
+    assert again.partial_results() == collector.partial_results() == {"fakes": {"a": [None, {"00": 6}]}}
+    assert again.merge("aggregate", partial=True) == collector.get_merged_results() == [None, {"00": 6}]
+
+
+def test_shots_that_were_run_elsewhere_are_where_they_were_when_they_are_saved(tmp_path: Path):
+    provider = Fakes(a={}, b={"failures": [ValueError("burnt out")]})
+    collector = experiments(provider).run_experiment(QASM, 10, AB, on_failure="rerun")
+    collector.save(tmp_path / "results.json")
+    again = qexec.ResultCollector.load(tmp_path / "results.json")
+    assert again.get_results() == collector.get_results() == {"fakes": {"a": [{"00": 10}]}}
+    assert again.get_merged_results() == {"00": 10}
+
+
+def test_a_loaded_collector_merges_as_the_saved_one_would_have(tmp_path: Path):
+    executor = experiments(Fakes(a={}, b={}))
+    data = {"reference": "fakes/b"}
+    collector = executor.run_experiment(QASM, 10, AB, "multiplier", "tvd", merge_data=data)
+    collector.save(tmp_path / "results.json")
+    assert qexec.ResultCollector.load(tmp_path / "results.json").get_merged_results() == {"fakes/a": 0.0}
+    executor.run_experiment(QASM, 10, AB, merge_policy=lambda results, _: 7).save(tmp_path / "own.json")
+    with pytest.raises(qexec.PolicyError, match="lambda"):
+        qexec.ResultCollector.load(tmp_path / "own.json").get_merged_results()
 
 
 def test_results_that_are_no_counts_are_saved_exactly(tmp_path: Path):

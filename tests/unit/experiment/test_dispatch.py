@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pennylane as qml
 import pytest
 from fakes.backends import Fakes, experiments
@@ -95,7 +96,7 @@ def test_options_that_json_cannot_say_are_refused_when_a_dispatch_is_written():
     ("text", "named"),
     [
         ("no json", "JSON"),
-        ("[1]", "circuits"),
+        ("[1]", "'circuits' and 'jobs'"),
         ('{"circuits": [], "jobs": [], "version": 9}', "version 9"),
         ('{"circuits": [], "jobs": [{"provider": "a", "backend": "b", "circuits": [0], "shots": [1]}]}', "no job"),
         ('{"circuits": [], "jobs": [{"provider": "a", "gate": "b"}]}', "'gate'"),
@@ -104,6 +105,11 @@ def test_options_that_json_cannot_say_are_refused_when_a_dispatch_is_written():
 def test_text_that_is_no_dispatch_is_refused_with_a_reason(text: str, named: str):
     with pytest.raises(qexec.ConfigurationError, match=named):
         qexec.Dispatch.from_json(text)
+
+
+def test_shots_may_be_an_array_of_numpy():
+    job = qexec.Dispatch().add_job("local_aer", "aer_simulator", [QASM, QASM], np.array([10, 20]))
+    assert job.shots == (10, 20)
 
 
 @pytest.mark.parametrize("shots", [0, -1, 1.5, True, [10, 20], "many"])
@@ -117,6 +123,21 @@ def test_a_job_needs_names_and_a_mapping_of_options():
         qexec.Dispatch().add_job("local_aer", "", QASM, 10)
     with pytest.raises(qexec.ConfigurationError, match="config"):
         qexec.Dispatch().add_job("local_aer", "aer_simulator", QASM, 10, config=7)  # type: ignore[arg-type]
+
+
+def test_jobs_by_backend_are_a_dispatch_too():
+    written = {"fakes": {"a": [{"circuits": QASM, "shots": 10}], "b": {"circuit": [QASM], "shots": [20], "config": {}}}}
+    executor = experiments(Fakes(a={}, b={}))
+    assert executor.run_dispatch(written).get_results() == {"fakes": {"a": [{"00": 10}], "b": [{"00": 20}]}}
+    assert qexec.Dispatch.from_dict(written).backends == {"fakes": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    "written", [{"fakes": 7}, {"fakes": {"a": [7]}}, {"fakes": {"a": [{"shot": 7}]}}, {"f": {"a": {}}}]
+)
+def test_jobs_by_backend_that_make_no_sense_are_refused(written: object):
+    with pytest.raises(qexec.ConfigurationError):
+        qexec.Dispatch.from_dict(written)  # type: ignore[arg-type]
 
 
 def test_an_empty_dispatch_is_not_run():

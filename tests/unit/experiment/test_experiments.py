@@ -169,6 +169,8 @@ def test_analytic_results_go_to_one_backend():
     )
     with pytest.raises(qexec.AnalyticCircuitError):
         executor.run_experiment(tape, backends=FOUR)
+    everywhere = executor.run_experiment(tape, backends=FOUR, split_policy="multiplier").get_merged_results()
+    assert list(everywhere.values()) == pytest.approx([np.cos(0.4)] * 4)
 
 
 class SaysWhere(qexec.Executor):

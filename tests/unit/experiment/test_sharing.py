@@ -135,6 +135,31 @@ def test_a_split_may_send_another_circuit_in_the_place_of_the_users():
     ]
 
 
+def test_a_split_that_loses_shots_is_told_so():
+    def lossy(circuit: Any, shots: int, backends: Any, virtual_provider: Any, data: Any) -> Any:
+        return paper_split(circuit, shots - 1, backends, virtual_provider, data)
+
+    with pytest.warns(qexec.PartialResultWarning, match="'lossy' shared out 9 of the 10 shots of circuit 0"):
+        experiments(three()).generate_dispatch(QASM, 10, ABC, lossy)
+
+
+def test_jobs_that_do_not_add_up_to_their_circuit_are_not_put_together_unless_that_is_asked_for():
+    def twice(circuit: Any, shots: int, backends: Any, virtual_provider: Any, data: Any) -> Any:
+        dispatch = qexec.Dispatch()
+        for name in ("a", "b"):
+            dispatch.add_job("fakes", name, circuit, shots)
+        return dispatch, data
+
+    executor = experiments(three())
+    apart = {"fakes/a": {"000": 10}, "fakes/b": {"000": 10}}
+    assert executor.run_experiment(QASM, 10, ABC, twice).get_merged_results() == apart
+    dispatch, _ = executor.generate_dispatch(QASM, 10, ["fakes/a", "fakes/b"], "multiplier")
+    assert executor.run_dispatch(dispatch).get_merged_results() == apart
+    again = qexec.Dispatch.from_json(dispatch.to_json())
+    assert executor.run_dispatch(again).get_merged_results() == apart
+    assert executor.run_dispatch(again, merge_policy="aggregate").get_merged_results() == {"000": 20}
+
+
 def test_a_split_of_clusters_is_a_split_of_experiments():
     def half(circuit: Any, executors: Any) -> Any:
         return [(executors[0], 4), (executors[1], 6)]
