@@ -33,10 +33,10 @@ def hidden_string():
 
 
 def there_and_back():
-    there = QuantumCircuit(4, name="echo")
+    there = QuantumCircuit(1, name="echo")  # has a place on every machine
     for angle in range(12):
-        there.ry(0.3 + angle, angle % 4)
-        there.cz(angle % 4, (angle + 1) % 4)
+        there.ry(0.3 + angle, 0)
+        there.rz(0.5, 0)
     return there.compose(there.inverse())
 
 
