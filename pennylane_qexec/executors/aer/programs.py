@@ -17,10 +17,14 @@ from pennylane.wires import Wires
 from pennylane_qexec.executors.aer.compiled import Compiled, compiled, save_probabilities
 from pennylane_qexec.executors.aer.drawing import drawn, tabulated
 from pennylane_qexec.executors.aer.noise import FakeMachine
-from pennylane_qexec.executors.qiskit.circuits import parametrised
+from pennylane_qexec.executors.qiskit.circuits import Parametrised, parametrised
 from pennylane_qexec.fusion import Template
 from pennylane_qexec.job import Result
+from pennylane_qexec.kept import Kept
 from pennylane_qexec.readout import Counted, Readout
+
+_converted: Kept[Parametrised] = Kept(256)
+"""Templates in Qiskit, for all simulators of this process: an experiment runs the same circuits on many."""
 
 
 class Program(ABC):
@@ -51,7 +55,7 @@ class Drawn(Program):
         self._readout = Readout(template.circuit)
         self._shots = template.circuit.shots.total_shots or 0
         operations = template.circuit.operations
-        main = parametrised(operations, template.slots, wires)
+        main = _shared(template, operations, wires)
         circuit = main.circuit.copy()
         for number, cell in enumerate(self._readout.cells):
             turn = parametrised(cell.circuit.operations[len(operations) :], (), wires).circuit
@@ -78,7 +82,7 @@ class CountedByAer(Program):
         for cell in self._readout.cells:
             turns = cell.circuit.operations[len(template.circuit.operations) :]
             turned = [*template.circuit.operations, *(turns if machine else map(_as_clifford, turns))]
-            main = parametrised(turned, template.slots, wires)
+            main = _shared(template, turned, wires)
             measured = main.measured(cell.wires or Wires(()))
             if machine is None:
                 circuits.append(compiled(measured, main, method))
@@ -90,6 +94,13 @@ class CountedByAer(Program):
         """Evaluate the counts."""
         cells = zip(outputs, self._readout.cells, strict=True)
         return _evaluated(self._readout, [tabulated(rows, len(cell.wires or ())) for rows, cell in cells], generators)
+
+
+def _shared(template: Template, operations: Sequence[Operator], wires: Wires) -> Parametrised:
+    """The circuit of a cell in Qiskit; that of the template itself serves all simulators that run it."""
+    plain = template.key is not None and len(operations) == len(template.circuit.operations)
+    key = (template.key, tuple(wires)) if plain else None
+    return _converted.get(key, lambda: parametrised(operations, template.slots, wires))
 
 
 def _as_clifford(turn: Operator) -> Operator:
