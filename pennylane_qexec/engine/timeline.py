@@ -28,7 +28,8 @@ def draw(rows: Sequence[Row], ax: matplotlib.axes.Axes | None = None, queued: bo
     if ax is None:
         import matplotlib.pyplot as plt
 
-        ax = plt.subplots(figsize=(8, 1 + 0.5 * max(1, len({row.executor for row in rows}))))[1]
+        height = 1 + 0.5 * max(1, len({row.executor for row in rows}))
+        ax = plt.subplots(figsize=(8, height), layout="constrained")[1]
     names = list(dict.fromkeys(row.executor or "(none)" for row in rows))
     start = min((row.submitted for row in rows), default=0.0)
     if queued:

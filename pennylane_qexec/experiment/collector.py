@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import pandas
 
 
+_NOT_DONE = (JobState.FAILED, JobState.CANCELLED)
+
+
 class ResultCollector:
     """The results of an experiment: those that are there, and those that are still to come.
 
@@ -264,6 +267,6 @@ class ResultCollector:
     def __repr__(self) -> str:
         records = self.records
         ended = sum(record.state.final for record in records)
-        failed = sum(record.state in (JobState.FAILED, JobState.CANCELLED) for record in records)
-        problems = f", {failed} failed" if failed else ""
+        numbers = {state: sum(record.state is state for record in records) for state in _NOT_DONE}
+        problems = "".join(f", {number} {state}" for state, number in numbers.items() if number)
         return f"<ResultCollector: {ended} of {len(records)} circuits have ended{problems}>"

@@ -14,7 +14,7 @@ MOST_GROUPED = 8
 """With more backends than this, bars side by side are too thin to read: each backend gets a line of its own."""
 
 _COLOURS = ("#3b7dd8", "#e08e2d", "#3f9c6b", "#d1495b", "#7d5ba6", "#8c6d4f", "#5fb3c9", "#6b7280")
-_LONGEST = 28
+_LONGEST = 36
 _NUMBERED_COLUMNS = 18
 
 
@@ -54,6 +54,7 @@ def _draw_bars(shown: list[str], table: Mapping[str, list[float]], labels: Mappi
     for number, (label, row) in enumerate(table.items()):
         places = [place + (number - (len(table) - 1) / 2) * width for place in range(len(shown))]
         ax.bar(places, row, width, color=_COLOURS[number], label=labels[label])
+    _keep_others_down(shown, table, ax)
     _name_outcomes(shown, ax)
     ax.set_ylabel("share of the shots, %")
     ax.spines[["top", "right"]].set_visible(False)
@@ -63,10 +64,25 @@ def _draw_bars(shown: list[str], table: Mapping[str, list[float]], labels: Mappi
         ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
 
 
+def _keep_others_down(shown: list[str], table: Mapping[str, list[float]], ax: Axes) -> None:
+    """Where the outcomes that are summed up are most of the shots, leave room for those that are shown."""
+    top = 1.25 * _most(shown, table)
+    if shown[-1] == OTHERS and top and max(row[-1] for row in table.values()) > top:
+        ax.set_ylim(0, top)
+        higher = ", ".join(dict.fromkeys(f"{row[-1]:.0f}" for row in table.values()))
+        ax.annotate(f"{higher} %", (len(shown) - 1, top), ha="center", va="bottom", fontsize=7, annotation_clip=False)
+
+
+def _most(shown: list[str], table: Mapping[str, list[float]]) -> float:
+    """The largest share of an outcome that is shown by itself."""
+    single = len(shown) - (shown[-1] == OTHERS)
+    return max((share for row in table.values() for share in row[:single]), default=0.0)
+
+
 def _draw_shades(shown: list[str], table: Mapping[str, list[float]], labels: Mapping[str, str], ax: Axes) -> None:
     rows = list(table.values())
-    image = ax.imshow(rows, aspect="auto", cmap="Blues", vmin=0.0, interpolation="nearest")
-    most = max(max(row) for row in rows)
+    most = _most(shown, table) or 100.0
+    image = ax.imshow(rows, aspect="auto", cmap="Blues", vmin=0.0, vmax=most, interpolation="nearest")
     if len(shown) <= _NUMBERED_COLUMNS:
         for line, row in enumerate(rows):
             for column, share in enumerate(row):

@@ -189,9 +189,15 @@ class QuantumExecutor(Closing):
         """
         if isinstance(dispatch, Mapping):
             dispatch = Dispatch.from_dict(dispatch)
+        if dispatch is None:
+            raise ConfigurationError(
+                "dispatch=None: a collector that was loaded from a file has none if OpenQASM could not say what its "
+                "circuits measure. Make the dispatch anew with generate_dispatch()."
+            )
         if not isinstance(dispatch, Dispatch):
             raise ConfigurationError(
-                f"{dispatch!r} is no Dispatch: make one with generate_dispatch() or qexec.Dispatch()."
+                f"{dispatch!r} is no Dispatch: make one with qexec.Dispatch(), or take the first of the two that "
+                "generate_dispatch() returns."
             )
         merge = self._book.default_merge(None, dispatch.adds_up)
         if merge_policy is not None:

@@ -14,6 +14,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.engine import processes
+from pennylane_qexec.engine.venue import computing_seconds
 from pennylane_qexec.errors import ExecutorError, JobCancelledError, NoBackendError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.experiment.entry import Entry, in_words
@@ -26,6 +27,9 @@ from pennylane_qexec.policies.retries import Backoff
 logger = logging.getLogger("pennylane_qexec")
 
 _CALL = Call().unbound()
+
+_HEAVY = 3.0
+"""Estimated seconds of computing from which circuits are worth starting a worker process for."""
 
 
 class _Ready(NamedTuple):
@@ -75,7 +79,7 @@ class Launch:
         try:
             if self._processes:
                 processes.crew.warm_up()  # which takes seconds, and so may what comes next
-            ready = self._with_executors()
+            ready = self._heavy_elsewhere(self._with_executors())
             if ready:
                 self._send(ready)
         except BaseException as error:
@@ -113,6 +117,23 @@ class Launch:
             else:
                 ready.append(_Ready(entry, executor, circuits))
         return ready
+
+    def _heavy_elsewhere(self, ready: Sequence[_Ready]) -> list[_Ready]:
+        """Have heavy circuits run in worker processes: a simulator in this one may keep it from doing anything else.
+
+        While Aer computes, no other thread runs: no timeout, no Ctrl-C, no progress.
+        """
+        circuits: dict[Executor, list[QuantumScript]] = {}
+        for one in ready:
+            circuits.setdefault(one.executor, []).extend(one.circuits)
+        elsewhere: dict[Executor, Executor] = {}
+        for one in ready:
+            here = one.executor
+            if here not in elsewhere:
+                heavy = self._workshop.may_move(here) and computing_seconds(here, circuits[here]) > _HEAVY
+                moved = self._workshop.executor(one.entry.backend, one.entry.config, True) if heavy else here
+                elsewhere[here] = moved
+        return [one._replace(executor=elsewhere[one.executor]) for one in ready]
 
     def _executor(self, entry: Entry) -> Executor | Exception:
         try:

@@ -90,6 +90,8 @@ class Distances(ExperimentMerge):
 
     def check(self, places: Sequence[str], data: Any) -> None:
         reference = self._reference(data)
+        if len(places) == 1:
+            raise PolicyError(f"merge {self.name!r} compares backends, and there is one, {places[0]!r}: name another.")
         if reference not in places:
             hint = f"Name one of the experiment's backends: merge_data={{'reference': {places[0]!r}}}."
             raise PolicyError(unknown(f"reference of merge {self.name!r} among the backends", reference, places, hint))
@@ -113,8 +115,11 @@ class Distances(ExperimentMerge):
         return self.distance(mine, other)
 
     def _reference(self, data: Any) -> str:
-        reference = data.get("reference", REFERENCE) if isinstance(data, Mapping) else REFERENCE
-        return str(reference)
+        if data is None:
+            return REFERENCE
+        if not isinstance(data, Mapping) or set(data) != {"reference"}:
+            raise PolicyError(f"merge_data={data!r} of merge {self.name!r}: give {{'reference': 'provider/backend'}}.")
+        return str(data["reference"])
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -154,5 +155,6 @@ def _dispatch(dispatch: Dispatch | None) -> dict[str, Any] | None:
         return None
     try:
         return dispatch.to_dict()
-    except ConfigurationError:
+    except ConfigurationError as error:
+        warnings.warn(f"results are saved without the dispatch, which cannot be run again: {error}", stacklevel=5)
         return None

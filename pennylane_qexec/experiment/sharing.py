@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +11,15 @@ from typing import Any
 
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.errors import NoBackendError, PartialResultWarning, PolicyError
+from pennylane_qexec.errors import AnalyticCircuitError, NoBackendError, PartialResultWarning, PolicyError
 from pennylane_qexec.experiment.dispatch import Dispatch
 from pennylane_qexec.experiment.places import Place
 from pennylane_qexec.job import Share
 from pennylane_qexec.policies import splits
 from pennylane_qexec.programs import Program
 from pennylane_qexec.providers import VirtualProvider
+
+logger = logging.getLogger("pennylane_qexec")
 
 PaperSplit = Callable[[Any, Any, dict[str, list[str]], VirtualProvider, Any], tuple[Dispatch, Any]]
 """``split(circuit, shots, backends, virtual_provider, data) -> (Dispatch, data)``, as in the Quantum Executor paper."""
@@ -78,7 +81,12 @@ class OfShares(ExperimentSplit):
     ) -> tuple[Dispatch, Any]:
         script = task.script
         candidates = able(script, places, task.number) if self._adds_up else list(places)
-        if task.shots is None and (len(candidates) == 1 or not self._adds_up):
+        if task.shots is None:
+            if len(candidates) > 1 and self._adds_up:
+                raise AnalyticCircuitError(
+                    f"circuit {task.number} has no shots to share out over {len(candidates)} backends: give shots=, or "
+                    "take the split 'multiplier', by which each of them computes the exact result."
+                )
             shares = [Share(candidate, 0) for candidate in candidates]
         else:
             shares = splits.checked(self._split(script, candidates), task.shots or 0, candidates, self._adds_up)
@@ -155,9 +163,11 @@ def able(script: QuantumScript, places: Sequence[Place], number: int) -> list[Pl
     """
     reasons = {place: place.rejects(script) for place in places}
     left = [place for place, reason in reasons.items() if reason is None]
+    why = {place.name: reason for place, reason in reasons.items() if reason is not None}
     if not left:
-        why = {place.name: reason or "" for place, reason in reasons.items()}
         raise NoBackendError(f"circuit {number}", why)
+    for name, reason in why.items():
+        logger.warning("%s %s: it gets no share of circuit %d, the others run all its shots", name, reason, number)
     return left
 
 

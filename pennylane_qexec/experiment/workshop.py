@@ -32,6 +32,7 @@ class Workshop:
         self._max_workers = max_workers
         self._kept: Kept[Executor] = Kept(_KEPT)
         self._in_processes: weakref.WeakSet[Executor] = weakref.WeakSet()
+        self._here: weakref.WeakSet[Executor] = weakref.WeakSet()
         self._last: dict[str, Executor] = {}
         self._places: dict[str, Place] = {}
         self._lock = threading.Lock()
@@ -60,6 +61,10 @@ class Workshop:
             self._last[str(backend)] = executor
         return executor
 
+    def may_move(self, executor: Executor) -> bool:
+        """Whether an executor runs in this process, and one like it could run in worker processes."""
+        return executor in self._here
+
     def share_processes(self, executors: Sequence[Executor]) -> None:
         """Say how many worker processes each executor uses.
 
@@ -87,4 +92,6 @@ class Workshop:
             executor.parallel = "process" if processes and executor.shareable and not seeded else "thread"
             if executor.parallel == "process" and executor.workers is None:
                 self._in_processes.add(executor)
+            elif executor.shareable and not seeded:
+                self._here.add(executor)
         return executor

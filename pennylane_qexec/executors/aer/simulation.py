@@ -24,6 +24,9 @@ from pennylane_qexec.executors.aer.programs import Program
 THREADED_WIRES = 18
 """The fewest qubits for which threads are worth waking: with fewer, they have taken up to ten times longer than one."""
 
+SAVED_WIRES = 20
+"""The most qubits of which something exact is always saved by the state's amplitudes."""
+
 Outputs = list[list[list[Any]]]
 """For each template, for each of its program's circuits, for each row: what Aer has counted, by hexadecimal number, or
 what it has saved, by label."""
@@ -110,12 +113,23 @@ class Simulation:
     def _config(self, run: _Run, compiled: Sequence[Compiled]) -> AerConfig:
         """The options of a run, in Aer's own form."""
         options: dict[str, Any] = {"shots": run.shots or 1, "seed_simulator": run.seed}
-        if run.shots is None and self._mixed and self._free_method:
-            options["method"] = "density_matrix"
-        if self._free_threads and max(one.width for one in compiled) < THREADED_WIRES:
+        width = max(one.width for one in compiled)
+        if run.shots is None and self._free_method:
+            options.update(method_of_exact_results(self._mixed, width))
+        if self._free_threads and width < THREADED_WIRES:
             options["max_parallel_threads"] = 1
         largest = QuantumCircuit(*map(max, zip(*[one.size for one in compiled], strict=True)))
         return generate_aer_config([largest], self._options, **options)
+
+
+def method_of_exact_results(mixed: bool, width: int) -> dict[str, Any]:
+    """Aer's method where something exact is saved, if it need not be left to Aer.
+
+    Aer would take that for stabilizers where it can, which saves nothing but states with few amplitudes fast.
+    """
+    if mixed:
+        return {"method": "density_matrix"}
+    return {"method": "statevector"} if width <= SAVED_WIRES else {}
 
 
 def _runs(plans: Sequence[Planned], seeds: Seeds) -> Iterator[_Run]:

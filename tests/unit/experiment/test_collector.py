@@ -107,6 +107,13 @@ def test_the_representation_says_how_far_it_is(held: Fakes):
     assert repr(started(held)) == "<ResultCollector: 1 of 2 circuits have ended>"
 
 
+def test_the_representation_tells_what_failed_from_what_was_given_up(held: Fakes):
+    collector = started(held)
+    collector.cancel()
+    collector.wait(30)
+    assert repr(collector) == "<ResultCollector: 2 of 2 circuits have ended, 1 cancelled>"
+
+
 def test_the_last_collector_is_kept_for_whoever_was_interrupted():
     executor = experiments(Fakes(a={}))
     assert executor.last_collector is None
@@ -190,6 +197,21 @@ def test_a_reference_that_does_not_run_is_refused_before_anything_runs():
     provider = Fakes(a={}, b={})
     with pytest.raises(qexec.PolicyError, match=r"merge_data=\{'reference': 'fakes/a'\}"):
         experiments(provider).run_experiment(QASM, 10, AB, "multiplier", "tvd")
+    assert provider.ledgers["a"].options == []
+
+
+@pytest.mark.parametrize(
+    ("backends", "data", "message"),
+    [
+        (AB, {"refrence": "fakes/a"}, "reference"),
+        (AB, "fakes/a", "reference"),
+        ("fakes/a", {"reference": "fakes/a"}, "there is one"),
+    ],
+)
+def test_a_comparison_without_sense_is_refused_before_anything_runs(backends: Any, data: Any, message: str):
+    provider = Fakes(a={}, b={})
+    with pytest.raises(qexec.PolicyError, match=message):
+        experiments(provider).run_experiment(QASM, 10, backends, "multiplier", "tvd", merge_data=data)
     assert provider.ledgers["a"].options == []
 
 
@@ -295,8 +317,12 @@ def test_results_that_are_no_counts_are_saved_exactly(tmp_path: Path):
     backends = ["local_pennylane/lightning.qubit", "local_pennylane/default.qubit"]
     collector = executor.run_experiment(tape, 20, backends, "uniform")
     value, probabilities, samples = collector.get_merged_results()
-    collector.save(tmp_path / "results.json")
-    again = qexec.ResultCollector.load(tmp_path / "results.json").get_merged_results()
+    with pytest.warns(UserWarning, match="saved without the dispatch"):
+        collector.save(tmp_path / "results.json")
+    loaded = qexec.ResultCollector.load(tmp_path / "results.json")
+    with pytest.raises(qexec.ConfigurationError, match="loaded from a file"):
+        executor.run_dispatch(loaded.dispatch)
+    again = loaded.get_merged_results()
     assert again[0] == value
     assert np.array_equal(again[1], probabilities)
     assert np.array_equal(again[2], samples)

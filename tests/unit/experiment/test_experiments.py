@@ -167,7 +167,7 @@ def test_analytic_results_go_to_one_backend():
     assert executor.run_experiment(tape, backends="local_aer/aer_simulator").get_merged_results() == pytest.approx(
         np.cos(0.4)
     )
-    with pytest.raises(qexec.AnalyticCircuitError):
+    with pytest.raises(qexec.AnalyticCircuitError, match="'multiplier'"):
         executor.run_experiment(tape, backends=FOUR)
     everywhere = executor.run_experiment(tape, backends=FOUR, split_policy="multiplier").get_merged_results()
     assert list(everywhere.values()) == pytest.approx([np.cos(0.4)] * 4)
@@ -203,6 +203,29 @@ def test_custom_providers_and_simulators_work_with_worker_processes():
         "custom": {"here": [{"00": 10}], "there": [{"11": 10}]},
         "local_aer": {"aer_simulator": [{"01": 10}]},
     }
+
+
+class Heavy(SaysWhere):
+    """An executor that says that its circuits are much work."""
+
+    local = True
+    shareable = True
+
+    def effort(self, circuits: Sequence[Any]) -> float:
+        return 1e12
+
+
+class Hall(qexec.Provider):
+    """A provider of heavy work."""
+
+    def backends(self) -> dict[str, qexec.Backend]:
+        return {"heavy": qexec.Backend("hall", "heavy", Heavy)}
+
+
+@pytest.mark.slow
+def test_heavy_circuits_run_in_worker_processes_where_they_keep_nothing_from_going_on():
+    executor = qexec.QuantumExecutor(providers={"hall": Hall()})
+    assert executor.run_experiment(QASM2, 10, "hall/heavy").get_results() == {"hall": {"heavy": [{"11": 10}]}}
 
 
 @pytest.mark.slow

@@ -72,10 +72,11 @@ def test_circuits_of_one_backend_are_one_job():
     assert [job.config for job in dispatch] == [{"seed": 3}] * 3
 
 
-def test_a_backend_without_enough_qubits_gets_no_share_and_the_others_get_all_shots():
+def test_a_backend_without_enough_qubits_gets_no_share_and_the_others_get_all_shots(caplog: pytest.LogCaptureFixture):
     executor = experiments(Fakes(a={"qubits": 2}, b={}, c={"qubits": 3}))
     dispatch, _ = executor.generate_dispatch(QASM, 11, ABC, "uniform")
     assert shares(dispatch) == {"b": 6, "c": 5}
+    assert "fakes/a has 2 qubits" in caplog.text
 
 
 def test_a_circuit_that_no_backend_has_qubits_for_is_refused_with_the_reasons():
