@@ -148,7 +148,7 @@ class Dispatch:
         """
         try:
             document = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ConfigurationError(f"this is no JSON ({error}): give what to_json() returned.") from error
         return cls.from_dict(document)
 

@@ -51,12 +51,16 @@ def is_written(document: Any) -> bool:
         raise ConfigurationError(
             f"{document!r} is no dispatch: a dispatch has 'circuits' and 'jobs', as to_dict() gives."
         )
+    if not {"circuits", "jobs"} <= set(document):
+        return False
     version = document.get("version", VERSION)
-    if isinstance(version, int) and version > VERSION:
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ConfigurationError(f"version={version!r} of a dispatch is no version: give what to_dict() returned.")
+    if version > VERSION:
         raise ConfigurationError(
             f"this dispatch has version {version}, and {VERSION} is the latest known: install a later pennylane-qexec."
         )
-    return {"circuits", "jobs"} <= set(document)
+    return True
 
 
 def jobs_of(document: Mapping[str, Any]) -> list[DispatchJob]:
@@ -66,8 +70,11 @@ def jobs_of(document: Mapping[str, Any]) -> list[DispatchJob]:
         ConfigurationError: there is something else in the document.
     """
     try:
-        circuits = [programs.from_text(one["openqasm"], one["framework"]) for one in document["circuits"]]
+        texts = [(one["openqasm"], one["framework"]) for one in document["circuits"]]
         jobs = list(document["jobs"])
+        if not all(isinstance(part, str) for text in texts for part in text):
+            raise TypeError("circuits are texts")
+        circuits = [programs.from_text(*text) for text in texts]
     except (KeyError, TypeError) as error:
         raise ConfigurationError(f"this is no dispatch ({error!r}): give what to_dict() returned.") from error
     return [_job_of(job, circuits) for job in jobs]
@@ -111,14 +118,23 @@ def _job_of(written: Any, circuits: Sequence[Any]) -> DispatchJob:
         if key not in _KEYS:
             raise ConfigurationError(unknown("entry of a dispatch's job", key, _KEYS))
     try:
-        chosen = tuple([circuits[place] for place in written["circuits"]])
+        chosen = tuple([circuits[_whole(place)] for place in written["circuits"]])
+        numbers = tuple(map(_whole, written.get("numbers", written["circuits"])))
+        if len(numbers) != len(chosen):
+            raise ValueError("numbers and circuits are not as many")
         return DispatchJob(
             str(written["provider"]),
             str(written["backend"]),
             chosen,
             tuple(shots_of(written["shots"], len(chosen))),
             dict(written.get("config") or {}),
-            tuple(map(int, written.get("numbers", written["circuits"]))),
+            numbers,
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ConfigurationError(f"{dict(written)!r} is no job of a dispatch ({error!r}).") from error
+
+
+def _whole(place: Any) -> int:
+    if isinstance(place, bool) or not isinstance(place, int) or place < 0:
+        raise ValueError(f"{place!r} is no place in a list")
+    return place

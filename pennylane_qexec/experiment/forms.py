@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pennylane as qml
+from pennylane.measurements import ClassicalShadowMP
+from pennylane.operation import Operator
+from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import PolicyError, QExecError
@@ -63,9 +67,9 @@ class Counted(Form):
         assert program.bits is not None
         self._circuit, self._bits, self._order = program.circuit, program.bits, order
         self._with_shots: dict[int | None, QuantumScript] = {}
-        self._discards = any(
-            getattr(operation, "postselect", None) is not None for operation in self._circuit.operations
-        )
+        (counts,) = program.circuit.measurements
+        self._measured = counts.mv if counts.mv is not None else counts.wires
+        self._discards = any(map(_discards, self._circuit.operations))
 
     def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
         if shots not in self._with_shots:
@@ -79,9 +83,24 @@ class Counted(Form):
         return dict(sorted(self._bits.write(total, self._order).items()))
 
     def check(self, part: Part, shots: int | None) -> None:
-        counted = sum(part[0].values())
+        counts, width = part[0], len(self._measured)
+        if not isinstance(counts, Mapping):
+            raise ShotsError(f"{counts!r} came back, and counts by outcome were asked for")
+        for outcome, number in counts.items():
+            if len(str(outcome)) != width or set(str(outcome)) - {"0", "1"}:
+                raise ShotsError(f"the outcome {outcome!r} came back, and outcomes have {width} bits, each 0 or 1")
+            if not number >= 0 or number != int(number):
+                raise ShotsError(f"the outcome {outcome!r} came back {number!r} times, which is no whole number")
+        counted = int(sum(counts.values()))
         if counted > (shots or 0) or (counted < (shots or 0) and not self._discards):
             raise ShotsError(f"{counted} shots came back of {shots} asked for, so the result is not used")
+
+
+def _discards(operation: Operator) -> bool:
+    """Whether shots may be lost by an operation: that is what it is for."""
+    return isinstance(operation, qml.Projector) or (
+        isinstance(operation, MidMeasure) and operation.postselect is not None
+    )
 
 
 class Evaluated(Form):
@@ -101,9 +120,10 @@ class Evaluated(Form):
         return self._plan.join([Outcome(part, "", 0) for part in parts])
 
     def check(self, part: Part, shots: int | None) -> None:
-        for samples in part:
-            returned = len(np.atleast_1d(samples)) if isinstance(samples, np.ndarray) else shots
-            if returned != shots:
+        for circuit, samples in zip(self._plan.circuits, part, strict=True):
+            axis = 1 if isinstance(circuit.measurements[0], ClassicalShadowMP) else 0
+            returned = np.shape(np.atleast_1d(samples))[axis]
+            if returned != shots and not any(map(_discards, circuit.operations)):
                 raise ShotsError(f"{returned} shots came back of {shots} asked for, so the result is not used")
 
 

@@ -22,11 +22,14 @@ from pennylane_qexec.experiment.forms import Part
 from pennylane_qexec.experiment.places import too_small
 from pennylane_qexec.experiment.workshop import Workshop
 from pennylane_qexec.job import Call, Job, JobState, Outcome
-from pennylane_qexec.policies.retries import Backoff
+from pennylane_qexec.policies.retries import Backoff, is_permanent
 
 logger = logging.getLogger("pennylane_qexec")
 
 _CALL = Call().unbound()
+
+_DEAD = 2
+"""How many circuits fail for good, one after the other and not by their own fault, before the others are not tried."""
 
 _HEAVY = 3.0
 """Estimated seconds of computing from which circuits are worth starting a worker process for."""
@@ -71,6 +74,7 @@ class Launch:
         self._left = set(entries)
         self._futures: dict[Entry, list[Future[Outcome]]] = {}
         self._sizes: Counter[tuple[str, int]] = Counter()
+        self._in_a_row: Counter[str] = Counter()
         self._cluster: QCluster | None = None
         self._cancelled = False
 
@@ -193,11 +197,27 @@ class Launch:
             return
         with self._lock:
             self._sizes.update([(outcome.executor, outcome.batch) for outcome in outcomes])
+            self._in_a_row[entry.place] = 0
         self._end(entry, JobState.DONE, outcomes, part=part)
 
     def _fail(self, entry: Entry, error: BaseException, outcomes: tuple[Outcome, ...] = ()) -> None:
         given_up = isinstance(error, JobCancelledError)
         self._end(entry, JobState.CANCELLED if given_up else JobState.FAILED, outcomes, error=error)
+        if isinstance(error, ExecutorError) and not is_permanent(error.cause):
+            self._give_up_dead(entry, error)
+
+    def _give_up_dead(self, failed: Entry, error: ExecutorError) -> None:
+        """After failures that are not the circuits' fault, do not wait for a backend once for each circuit."""
+        with self._lock:
+            lane = [entry for entry in self._futures if entry.place == failed.place and entry.config is failed.config]
+            worked = any(entry.done for entry in lane)
+            self._in_a_row[failed.place] += 1
+            dead = not worked or self._in_a_row[failed.place] >= _DEAD
+            rest = [entry for entry in lane if entry in self._left] if dead else []
+        for entry in rest:
+            self._end(entry, JobState.FAILED, (), error=error)
+            for future in self._futures[entry]:
+                future.cancel()
 
     def _end(
         self,

@@ -51,7 +51,10 @@ class Place:
 
 def too_small(backend: Backend, circuit: QuantumScript) -> str | None:
     """Why a circuit has no place on a backend, the end of a sentence; ``None`` if it has."""
-    qubits = backend.num_qubits
+    try:
+        qubits = backend.num_qubits
+    except Exception as error:  # of a user's provider
+        return f"does not say how many qubits it has ({type(error).__name__}: {error})"
     if qubits is None or len(circuit.wires) <= qubits:
         return None
     return f"has {qubits} qubit{'s'[: qubits != 1]}, and the circuit needs {len(circuit.wires)}"

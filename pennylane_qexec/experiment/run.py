@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from pennylane_qexec.experiment.workshop import Workshop
 from pennylane_qexec.policies.retries import Backoff
 from pennylane_qexec.policies.splits import apportion
 from pennylane_qexec.providers import Backend
+
+logger = logging.getLogger("pennylane_qexec")
 
 OnFailure = Literal["refuse", "rerun", "partial"]
 """What to do about jobs that failed: not to merge results; to run their shots elsewhere; to merge what is there."""
@@ -137,7 +140,10 @@ class Run:
             self._launch_over()
             return
         for listener in self._listeners:
-            listener()
+            try:
+                listener()
+            except Exception:
+                logger.exception("what listens to an experiment failed; the experiment goes on")
 
     def _launch_over(self) -> None:
         moved = self._move_once()
@@ -177,7 +183,7 @@ class Run:
         """Shots of a failed entry on a backend, as a guest of what it runs of the same circuit, if it does."""
         place, share = str(backend), len(self.entries) + number
         hosts = [entry for entry in self.entries if (entry.place, entry.circuit) == (place, failed.circuit)]
-        config = dict(hosts[0].config) if hosts else {}
+        config = dict(hosts[0].config) if hosts else _seed_of(failed.config, backend)
         if config.get("seed") is not None:  # or these would be the shots that it has run already
             config["seed"] = int(np.random.SeedSequence([config["seed"], share]).generate_state(1)[0])
         entry = Entry(failed.job, failed.circuit, backend, shots, config, failed.form, share, instead_of=failed)
@@ -185,6 +191,16 @@ class Run:
             entry.host = hosts[0]
             hosts[0].guests.append(entry)
         return entry
+
+
+def _seed_of(config: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+    """The seed of a job, for another backend, if that takes one; its other options need not fit."""
+    seed = {name: value for name, value in config.items() if name == "seed"}
+    try:
+        backend.check(seed)
+    except ConfigurationError:
+        return {}
+    return seed
 
 
 def _fits(backend: Backend, entry: Entry) -> bool:

@@ -20,6 +20,8 @@ from pennylane_qexec.job import JobState
 VERSION = 1
 """Of the documents that are written."""
 
+_KINDS: Mapping[str, type] = {"job": int, "circuit": int, "provider": str, "backend": str, "shots": int, "state": str}
+
 
 def document_of(
     records: list[Record], dispatch: Dispatch | None, merge: tuple[str, Any], merged: tuple[Any] | None, many: bool
@@ -77,31 +79,40 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{str(path)!r} cannot be read as saved results ({error}).") from error
     if not isinstance(document, dict) or not isinstance(document.get("records"), list):
         raise ConfigurationError(f"{str(path)!r} holds no saved results: give a file that save() has written.")
-    if document.get("version", VERSION) > VERSION:
+    version = document.get("version", VERSION)
+    if not isinstance(version, int) or version > VERSION:
         raise ConfigurationError(
-            f"{str(path)!r} has version {document['version']}, and {VERSION} is the latest known: install a later "
+            f"{str(path)!r} has version {version!r}, and {VERSION} is the latest known: install a later "
             "pennylane-qexec."
         )
     return document
 
 
 def records_of(document: Mapping[str, Any]) -> list[Record]:
-    """The records of a document."""
-    names = {field.name for field in fields(Record)}
-    return [
-        Record(
-            **{
-                **{name: value for name, value in written.items() if name in names},
-                "state": JobState(written["state"]),
-                "result": decoded(written["result"]),
-            }
-        )
-        for written in document["records"]
-    ]
+    """The records of a document.
+
+    Raises:
+        ConfigurationError: there is something else among them.
+    """
+    try:
+        return [_record(written) for written in document["records"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigurationError(
+            f"these are no saved results ({error!r}): give a file that save() has written."
+        ) from error
+
+
+def _record(written: Mapping[str, Any]) -> Record:
+    known = {field.name for field in fields(Record)}
+    values = {name: value for name, value in written.items() if name in known}
+    for name, kind in _KINDS.items():
+        if not isinstance(values[name], kind):
+            raise TypeError(f"{name}={values[name]!r}")
+    return Record(**{**values, "state": JobState(values["state"]), "result": decoded(values["result"])})
 
 
 def dispatch_of(document: Mapping[str, Any]) -> Dispatch | None:
@@ -112,7 +123,7 @@ def dispatch_of(document: Mapping[str, Any]) -> Dispatch | None:
 def is_plain(value: Any) -> bool:
     """Whether a value can be written: text, numbers, arrays of them, and lists, tuples and mappings of these."""
     if isinstance(value, Mapping):
-        return all(isinstance(key, str) and is_plain(each) for key, each in value.items())
+        return all(is_plain(key) and is_plain(each) for key, each in value.items())
     if isinstance(value, list | tuple):
         return all(map(is_plain, value))
     if isinstance(value, np.ndarray | np.generic):
@@ -121,7 +132,13 @@ def is_plain(value: Any) -> bool:
 
 
 def encoded(value: Any) -> Any:
-    """A plain value as JSON has it: arrays and tuples are mappings with one key, ``"array"`` or ``"tuple"``."""
+    """A plain value as JSON has it.
+
+    Arrays, tuples, and mappings with other keys than text, are mappings with a key ``"array"``, ``"tuple"`` or
+    ``"items"``.
+    """
+    if isinstance(value, Mapping) and not all(isinstance(key, str) for key in value):
+        return {"items": [[encoded(key), encoded(each)] for key, each in value.items()]}
     if isinstance(value, Mapping):
         return {str(key): encoded(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -143,8 +160,12 @@ def decoded(value: Any) -> Any:
         return value
     if set(value) == {"tuple"}:
         return tuple([decoded(each) for each in value["tuple"]])
+    if set(value) == {"items"}:
+        return {decoded(key): decoded(each) for key, each in value["items"]}
     if set(value) == {"array", "dtype"}:
-        numbers, kind = value["array"], np.dtype(value["dtype"])
+        numbers, kind = value["array"], np.dtype(str(value["dtype"]))
+        if kind.kind not in "biufc":
+            raise ConfigurationError(f"an array of {value['dtype']!r} is no result: results are numbers.")
         array = np.array(numbers[0]) + 1j * np.array(numbers[1]) if kind.kind == "c" else np.array(numbers)
         return array.astype(kind)[()]
     return {key: decoded(each) for key, each in value.items()}

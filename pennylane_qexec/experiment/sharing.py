@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.errors import AnalyticCircuitError, NoBackendError, PartialResultWarning, PolicyError
+from pennylane_qexec.errors import AnalyticCircuitError, NoBackendError, PartialResultWarning, PolicyError, checked_seed
 from pennylane_qexec.experiment.dispatch import Dispatch
 from pennylane_qexec.experiment.places import Place
 from pennylane_qexec.job import Share
@@ -90,7 +91,7 @@ class OfShares(ExperimentSplit):
             shares = [Share(candidate, 0) for candidate in candidates]
         else:
             shares = splits.checked(self._split(script, candidates), task.shots or 0, candidates, self._adds_up)
-        return _dispatch(task, shares, config, self._adds_up), data
+        return _dispatch(task, places, shares, config, self._adds_up), data
 
 
 class OfSelector(ExperimentSplit):
@@ -111,7 +112,7 @@ class OfSelector(ExperimentSplit):
         chosen = self._selector(script, candidates)
         if chosen not in candidates:
             raise PolicyError(f"the selector returned {chosen!r}, which is none of the backends that it was given.")
-        return _dispatch(task, [Share(chosen, task.shots or 0)], config), data
+        return _dispatch(task, places, [Share(chosen, task.shots or 0)], config), data
 
 
 class AsInThePaper(ExperimentSplit):
@@ -171,9 +172,19 @@ def able(script: QuantumScript, places: Sequence[Place], number: int) -> list[Pl
     return left
 
 
-def _dispatch(task: Task, shares: Sequence[Share], config: Mapping[str, Any], adds_up: bool = True) -> Dispatch:
+def _dispatch(
+    task: Task, places: Sequence[Place], shares: Sequence[Share], config: Mapping[str, Any], adds_up: bool = True
+) -> Dispatch:
     dispatch = Dispatch(adds_up)
     for place, shots in shares:
-        backend = place.backend
-        dispatch.add_job(backend.provider, backend.name, [task.given], shots or None, config)
+        backend, own = place.backend, _config_of(config, places.index(place))
+        dispatch.add_job(backend.provider, backend.name, [task.given], shots or None, own)
     return dispatch
+
+
+def _config_of(config: Mapping[str, Any], index: int) -> Mapping[str, Any]:
+    """The options of a backend: simulators of one kind must not draw the same shots twice."""
+    seed = checked_seed(config.get("seed"))
+    if seed is None or not index:
+        return config
+    return {**config, "seed": int(np.random.SeedSequence([seed, index]).generate_state(1)[0])}

@@ -37,11 +37,14 @@ class Counting(qexec.Executor):
         failures: what it raises for the next circuits, one after the other.
         lost: shots that are missing in each result.
         seed: an option to be given.
+        answer: what it returns in place of counts.
     """
 
-    def __init__(self, ledger: Ledger, failures: list[Exception], lost: int = 0, seed: int | None = None) -> None:
+    def __init__(
+        self, ledger: Ledger, failures: list[Exception], lost: int = 0, seed: int | None = None, answer: Any = None
+    ) -> None:
         super().__init__()
-        self._ledger, self._failures, self._lost = ledger, failures, lost
+        self._ledger, self._failures, self._lost, self._answer = ledger, failures, lost, answer
         ledger.options.append({"seed": seed})
 
     def run(self, circuits: Sequence[QuantumScript]) -> list[Any]:
@@ -49,11 +52,13 @@ class Counting(qexec.Executor):
         self._ledger.held.wait()
         return [self._counts(circuit) for circuit in circuits]
 
-    def _counts(self, circuit: QuantumScript) -> dict[str, int]:
+    def _counts(self, circuit: QuantumScript) -> Any:
         if self._failures:
             raise self._failures.pop(0)
         shots = circuit.shots.total_shots
         self._ledger.shots.append(shots)
+        if self._answer is not None:
+            return self._answer
         (measurement,) = circuit.measurements
         width = len(measurement.wires or circuit.wires)
         return {"0" * width: shots - self._lost}
@@ -79,12 +84,12 @@ class Fakes(qexec.Provider):
         return {name: self._backend(name, **options) for name, options in self._backends.items()}
 
     def _backend(
-        self, name: str, failures: Sequence[Exception] = (), lost: int = 0, qubits: int | None = None
+        self, name: str, failures: Sequence[Exception] = (), lost: int = 0, qubits: Any = None, answer: Any = None
     ) -> qexec.Backend:
         left, ledger = list(failures), self.ledgers[name]
 
         def make(seed: int | None = None) -> Counting:
-            return Counting(ledger, left, lost, seed)
+            return Counting(ledger, left, lost, seed, answer)
 
         return qexec.Backend("fakes", name, make, num_qubits=qubits)
 

@@ -149,6 +149,56 @@ def test_results_with_a_shot_missing_are_an_error_and_not_data():
     assert collector.get_merged_results() == {"00": 200}
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [{"00": 4.5, "11": 5.5}, {"00": -5, "11": 15}, {"0": 10}, {"0x": 10}, {"00": float("nan")}, [10], "00", {0: 10}],
+)
+def test_what_are_no_counts_of_the_circuits_bits_is_an_error_and_not_data(answer: Any):
+    collector = experiments(Fakes(a={"answer": answer}, b={})).run_experiment(QASM, 20, ["fakes/a", "fakes/b"])
+    assert collector.partial_results() == {"fakes": {"b": [{"00": 10}]}}
+    assert "came back" in str(collector.errors["fakes"]["a"][0])
+
+
+def test_a_dead_backend_is_not_waited_for_once_for_each_circuit():
+    retry = qexec.retries.backoff(attempts=3, initial=0)
+    provider = Fakes(a={"failures": [ConnectionError("gone")] * 1000}, b={})
+    collector = experiments(provider).run_experiment([QASM] * 20, 10, ["fakes/a", "fakes/b"], "multiplier", retry=retry)
+    assert collector.is_complete
+    assert len(collector.errors["fakes"]["a"]) == 20
+    assert provider.ledgers["b"].shots == [10] * 20
+
+
+def test_shots_that_are_run_elsewhere_have_a_seed_too():
+    provider = Fakes(a={"failures": [ValueError("burnt out")]}, b={})
+    executor = experiments(provider)
+    executor.run_experiment([QASM, QASM], 10, ["fakes/a", "fakes/b"], "cyclic", config={"seed": 7}, on_failure="rerun")
+    assert all(option["seed"] is not None for option in provider.ledgers["b"].options)
+
+
+def test_a_listener_that_fails_does_not_stop_an_experiment(caplog: pytest.LogCaptureFixture):
+    provider = Fakes(a={})
+    provider.ledgers["a"].held.clear()
+    collector = experiments(provider).run_experiment([QASM, QASM], 10, "fakes/a", wait=False)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    collector.listen(fail)
+    provider.ledgers["a"].held.set()
+    assert collector.wait(30)
+    assert "the experiment goes on" in caplog.text
+
+
+def test_a_backend_that_cannot_say_how_large_it_is_is_an_error_of_its_own():
+    def fail() -> int:
+        raise RuntimeError("no idea")
+
+    executor = experiments(Fakes(a={"qubits": fail}, b={}))
+    assert executor.run_experiment(QASM, 10, ["fakes/a", "fakes/b"], "uniform").get_merged_results() == {"00": 10}
+    collector = executor.run_experiment(QASM, 10, ["fakes/a", "fakes/b"], "multiplier")
+    assert "no idea" in str(collector.errors["fakes"]["a"][0])
+
+
 def test_of_several_circuits_those_that_failed_are_none_in_their_place():
     failures = [ValueError("both together"), ValueError("the first alone")]
     collector = experiments(Fakes(a={"failures": failures})).run_experiment([QASM, QASM], [5, 6], "fakes/a")

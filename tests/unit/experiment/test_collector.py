@@ -311,6 +311,15 @@ def test_a_loaded_collector_merges_as_the_saved_one_would_have(tmp_path: Path):
         qexec.ResultCollector.load(tmp_path / "own.json").get_merged_results()
 
 
+def test_counts_of_an_observable_keep_their_numbers(tmp_path: Path):
+    tape = qml.tape.QuantumScript([qml.X(0)], [qml.counts(qml.Z(0))], shots=10)
+    collector = qexec.QuantumExecutor().run_experiment(tape, None, "local_pennylane/lightning.qubit")
+    merged = collector.get_merged_results()
+    with pytest.warns(UserWarning, match="saved without"):
+        collector.save(tmp_path / "results.json")
+    assert qexec.ResultCollector.load(tmp_path / "results.json").get_merged_results() == merged == {-1.0: 10}
+
+
 def test_results_that_are_no_counts_are_saved_exactly(tmp_path: Path):
     tape = qml.tape.QuantumScript([qml.RX(0.3, 0)], [qml.expval(qml.Z(0)), qml.probs(wires=[0]), qml.sample(wires=[0])])
     executor = qexec.QuantumExecutor()
@@ -330,7 +339,17 @@ def test_results_that_are_no_counts_are_saved_exactly(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "cannot be read"), ("[]", "no saved"), ('{"records": [], "version": 7}', "version 7")]
+    ("text", "message"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "no saved"),
+        ('{"records": [], "version": 7}', "version 7"),
+        ('{"records": [], "version": "x"}', "version 'x'"),
+        ('{"records": [1]}', "no saved results"),
+        ('{"records": [{}]}', "no saved results"),
+        ('{"records": [], "merged": {"array": [1], "dtype": "S1000000000"}}', "results are numbers"),
+        ("[" * 100_000, "cannot be read"),
+    ],
 )
 def test_a_file_that_is_something_else_is_refused(tmp_path: Path, text: str, message: str):
     (tmp_path / "x.json").write_text(text)

@@ -100,6 +100,10 @@ def test_options_that_json_cannot_say_are_refused_when_a_dispatch_is_written():
         ('{"circuits": [], "jobs": [], "version": 9}', "version 9"),
         ('{"circuits": [], "jobs": [{"provider": "a", "backend": "b", "circuits": [0], "shots": [1]}]}', "no job"),
         ('{"circuits": [], "jobs": [{"provider": "a", "gate": "b"}]}', "'gate'"),
+        ('{"circuits": [], "jobs": [], "version": "x"}', "version='x'"),
+        ('{"circuits": [{"framework": 3, "openqasm": ""}], "jobs": []}', "no dispatch"),
+        ("[" * 100_000, "JSON"),
+        ("1" * 5000, "JSON"),
     ],
 )
 def test_text_that_is_no_dispatch_is_refused_with_a_reason(text: str, named: str):
@@ -123,6 +127,16 @@ def test_a_job_needs_names_and_a_mapping_of_options():
         qexec.Dispatch().add_job("local_aer", "", QASM, 10)
     with pytest.raises(qexec.ConfigurationError, match="config"):
         qexec.Dispatch().add_job("local_aer", "aer_simulator", QASM, 10, config=7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"circuits": [-1]}, {"circuits": [False]}, {"numbers": [0, 1]}, {"numbers": ["0"]}])
+def test_places_that_are_none_are_refused_when_a_dispatch_is_read(wrong: dict[str, object]):
+    dispatch = qexec.Dispatch()
+    dispatch.add_job("local_aer", "aer_simulator", QASM, 10)
+    document = dispatch.to_dict()
+    document["jobs"][0] |= wrong
+    with pytest.raises(qexec.ConfigurationError, match="no job of a dispatch"):
+        qexec.Dispatch.from_dict(document)
 
 
 def test_jobs_by_backend_are_a_dispatch_too():

@@ -106,6 +106,29 @@ def test_two_jobs_with_the_same_seed_count_the_same_and_do_not_go_on_with_each_o
     assert one == two
 
 
+def test_simulators_of_one_kind_that_share_a_seed_give_independent_shots():
+    kinds = ["local_pennylane/default.qubit", "local_pennylane/reference.qubit", "local_pennylane/default.mixed"]
+    results = qexec.QuantumExecutor().run_experiment(bell(), 1200, kinds, config={"seed": 7}).get_results()
+    counted = [runs[0]["00"] for runs in results["local_pennylane"].values()]
+    assert len(set(counted)) > 1
+
+
+def test_classical_shadows_are_put_together():
+    tape = qml.tape.QuantumScript([qml.H(0)], [qml.classical_shadow(wires=[0, 1], seed=1)])
+    backends = ["local_aer/aer_simulator", "local_pennylane/default.qubit"]
+    collector = qexec.QuantumExecutor().run_experiment(tape, 6, backends, "uniform", "pooled")
+    assert not collector.errors
+    assert np.shape(collector.get_merged_results()) == (2, 6, 2)
+
+
+def test_shots_that_a_projector_discards_are_not_missed():
+    tape = qml.tape.QuantumScript([qml.H(0), qml.Projector([0], wires=0)], [qml.counts(wires=[0, 1])])
+    collector = qexec.QuantumExecutor().run_experiment(tape, 100, config={"seed": 1})
+    counts = collector.get_merged_results()
+    assert list(counts) == ["00"]
+    assert 0 < counts["00"] < 100
+
+
 def test_options_of_a_job_reach_its_simulator():
     executor = qexec.QuantumExecutor()
     with pytest.raises(qexec.ConfigurationError, match="method"):

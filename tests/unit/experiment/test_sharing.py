@@ -69,7 +69,16 @@ def test_each_circuit_has_its_own_shots():
 def test_circuits_of_one_backend_are_one_job():
     dispatch, _ = experiments(three()).generate_dispatch([QASM, QASM], 9, ABC, "uniform", config={"seed": 3})
     assert [job.numbers for job in dispatch] == [(0, 1)] * 3
-    assert [job.config for job in dispatch] == [{"seed": 3}] * 3
+
+
+def test_backends_that_share_a_seed_do_not_draw_the_same_shots():
+    executor = experiments(three())
+    dispatch, _ = executor.generate_dispatch([QASM, QASM], 9, ABC, "uniform", config={"seed": 3})
+    seeds = [job.config["seed"] for job in dispatch]
+    assert seeds[0] == 3
+    assert len(set(seeds)) == 3
+    again, _ = executor.generate_dispatch([QASM, QASM], 9, ABC, "uniform", config={"seed": 3})
+    assert [job.config["seed"] for job in again] == seeds
 
 
 def test_a_backend_without_enough_qubits_gets_no_share_and_the_others_get_all_shots(caplog: pytest.LogCaptureFixture):
