@@ -25,7 +25,7 @@ def list_backends(
 ) -> None:
     """List backends: those of the local providers, and of the providers that have credentials."""
     logging.getLogger("pennylane_qexec").addHandler(logging.NullHandler())  # what does not load is listed below
-    with mistakes(remarks()), remarks().status("Asking the providers ..."):
+    with mistakes(remarks(), as_json), remarks().status("Asking the providers ..."):
         from pennylane_qexec.providers import VirtualProvider
 
         asked = VirtualProvider(providers=_names(provider, every))

@@ -39,7 +39,7 @@ def _read(file: str) -> str:
 def _text(file: str, name: str) -> str:
     try:
         source = sys.stdin.buffer.read() if file == STANDARD_INPUT else Path(file).read_bytes()
-        text = source.decode()
+        text = source.decode("utf-8-sig")  # some editors begin a file with a mark
     except OSError as error:
         raise ConfigurationError(f"{name} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import typer
@@ -17,10 +18,12 @@ class mistakes:
 
     Args:
         console: where to show them.
+        as_json: whether a program reads standard output, which is told there too: ``{"error": "..."}``.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, as_json: bool = False) -> None:
         self._console = console
+        self._as_json = as_json
 
     def __enter__(self) -> None:
         return None
@@ -32,6 +35,8 @@ class mistakes:
 
         if isinstance(error, QExecError):
             show(self._console, f"{type(error).__name__}", str(error))
+            if self._as_json:
+                typer.echo(json.dumps({"error": f"{type(error).__name__}: {error}"}, indent=2))
             raise typer.Exit(WRONG_USE)
 
 

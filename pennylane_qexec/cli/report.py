@@ -112,10 +112,15 @@ def print_problems(found: Findings) -> None:
 
 
 def draw(found: Findings, path: Path) -> None:
-    """Draw what was counted into a picture."""
+    """Draw what was counted into a picture.
+
+    Raises:
+        ConfigurationError: it cannot be written there.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from pennylane_qexec.errors import ConfigurationError
     from pennylane_qexec.experiment.panels import panels, panels_of_records
     from pennylane_qexec.experiment.plots import plot_panels
 
@@ -123,7 +128,10 @@ def draw(found: Findings, path: Path) -> None:
     FigureCanvasAgg(figure)
     shown = panels_of_records(found.collector.records) if found.merged is None else panels(found.merged)
     plot_panels(shown, figure)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    try:
+        figure.savefig(path, dpi=120, bbox_inches="tight")
+    except OSError as error:
+        raise ConfigurationError(f"{str(path)!r} cannot be written ({error}): give another path.") from error
 
 
 def _by_backend(found: Findings) -> dict[str, dict[str, list[dict[str, int] | None]]]:

@@ -54,7 +54,7 @@ def run(
     """Run circuits on one or several backends, and show what was counted."""
     logging.getLogger("pennylane_qexec").addHandler(logging.NullHandler())  # errors are shown at the end
     console = remarks()
-    with mistakes(console):
+    with mistakes(console, as_json):
         with console.status("Importing PennyLane ..."):
             from pennylane_qexec.cli.circuits import read_circuits
             from pennylane_qexec.cli.report import draw, find, print_json, print_problems, print_tables
@@ -77,6 +77,7 @@ def run(
         )
         found = find(files, collector, merges=merge != "none", forgives=on_failure == "rerun")
         (print_json if as_json else print_tables)(found)
+    with mistakes(console):
         if save is not None:
             collector.save(save)
         if plot is not None and found.any_result:

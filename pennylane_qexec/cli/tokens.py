@@ -42,7 +42,7 @@ def list_tokens(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """List the providers, and where the token of each comes from. Tokens themselves are never shown."""
-    with mistakes(remarks()):
+    with mistakes(remarks(), as_json):
         from pennylane_qexec import credentials
 
         found: list[dict[str, Any]] = [

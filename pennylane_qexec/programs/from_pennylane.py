@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 import pennylane as qml
-from pennylane.measurements import CountsMP, MeasurementValue
+from pennylane.measurements import CountsMP, MeasurementProcess, MeasurementValue
+from pennylane.operation import Operator
 from pennylane.tape import QuantumScript, make_qscript
 from pennylane.wires import Wires
 from pennylane.workflow import construct_batch
@@ -51,8 +53,13 @@ def program_of_script(circuit: QuantumScript, wires: Wires | None = None, name: 
     return Program(plain, "pennylane", Bits((tuple(range(number)),), "big"), shots, name)
 
 
-def program_of_qnode(qnode: qml.QNode) -> Program:
-    """Read a QNode that can be called without arguments: its circuit, by its own transforms, and its shots.
+def program_of_qnode(qnode: qml.QNode, *arguments: Any, **named: Any) -> Program:
+    """Read a QNode: its circuit for some arguments, by its own transforms, and its shots.
+
+    Args:
+        qnode: the QNode, which needs no more arguments than these.
+        arguments: arguments of its function.
+        named: arguments by name.
 
     Raises:
         ConfigurationError: it needs arguments, or its transforms make several circuits.
@@ -60,8 +67,8 @@ def program_of_qnode(qnode: qml.QNode) -> Program:
     name = getattr(qnode.func, "__name__", "")
     # A QNode remembers what its function returned: another thread may be using this one.
     qnode = copy(qnode)
-    _refuse_arguments(qnode.func, f"QNode {name!r}")
-    circuits, _ = construct_batch(qnode, level="user")()
+    _refuse_arguments(partial(qnode.func, *arguments, **named), f"QNode {name!r}")
+    circuits, _ = construct_batch(qnode, level="user")(*arguments, **named)
     if len(circuits) != 1:
         raise ConfigurationError(
             f"the transforms of QNode {name!r} make {len(circuits)} circuits of it. Give these as a list: "
@@ -75,17 +82,35 @@ def program_of_function(function: Callable[[], Any]) -> Program:
     """Read a quantum function that can be called without arguments: what it does, and what it measures.
 
     Raises:
-        ConfigurationError: it needs arguments, or did nothing that PennyLane records.
+        ConfigurationError: it needs arguments, did nothing that PennyLane records, or returned anything but what it
+            measures, as one does that calls a QNode.
     """
+    if isinstance(function, partial) and isinstance(function.func, qml.QNode):
+        return program_of_qnode(function.func, *function.args, **function.keywords)
     name = getattr(function, "__name__", "")
     _refuse_arguments(function, f"quantum function {name or function!r}")
-    circuit = make_qscript(function)()
+    returned: list[Any] = []
+    circuit = make_qscript(lambda: returned.append(function()))()
+    if not _is_measured(returned[0]):
+        raise ConfigurationError(
+            f"{function!r} returned {returned[0]!r:.80}: it is no quantum function of PennyLane, which returns "
+            "measurements. One that calls a QNode has run it; give the QNode, or functools.partial(qnode, ...)."
+        )
     if not circuit.operations and not circuit.measurements:
         raise ConfigurationError(
             f"{function!r} has no operations: it is no quantum function of PennyLane. Give a function that applies "
             "operations, or a circuit."
         )
     return program_of_script(circuit, name=name)
+
+
+def _is_measured(returned: Any) -> bool:
+    """Whether this is something that a quantum function returns: nothing, measurements, or what it did at last."""
+    if isinstance(returned, Mapping):
+        returned = list(returned.values())
+    if isinstance(returned, list | tuple):
+        return all(map(_is_measured, returned))
+    return returned is None or isinstance(returned, MeasurementProcess | MeasurementValue | Operator)
 
 
 def _refuse_arguments(function: Callable[..., Any], what: str) -> None:

@@ -13,6 +13,11 @@ from pennylane_qexec.programs.program import Program
 
 _VERSION = re.compile(r"\s*(?:(?://[^\n]*\n|/\*.*?\*/)\s*)*OPENQASM\s+([0-9]+)(?:\.[0-9]+)?\s*;", re.DOTALL)
 
+_COMMENT = re.compile(r"//[^\n]*")
+_GATE = re.compile(r"\bgate\s+(\w+)")
+_INCLUDE = re.compile(r"""\binclude\s*["']([^"']*)""")
+_STANDARD = ("qelib1.inc", "stdgates.inc")
+
 
 @dataclass(frozen=True)
 class Text:
@@ -57,6 +62,11 @@ def version_of(text: str) -> int:
     return int(found[1])
 
 
+def files_in(text: str) -> list[str]:
+    """The files that a text includes, besides those that every reader of OpenQASM has."""
+    return [name for name in _INCLUDE.findall(_COMMENT.sub("", text)) if name not in _STANDARD]
+
+
 def circuit_of(text: str) -> Any:
     """Qiskit's circuit of a text in OpenQASM 2 or 3.
 
@@ -69,10 +79,12 @@ def circuit_of(text: str) -> Any:
 def _from_2(text: str) -> Any:
     from qiskit import qasm2
 
+    # Qiskit would take its own gate of that name, whatever the text says that it is.
+    defined = set(_GATE.findall(_COMMENT.sub("", text)))
     try:
         return qasm2.loads(
             text,
-            custom_instructions=qasm2.LEGACY_CUSTOM_INSTRUCTIONS,
+            custom_instructions=[one for one in qasm2.LEGACY_CUSTOM_INSTRUCTIONS if one.name not in defined],
             custom_classical=qasm2.LEGACY_CUSTOM_CLASSICAL,
         )
     except qasm2.QASM2ParseError as error:

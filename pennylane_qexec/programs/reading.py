@@ -94,7 +94,7 @@ def _reader(circuit: Any) -> Callable[[Any], Program]:
 
 def _program_of_file(path: Path) -> Program:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{str(path)!r} cannot be read: {error}. Give a file of OpenQASM.") from error
     return program_of_text(text)

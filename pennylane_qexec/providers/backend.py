@@ -97,6 +97,8 @@ class Backend:
             made = self._make(**config)
         except TypeError as error:
             raise ConfigurationError(f"backend '{self}' with the options {sorted(config)}: {error}.") from error
+        except SystemExit as error:  # as libraries do that are used from the command line elsewhere
+            raise ConfigurationError(f"backend '{self}' cannot be made: it wanted to end the program.") from error
         if not isinstance(made, Executor):
             raise ConfigurationError(f"backend '{self}' made {made!r}, which is no Executor.")
         made.name = str(self)

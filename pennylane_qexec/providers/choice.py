@@ -27,7 +27,7 @@ def elsewhere() -> tuple[str, ...]:
 
 
 def checked_info(info: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Mapping[str, Any]]:
-    """Information about providers, none of it shown in any message.
+    """Information about providers, none of it shown in any message; all its texts may be secret, and are hidden.
 
     Raises:
         ConfigurationError: it is no mapping of mappings, or for a provider that does not exist, or needs none.
@@ -41,7 +41,10 @@ def checked_info(info: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Mapp
             raise ConfigurationError(f"providers_info[{name!r}] is no mapping of names: write {{'api_key': ...}}.")
         if name in LOCAL and arguments:
             raise ConfigurationError(f"provider {name!r} is local and takes none of {list(arguments)}: leave that out.")
-    return dict(info or {})
+    return {
+        name: {key: credentials.Hidden(one) if isinstance(one, str) else one for key, one in arguments.items()}
+        for name, arguments in (info or {}).items()
+    }
 
 
 def checked_choice(providers: Iterable[str] | Mapping[str, Any] | None) -> tuple[str, ...] | None:

@@ -41,7 +41,7 @@ class QBraidProvider(Provider):
         if self._source is None or isinstance(self._source, Mapping):
             from pennylane_qexec.executors.qbraid import vendors
 
-            return vendors.loaded(self.name, self._source or {})
+            return vendors.loaded(self.name, {key: _shown(one) for key, one in (self._source or {}).items()})
         return self._source
 
 
@@ -62,6 +62,10 @@ def as_provider(name: str, provider: Any) -> Provider:
             "or of qbraid.runtime.QuantumProvider."
         )
     return QBraidProvider(name, provider)
+
+
+def _shown(value: Any) -> Any:
+    return value.reveal() if isinstance(value, credentials.Hidden) else value
 
 
 def _backend(provider: str, name: str, source: Any, device: Any) -> Backend:

@@ -152,14 +152,19 @@ class VirtualProvider:
 
 def _listed(name: str, provider: Provider) -> dict[str, Backend] | str:
     try:
-        return {key: _checked(backend).under(name, key) for key, backend in provider.backends().items()}
-    except (Exception, SystemExit) as error:  # whatever somebody else's library does
+        found = provider.backends()
+        if not isinstance(found, Mapping):
+            raise ConfigurationError(f"backends() returned {found!r}, which is no mapping: give backends by name.")
+        return {key: _checked(key, backend).under(name, key) for key, backend in found.items()}
+    except BaseException as error:  # whatever somebody else's library does; Ctrl-C does not arrive in this thread
         why = reason(name, error)
         logger.warning("provider %r cannot be used: %s", name, why)
         return why
 
 
-def _checked(backend: Any) -> Backend:
+def _checked(key: Any, backend: Any) -> Backend:
+    if not isinstance(key, str):
+        raise ConfigurationError(f"backends() has a backend called {key!r}, which is no name: call it {str(key)!r}.")
     if not isinstance(backend, Backend):
         raise ConfigurationError(f"backends() has {backend!r}, which is no Backend: make it with Backend(...).")
     return backend
@@ -184,6 +189,6 @@ def _online(found: Mapping[str, Mapping[str, Backend]]) -> dict[str, dict[str, B
 def _takes_jobs(backend: Backend) -> bool:
     try:
         return backend.online
-    except Exception as error:
+    except BaseException as error:  # see _listed
         logger.warning("backend '%s' is taken for offline: %s", backend, reason(backend.provider, error))
         return False

@@ -15,6 +15,9 @@ from pennylane.operation import Operator
 MATRIX_QUBITS = 3
 """The most qubits of a gate that is read as its matrix; others are taken apart first."""
 
+MOST_MATRIX_QUBITS = 10
+"""The most qubits of a gate that is read as its matrix because it cannot be taken apart."""
+
 _WHOLE: dict[type, Callable[[Sequence[int]], Operator]] = {
     cirq.XPowGate: qml.X,
     cirq.YPowGate: qml.Y,
@@ -50,6 +53,11 @@ def known(operation: cirq.Operation) -> Operator | Callable[[Sequence[int]], Ope
             return _WHOLE[kind]
         if kind in _POWERS:
             return lambda wires: _POWERS[kind](np.pi * exponent, wires)
-    if len(operation.qubits) <= MATRIX_QUBITS and cirq.has_unitary(operation):
-        return lambda wires: qml.QubitUnitary(cirq.unitary(operation), wires)
-    return None
+    return matrix(operation) if len(operation.qubits) <= MATRIX_QUBITS else None
+
+
+def matrix(operation: cirq.Operation) -> Callable[[Sequence[int]], Operator] | None:
+    """What takes wires and makes an operation's matrix an operator; ``None`` if it has none, or one that is too big."""
+    if len(operation.qubits) > MOST_MATRIX_QUBITS or not cirq.has_unitary(operation):
+        return None
+    return lambda wires: qml.QubitUnitary(cirq.unitary(operation), wires)

@@ -14,7 +14,7 @@ import pennylane as qml
 
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.programs.bits import Bits
-from pennylane_qexec.programs.cirq.gates import known
+from pennylane_qexec.programs.cirq.gates import known, matrix
 from pennylane_qexec.programs.draft import Draft
 from pennylane_qexec.programs.program import Program
 
@@ -74,7 +74,7 @@ class _Reader:
 
     def _apply(self, operation: Any) -> None:
         wires = tuple([self._place[qubit] for qubit in operation.qubits])
-        make = known(operation)
+        make = known(operation) or matrix(operation)
         if make is None:
             raise ConfigurationError(
                 f"{operation!r} of Cirq is no gate, measurement or reset. Take it out: noise is the backend's."
@@ -138,6 +138,11 @@ def _parts(operation: Any) -> Iterator[Any]:
     operation = operation.untagged
     if isinstance(operation.gate, _NOTHING):
         return
+    if isinstance(operation, cirq.CircuitOperation) and operation.repeat_until is not None:
+        raise ConfigurationError(
+            "a subcircuit of Cirq that is repeated until something is measured: how often is not known before. Say how "
+            "often with repetitions=."
+        )
     simple = isinstance(operation.gate, cirq.MeasurementGate | cirq.ResetChannel)
     if simple or isinstance(operation, cirq.ClassicallyControlledOperation) or known(operation) is not None:
         yield operation

@@ -126,8 +126,10 @@ def _base(gate: Any) -> Callable[[Sequence[int]], Any] | None:
     """What a controlled gate controls, as an operator of the wires; ``None`` if that is no gate of the tables."""
     base = gate.base_gate
     standard = _STANDARD.get(base.name)
-    # A CU has a phase that its base gate does not know of.
+    # A CU has a phase that its base gate does not know of; with more controls, the base gate has it as a number.
     if isinstance(gate, CUGate) or standard is None or base.base_class is not standard.base_class:
+        return None
+    if len(base.params) != len(standard.params):
         return None
     if base.name in FIXED:
         return lambda wires: fixed(base.name, tuple(wires))

@@ -234,3 +234,23 @@ def test_ctrl_c_is_said_and_has_a_status_of_its_own(monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 130
     assert "Cancelled: 1 of 1 jobs were done" in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("wrong", [["nowhere.qasm"], ["bell.qasm", "--split", "none"], ["bell.qasm", "--shots", "0"]])
+def test_a_program_that_reads_json_is_told_what_went_wrong(wrong: list[str]) -> None:
+    result = _run(*wrong, "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["error"].split(":")[0] in ("ConfigurationError", "PolicyError")
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_results_and_says_so() -> None:
+    Path("taken.png").mkdir()
+    result = _run("bell.qasm", "--shots", "10", "--plot", "taken.png", "--json")
+    assert result.exit_code == 2
+    assert sum(json.loads(result.stdout)["merged"][0].values()) == 10
+    assert "taken.png" in result.stderr
+
+
+def test_a_file_may_begin_with_the_mark_that_some_editors_write() -> None:
+    Path("marked.qasm").write_text(BELL, encoding="utf-8-sig")
+    assert sum(_json("marked.qasm", "--shots", "10")["merged"][0].values()) == 10

@@ -138,3 +138,20 @@ def test_what_cannot_be_said_is_refused(what: str) -> None:
     operations, message = REFUSED[what]
     with pytest.raises(ConfigurationError, match=message):
         programs.read(cirq.Circuit(operations))
+
+
+def test_a_big_matrix_that_cannot_be_taken_apart_is_read_as_it_is() -> None:
+    qubits = cirq.LineQubit.range(4)
+    turned = cirq.MatrixGate(cirq.testing.random_unitary(16, random_state=1))
+    circuit = cirq.Circuit(turned(*qubits[::-1]), cirq.measure(*qubits, key="m"))
+    state = cirq.Simulator(dtype=np.complex128).simulate(circuit[:1]).final_state_vector
+    wanted = {f"{number:04b}": chance for number, chance in enumerate(np.abs(state) ** 2)}
+    assert probabilities(programs.read(circuit)) == pytest.approx(wanted)
+
+
+def test_a_subcircuit_that_is_repeated_until_something_is_measured_is_refused() -> None:
+    inner = cirq.FrozenCircuit(cirq.H(FIRST), cirq.measure(FIRST, key="m"))
+    until = cirq.KeyCondition(cirq.MeasurementKey("m"))
+    repeated = cirq.CircuitOperation(inner, use_repetition_ids=False, repeat_until=until)
+    with pytest.raises(ConfigurationError, match="repetitions="):
+        programs.read(cirq.Circuit(repeated))

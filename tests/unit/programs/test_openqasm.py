@@ -78,3 +78,14 @@ def test_what_is_wrong_is_said(what: str) -> None:
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"none\.qasm' cannot be read"):
         programs.read(tmp_path / "none.qasm")
+
+
+def test_a_gate_that_a_text_defines_by_the_name_of_a_standard_gate_is_what_the_text_says() -> None:
+    text = "OPENQASM 2.0; gate h a { U(pi,0,pi) a; } qreg q[1]; creg c[1]; h q[0]; measure q -> c;"
+    assert probabilities(programs.read(text)) == pytest.approx({"1": 1.0})
+
+
+def test_a_file_may_begin_with_the_mark_that_some_editors_write(tmp_path: Path) -> None:
+    path = tmp_path / "circuit.qasm"
+    path.write_text(TWO, encoding="utf-8-sig")
+    assert programs.to_text(path) == programs.to_text(TWO)

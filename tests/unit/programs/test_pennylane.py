@@ -197,3 +197,25 @@ def test_reading_leaves_alone_what_is_being_recorded_here_and_in_other_threads()
         programs.read(circuit)
         thread.join()
     assert list(queue.queue) == recorded
+
+
+def _turned() -> qml.QNode:
+    def turned(angle: float) -> Any:
+        qml.RX(angle, 0)
+        return qml.counts()
+
+    return qml.QNode(turned, qml.device("default.qubit", wires=1), shots=10)
+
+
+def test_a_qnode_with_its_arguments_is_its_circuit_and_is_not_run() -> None:
+    qnode = _turned()
+    with qml.Tracker(qnode.device) as tracker:
+        program = programs.read(partial(qnode, np.pi))
+    assert tracker.totals == {}
+    assert program.shots == 10
+    assert probabilities(program) == pytest.approx({"1": 1.0})
+
+
+def test_a_function_that_calls_a_qnode_is_no_quantum_function() -> None:
+    with pytest.raises(ConfigurationError, match="give the QNode"):
+        programs.read(lambda: _turned()(np.pi))

@@ -73,6 +73,7 @@ OTHERS = {
     "a controlled gate without a table": (library.RZXGate(0.3).control(1), 3),
     "a controlled swap on 0": (library.SwapGate().control(1, ctrl_state=0), 3),
     "a controlled controlled gate": (library.CRXGate(0.3).control(1, ctrl_state=0), 3),
+    "a controlled gate whose phase is controlled too": (library.CUGate(0.3, 0.8, 1.3, 1.8).control(2, ctrl_state=1), 4),
     "a unitary": (library.UnitaryGate(random_unitary(8, seed=1)), 3),
     "a controlled unitary": (library.UnitaryGate(random_unitary(2, seed=1)).control(1), 2),
     "a diagonal": (library.DiagonalGate(np.exp(1j * np.array([0.1, 0.4, 0.9, 2.0]))), 2),

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import pytest
 
 import pennylane_qexec as qexec
+from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.job import Status
 from pennylane_qexec.providers import Backend, Provider, VirtualProvider
 
@@ -178,3 +180,59 @@ def test_what_is_no_backend_is_a_reason_not_to_use_a_provider() -> None:
     virtual = VirtualProvider(providers={"odd": Odd()})
     assert virtual.get_backends() == {}
     assert virtual.errors == {"odd": "backends() has 5, which is no Backend: make it with Backend(...)."}
+
+
+class Odd(Provider):
+    """Its backends are whatever it was given, or raised if that is an error."""
+
+    name = "odd"
+
+    def __init__(self, found: Any) -> None:
+        self.found = found
+
+    def backends(self) -> Mapping[str, Backend]:
+        if isinstance(self.found, BaseException):
+            raise self.found
+        backends: Mapping[str, Backend] = self.found
+        return backends
+
+
+ODD: list[tuple[Any, str]] = [
+    (None, "backends() returned None"),
+    (["zoe"], "no mapping"),
+    ({1: Backend("odd", "one", QUIET)}, "call it '1'"),
+    ({"one": 1}, "no Backend"),
+    (KeyboardInterrupt(), "KeyboardInterrupt"),
+    (GeneratorExit(), "GeneratorExit"),
+    (SystemExit(3), "SystemExit: 3"),
+]
+
+
+@pytest.mark.parametrize(("found", "why"), ODD)
+def test_whatever_odd_a_provider_does_is_the_reason_why_it_cannot_be_used(found: Any, why: str) -> None:
+    virtual = VirtualProvider(providers={"odd": Odd(found), "mine": Mine()})
+    assert list(virtual.get_backends()) == ["mine"]
+    assert why in virtual.errors["odd"]
+    with pytest.raises(ConfigurationError, match="cannot be used"):
+        virtual.get_backend("odd", "one")
+
+
+def _leaves() -> Status:
+    raise SystemExit(1)
+
+
+def test_a_backend_that_wants_to_end_the_program_when_asked_is_offline() -> None:
+    backends = {"rude": Backend("odd", "rude", QUIET, ask=_leaves), "zoe": Backend("odd", "zoe", QUIET)}
+    virtual = VirtualProvider(providers={"odd": Odd(backends)})
+    assert list(virtual.get_backends(online=True)["odd"]) == ["zoe"]
+
+
+def test_what_is_given_for_providers_is_not_shown_by_what_shows_attributes() -> None:
+    virtual = VirtualProvider({"ionq": {"api_key": "sesame-1234"}}, providers=["ionq"])
+    (provider,) = virtual.get_providers().values()
+    assert "sesame" not in f"{vars(virtual)} {vars(provider)}"
+
+
+def test_a_backend_that_wants_to_end_the_program_when_made_is_an_error_of_its_own() -> None:
+    with pytest.raises(ConfigurationError, match="wanted to end the program"):
+        Backend("odd", "rude", _leaves).executor()  # type: ignore[arg-type]
