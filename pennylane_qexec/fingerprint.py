@@ -16,7 +16,7 @@ import numpy as np
 import pennylane as qml
 from pennylane.measurements import MeasurementProcess, MeasurementValue, Shots
 from pennylane.operation import Operator
-from pennylane.ops import MidMeasure
+from pennylane.ops import MidMeasure, PauliMeasure
 from pennylane.pytrees.pytrees import flatten_registrations
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
@@ -63,7 +63,7 @@ class _Digest:
         write = _WRITERS.get(type(value))
         if write is not None:
             write(self, value)
-        elif isinstance(value, MidMeasure):
+        elif isinstance(value, MidMeasure | PauliMeasure):
             self.mid_measure(value)
         elif isinstance(value, MeasurementValue):
             self.measurement_value(value)
@@ -123,8 +123,9 @@ class _Digest:
         if attributes:
             self.mapping(attributes)
 
-    def mid_measure(self, value: MidMeasure) -> None:
-        self.sequence([self._number(value), value.wires, value.reset, value.postselect], b"q")
+    def mid_measure(self, value: MidMeasure | PauliMeasure) -> None:
+        settings = [each for name, each in value.hyperparameters.items() if name != "meas_uid"]
+        self.sequence([self._number(value), value.wires, *settings], b"q")
 
     def measurement_value(self, value: MeasurementValue) -> None:
         """Combined measurements come in the order of their random ids: they are put in that of the circuit."""
@@ -135,7 +136,7 @@ class _Digest:
             table = sorted(([int(bits[index]) for index in order], outcome) for bits, outcome in value.items())
             self.sequence(table)
 
-    def _number(self, measurement: MidMeasure) -> int:
+    def _number(self, measurement: MidMeasure | PauliMeasure) -> int:
         return self._mid_measures.setdefault(measurement.hyperparameters["meas_uid"], len(self._mid_measures))
 
 

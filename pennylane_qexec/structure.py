@@ -28,7 +28,7 @@ _BARE = (
 )
 """Kinds of operations that consist of wires and numbers, and are most of what circuits are made of."""
 
-_CONTROLLED = frozenset(
+CONTROLLED = frozenset(
     {qml.CNOT, qml.CY, qml.CZ, qml.CH, qml.CSWAP, qml.Toffoli}
     | {qml.CRX, qml.CRY, qml.CRZ, qml.CRot, qml.ControlledPhaseShift}
 )
@@ -67,7 +67,7 @@ def wire_labels(operation: Operator) -> tuple[Any, ...]:
     kind = type(operation)
     if kind in _BARE:
         return labels(operation)  # type: ignore[no-any-return]
-    if kind in _CONTROLLED:
+    if kind in CONTROLLED:
         return control_labels(operation) + labels(operation)  # type: ignore[no-any-return]
     return operation.wires.labels  # type: ignore[no-any-return]
 
@@ -105,7 +105,7 @@ def part_of(operation: Operator) -> Part:
         return Part(_content(operation), False)
     if kind in _BARE:
         return Part(kind, bool(data), "bare")
-    if kind in _CONTROLLED:
+    if kind in CONTROLLED:
         return Part(kind, bool(data), "controlled")
     numbers: list[Any] = []
     structure = _outline(operation, numbers)

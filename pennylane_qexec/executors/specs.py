@@ -23,6 +23,7 @@ BUILT_IN = {
         "ibm": "runtime:RuntimeExecutor",
         "jax": "jax:JaxExecutor",
         "qbraid": "qbraid:QBraidExecutor",
+        "rehearsal": "rehearsal:Rehearsal",
     }.items()
 }
 """This package's own executors, by scheme."""
@@ -36,9 +37,9 @@ def executor(spec: Any, **options: Any) -> Executor:
             "lightning.qubit", "workers": 2}``, or a string. Strings are the names that ``qml.device`` takes; ``"aer"``
             and ``"aer:fake_manila"`` for an :class:`AerExecutor`; ``"ibm:ibm_torino"`` for a
             :class:`RuntimeExecutor`; ``"qbraid:ionq:qpu.aria-1"`` for a :class:`QBraidExecutor`; ``"jax"`` for a
-            :class:`JaxExecutor`; and ``"SCHEME:REST"`` for the executor that an installed package registered under the
-            entry point group ``pennylane_qexec.executors`` as ``SCHEME`` (called with ``REST``, if any, and the
-            options).
+            :class:`JaxExecutor`; ``"rehearsal:aer"`` for a :class:`Rehearsal` of ``"aer"``; and ``"SCHEME:REST"`` for
+            the executor that an installed package registered under the entry point group
+            ``pennylane_qexec.executors`` as ``SCHEME`` (called with ``REST``, if any, and the options).
         options: options of the executor. What a :class:`DeviceExecutor` does not know goes to ``qml.device``.
 
     Returns:

@@ -10,12 +10,11 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.experiment.dispatch import Dispatch
 from pennylane_qexec.experiment.record import Record
 from pennylane_qexec.job import JobState
+from pennylane_qexec.written.results import result_form, result_value
 
 VERSION = 1
 """Of the documents that are written."""
@@ -121,54 +120,47 @@ def dispatch_of(document: Mapping[str, Any]) -> Dispatch | None:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value can be written: text, numbers, arrays of them, and lists, tuples and mappings of these."""
-    if isinstance(value, Mapping):
-        return all(is_plain(key) and is_plain(each) for key, each in value.items())
-    if isinstance(value, list | tuple):
-        return all(map(is_plain, value))
-    if isinstance(value, np.ndarray | np.generic):
-        return bool(np.issubdtype(value.dtype, np.number) or np.issubdtype(value.dtype, np.bool_))
-    return value is None or isinstance(value, str | bool | int | float)
+    """Whether a value can be written: text, numbers, arrays, and lists, tuples and mappings of these."""
+    try:
+        encoded(value)
+    except ConfigurationError:
+        return False
+    return True
 
 
 def encoded(value: Any) -> Any:
-    """A plain value as JSON has it.
+    """A value as JSON has it: counts of bits as they are, everything else as :mod:`pennylane_qexec.written` has it.
 
-    Arrays, tuples, and mappings with other keys than text, are mappings with a key ``"array"``, ``"tuple"`` or
-    ``"items"``.
+    Raises:
+        ConfigurationError: it cannot be written.
     """
-    if isinstance(value, Mapping) and not all(isinstance(key, str) for key in value):
-        return {"items": [[encoded(key), encoded(each)] for key, each in value.items()]}
-    if isinstance(value, Mapping):
-        return {str(key): encoded(each) for key, each in value.items()}
+    if _is_counts(value) and all(type(number) is int for number in value.values()):
+        return dict(value)
     if isinstance(value, list):
         return [encoded(each) for each in value]
-    if isinstance(value, tuple):
-        return {"tuple": [encoded(each) for each in value]}
-    if isinstance(value, np.ndarray | np.generic) and np.iscomplexobj(value):
-        return {"array": [value.real.tolist(), value.imag.tolist()], "dtype": str(value.dtype)}
-    if isinstance(value, np.ndarray | np.generic):
-        return {"array": value.tolist(), "dtype": str(value.dtype)}
-    return value if value is None or isinstance(value, str | bool | int | float) else repr(value)
+    if isinstance(value, dict):
+        return {"dict": [[result_form(key), encoded(each)] for key, each in value.items()]}
+    return result_form(value)
 
 
-def decoded(value: Any) -> Any:
-    """What :func:`encoded` has made JSON of."""
-    if isinstance(value, list):
-        return [decoded(each) for each in value]
-    if not isinstance(value, Mapping):
-        return value
-    if set(value) == {"tuple"}:
-        return tuple([decoded(each) for each in value["tuple"]])
-    if set(value) == {"items"}:
-        return {decoded(key): decoded(each) for key, each in value["items"]}
-    if set(value) == {"array", "dtype"}:
-        numbers, kind = value["array"], np.dtype(str(value["dtype"]))
-        if kind.kind not in "biufc":
-            raise ConfigurationError(f"an array of {value['dtype']!r} is no result: results are numbers.")
-        array = np.array(numbers[0]) + 1j * np.array(numbers[1]) if kind.kind == "c" else np.array(numbers)
-        return array.astype(kind)[()]
-    return {key: decoded(each) for key, each in value.items()}
+def decoded(form: Any) -> Any:
+    """What :func:`encoded` has made JSON of.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if isinstance(form, list):
+        return [decoded(each) for each in form]
+    if _is_counts(form):
+        return form
+    if isinstance(form, dict) and set(form) == {"dict"} and isinstance(form["dict"], list):
+        return {result_value(key): decoded(each) for key, each in form["dict"]}
+    return result_value(form)
+
+
+def _is_counts(value: Any) -> bool:
+    """Whether this is a mapping of bit strings."""
+    return type(value) is dict and all(type(key) is str and not set(key) - {"0", "1", " "} for key in value)
 
 
 def _dispatch(dispatch: Dispatch | None) -> dict[str, Any] | None:

@@ -1,0 +1,296 @@
+"""Any executor, rehearsed as a QPU in the cloud."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, final
+
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
+from pennylane_qexec.executors.base import QueuedExecutor
+from pennylane_qexec.executors.cost import Cost
+from pennylane_qexec.executors.rehearsal import drift as drifting
+from pennylane_qexec.executors.rehearsal.answers import Answers
+from pennylane_qexec.executors.rehearsal.chance import fingerprint_of
+from pennylane_qexec.executors.rehearsal.clocks import clock_of
+from pennylane_qexec.executors.rehearsal.cloud import Cloud, RefusedError
+from pennylane_qexec.executors.rehearsal.drift import Drift
+from pennylane_qexec.executors.rehearsal.durations import Duration, duration, seconds
+from pennylane_qexec.executors.rehearsal.faults import Faults, faults_of
+from pennylane_qexec.executors.rehearsal.folder import Folder
+from pennylane_qexec.executors.rehearsal.inner import Inner
+from pennylane_qexec.executors.rehearsal.jobs import Jobs
+from pennylane_qexec.executors.rehearsal.ledger import Entry, LedgerFile
+from pennylane_qexec.executors.rehearsal.outages import Outages
+from pennylane_qexec.executors.rehearsal.planner import Planner
+from pennylane_qexec.executors.shots import objection_to_shots
+from pennylane_qexec.job import JobState, Result, Status
+from pennylane_qexec.structure import wires_in
+
+_VIRTUAL_POLLS = 0.001  # seconds, in which other threads may submit what they have
+
+Path = str | os.PathLike[str]
+Seconds = float | tuple[float, float] | Duration
+
+
+@final
+class Rehearsal(QueuedExecutor):
+    """Makes any executor a QPU in the cloud: jobs wait, run for some time, fail, get lost, and are paid for.
+
+    What becomes of a job is settled when it is submitted. Results are computed by the inner executor when they are
+    fetched. With a seed, both follow from what the job is, and not from when it comes or which thread brings it: the
+    queue time and the faults from the seed, the name, the circuits of the job, and how often they were submitted
+    together before; the result of a circuit with shots from the seed, the name (or ``stream``), the circuit, and how
+    many results of equal circuits there are. So a program that has crashed and runs again gets the very results, bit
+    for bit, that it would have got, in whatever batches its circuits come. For that, the inner executor must be given
+    as a spec, and take a ``seed``, as ``"lightning.qubit"``, ``"default.qubit"``, ``"aer"`` and ``"jax"`` do: one is
+    built for each circuit with shots. Results of other executors are as repeatable as they make them.
+
+    Args:
+        inner: what computes the results: a spec or an executor.
+        queue: seconds in the queue: a number, a range ``(low, high)``, or a function of a NumPy generator, such as
+            :func:`~pennylane_qexec.executors.rehearsal.lognormal`.
+        overhead: seconds that each job takes to start and end, in the same ways.
+        shot_time: seconds for each shot.
+        circuit_time: seconds for each circuit.
+        capacity: how many jobs run at the same time, first come, first served; ``None`` for any number.
+        failure_rate: the rate of jobs that fail after they have run; or
+            :class:`~pennylane_qexec.executors.rehearsal.Faults` or its arguments, for faults of all kinds.
+        outages: pairs ``(begin, end)`` of seconds after the beginning: the backend is offline, submissions are
+            refused, and what runs waits. The beginning is that of the virtual clock, of the folder, or of this object.
+        outages_kill: what runs when an outage begins fails.
+        drift: a :class:`~pennylane_qexec.executors.rehearsal.Drift` or its arguments: bits are read the wrong way
+            round, more and more of them. Circuits must have shots then.
+        qubits: the most wires of a circuit; ``None`` for any number.
+        cost: what jobs are charged, see :class:`Cost`; also those that fail after they have run. One that is
+            cancelled is charged for what it has run.
+        clock: ``"real"``, or a :class:`VirtualClock`, with which nobody has to wait.
+        seed: makes everything repeatable.
+        stream: what results are drawn by, in place of the name. Rehearsals with one seed and one stream return the
+            same result for the same circuit, whichever of them runs it; do not split shots over them.
+        ledger: a file to which every job is written, line by line; see
+            :func:`~pennylane_qexec.executors.rehearsal.read_ledger`.
+        folder: a folder that plays the provider's part: jobs in it go on when this process ends, and another one with
+            the same folder can poll, fetch and cancel them by their ids. One folder for each rehearsal. A seed that is
+            not given is drawn, and kept there.
+        wires: the wires of an inner executor that is built here and has none of its own.
+        name, workers, max_circuits, max_shots, batch_window: see :class:`Executor`; the name's default is
+            ``"rehearsal:"`` and the inner executor's name.
+
+    Raises:
+        ConfigurationError: an option makes no sense.
+    """
+
+    def __init__(
+        self,
+        inner: Any,
+        *,
+        queue: Seconds = 0.0,
+        overhead: Seconds = 0.0,
+        shot_time: float = 0.0,
+        circuit_time: float = 0.0,
+        capacity: int | None = 1,
+        failure_rate: float | Faults | Mapping[str, Any] = 0.0,
+        outages: Iterable[tuple[float, float]] = (),
+        outages_kill: bool = False,
+        drift: Drift | Mapping[str, float] | None = None,
+        qubits: int | None = None,
+        cost: Cost | Mapping[str, float] | None = None,
+        clock: Any = "real",
+        seed: int | None = None,
+        stream: str | None = None,
+        ledger: Path | None = None,
+        folder: Path | None = None,
+        wires: Any = None,
+        name: str | None = None,
+        workers: int | None = None,
+        max_circuits: int | None = None,
+        max_shots: int | None = None,
+        batch_window: float = 0.0,
+    ) -> None:
+        self._seed, repeatable = checked_seed(seed), seed is not None or folder is not None
+        self._inner = Inner(inner, wires, repeatable)
+        super().__init__(
+            name or f"rehearsal:{self._inner.executor.name}",
+            workers=workers,
+            max_circuits=max_circuits,
+            max_shots=max_shots,
+            batch_window=batch_window,
+            cost=cost,
+        )
+        self.wires, self.shots = self._inner.executor.wires, self._inner.executor.shots
+        self._clock = clock_of(clock)
+        if self._clock.virtual:
+            self.poll_interval = self.poll_interval_max = _VIRTUAL_POLLS
+        self._qubits = _positive(qubits, "qubits")
+        self._drift = drifting.drift_of(drift)
+        self._faults = faults_of(failure_rate)
+        self._folder = None if folder is None else Folder(folder)
+        began = self._settle_beginning()
+        planner = Planner(
+            began,
+            duration(queue, "queue"),
+            duration(overhead, "overhead"),
+            seconds(shot_time, "shot_time"),
+            seconds(circuit_time, "circuit_time"),
+            _positive(capacity, "capacity"),
+            self._faults,
+            Outages(outages),
+            outages_kill,
+            self._drift,
+        )
+        self._answers = Answers(self._inner, self._folder, self.seed, stream, self._drift is not None)
+        self._cloud = Cloud(planner, Jobs(self._folder, LedgerFile(ledger)), self._clock, self.seed)
+
+    @property
+    def backend(self) -> str:
+        """The name of the inner executor's backend."""
+        return self._inner.executor.backend
+
+    @property
+    def seed(self) -> int:
+        """The seed, given or drawn."""
+        return self._seed or 0
+
+    @property
+    def ledger(self) -> list[Entry]:
+        """Every job there was, as it is now, in the order in which they were submitted."""
+        return self._cloud.entries()
+
+    def status(self) -> Status:
+        """Whether it is up, how many jobs wait, and how long the next one probably will."""
+        return self._cloud.status()
+
+    def rejects(self, circuit: QuantumScript) -> str | None:
+        """Why this circuit cannot run here, as far as the backend says it before."""
+        objection = objection_to_shots(self, circuit)
+        if objection is not None:
+            return objection
+        if self._qubits is not None and len(wires_in(circuit)) > self._qubits:
+            return f"has {self._qubits} qubits"
+        circuit = self.with_shots(circuit)
+        reason = None if self._drift is None else drifting.objection(circuit)
+        return reason or self._inner.executor.rejects(circuit)
+
+    def submit(self, circuits: Sequence[QuantumScript]) -> str:
+        """Submit circuits as one job, and settle what will become of it.
+
+        Raises:
+            ConnectionError: the backend is offline, or does not take the submission.
+            ValueError: it will never take one of the circuits.
+        """
+        circuits = [self.with_shots(circuit) for circuit in circuits]
+        for circuit in circuits:
+            self._check(circuit)
+        fingerprints = tuple(fingerprint_of(circuit) for circuit in circuits)
+        return self._cloud.submit(self.name, circuits, fingerprints, self.cost).record.job_id
+
+    def poll(self, job_id: str) -> JobState:
+        """The state of a job, whoever submitted it.
+
+        Raises:
+            ConnectionError: the backend does not answer, this time.
+            ConfigurationError: there is no such job.
+        """
+        job = self._cloud.get(job_id)
+        if not job.state(self._clock.now()).final:
+            self._clock.waited_for(job, job.end)
+            if not self._cloud.answers(job):
+                raise ConnectionError(f"{self.name!r} did not answer when it was asked how job {job_id!r} is.")
+        return job.state(self._clock.now())
+
+    def fetch(self, job_id: str) -> Sequence[Result]:
+        """The results of a job that is done.
+
+        Raises:
+            ConnectionError: the backend does not answer, this time; or the job is not done yet.
+            JobFailedError: the job failed.
+            JobCancelledError: the job was cancelled.
+            ConfigurationError: there is no such job, or its circuits are not known: see :meth:`adopt`.
+        """
+        job = self._cloud.get(job_id)
+        state = job.state(self._clock.now())
+        if not state.final:
+            raise ConnectionError(f"job {job_id!r} is {state} at {self.name!r}: poll until it is done.")
+        if state is not JobState.DONE:
+            self._cloud.given_up(job)
+            if state is JobState.CANCELLED:
+                raise JobCancelledError(f"job {job_id!r} was cancelled at {self.name!r}.")
+            raise JobFailedError(self.name, job_id, job.reason)
+        job.asked += 1
+        if job.asked <= job.record.unanswered:
+            raise ConnectionError(f"{self.name!r} did not answer when it was asked for the results of job {job_id!r}.")
+        with self._clock.standing(), job.computing:
+            results = job.results = self._answers.of(job) if job.results is None else job.results
+        self._cloud.delivered(job)
+        return results
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job, whoever submitted it. Nothing happens if it has ended."""
+        self._cloud.cancel(job_id)
+
+    def ran_nothing(self, error: BaseException) -> bool:
+        """Whether there was no job, or one that failed before it ran."""
+        if isinstance(error, JobFailedError) and error.backend == self.name:
+            return not self._cloud.get(error.job_id).ran
+        return isinstance(error, RefusedError)
+
+    def adopt(self, job_id: str, circuits: Sequence[QuantumScript]) -> None:
+        """Take over a job that another process submitted, so that it can be fetched here.
+
+        Args:
+            job_id: what :meth:`submit` returned there.
+            circuits: the circuits that the job was submitted with, in their order.
+
+        Raises:
+            ConfigurationError: there is no such job, or it has other circuits.
+        """
+        job = self._cloud.get(job_id)
+        circuits = [self.with_shots(circuit) for circuit in circuits]
+        if tuple(map(fingerprint_of, circuits)) != job.record.fingerprints:
+            raise ConfigurationError(f"job {job_id!r} has other circuits: give those that it was submitted with.")
+        job.circuits, job.ours = circuits, True
+
+    def recover(self, job_id: str, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
+        """Wait for a job that another process submitted, and fetch its results; see :meth:`adopt`."""
+        self.adopt(job_id, circuits)
+        return self._awaited(job_id)
+
+    def close(self) -> None:
+        """Close the inner executor. Jobs that are in flight go on, as those of a real backend do."""
+        self._inner.close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"rehearsal {self.name!r} has jobs, and cannot be copied or sent to another process: build it there, with "
+            "the same folder= if it is to find them."
+        )
+
+    def _check(self, circuit: QuantumScript) -> None:
+        """Refuse what the backend does not take."""
+        reason = self.rejects(circuit)
+        if reason is not None:
+            raise ValueError(f"{self.name!r} does not take the circuit: it {reason}.")
+        if self._faults.rejected is not None and self._faults.rejected(circuit):
+            raise ValueError(f"{self.name!r} rejects this circuit of {len(circuit.operations)} operations.")
+
+    def _settle_beginning(self) -> float:
+        """When the backend began; in a folder, what is written there, with the seed."""
+        began = 0.0 if self._clock.virtual else self._clock.now()
+        given = self._seed
+        if given is None:
+            self._seed = secrets.randbits(63)
+        if self._folder is not None:
+            began, self._seed = self._folder.backend(began, self.seed)
+            if given not in (None, self._seed):
+                raise ConfigurationError(f"seed={given}: the jobs in the folder of {self.name!r} have another one.")
+        return began
+
+
+def _positive(value: Any, option: str) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ConfigurationError(f"{option}={value!r} must be a whole number of at least 1, or None for no limit.")
+    return value

@@ -1,0 +1,211 @@
+"""The jobs of one backend: those of this process, and if there is a folder, those of all."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import final
+
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.executors.rehearsal.folder import Folder
+from pennylane_qexec.executors.rehearsal.ledger import Entry, LedgerFile, entry
+from pennylane_qexec.executors.rehearsal.record import Record, Stop, state_at
+from pennylane_qexec.job import JobState, Result
+
+_REMEMBERED = 8
+
+
+@final
+class Job:
+    """A job.
+
+    Args:
+        record: what is settled about it.
+        ours: whether this process submitted it, or has taken it over.
+
+    Attributes:
+        stop: what has stopped it.
+        fetched: whether its results were fetched.
+        polls: how often it was polled here.
+        asked: how often its results were asked for here.
+        circuits: its circuits, if they are known here and still needed.
+        results: its results, if they are computed.
+        computing: held by who computes them.
+    """
+
+    def __init__(self, record: Record, ours: bool) -> None:
+        self.record = record
+        self.ours = ours
+        self.stop: Stop | None = None
+        self.fetched = False
+        self.polls = 0
+        self.asked = 0
+        self.circuits: Sequence[QuantumScript] | None = None
+        self.results: Sequence[Result] | None = None
+        self.computing = threading.Lock()
+
+    def state(self, moment: float) -> JobState:
+        """Its state at a moment."""
+        return state_at(self.record, self.stop, moment)
+
+    @property
+    def end(self) -> float:
+        """When it ends, or has ended."""
+        return self.record.done if self.stop is None else min(self.stop.at, self.record.done)
+
+    @property
+    def reason(self) -> str:
+        """Why it fails."""
+        return self.record.reason if self.stop is None else self.stop.reason
+
+    @property
+    def ran(self) -> bool:
+        """Whether it runs at all, or in part."""
+        return self.record.ran and (self.stop is None or self.record.progress(self.stop.at) > 0)
+
+    @property
+    def keeps_its_numbers(self) -> bool:
+        """Whether what it draws is or may be used, so that no other job may draw the same."""
+        given = self.fetched or (self.ours and self.stop is None)
+        return given and self.record.fate is JobState.DONE
+
+
+@final
+class Jobs:
+    """All jobs. To be used by one thread at a time.
+
+    Args:
+        folder: where they are kept; ``None`` for in this process only.
+        file: where everything that happens is written.
+    """
+
+    def __init__(self, folder: Folder | None, file: LedgerFile) -> None:
+        self._folder = folder
+        self._file = file
+        self._jobs: dict[str, Job] = {}
+        self._going: list[Job] = []
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._of_circuit: dict[str, list[tuple[Job, int]]] = defaultdict(list)
+        self._submitted: Counter[tuple[str, ...]] = Counter()
+
+    def refresh(self) -> None:
+        """See what other processes have done."""
+        if self._folder is None:
+            return
+        for job_id in self._folder.ids():
+            if job_id not in self._jobs:
+                self._load(job_id)
+        for job in self._jobs.values():
+            self._look(job)
+
+    def all(self) -> list[Job]:
+        """All jobs, in the order in which they were submitted."""
+        self.refresh()
+        return sorted(self._jobs.values(), key=lambda job: job.record.submitted)
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def going(self, moment: float) -> list[Job]:
+        """The jobs known here that have not ended at a moment, which is not before the last one asked for."""
+        self._going = [job for job in self._going if job.end > moment]
+        return self._going
+
+    def get(self, job_id: str) -> Job:
+        """A job.
+
+        Raises:
+            ConfigurationError: there is none of this id.
+        """
+        job = self._jobs.get(job_id) or self._load(job_id)
+        if job is None:
+            where = "" if self._folder else " Jobs of other processes are found if both have the same folder=."
+            raise ConfigurationError(f"no job has the id {job_id!r}.{where}")
+        self._look(job)
+        return job
+
+    def add(self, record: Record, circuits: Sequence[QuantumScript]) -> Job:
+        """Give a job an id, and keep it."""
+        number = len(self._jobs) + 1
+        record = replace(record, job_id=f"{record.executor}-{number}")
+        while record.job_id in self._jobs or (self._folder is not None and not self._folder.add(record, circuits)):
+            number += 1  # another process has taken that one
+            record = replace(record, job_id=f"{record.executor}-{number}")
+        self._file.write("submitted", job=record.plain())
+        job = self._note(Job(record, ours=True))
+        job.circuits = circuits
+        return job
+
+    def stop(self, job: Job, stop: Stop) -> None:
+        """Stop a job, unless something did before."""
+        if job.stop is None:
+            job.stop = stop if self._folder is None else self._folder.stop(job.record.job_id, stop)
+            self._file.write("stopped", job_id=job.record.job_id, stop=job.stop.plain())
+        self.forget(job)
+
+    def fetch(self, job: Job) -> None:
+        """Note that the results of a job are given out."""
+        if not job.fetched:
+            job.fetched = True
+            if self._folder is not None:
+                self._folder.fetch(job.record.job_id)
+            self._file.write("fetched", job_id=job.record.job_id)
+        self.forget(job)
+
+    def forget(self, job: Job) -> None:
+        """The circuits and results of a job need not be remembered for long."""
+        self._ended[job.record.job_id] = None
+        while len(self._ended) > _REMEMBERED:
+            job_id, _ = self._ended.popitem(last=False)
+            self._jobs[job_id].circuits = self._jobs[job_id].results = None
+
+    def complete_the_file(self) -> None:
+        """Write the jobs of processes that were killed before they could."""
+        written = self._file.job_ids()
+        for job in self.all():
+            if job.record.job_id not in written:
+                self._file.write("submitted", job=job.record.plain())
+
+    def numbers(self, fingerprints: Sequence[str]) -> tuple[int, ...]:
+        """For each circuit, the smallest number that no result of an equal circuit has."""
+        taken = {
+            one: {number for job, number in self._of_circuit[one] if job.keeps_its_numbers} for one in set(fingerprints)
+        }
+        numbers = []
+        for one in fingerprints:
+            number = next(number for number in range(len(taken[one]) + 1) if number not in taken[one])
+            taken[one].add(number)
+            numbers.append(number)
+        return tuple(numbers)
+
+    def submissions(self, fingerprints: Sequence[str]) -> int:
+        """How often these circuits were submitted together."""
+        return self._submitted[tuple(fingerprints)]
+
+    def entries(self, moment: float) -> list[Entry]:
+        """The jobs as they are at a moment."""
+        return [entry(job.record, job.stop, job.fetched, moment) for job in self.all()]
+
+    def _load(self, job_id: str) -> Job | None:
+        record = self._folder.job(job_id) if self._folder else None
+        return None if record is None else self._note(Job(record, ours=False))
+
+    def _note(self, job: Job) -> Job:
+        record = job.record
+        self._jobs[record.job_id] = job
+        self._going.append(job)
+        self._submitted[record.fingerprints] += 1
+        for one, number in zip(record.fingerprints, record.numbers, strict=True):
+            self._of_circuit[one].append((job, number))
+        return job
+
+    def _look(self, job: Job) -> None:
+        """See what other processes have done to a job."""
+        if self._folder is None or job.fetched:
+            return
+        job.stop = job.stop or self._folder.stopped(job.record.job_id)
+        job.fetched = self._folder.fetched(job.record.job_id)
