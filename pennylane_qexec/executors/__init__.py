@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pennylane_qexec.executors.aer import AerExecutor
     from pennylane_qexec.executors.jax import JaxExecutor
     from pennylane_qexec.executors.qbraid import QBraidExecutor
+    from pennylane_qexec.executors.rehearsal import Rehearsal, VirtualClock
     from pennylane_qexec.executors.routing.hybrid import Hybrid
     from pennylane_qexec.executors.routing.rules import BySize, Tier
     from pennylane_qexec.executors.runtime import RuntimeExecutor
@@ -34,9 +35,11 @@ __all__ = [
     "QBraidExecutor",
     "QiskitExecutor",
     "QueuedExecutor",
+    "Rehearsal",
     "RuntimeExecutor",
     "Simulator",
     "Tier",
+    "VirtualClock",
     "common_shots",
     "executor",
     "executors",
@@ -52,8 +55,10 @@ LATER = {
     "JaxExecutor": "jax",
     "QBraidExecutor": "qbraid",
     "QiskitExecutor": "runtime.qiskit_names",
+    "Rehearsal": "rehearsal",
     "RuntimeExecutor": "runtime",
     "Tier": "routing",
+    "VirtualClock": "rehearsal",
 }
 """What is imported when it is first used, and from where: not every program needs it."""
 
