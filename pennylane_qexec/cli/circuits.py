@@ -10,30 +10,41 @@ from pennylane_qexec.errors import ConfigurationError
 STANDARD_INPUT = "-"
 
 
-def read_circuits(files: list[str]) -> list[str]:
-    """The texts of files, all of them OpenQASM.
+def texts_of(files: list[str]) -> list[str]:
+    """The texts of files, without a look at what they say, which takes importing PennyLane.
 
     Args:
         files: paths; ``"-"`` for standard input.
 
     Raises:
-        ConfigurationError: a file cannot be read, or is no OpenQASM.
+        ConfigurationError: a file cannot be read, or cannot be OpenQASM.
     """
     if files.count(STANDARD_INPUT) > 1:
         raise ConfigurationError("standard input ('-') can be read only once: name it once.")
-    return [_read(file) for file in files]
+    return [_text(file, _name(file)) for file in files]
 
 
-def _read(file: str) -> str:
+def check_circuits(files: list[str], texts: list[str]) -> None:
+    """See that texts are circuits.
+
+    Args:
+        files: where they are from.
+        texts: what :func:`texts_of` has read there.
+
+    Raises:
+        ConfigurationError: one is no OpenQASM, or a circuit that cannot be run.
+    """
     from pennylane_qexec import programs
 
-    name = "standard input" if file == STANDARD_INPUT else file
-    text = _text(file, name)
-    try:
-        programs.read(text)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{name}: {error}") from error
-    return text
+    for file, text in zip(files, texts, strict=True):
+        try:
+            programs.read(text)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{_name(file)}: {error}") from error
+
+
+def _name(file: str) -> str:
+    return "standard input" if file == STANDARD_INPUT else file
 
 
 def _text(file: str, name: str) -> str:

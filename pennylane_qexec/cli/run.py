@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pennylane_qexec.cli.circuits import check_circuits, texts_of
 from pennylane_qexec.cli.consoles import remarks
 from pennylane_qexec.cli.mistakes import mistakes, show
 
@@ -24,7 +25,10 @@ _Backends = Annotated[
     list[str] | None,
     typer.Option(metavar="PROVIDER/NAME", help=f"Where to run; may be given several times. Default: {_SIMULATOR}."),
 ]
-_Merge = Annotated[str, typer.Option(metavar="NAME", help="How results become one; none leaves them apart.")]
+_Merge = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="How results become one; none leaves them apart. Default: as the split has it."),
+]
 _Reference = Annotated[
     str, typer.Option(metavar="PROVIDER/NAME", help="The backend that tvd and hellinger compare with.")
 ]
@@ -41,7 +45,7 @@ def run(
     backend: _Backends = None,
     shots: Annotated[int, typer.Option(metavar="N", help="Shots of each circuit.")] = 1024,
     split: Annotated[str, typer.Option(metavar="NAME", help="How shots are shared out over backends.")] = "uniform",
-    merge: _Merge = "aggregate",
+    merge: _Merge = None,
     reference: _Reference = _SIMULATOR,
     on_failure: _OnFailure = "refuse",
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the backends.")] = None,
@@ -55,13 +59,13 @@ def run(
     logging.getLogger("pennylane_qexec").addHandler(logging.NullHandler())  # errors are shown at the end
     console = remarks()
     with mistakes(console, as_json):
+        _check_numbers(shots, seed)
+        circuits = texts_of(files)
         with console.status("Importing PennyLane ..."):
-            from pennylane_qexec.cli.circuits import read_circuits
             from pennylane_qexec.cli.report import draw, find, print_json, print_problems, print_tables
 
             _check_files(save, plot)
-            _check_numbers(shots, seed)
-            circuits = read_circuits(files)
+            check_circuits(files, circuits)
         backends = backend or [_SIMULATOR]
         collector = _experiment(
             circuits=circuits,
@@ -103,11 +107,13 @@ def _experiment(**options: Any) -> ResultCollector:
     return collector
 
 
-def _merge_data(merge: str, reference: str, backends: list[str]) -> dict[str, str] | None:
+def _merge_data(merge: str | None, reference: str, backends: list[str]) -> dict[str, str] | None:
     from pennylane_qexec.errors import PolicyError, unknown
 
     if merge not in _COMPARING:
         return None
+    if len(backends) == 1:
+        raise PolicyError(f"--merge {merge} compares backends, and there is one: add others with --backend.")
     if reference not in backends:
         hint = "Name one of them with --reference, or add it with --backend."
         raise PolicyError(unknown(f"reference of merge {merge!r} among the backends", reference, backends, hint))

@@ -120,10 +120,15 @@ def test_a_job_that_failed_is_shown_with_its_error_and_the_others_results_are_th
 
 
 def test_what_is_there_is_merged_if_asked_for_and_it_still_counts_as_failed() -> None:
-    options = ["one.qasm", "--shots", "10", "--split", "multiplier", "--on-failure", "partial"]
+    options = ["one.qasm", "--shots", "10", "--split", "multiplier", "--merge", "aggregate", "--on-failure", "partial"]
     result = _run(*options, "--json", *_on(MANILA, SIMULATOR))
     assert json.loads(result.stdout)["merged"] == [{"000001": 10}]
     assert result.exit_code == 1
+
+
+def test_backends_that_run_all_shots_are_kept_apart_unless_a_merge_is_asked_for() -> None:
+    options = ["one.qasm", "--shots", "10", "--split", "multiplier", "--json", *_on(SIMULATOR, CIRQ)]
+    assert json.loads(_run(*options).stdout)["merged"] == {SIMULATOR: [{"000001": 10}], CIRQ: [{"000001": 10}]}
 
 
 def test_where_nothing_came_back_there_is_a_table_and_no_picture() -> None:
@@ -164,7 +169,8 @@ def test_of_many_circuits_six_are_shown() -> None:
         (["bell.qasm", "--backend", "fake_manila"], "write 'provider/backend'"),
         (["bell.qasm", "--split", "unifrom"], "Did you mean 'uniform'?"),
         (["bell.qasm", "--merge", "agregate"], "Did you mean 'aggregate'?"),
-        (["bell.qasm", "--merge", "tvd", "--backend", MANILA], "Name one of them with --reference"),
+        (["bell.qasm", "--merge", "tvd", "--backend", MANILA], "there is one"),
+        (["bell.qasm", "--merge", "tvd", *_on(MANILA, CIRQ)], "Name one of them with --reference"),
         (["bell.qasm", "--on-failure", "retry"], "Known: partial, refuse, rerun"),
         (["bell.qasm", "--save", "missing/a.json"], "there is no folder 'missing'"),
         (["bell.qasm", "--plot", "a.txt"], "is no kind of picture"),
