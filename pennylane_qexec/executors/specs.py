@@ -107,7 +107,9 @@ def _from_string(spec: str, options: dict[str, Any]) -> Executor:
     scheme, _, rest = spec.partition(":")
     known = schemes()
     if scheme not in known:
-        raise ConfigurationError(unknown("executor", spec, [*qml.plugin_devices, *known]))
+        hint = "A provider's backend is 'aer:fake_manila', 'cirq.simulator' or 'qbraid:PROVIDER:DEVICE' here."
+        known_names = [*qml.plugin_devices, *known]
+        raise ConfigurationError(unknown("executor", spec, known_names, hint if "/" in spec or ":" in spec else ""))
     try:
         made = known[scheme].load()(*([rest] if rest else []), **options)
     except TypeError as error:

@@ -13,12 +13,13 @@ _EXTRAS = {"aws": "braket", "ibm": "qiskit"}
 _LONGEST = 300
 
 
-def reason(provider: str, error: BaseException) -> str:
+def reason(provider: str, error: BaseException, given: bool = False) -> str:
     """Say why a provider failed.
 
     Args:
         provider: the provider's name.
         error: what it raised.
+        given: whether credentials were given, so that nobody need be told how to store them.
 
     Returns:
         One line, that begins with what is wrong and ends with what to do, if that is known.
@@ -29,7 +30,7 @@ def reason(provider: str, error: BaseException) -> str:
     if missing is not None and provider in credentials.VARIABLES:
         return f"{_line(missing).rstrip('.')}. Install what it needs with `pip install 'qbraid[{_extra(provider)}]'`."
     what = f"{type(error).__name__}: {_line(error)}"
-    if provider in credentials.VARIABLES and credentials.source(provider) is None:
+    if provider in credentials.VARIABLES and not given and credentials.source(provider) is None:
         return f"{what.rstrip('.')}. {credentials.advice(provider)}"
     return what
 

@@ -82,7 +82,7 @@ class VirtualProvider:
         """The providers in use, by name, the local ones first. Nothing is loaded for that."""
         return {name: self._provider(name) for name in self._names()}
 
-    def get_backends(self, online: bool = False) -> dict[str, dict[str, Backend]]:
+    def get_backends(self, *, online: bool = False) -> dict[str, dict[str, Backend]]:
         """The backends of all providers that can be used.
 
         Args:
@@ -103,12 +103,18 @@ class VirtualProvider:
                 found[name] = dict(backends)
         return _online(found) if online else found
 
-    def get_backend(self, provider: str, name: str) -> Backend:
+    def get_backend(self, provider: str, name: str | None = None) -> Backend:
         """One backend. No provider but its own is loaded.
+
+        Args:
+            provider: the provider's name; without ``name``, that of the backend behind it, ``"provider/backend"``.
+            name: the backend's name.
 
         Raises:
             ConfigurationError: there is no such provider or backend, or the provider cannot be used.
         """
+        if name is None:
+            provider, _, name = provider.partition("/")
         self._check_known(provider)
         backends = self._list(provider).result()
         if isinstance(backends, str):
@@ -157,7 +163,7 @@ def _listed(name: str, provider: Provider) -> dict[str, Backend] | str:
             raise ConfigurationError(f"backends() returned {found!r}, which is no mapping: give backends by name.")
         return {key: _checked(key, backend).under(name, key) for key, backend in found.items()}
     except BaseException as error:  # whatever somebody else's library does; Ctrl-C does not arrive in this thread
-        why = reason(name, error)
+        why = reason(name, error, bool(self._info.get(name)))
         logger.warning("provider %r cannot be used: %s", name, why)
         return why
 

@@ -35,7 +35,7 @@ class QBraidExecutor(QueuedExecutor):
 
     Args:
         provider: the provider's name, such as ``"ionq"``, or an object of qBraid's ``QuantumProvider``. Without
-            ``device``, both names, as in ``"ionq:qpu.aria-1"``.
+            ``device``, both names, as in ``"ionq:qpu.aria-1"``. It has no default.
         device: the device's name, or an object of qBraid's ``QuantumDevice``, whose options for ``transpile``,
             ``transform`` and ``prepare`` are kept; it is not changed.
         credentials: arguments of the provider, such as ``{"api_key": ...}``. Default: the keyring, the environment, or
@@ -59,7 +59,7 @@ class QBraidExecutor(QueuedExecutor):
 
     def __init__(
         self,
-        provider: Any,
+        provider: Any = "",
         device: Any = None,
         *,
         credentials: Mapping[str, Any] | None = None,
@@ -209,7 +209,8 @@ def _machine(provider: Any, device: Any, given: Mapping[str, Any] | None) -> Mac
         provider, _, device = provider.partition(":")
     if not device or not provider:
         raise ConfigurationError(
-            f"provider={provider!r} without a device: name one, as in 'ionq:qpu.aria-1', or give it as device=."
+            f"provider={provider!r} without a device: name both, as in QBraidExecutor('ionq', 'qpu.aria-1'), or as the "
+            "spec 'qbraid:ionq:qpu.aria-1'."
         )
     if given and not isinstance(provider, str):
         raise ConfigurationError("credentials= given beside a provider that is made already: give its name instead.")

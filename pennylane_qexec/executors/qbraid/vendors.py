@@ -55,8 +55,8 @@ def loaded(name: str, given: Mapping[str, Any]) -> Any:
     except ConfigurationError:
         raise
     except ValueError as error:
-        said = str(error).rstrip(".")
-        raise ConfigurationError(f"the provider {name!r} ({said}). {credentials.advice(canonical)}") from error
+        advice = "It was given credentials: see whether they are right." if arguments else credentials.advice(canonical)
+        raise ConfigurationError(f"the provider {name!r} ({str(error).rstrip('.')}). {advice}") from error
 
 
 def connection(name: str, provider: Callable[[], Any]) -> dict[str, Any]:

@@ -235,7 +235,7 @@ def test_how_wide_the_device_is_is_not_asked_before_it_is_needed() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: QBraidExecutor("ionq"), "provider='ionq' without a device: name one, as in 'ionq:qpu.aria-1'"),
+        (lambda: QBraidExecutor("ionq"), "provider='ionq' without a device: name both"),
         (lambda: QBraidExecutor(FakeProvider()), "without a device"),
         (lambda: QBraidExecutor("ionq:x", options={"shots": 5}), "exactly its own shots"),
         (lambda: QBraidExecutor("ionq:x", options=3), "options=3 must be a mapping"),

@@ -236,3 +236,10 @@ def test_what_is_given_for_providers_is_not_shown_by_what_shows_attributes() -> 
 def test_a_backend_that_wants_to_end_the_program_when_made_is_an_error_of_its_own() -> None:
     with pytest.raises(ConfigurationError, match="wanted to end the program"):
         Backend("odd", "rude", _leaves).executor()  # type: ignore[arg-type]
+
+
+def test_a_backend_can_be_had_by_its_full_name() -> None:
+    virtual = VirtualProvider()
+    assert virtual.get_backend("local_aer/fake_manila") is virtual.get_backend("local_aer", "fake_manila")
+    with pytest.raises(ConfigurationError, match="local_aer"):
+        virtual.get_backend("local_aer")
