@@ -149,21 +149,21 @@ class VirtualProvider:
         """What becomes the backends of a provider, or the reason why it has none; asked for once."""
         with self._lock:
             if name not in self._lists:
-                self._lists[name] = asked(partial(_listed, name, self._provider(name)))
+                self._lists[name] = asked(partial(_listed, name, self._provider(name), bool(self._info.get(name))))
             return self._lists[name]
 
     def __repr__(self) -> str:
         return f"<VirtualProvider of {', '.join(self._names()) or 'nothing'}>"
 
 
-def _listed(name: str, provider: Provider) -> dict[str, Backend] | str:
+def _listed(name: str, provider: Provider, given: bool) -> dict[str, Backend] | str:
     try:
         found = provider.backends()
         if not isinstance(found, Mapping):
             raise ConfigurationError(f"backends() returned {found!r}, which is no mapping: give backends by name.")
         return {key: _checked(key, backend).under(name, key) for key, backend in found.items()}
     except BaseException as error:  # whatever somebody else's library does; Ctrl-C does not arrive in this thread
-        why = reason(name, error, bool(self._info.get(name)))
+        why = reason(name, error, given)
         logger.warning("provider %r cannot be used: %s", name, why)
         return why
 
