@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pennylane_qexec import executors
+    from pennylane_qexec.budget import Budget, set_budget
     from pennylane_qexec.cluster import QCluster
     from pennylane_qexec.device import ClusterDevice
     from pennylane_qexec.engine import History
     from pennylane_qexec.errors import (
         AnalyticCircuitError,
+        BudgetExceededError,
         ConfigurationError,
         ExecutorError,
         JobCancelledError,
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
         PartialResultWarning,
         PolicyError,
         QExecError,
+        StoreError,
         WorkerDiedError,
     )
+    from pennylane_qexec.estimates import Estimate
     from pennylane_qexec.executors import (
         AerExecutor,
         BySize,
@@ -34,9 +38,11 @@ if TYPE_CHECKING:
         QBraidExecutor,
         QiskitExecutor,
         QueuedExecutor,
+        Rehearsal,
         RuntimeExecutor,
         Simulator,
         Tier,
+        VirtualClock,
         executor,
     )
     from pennylane_qexec.experiment import (
@@ -57,12 +63,15 @@ __all__ = [
     "AerExecutor",
     "AnalyticCircuitError",
     "Backend",
+    "Budget",
+    "BudgetExceededError",
     "BySize",
     "ClusterDevice",
     "ConfigurationError",
     "Cost",
     "DeviceExecutor",
     "Dispatch",
+    "Estimate",
     "Executor",
     "ExecutorError",
     "History",
@@ -87,13 +96,16 @@ __all__ = [
     "QiskitExecutor",
     "QuantumExecutor",
     "QueuedExecutor",
+    "Rehearsal",
     "Result",
     "ResultCollector",
     "RuntimeExecutor",
     "Share",
     "Simulator",
     "Status",
+    "StoreError",
     "Tier",
+    "VirtualClock",
     "VirtualProvider",
     "WorkerDiedError",
     "as_completed",
@@ -106,22 +118,26 @@ __all__ = [
     "retries",
     "run_later",
     "selectors",
+    "set_budget",
     "splits",
     "total_variation_distance",
 ]
 
 _HOMES = {
+    "budget": ("Budget", "set_budget"),
     "cluster": ("QCluster",),
     "device": ("ClusterDevice",),
     "engine": ("History",),
     "errors": (
-        *("AnalyticCircuitError", "ConfigurationError", "ExecutorError", "JobCancelledError", "JobFailedError"),
-        *("JobTimeoutError", "NoBackendError", "NoExecutorError", "PartialResultError", "PartialResultWarning"),
-        *("PolicyError", "QExecError", "WorkerDiedError"),
+        *("AnalyticCircuitError", "BudgetExceededError", "ConfigurationError", "ExecutorError", "JobCancelledError"),
+        *("JobFailedError", "JobTimeoutError", "NoBackendError", "NoExecutorError", "PartialResultError"),
+        *("PartialResultWarning", "PolicyError", "QExecError", "StoreError", "WorkerDiedError"),
     ),
+    "estimates": ("Estimate",),
     "executors": (
         *("AerExecutor", "BySize", "Cost", "DeviceExecutor", "Executor", "Hybrid", "JaxExecutor", "QiskitExecutor"),
-        *("QBraidExecutor", "QueuedExecutor", "RuntimeExecutor", "Simulator", "Tier", "executor"),
+        *("QBraidExecutor", "QueuedExecutor", "Rehearsal", "RuntimeExecutor", "Simulator", "Tier", "VirtualClock"),
+        "executor",
     ),
     "experiment": (
         *("Dispatch", "QuantumExecutor", "ResultCollector", "hellinger_distance", "total_variation_distance"),
@@ -137,6 +153,7 @@ _HOMES = {
 
 _ROOMS = (
     *("credentials", "engine", "errors", "executors", "experiment", "fingerprint", "policies", "programs", "providers"),
+    "store",
     "testing",  # needs pytest
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,18 @@ from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec import checks, isolation, ledger, reopening
+from pennylane_qexec.budget import Budget, budget_of
+from pennylane_qexec.choosing import Choosing
 from pennylane_qexec.dispatch import Dispatcher
-from pennylane_qexec.engine import AskedFuture, ChainLock, Engine, History, nesting, prepares_late
-from pennylane_qexec.errors import NoExecutorError, PolicyError, checked_seed
+from pennylane_qexec.engine import AskedFuture, Engine, History, nesting, prepares_late
+from pennylane_qexec.errors import NoExecutorError, checked_seed
+from pennylane_qexec.estimates import Estimate, Preview, estimate
 from pennylane_qexec.executors import refuse_split
 from pennylane_qexec.executors.base import Executor, Parallel
 from pennylane_qexec.executors.specs import executors as make_executors
 from pennylane_qexec.job import Job, Outcome, Result, Share
 from pennylane_qexec.nested import Nestable, with_clusters_wrapped
-from pennylane_qexec.policies import Policies, merges, retries, selectors, splits
+from pennylane_qexec.policies import Policies, merges, retries
 from pennylane_qexec.policies.merges import Merge
 from pennylane_qexec.policies.registry import Kind
 
@@ -41,6 +45,7 @@ class QCluster(Nestable):
         failover: whether a circuit that an executor cannot do goes to another one.
         timeout: seconds until a circuit has a result, waiting and retries included; ``None`` for no limit.
         batch_window: seconds that a batch which is not full waits for more circuits.
+        budget: a :class:`Budget`, or a mapping with its arguments: what would pass it is refused before it is sent.
         seed: of the policies that choose at random, and of the jitter of retries. Simulators have seeds of their own.
         wires: the wires of devices that are built here and are not given wires of their own.
 
@@ -60,15 +65,15 @@ class QCluster(Nestable):
         failover: bool = True,
         timeout: float | None = None,
         batch_window: float = 0.0,
+        budget: Budget | Mapping[str, float] | None = None,
         seed: int | None = None,
         wires: Any = None,
     ) -> None:
         checks.check_options(timeout, batch_window, failover)
         rng = np.random.default_rng(checked_seed(seed))
+        self.budget = budget_of(budget)
         self.policies = Policies(rng)
-        self._choosing = ChainLock()
-        self._selector: Any = None
-        self._split: Any = None
+        self._choosing = Choosing(None)
         self.merge: Merge = merges.pooled
         checks.refuse_both(selector, split)
         self.executors: list[Executor] = make_executors(with_clusters_wrapped(executors, self), wires)
@@ -80,6 +85,7 @@ class QCluster(Nestable):
             "failover": failover,
             "timeout": timeout,
             "batch_window": batch_window,
+            "budget": self.budget,
             "seed": seed,
         }
         self._token = reopening.new_token(self)
@@ -90,6 +96,7 @@ class QCluster(Nestable):
             timeout=timeout,
             batch_window=batch_window,
             rng=rng.spawn(1)[0],
+            budget=self.budget,
         )
         isolation.install()
 
@@ -113,12 +120,12 @@ class QCluster(Nestable):
             checks.check_names(self.executors, policy)
         if split is not None:
             refuse_split(self.executors, split)
-        with self._choosing.held():
+        with self._choosing.lock.held():
             if selector is not None:
-                self._selector, self._split = chosen_selector, None
+                self._choosing = replace(self._choosing, selector=chosen_selector, split=None)
                 self._given |= {"selector": selector, "split": None}
             if split is not None:
-                self._split = chosen_split
+                self._choosing = replace(self._choosing, split=chosen_split)
                 self._given |= {"selector": None, "split": split}
             if merge is not None:
                 self._given["merge"] = merge
@@ -142,12 +149,12 @@ class QCluster(Nestable):
     @property
     def binds_late(self) -> bool:
         """Whether circuits wait for whoever is free first, and are prepared only then."""
-        return self._selector is selectors.least_loaded and self._split is None
+        return self._choosing.binds_late
 
     @property
     def splits(self) -> bool:
         """Whether the shots of circuits are shared out."""
-        return self._split is not None
+        return self._choosing.split is not None
 
     def candidates(self, circuit: QuantumScript, refusals: dict[Executor, str]) -> list[Executor]:
         """The executors that can run a circuit now, in the cluster's order.
@@ -177,15 +184,7 @@ class QCluster(Nestable):
         Raises:
             PolicyError: it returned something that is not one of the candidates.
         """
-        with self._choosing.held():
-            chosen = self._selector(circuit, candidates)
-        if chosen not in candidates:
-            names = ", ".join(repr(executor.name) for executor in candidates)
-            raise PolicyError(
-                f"the selector returned {chosen!r}, which is none of the executors that can run this circuit. "
-                f"Return one of the executors it is given: {names}."
-            )
-        return chosen  # type: ignore[no-any-return]
+        return self._choosing.select(circuit, candidates)
 
     def shares(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> list[Share]:
         """Ask the policy who is to run a circuit, and with how many shots.
@@ -197,12 +196,7 @@ class QCluster(Nestable):
         Raises:
             PolicyError: the policy returned something else.
         """
-        total = circuit.shots.total_shots
-        if self._split is None or total is None:
-            return [Share(self.select(circuit, candidates), total or 0)]
-        with self._choosing.held():
-            returned = self._split(circuit, candidates)
-        return splits.checked(returned, total, candidates, adds_up=self._split is not splits.multiplier)
+        return self._choosing.shares(circuit, candidates)
 
     def prepares_late(self, executor: Executor, circuit: QuantumScript, later: bool) -> bool:
         """Whether a circuit will run in another process, where it is better prepared too.
@@ -221,6 +215,9 @@ class QCluster(Nestable):
             jobs: the jobs.
             asked: says whether somebody waits for them: then a batch does not wait for its window to be over if its
                 executor is idle and nothing else comes. Default: whether somebody waits for the futures returned.
+
+        Raises:
+            BudgetExceededError: the jobs would pass a budget.
         """
         return self._engine.submit(jobs, asked)
 
@@ -231,6 +228,7 @@ class QCluster(Nestable):
             ExecutorError: a job failed wherever it was tried.
             JobTimeoutError: a job took longer than the cluster's timeout.
             JobCancelledError: the cluster was closed meanwhile.
+            BudgetExceededError: the jobs would pass a budget, or a further attempt at one would.
         """
         outcomes = self._engine.run(jobs)
         if not nesting.depth():  # what runs inside of a batch is part of that batch's circuits
@@ -252,6 +250,25 @@ class QCluster(Nestable):
         expanded = [dispatcher(circuit) for circuit in circuits]
         outcomes = iter(self.run([dispatcher.job(one) for batch, _ in expanded for one in batch]))
         return [postprocess([next(outcomes).result for _ in batch]) for batch, postprocess in expanded]
+
+    def estimate(self, circuits: Sequence[QuantumScript]) -> Estimate:
+        """What circuits are going to use, by the policies as they stand; runs, reserves and changes nothing.
+
+        The policies are asked as copies, so that those with a memory, such as ``"cyclic"``, do not go on. A function
+        given as a policy is asked itself.
+
+        Args:
+            circuits: circuits with their own shots. Those of a QNode are made by
+                ``qml.workflow.construct_tape(qnode)(...)``, with its gradients by ``qml.gradients.param_shift(tape)``.
+
+        Returns:
+            Circuits, shots, cost and running time, together and by executor, without retries.
+
+        Raises:
+            NoExecutorError: no executor can run one of the circuits.
+        """
+        checks.check_circuits(circuits)
+        return estimate(Preview(self, self._choosing.copy(self.executors)), circuits)
 
     def close(self) -> None:
         """Cancel what has not ended, and let go of threads and worker processes. Closing again does nothing."""

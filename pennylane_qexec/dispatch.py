@@ -21,6 +21,7 @@ from pennylane_qexec.policies.splits import apportion
 
 if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster
+    from pennylane_qexec.estimates import Preview
 
 _PLAIN = ExecutionConfig()
 
@@ -66,7 +67,7 @@ class Dispatcher:
         unwraps: whether circuits come with numbers of an interface, to be replaced by NumPy's.
     """
 
-    def __init__(self, cluster: QCluster, config: ExecutionConfig | None = None, later: bool = False) -> None:
+    def __init__(self, cluster: QCluster | Preview, config: ExecutionConfig | None = None, later: bool = False) -> None:
         self._cluster = cluster
         self._later = later
         self.unwraps = False

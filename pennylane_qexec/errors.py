@@ -120,6 +120,37 @@ class JobFailedError(QExecError, RuntimeError):
         return f"job {self.job_id!r} failed at {self.backend!r}: {self.reason.rstrip('.') or 'no reason was given'}."
 
 
+class BudgetExceededError(QExecError, RuntimeError):
+    """What was asked for would pass a budget, so it was not sent: of a call, no circuit; of a job, no further attempt.
+
+    Args:
+        what: what there is not enough of: ``"shots"``, ``"circuits"``, ``"cost"`` (US dollars) or ``"seconds"``.
+        limit: how much there was.
+        used: how much of it is used.
+        reserved: how much is reserved for circuits that wait or run.
+        asked: how much more was asked for.
+    """
+
+    def __init__(self, what: str, limit: float, used: float, reserved: float, asked: float) -> None:
+        super().__init__(what, limit, used, reserved, asked)
+        self.what = what
+        self.limit = limit
+        self.used = used
+        self.reserved = reserved
+        self.asked = asked
+
+    def __str__(self) -> str:
+        unit = "US dollars" if self.what == "cost" else self.what
+        limit, used, reserved, asked = (
+            f"{number:,}" if isinstance(number, int) else f"{number:,.6g}"
+            for number in (self.limit, self.used, self.reserved, self.asked)
+        )
+        return (
+            f"{asked} more {unit} would pass the budget of {limit} {unit}, of which {used} are used and {reserved} "
+            f"reserved for circuits under way. Nothing was sent. Ask for less, or give a Budget with more {self.what}."
+        )
+
+
 class PartialResultError(QExecError):
     """Some of an experiment's results are missing, so that they are not merged.
 
@@ -142,6 +173,32 @@ class PartialResultError(QExecError):
 
 class PartialResultWarning(UserWarning):
     """Some of an experiment's shots are missing from what is looked at, or were not asked for."""
+
+
+class StoreError(QExecError, RuntimeError):
+    """A store cannot be opened, read or written, or was asked for a change that makes no sense."""
+
+
+class StoreMismatchError(StoreError):
+    """A run has another job under a number than the one that was to be recorded.
+
+    Args:
+        run: id of the run.
+        stored: the job that it has.
+        new: the job that was to be recorded.
+    """
+
+    def __init__(self, run: int, stored: Any, new: Any) -> None:
+        super().__init__(run, stored, new)
+        self.run = run
+        self.stored = stored
+        self.new = new
+
+    def __str__(self) -> str:
+        return (
+            f"job {self.stored.number} of run {self.run} was recorded with the key {self.stored.key!r}, not "
+            f"{self.new.key!r}. Record it in another run."
+        )
 
 
 class WorkerDiedError(QExecError):

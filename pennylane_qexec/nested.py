@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
@@ -15,6 +15,9 @@ from pennylane_qexec.engine import Spreader, capacity_of
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Result, Status, Work
+
+if TYPE_CHECKING:
+    from pennylane_qexec.estimates import Estimate
 
 _NAMED = 3
 _MOST_WORKERS = 64
@@ -37,6 +40,10 @@ class Nestable(Closing):
     @abstractmethod
     def execute(self, circuits: Sequence[QuantumScript], config: ExecutionConfig | None = None) -> list[Result]:
         """Run circuits by the cluster's policies."""
+
+    @abstractmethod
+    def estimate(self, circuits: Sequence[QuantumScript]) -> Estimate:
+        """What circuits are going to use."""
 
 
 class ClusterExecutor(Spreader):

@@ -194,6 +194,7 @@ class _Options(TypedDict, total=False):
     failover: bool
     timeout: float | None
     batch_window: float
+    budget: Any
     seed: int | None
 
 

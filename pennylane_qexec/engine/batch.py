@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from pennylane_qexec.engine.carrier import Carrier
+from pennylane_qexec.budget import pass_on
+from pennylane_qexec.engine.carrier import Carrier, Spreader
+from pennylane_qexec.engine.sending import Sending
+from pennylane_qexec.engine.spending import settle_attempt
 from pennylane_qexec.engine.ticket import Ticket
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import JobState, Work
@@ -24,12 +28,16 @@ class Batch:
         tickets: who is in it, results in this order.
         gone: those of them that nobody waits for any more.
         task: the task that carries it.
+        sending: whether it has reached the executor.
+        began: when it was started, on the clock ``time.perf_counter``.
     """
 
     number: int
     tickets: list[Ticket]
     gone: set[Ticket] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
+    sending: Sending = field(default_factory=Sending)
+    began: float = 0.0
 
     @property
     def work(self) -> Work:
@@ -39,10 +47,44 @@ class Batch:
     def start(self) -> None:
         """Note that it runs."""
         now = time.time()
+        self.began = time.perf_counter()
         for ticket in self.tickets:
             ticket.state = JobState.RUNNING
             ticket.started = now
             ticket.leave = self.leave
+
+    def context(self, hands_on: bool) -> contextvars.Context:
+        """The context variables to run it with: those of the first caller.
+
+        What is asked for inside of it counts for budgets only if the executor hands circuits on, and is then counted
+        there in place of here.
+        """
+        context = self.tickets[0].context.copy()
+        if (account := self.tickets[0].account) is not None:
+            context.run(pass_on, account.budgets if hands_on else ())
+        if hands_on:
+            for ticket in self.tickets:
+                if ticket.account is not None:
+                    ticket.account.hand_on()
+        return context
+
+    def settle(self, executor: Executor, seconds: float, used: bool = True) -> None:
+        """Settle what its circuits have used of budgets.
+
+        Args:
+            executor: who had it.
+            seconds: how long.
+            used: whether they have used anything; if an executor hands them on, that is counted there.
+        """
+        accounts = [ticket.account for ticket in self.tickets]
+        if any(accounts):
+            used = used and not isinstance(executor, Spreader)
+            settle_attempt(executor, [ticket.job for ticket in self.tickets], accounts, seconds, used)
+
+    def settle_failed(self, executor: Executor, error: Exception | None = None) -> None:
+        """Settle after an attempt that failed, or (without an error) was given up: what was sent counts as used."""
+        nothing_ran = not self.sending.reached or (error is not None and executor.ran_nothing(error))
+        self.settle(executor, time.perf_counter() - self.began, used=not nothing_ran)
 
     def leave(self, ticket: Ticket) -> None:
         """A ticket is not wanted any more; the batch is given up when none of it is."""
@@ -76,6 +118,7 @@ class Level:
         self._gathered = 0
         self.running: set[Batch] = set()
         self.carrier = Carrier(executor, depth)
+        self._hands_on = isinstance(executor, Spreader)
 
     def admit(self, tickets: Sequence[Ticket], arrived: float) -> None:
         """Let tickets wait here, the last of which came at the time given."""
@@ -97,8 +140,10 @@ class Level:
         self._executor.meter.add(-len(waiting))
         return waiting
 
-    def take(self, number: int, probe: bool) -> Batch:
+    def take(self, number: int, probe: bool) -> Batch | None:
         """The next batch: tickets from the front that may run together, as many as the limits allow.
+
+        It is ``None`` if all that waited was cancelled meanwhile.
 
         Args:
             number: of the batch.
@@ -107,12 +152,25 @@ class Level:
         first = self.waiting.popleft()
         tickets, shots = [first], first.job.shots
         most = 1 if first.alone or probe else self._batch_size(first)
-        while self.waiting and len(tickets) < most and self.waiting[0].fits(first.job.call):
+        while self.waiting and len(tickets) < most and self._go_together(first, self.waiting[0]):
             shots += self.waiting[0].job.shots
             if self._executor.max_shots is not None and shots > self._executor.max_shots:
                 break
             tickets.append(self.waiting.popleft())
-        return Batch(number, tickets)
+        going = [ticket for ticket in tickets if ticket.sets_out()]
+        if len(going) < len(tickets):
+            self._forget([ticket for ticket in tickets if ticket not in going])
+        return Batch(number, going) if going else None
+
+    def _go_together(self, first: Ticket, other: Ticket) -> bool:
+        """Whether two tickets may share a batch. What hands circuits on has them counted for the same budgets."""
+        return other.fits(first.job.call) and (not self._hands_on or other.budgets == first.budgets)
+
+    def _forget(self, tickets: Sequence[Ticket]) -> None:
+        """Tickets were cancelled before they went anywhere."""
+        for ticket in tickets:
+            ticket.leave = None
+        self._executor.meter.add(-len(tickets))
 
     def _batch_size(self, first: Ticket) -> int:
         """As many as wait; where batches share the work, two for each hand, so that all end about together.

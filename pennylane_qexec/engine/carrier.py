@@ -17,6 +17,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec import isolation
 from pennylane_qexec.engine import nesting, processes
 from pennylane_qexec.engine.parcels import pickled
+from pennylane_qexec.engine.sending import Sending
 from pennylane_qexec.engine.threads import ThreadCrew
 from pennylane_qexec.engine.venue import (
     HEAVY,
@@ -59,27 +60,29 @@ class Carrier:
         hands = _QUEUE_HANDS if isinstance(executor, QueuedExecutor) else self.capacity
         self._threads = ThreadCrew(hands, f"qexec-{executor.name}" + "-nested" * min(depth, 1))
 
-    async def carry(self, work: Work, context: contextvars.Context) -> Ran:
+    async def carry(self, work: Work, context: contextvars.Context, sending: Sending) -> Ran:
         """Let a batch run. Cancelling this gives the batch up as far as the place where it runs allows.
 
         Args:
             work: the batch.
             context: the context variables of whoever asked for it.
+            sending: where to note that it did not get there.
         """
         executor = self._executor
         if isinstance(executor, QueuedExecutor):
-            return await self._at_a_queue(executor, work, context)
+            return await self._at_a_queue(executor, work, context, sending)
         if isinstance(executor.parallel, concurrent.futures.Executor) and not self._would_block(executor.parallel):
-            key, executor_pickled = processes.crew.pickled(executor)
+            with sending.under_way():
+                key, executor_pickled = processes.crew.pickled(executor)
+                parcel = pickled(work)
             return await _ran(
-                executor.parallel.submit(
-                    _perform_in_pool, key, executor_pickled, pickled(work), self._depth, os.getpid()
-                )
+                executor.parallel.submit(_perform_in_pool, key, executor_pickled, parcel, self._depth, os.getpid()),
+                sending,
             )
         if self._goes_to_a_process(work):
-            return await self._in_a_process(work)
+            return await self._in_a_process(work, sending)
         self._note_thread(len(work.circuits))
-        return await self._in_a_thread(work, context)
+        return await self._in_a_thread(work, context, sending)
 
     def ready(self, circuits: Sequence[QuantumScript]) -> None:
         """Have threads started for circuits that come: a program that is ending may not start any (Python 3.12).
@@ -133,27 +136,30 @@ class Carrier:
         processes.crew.warm_up()
         return computing_seconds(self._executor, circuits) > _STARTING
 
-    async def _in_a_thread(self, work: Work, context: contextvars.Context) -> Ran:
+    async def _in_a_thread(self, work: Work, context: contextvars.Context, sending: Sending) -> Ran:
         def run() -> Ran:
             with nesting.inside(self._depth):
                 return perform(self._executor, work)
 
         try:
-            return await _ran(self._threads.submit(lambda: context.run(run)))
+            return await _ran(self._threads.submit(lambda: context.run(run)), sending)
         except asyncio.CancelledError:
             # The thread may hang in there for ever; the lane goes on with another one.
             self._threads.add_hand()
             raise
 
-    async def _in_a_process(self, work: Work) -> Ran:
-        future = processes.crew.submit(self._executor, work)
+    async def _in_a_process(self, work: Work, sending: Sending) -> Ran:
+        with sending.under_way():
+            future = processes.crew.submit(self._executor, work)
         try:
-            return await _ran(future)
+            return await _ran(future, sending)
         except asyncio.CancelledError:
             processes.crew.stop(future)
             raise
 
-    async def _at_a_queue(self, executor: QueuedExecutor, work: Work, context: contextvars.Context) -> Ran:
+    async def _at_a_queue(
+        self, executor: QueuedExecutor, work: Work, context: contextvars.Context, sending: Sending
+    ) -> Ran:
         start = time.perf_counter()
 
         def submit() -> str:
@@ -164,7 +170,12 @@ class Carrier:
         try:
             job_id = await asyncio.wrap_future(submission)
         except asyncio.CancelledError:
+            sending.reached = not submission.cancel()
             submission.add_done_callback(lambda done: _cancel_submitted(executor, done))
+            raise
+        except Exception as error:
+            # A job that the backend would never take was not taken; after a lost connection, nobody knows.
+            sending.reached = not is_permanent(error)
             raise
         try:
             state = await self._end_of(executor, job_id)
@@ -204,8 +215,12 @@ class Carrier:
         return await asyncio.wrap_future(self._threads.submit(function))
 
 
-async def _ran(future: concurrent.futures.Future[Any]) -> Ran:
-    return cast(Ran, await asyncio.wrap_future(future))
+async def _ran(future: concurrent.futures.Future[Any], sending: Sending) -> Ran:
+    try:
+        return cast(Ran, await asyncio.wrap_future(future))
+    except asyncio.CancelledError:
+        sending.reached = not future.cancel()
+        raise
 
 
 def _cancel_submitted(executor: QueuedExecutor, submission: concurrent.futures.Future[str]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from pennylane_qexec.budget import Account
 from pennylane_qexec.engine import leaving
 from pennylane_qexec.engine.futures import AskedFuture
 from pennylane_qexec.engine.history import History
@@ -53,10 +54,11 @@ class Desk:
         """From now on, see to it that the ticket comes to its end."""
         self._unfinished.add(ticket)
         loop = asyncio.get_running_loop()
+        account = ticket.account
         # Were the future to keep its ticket, thousands of them would wait for the garbage collector.
         reference = weakref.ref(ticket)
         ticket.future.add_done_callback(
-            lambda future: _call_soon(loop, self._cancelled, reference) if future.cancelled() else None
+            lambda future: _cancel(account, loop, self._cancelled, reference) if future.cancelled() else None
         )
         if self._timeout is not None:
             ticket.timer = loop.call_later(self._timeout, self._timed_out, ticket, self._timeout)
@@ -68,6 +70,7 @@ class Desk:
         self._unfinished.discard(ticket)
         ticket.state = state
         ticket.leave = None
+        ticket.close_account()
         if ticket.timer is not None:
             ticket.timer.cancel()
         if isinstance(value, BaseException):
@@ -108,8 +111,15 @@ class Desk:
             self.settle(ticket, JobState.CANCELLED, JobCancelledError("the job was cancelled."))
 
 
-def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
-    """Have the engine's thread call a function; when it has ended, so have all tickets."""
+def _cancel(
+    account: Account | None, loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any
+) -> None:
+    """Give back at once what is reserved, and have the engine's thread call a function.
+
+    When that thread has ended, so have all tickets.
+    """
+    if account is not None:
+        account.close()
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(function, *arguments)
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.budget import Account, Budget
 from pennylane_qexec.engine import here, processes
 from pennylane_qexec.engine.batch import Batch
 from pennylane_qexec.engine.common import CommonQueue
@@ -30,9 +31,10 @@ from pennylane_qexec.engine.lane import Lane
 from pennylane_qexec.engine.loop import LoopThread, in_engine_thread
 from pennylane_qexec.engine.records import Times, record_done
 from pennylane_qexec.engine.rescue import Rescue
+from pennylane_qexec.engine.spending import accounts_of, chosen, given_back_on_error
 from pennylane_qexec.engine.ticket import Ticket, tickets_of
 from pennylane_qexec.engine.worker import Ran
-from pennylane_qexec.errors import ConfigurationError, ExecutorError
+from pennylane_qexec.errors import BudgetExceededError, ConfigurationError, ExecutorError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Job, JobState, Outcome
 from pennylane_qexec.policies.retries import Backoff
@@ -48,6 +50,7 @@ class Engine:
         timeout: seconds from the submission of a job until it has a result; ``None`` for no limit.
         batch_window: seconds that a batch which is not full waits for more circuits.
         rng: for the jitter of retries.
+        budget: counts for all jobs.
     """
 
     def __init__(
@@ -59,8 +62,10 @@ class Engine:
         timeout: float | None,
         batch_window: float,
         rng: np.random.Generator,
+        budget: Budget | None = None,
     ) -> None:
         self.history = History()
+        self._budget = budget
         self._timeout = timeout
         self._common = CommonQueue()
         self._lanes = {
@@ -94,6 +99,7 @@ class Engine:
             JobTimeoutError: a job took too long.
             JobCancelledError: the cluster was closed meanwhile.
             ConfigurationError: this was called by what is called when a job ends, and must wait.
+            BudgetExceededError: the jobs would pass a budget, or a further attempt at one would.
         """
         self._check_open()
         if self._run_in_this_thread(jobs):
@@ -104,8 +110,10 @@ class Engine:
                 "called by the thread that would bring the results. Ask without waiting (submit, run_later), or in a "
                 "thread of your own."
             )
-        tickets = tickets_of(jobs, asked=_yes)
-        self._in_thread(self._take_in, tickets)
+        accounts = self._accounts(jobs)
+        with given_back_on_error(accounts):
+            tickets = tickets_of(jobs, _yes, accounts=accounts)
+            self._hand_in(self._take_in, tickets)
         return wait([ticket.future for ticket in tickets])
 
     def submit(self, jobs: Sequence[Job], asked: Callable[[], bool] | None = None) -> list[AskedFuture[Outcome]]:
@@ -119,16 +127,21 @@ class Engine:
         Returns:
             A future for each job, in order. Cancelling one takes its job out of the queue, stops it in a worker
             process, and cancels it at a backend with a queue.
+
+        Raises:
+            BudgetExceededError: the jobs would pass a budget.
         """
         self._check_open()
         if not jobs:
             return []
-        tickets = tickets_of(jobs, asked, kept=True)
-        for lane in self._lanes.values():
-            if circuits := [job.circuit for job in jobs if job.executor in (None, lane.executor)]:
-                lane.ready(circuits)
-        with self._desk.announced(len(tickets)):
-            self._in_thread(self._take_in, tickets)
+        accounts = self._accounts(jobs)
+        with given_back_on_error(accounts):
+            tickets = tickets_of(jobs, asked, kept=True, accounts=accounts)
+            for lane in self._lanes.values():
+                if circuits := [job.circuit for job in jobs if job.executor in (None, lane.executor)]:
+                    lane.ready(circuits)
+            with self._desk.announced(len(tickets)):
+                self._hand_in(self._take_in, tickets)
         return [ticket.future for ticket in tickets]
 
     @property
@@ -165,30 +178,36 @@ class Engine:
             return False
         return self._short_way.fits(jobs) or (in_engine_thread() and here.may_run_here(jobs))
 
+    def _accounts(self, jobs: Sequence[Job]) -> list[Account] | None:
+        return accounts_of(jobs, self._lanes, self._budget)
+
     def _run_here(self, jobs: Sequence[Job]) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
         failed: list[tuple[list[int], Exception]] = []
-        for indices in here.groups(jobs):
-            try:
-                done = self._short_way.run([jobs[index] for index in indices])
-            except Exception as error:
-                failed.append((indices, error))
-            else:
-                self._lanes[jobs[indices[0]].executor].health.succeeded()
+        accounts = self._accounts(jobs)
+        with given_back_on_error(accounts):
+            for indices in here.groups(jobs):
+                try:
+                    done = self._short_way.run([jobs[index] for index in indices], chosen(accounts, indices))
+                except Exception as error:
+                    failed.append((indices, error))
+                else:
+                    self._lanes[jobs[indices[0]].executor].health.succeeded()
+                    outcomes.update(zip(indices, done, strict=True))
+            for indices, raised in failed:
+                done = self._go_on([jobs[index] for index in indices], raised, chosen(accounts, indices))
                 outcomes.update(zip(indices, done, strict=True))
-        for indices, raised in failed:
-            outcomes.update(zip(indices, self._go_on([jobs[index] for index in indices], raised), strict=True))
         return [outcomes[index] for index in range(len(jobs))]
 
-    def _go_on(self, jobs: Sequence[Job], error: Exception) -> list[Outcome]:
+    def _go_on(self, jobs: Sequence[Job], error: Exception, accounts: Sequence[Account] | None) -> list[Outcome]:
         """After a failure in the calling thread: through the lanes, one by one."""
         if here.must_run_here(jobs) or in_engine_thread():
-            raise ExecutorError(jobs[0].executor.name, 1, error)
-        tickets = tickets_of(jobs, asked=_yes)
-        self._in_thread(self._take_over, self._lanes[jobs[0].executor], tickets, error)
+            raise error if isinstance(error, BudgetExceededError) else ExecutorError(jobs[0].executor.name, 1, error)
+        tickets = tickets_of(jobs, _yes, accounts=accounts)
+        self._hand_in(self._take_over, self._lanes[jobs[0].executor], tickets, error)
         return wait([ticket.future for ticket in tickets])
 
-    def _in_thread(self, function: Any, *arguments: Any) -> None:
+    def _hand_in(self, function: Any, *arguments: Any) -> None:
         with self._lock:
             self._check_open()
             self._thread.call(function, *arguments)
@@ -249,7 +268,9 @@ class Engine:
                 lane.pump()
 
     def _give_up(self, ticket: Ticket, lane: Lane, error: BaseException) -> None:
-        self._desk.settle(ticket, JobState.FAILED, ExecutorError(lane.executor.name, ticket.attempts, error))
+        if not isinstance(error, BudgetExceededError):
+            error = ExecutorError(lane.executor.name, ticket.attempts, error)
+        self._desk.settle(ticket, JobState.FAILED, error)
 
     def _note_timeout(self, executor: Executor) -> None:
         self._lanes[executor].health.failed(time.monotonic())

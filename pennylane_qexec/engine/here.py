@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from pennylane_qexec.budget import NOTHING, Account, pass_on, restore, settle
 from pennylane_qexec.engine import nesting, processes
 from pennylane_qexec.engine.history import History
 from pennylane_qexec.engine.records import Times, record_done
+from pennylane_qexec.engine.spending import measured
 from pennylane_qexec.engine.ticket import same_call
 from pennylane_qexec.engine.venue import EACH, HEAVY, may_use_processes, seconds
-from pennylane_qexec.engine.worker import perform
+from pennylane_qexec.engine.worker import Ran, perform
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.job import Job, Outcome, Work
@@ -52,19 +54,41 @@ class ShortWay:
             processes.crew.warm_up()
         return not processes.crew.warm
 
-    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """Run jobs of one executor and one call."""
+    def run(self, jobs: Sequence[Job], accounts: Sequence[Account] | None = None) -> list[Outcome]:
+        """Run jobs of one executor and one call.
+
+        Args:
+            jobs: the jobs.
+            accounts: what they have reserved of budgets.
+        """
         executor: Executor = jobs[0].executor
         executor.meter.add(len(jobs))
         submitted = time.time()
         try:
             with nesting.inside(nesting.depth()):
-                ran = perform(executor, Work.of(jobs))
+                ran = perform(executor, Work.of(jobs)) if accounts is None else _counted(executor, jobs, accounts)
         finally:
             executor.meter.add(-len(jobs))
         executor.meter.ran(len(jobs), sum(job.shots for job in jobs), ran.seconds)
         times = [Times(submitted, submitted)] * len(jobs)
         return record_done(self._history, executor, jobs, ran, times, self._next_batch_number(), len(jobs))
+
+
+def _counted(executor: Executor, jobs: Sequence[Job], accounts: Sequence[Account]) -> Ran:
+    """Run jobs and settle what they have used of budgets; circuits that they ask for themselves do not count again."""
+    start, used, token = time.perf_counter(), True, pass_on(())
+    seconds = None
+    try:
+        ran = perform(executor, Work.of(jobs))
+        seconds = ran.seconds
+        return ran
+    except Exception as error:
+        used = not executor.ran_nothing(error)
+        raise
+    finally:
+        restore(token)
+        each = (time.perf_counter() - start if seconds is None else seconds) / len(jobs)
+        settle(accounts, [measured(executor, job, each) if used else NOTHING for job in jobs])
 
 
 def must_run_here(jobs: Sequence[Job]) -> bool:

@@ -12,6 +12,7 @@ from typing import Protocol
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.engine.batch import Batch, Level
+from pennylane_qexec.engine.carrier import Spreader
 from pennylane_qexec.engine.common import CommonQueue
 from pennylane_qexec.engine.health import Health
 from pennylane_qexec.engine.ticket import Ticket
@@ -160,19 +161,25 @@ class Lane:
 
     def _start(self, level: Level) -> None:
         batch = level.take(self._post.next_batch_number(), probe=self.health.down)
+        if batch is None:
+            return
         batch.start()
         level.running.add(batch)
         batch.task = asyncio.get_running_loop().create_task(self._carry(level, batch))
         batch.task.add_done_callback(lambda task: self._over(level, batch, task))
 
     async def _carry(self, level: Level, batch: Batch) -> None:
+        batch.sending.reached = True
         try:
-            ran = await level.carrier.carry(batch.work, batch.tickets[0].context.copy())
+            context = batch.context(isinstance(self.executor, Spreader))
+            ran = await level.carrier.carry(batch.work, context, batch.sending)
         except Exception as error:
             self._end(level, batch)
+            batch.settle_failed(self.executor, error)
             self._post.failed(self, batch, error)
         else:
             self._end(level, batch)
+            batch.settle(self.executor, ran.seconds)
             self.executor.meter.ran(len(batch.tickets), sum(ticket.job.shots for ticket in batch.tickets), ran.seconds)
             self._post.finished(self, batch, ran)
         self.pump()
@@ -183,6 +190,7 @@ class Lane:
             task.result()
             return
         self._end(level, batch)
+        batch.settle_failed(self.executor)
         self.pump()
 
     def _end(self, level: Level, batch: Batch) -> None:

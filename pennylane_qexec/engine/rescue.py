@@ -10,7 +10,9 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from pennylane_qexec.engine.lane import Lane
+from pennylane_qexec.engine.spending import expected
 from pennylane_qexec.engine.ticket import Ticket
+from pennylane_qexec.errors import BudgetExceededError
 from pennylane_qexec.job import Job, JobState
 from pennylane_qexec.policies.retries import Backoff, is_permanent
 
@@ -62,17 +64,19 @@ class Rescue:
             shared: whether the batch had several circuits, of which only some may be at fault.
         """
         self._log(lane, len(tickets), error)
-        if not is_permanent(error):
+        if not is_permanent(error) and not isinstance(error, BudgetExceededError):
             lane.health.failed(time.monotonic())
             if lane.health.down:
                 self.place(lane, lane.evacuate())
         for ticket in tickets:
             ticket.error = error
             ticket.state = JobState.WAITING
-            if shared and is_permanent(error):
+            if shared and (is_permanent(error) or isinstance(error, BudgetExceededError)):
                 # Some circuit of the batch is at fault, perhaps not this one: find out by trying it alone.
                 ticket.alone = True
-                lane.put([ticket])
+                self._put(lane, ticket)
+            elif isinstance(error, BudgetExceededError):
+                self._give_up(ticket, lane, error)
             else:
                 self._after_an_attempt(lane, ticket, error, shared)
 
@@ -98,13 +102,34 @@ class Rescue:
         else:
             self._give_up(ticket, lane, error)
 
+    def _put(self, lane: Lane, ticket: Ticket) -> None:
+        if self._may_go(ticket, lane):
+            lane.put([ticket])
+
+    def _may_go(self, ticket: Ticket, lane: Lane) -> bool:
+        """Reserve for an attempt; if that does not fit in a budget, it is not made, and the ticket given up."""
+        if ticket.account is None:
+            return True
+        try:
+            ticket.account.renew(expected(lane.executor, ticket.job))
+        except BudgetExceededError as error:
+            error.__cause__ = ticket.error
+            self._give_up(ticket, lane, error)
+            return False
+        return True
+
     def _put_later(self, lane: Lane, ticket: Ticket) -> None:
+        if not self._may_go(ticket, lane):
+            return
         delay = self._retry.delay(ticket.attempts_here, float(self._rng.random()))
         timer = asyncio.get_running_loop().call_later(delay, lambda: lane.put([ticket]))
         ticket.leave = lambda _: timer.cancel()
 
     def _fail_over(self, ticket: Ticket, leaving: Lane, failed_there: bool = True) -> bool:
-        """Hand a ticket to the least loaded executor that has not failed on it; says whether there is one."""
+        """Hand a ticket to the least loaded executor that has not failed on it; says whether there is one.
+
+        If a budget does not allow for that executor, the ticket is given up.
+        """
         if not self._failover:
             return False
         if failed_there:
@@ -124,5 +149,5 @@ class Rescue:
         logger.info("a circuit goes on from executor %r to %r", leaving.executor.name, lane.executor.name)
         ticket.job = Job(circuit, lane.executor, ticket.job.call.unbound(), ticket.job.vector)
         ticket.attempts_here = 0
-        lane.put([ticket])
+        self._put(lane, ticket)
         return True

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pennylane_qexec.budget import Account, Budget
 from pennylane_qexec.engine import nesting
 from pennylane_qexec.engine.futures import AskedFuture
 from pennylane_qexec.executors.base import Executor
@@ -27,6 +28,7 @@ class Ticket:
         attempts: attempts on all executors; ``attempts_here`` on the present one.
         tried: executors it has failed on for good.
         error: what went wrong last.
+        account: what it has reserved of the budgets that count for it; ``None`` if none does.
         alone: whether it must not share a batch, since a batch with it has failed.
         leave: takes it out of wherever it waits or runs.
     """
@@ -34,6 +36,7 @@ class Ticket:
     __slots__ = (
         "__weakref__",
         "_asked",
+        "account",
         "alone",
         "attempts",
         "attempts_here",
@@ -54,9 +57,15 @@ class Ticket:
     )
 
     def __init__(
-        self, job: Job, context: contextvars.Context, asked: Callable[[], bool] | None = None, kept: bool = False
+        self,
+        job: Job,
+        context: contextvars.Context,
+        asked: Callable[[], bool] | None = None,
+        kept: bool = False,
+        account: Account | None = None,
     ) -> None:
         self.job = job
+        self.account = account
         self.context = context
         self.future: AskedFuture[Outcome] = AskedFuture()
         self._asked = asked
@@ -86,15 +95,36 @@ class Ticket:
             self.leave(self)
             self.leave = None
 
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets that count for it."""
+        return () if self.account is None else self.account.budgets
+
+    def sets_out(self) -> bool:
+        """Say that an attempt begins; false if it must not, as the job was cancelled."""
+        return self.account is None or self.account.send()
+
+    def close_account(self) -> None:
+        """Give back what is reserved for attempts that are not made."""
+        if self.account is not None:
+            self.account.close()
+
     def fits(self, call: Call) -> bool:
         """Whether it may be in a batch with this call."""
         return not self.alone and same_call(self.job.call, call)
 
 
-def tickets_of(jobs: Sequence[Job], asked: Callable[[], bool] | None, kept: bool = False) -> list[Ticket]:
+def tickets_of(
+    jobs: Sequence[Job],
+    asked: Callable[[], bool] | None,
+    kept: bool = False,
+    accounts: Sequence[Account] | None = None,
+) -> list[Ticket]:
     """Tickets for the jobs of one caller, who is the one that calls this."""
     context = contextvars.copy_context()
-    return [Ticket(job, context, asked, kept) for job in jobs]
+    if accounts is None:
+        return [Ticket(job, context, asked, kept) for job in jobs]
+    return [Ticket(job, context, asked, kept, account) for job, account in zip(jobs, accounts, strict=True)]
 
 
 def same_call(one: Call, other: Call) -> bool:

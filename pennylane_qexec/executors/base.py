@@ -157,6 +157,16 @@ class Executor(ABC):
         """What the backend charges for a circuit of a call that it ran."""
         return self.cost
 
+    def ran_nothing(self, error: BaseException) -> bool:
+        """Whether an error means that no circuit of its batch ran, so that none is to be paid for.
+
+        A :class:`Budget` then gets back what was reserved for the attempt. Otherwise, as here, the attempt counts.
+
+        Args:
+            error: what running a batch raised.
+        """
+        return False
+
     def with_shots(self, circuit: QuantumScript) -> QuantumScript:
         """The circuit with the shots that it has here: its own, unless the executor has ``shots`` of its own.
 

@@ -6,7 +6,6 @@ can run the circuit and are up; it returns one of them.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,12 +32,13 @@ class _Turns:
     """Whose turn it is: that of the executor whose last turn is longest ago; of several, the first."""
 
     def __init__(self) -> None:
-        self._turns = itertools.count(1)
+        self._turns = 0
         self._last: WeakKeyDictionary[Candidate, int] = WeakKeyDictionary()
 
     def __call__(self, circuit: QuantumScript, executors: Sequence[Candidate]) -> Candidate:
         chosen = min(executors, key=lambda executor: self._last.get(executor, 0))
-        self._last[chosen] = next(self._turns)
+        self._turns += 1
+        self._last[chosen] = self._turns
         return chosen
 
 
@@ -47,7 +47,17 @@ class _Random(Fresh):
     """Uniformly at random."""
 
     def fresh(self, rng: np.random.Generator) -> Selector:
-        return lambda circuit, executors: executors[int(rng.integers(len(executors)))]
+        return _RandomWithRng(rng)
+
+
+@dataclass(frozen=True)
+class _RandomWithRng:
+    """Uniformly at random, in one cluster."""
+
+    rng: np.random.Generator
+
+    def __call__(self, circuit: QuantumScript, executors: Sequence[Candidate]) -> Candidate:
+        return executors[int(self.rng.integers(len(executors)))]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,179 @@
+"""What circuits are going to use, found out without running them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.choosing import Choosing
+from pennylane_qexec.dispatch import Dispatcher
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.job import Job, Share
+from pennylane_qexec.nested import ClusterExecutor
+from pennylane_qexec.policies.merges import Merge
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class Part:
+    """What circuits are going to use on one executor.
+
+    Attributes:
+        executor: its name.
+        circuits: how many it is going to run, after what its backend needs them to be expanded into.
+        shots: their shots, all together.
+        cost: US dollars; ``None`` where it depends on a running time that nobody knows.
+        seconds: running time, by the executor's speed until now; ``None`` if it has not run anything.
+    """
+
+    executor: str
+    circuits: int
+    shots: int
+    cost: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What circuits are going to use on a cluster, if all goes well; returned by :meth:`QCluster.estimate`.
+
+    Attributes:
+        parts: those of the executors that get circuits, in the cluster's order.
+    """
+
+    parts: tuple[Part, ...]
+
+    @property
+    def circuits(self) -> int:
+        """The circuits, on all executors together."""
+        return sum(part.circuits for part in self.parts)
+
+    @property
+    def shots(self) -> int:
+        """The shots, on all executors together."""
+        return sum(part.shots for part in self.parts)
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars, on all executors together; ``None`` if that of one is unknown."""
+        return _total([part.cost for part in self.parts])
+
+    @property
+    def seconds(self) -> float | None:
+        """The running times of all executors, added up; ``None`` if that of one is unknown.
+
+        Executors run at the same time, so the results may be there earlier; or later, where there is a queue.
+        """
+        return _total([part.seconds for part in self.parts])
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """One row for each executor.
+
+        Returns:
+            A table with the columns ``executor``, ``circuits``, ``shots``, ``cost`` (US dollars) and ``seconds``; what
+            is unknown is missing (NaN).
+        """
+        import pandas
+
+        table = pandas.DataFrame([asdict(part) for part in self.parts], columns=list(Part.__dataclass_fields__))
+        return table.astype({"cost": float, "seconds": float})
+
+    def __str__(self) -> str:
+        lines = [_line(part.executor, part) for part in self.parts]
+        return "\n".join([*lines, _line("together", self)])
+
+
+class Planner(Protocol):
+    """What an estimate asks of a cluster."""
+
+    @property
+    def executors(self) -> Sequence[Executor]: ...
+    @property
+    def merge(self) -> Merge: ...
+    @property
+    def fails_over(self) -> bool: ...
+    def candidates(self, circuit: QuantumScript, refusals: dict[Executor, str]) -> list[Executor]: ...
+    def prepares_late(self, executor: Executor, circuit: QuantumScript, later: bool) -> bool: ...
+
+
+class Preview:
+    """A cluster as a dispatcher sees it, with copies of its policies, so that asking them has no consequences.
+
+    Args:
+        cluster: the cluster.
+        choosing: the copies.
+    """
+
+    def __init__(self, cluster: Planner, choosing: Choosing) -> None:
+        self.executors = cluster.executors
+        self.merge = cluster.merge
+        self.fails_over = cluster.fails_over
+        self.binds_late = choosing.binds_late
+        self._cluster = cluster
+        self._choosing = choosing
+
+    def candidates(self, circuit: QuantumScript, refusals: dict[Executor, str]) -> list[Executor]:
+        """The executors that can run a circuit now."""
+        return self._cluster.candidates(circuit, refusals)
+
+    def prepares_late(self, executor: Executor, circuit: QuantumScript, later: bool) -> bool:
+        """Whether a circuit would be prepared in another process."""
+        return self._cluster.prepares_late(executor, circuit, later)
+
+    def select(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> Executor:
+        """Who would run a circuit."""
+        return self._choosing.select(circuit, candidates)
+
+    def shares(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> list[Share]:
+        """Who would run a circuit, with how many shots."""
+        return self._choosing.shares(circuit, candidates)
+
+
+def estimate(preview: Preview, circuits: Sequence[QuantumScript]) -> Estimate:
+    """What circuits are going to use.
+
+    Raises:
+        NoExecutorError: no executor can run one of them.
+    """
+    dispatcher = Dispatcher(preview)
+    jobs: dict[Executor, list[Job]] = {executor: [] for executor in preview.executors}
+    for circuit in circuits:
+        for one in dispatcher(circuit)[0]:
+            job = dispatcher.job(one)
+            executor = job.executor
+            if executor is None:  # whoever is free first: as many for each
+                executor = min(preview.candidates(one, {}), key=lambda each: len(jobs[each]))
+            jobs[executor].append(job)
+    return Estimate(tuple([_part(executor, given) for executor, given in jobs.items() if given]))
+
+
+def _part(executor: Executor, jobs: Sequence[Job]) -> Part:
+    circuits = [executor.with_shots(job.circuit) for job in jobs]
+    if isinstance(executor, ClusterExecutor):
+        inside = executor.cluster.estimate(circuits)
+        return Part(executor.name, inside.circuits, inside.shots, inside.cost, inside.seconds)
+    shots = [circuit.shots.total_shots or 0 for circuit in circuits]
+    load = executor.load()
+    costs: list[float | None] = []
+    for job, each in zip(jobs, shots, strict=True):
+        price, seconds = executor.charges(job.circuit, job.call), load.seconds(1, each)
+        unknown = price.per_second > 0 and seconds is None
+        costs.append(None if unknown else price.of(1, each, seconds or 0.0))
+    times = [load.seconds(1, each) for each in shots]
+    return Part(executor.name, len(jobs), sum(shots), _total(costs), _total(times))
+
+
+def _total(numbers: Sequence[float | None]) -> float | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known, 0.0) if len(known) == len(numbers) else None
+
+
+def _line(name: str, part: Any) -> str:
+    cost = "unknown cost" if part.cost is None else f"{part.cost:,.6g} US dollars"
+    seconds = "unknown running time" if part.seconds is None else f"{part.seconds:,.3g} s"
+    return f"{name}: {part.circuits:,} circuits, {part.shots:,} shots, {cost}, {seconds}"
