@@ -50,7 +50,7 @@ class Batch:
         self.began = time.perf_counter()
         for ticket in self.tickets:
             ticket.state = JobState.RUNNING
-            ticket.started = now
+            ticket.started = ticket.future.started = now
             ticket.leave = self.leave
 
     def context(self, hands_on: bool) -> contextvars.Context:
@@ -120,15 +120,18 @@ class Level:
         self.carrier = Carrier(executor, depth)
         self._hands_on = isinstance(executor, Spreader)
 
-    def admit(self, tickets: Sequence[Ticket], arrived: float) -> None:
-        """Let tickets wait here, the last of which came at the time given."""
+    def admit(self, tickets: Sequence[Ticket], arrived: float, first: bool = False) -> None:
+        """Let tickets wait here, the last of which came at the time given; before those that wait already, if ``first``."""
         for ticket in tickets:
             circuit = self._executor.with_shots(ticket.job.circuit)
             if circuit is not ticket.job.circuit:
                 ticket.job = replace(ticket.job, circuit=circuit)
             ticket.leave = self._drop
             ticket.executor = self._executor
-        self.waiting.extend(tickets)
+        if first:
+            self.waiting.extendleft(reversed(tickets))
+        else:
+            self.waiting.extend(tickets)
         self.arrived = arrived
         self._gathered = len(self.waiting)
         self._executor.meter.add(len(tickets))

@@ -28,6 +28,7 @@ from pennylane_qexec.engine.venue import (
     uses_processes,
 )
 from pennylane_qexec.engine.worker import Ran, in_other_words, perform, survives_pickling
+from pennylane_qexec.errors import JobCancelledError, JobFailedError
 from pennylane_qexec.executors.base import Executor, QueuedExecutor
 from pennylane_qexec.job import JobState, Work
 from pennylane_qexec.policies.retries import is_permanent
@@ -204,7 +205,7 @@ class Carrier:
             try:
                 return await self._call(function)
             except Exception as error:
-                if is_permanent(error):
+                if is_permanent(error) or isinstance(error, JobFailedError | JobCancelledError):
                     raise
                 logger.warning("executor %r did not answer (%r); asking again", executor.name, error)
                 await asyncio.sleep(interval)

@@ -12,11 +12,16 @@ T = TypeVar("T")
 
 
 class AskedFuture(Future[T], Generic[T]):
-    """A future that notices when somebody waits for it: by :meth:`result`, or by :func:`concurrent.futures.wait`."""
+    """A future that notices when somebody waits for it: by :meth:`result`, or by :func:`concurrent.futures.wait`.
+
+    Attributes:
+        started: when the batch began that runs it now; UTC, in seconds since 1970; ``None`` before.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._asked = False
+        self.started: float | None = None
 
     @property
     def asked(self) -> bool:

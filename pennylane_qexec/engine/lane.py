@@ -65,10 +65,15 @@ class Lane:
         """Have threads started for circuits that come."""
         self._levels[0].carrier.ready(circuits)
 
-    def put(self, tickets: Sequence[Ticket]) -> None:
-        """Let tickets wait for this executor."""
+    def put(self, tickets: Sequence[Ticket], first: bool = False) -> None:
+        """Let tickets wait for this executor.
+
+        Args:
+            tickets: the tickets.
+            first: whether before those that wait already.
+        """
         for depth, group in itertools.groupby(tickets, key=lambda ticket: ticket.depth):
-            self._level(depth).admit(list(group), time.monotonic())
+            self._level(depth).admit(list(group), time.monotonic(), first)
         self.pump()
 
     def pump(self) -> None:

@@ -122,7 +122,8 @@ class Rescue:
         if not self._may_go(ticket, lane):
             return
         delay = self._retry.delay(ticket.attempts_here, float(self._rng.random()))
-        timer = asyncio.get_running_loop().call_later(delay, lambda: lane.put([ticket]))
+        # Before all others: else those of a dead executor, one probe each, would take as many pauses as there are.
+        timer = asyncio.get_running_loop().call_later(delay, lambda: lane.put([ticket], first=True))
         ticket.leave = lambda _: timer.cancel()
 
     def _fail_over(self, ticket: Ticket, leaving: Lane, failed_there: bool = True) -> bool:
