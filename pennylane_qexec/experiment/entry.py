@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pennylane_qexec.engine import AskedFuture
 from pennylane_qexec.errors import ExecutorError
 from pennylane_qexec.experiment.forms import Form, Part
 from pennylane_qexec.experiment.record import Record
@@ -33,6 +34,7 @@ class Entry:
         outcomes: who ran it, when, at what cost.
         error: why it failed.
         batches: with how many others it shared its batches.
+        futures: of its circuits, once they are sent.
         sent: when it was sent to its executor; UTC, in seconds since 1970, 0 if it was not.
         ended: when it came to its end.
         moved: entries that run its shots again, since it has failed.
@@ -53,6 +55,7 @@ class Entry:
     outcomes: tuple[Outcome, ...] = ()
     error: BaseException | None = None
     batches: dict[tuple[str, int], int] = field(default_factory=dict)
+    futures: Sequence[AskedFuture[Outcome]] = ()
     sent: float = 0.0
     ended: float = 0.0
     moved: list[Entry] = field(default_factory=list)
@@ -88,6 +91,7 @@ class Entry:
     def record(self) -> Record:
         """It as it is now."""
         outcomes = self.outcomes
+        began = min((future.started for future in self.futures if future.started is not None), default=0.0)
         seconds = [(one.finished - one.started) / self.batches.get((one.executor, one.batch), 1) for one in outcomes]
         return Record(
             job=self.job,
@@ -95,10 +99,10 @@ class Entry:
             provider=self.backend.provider,
             backend=self.backend.name,
             shots=self.shots or 0,
-            state=self.state,
+            state=JobState.RUNNING if began and not self.state.final else self.state,
             result=self.form.joined([self.part]) if self.part is not None else None,
             submitted=min((one.submitted for one in outcomes), default=self.sent),
-            started=min((one.started for one in outcomes), default=self.sent if self.state.final else 0.0),
+            started=min((one.started for one in outcomes), default=began),
             finished=max((one.finished for one in outcomes), default=self.ended),
             seconds=sum(seconds),
             cost=sum(one.cost for one in outcomes),

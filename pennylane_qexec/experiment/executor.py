@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pennylane_qexec import isolation, programs
+from pennylane_qexec.budget import Budget, budget_of
 from pennylane_qexec.closing import Closing
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.experiment.book import PolicyBook
@@ -41,9 +42,12 @@ class QuantumExecutor(Closing):
         virtual_provider: a :class:`VirtualProvider`, in place of ``providers_info`` and ``providers``.
         bit_order: how bit strings are written. ``"native"``: as the circuit's own framework does; ``"little"``: bit 0
             last, as in Qiskit and OpenQASM, for every framework; ``"big"``: bit 0 first, as in PennyLane and Cirq.
+        budget: a :class:`Budget`, or a mapping with its arguments, for all that it runs: what would pass it is refused
+            before it is sent.
 
     Attributes:
         virtual_provider: the providers and their backends.
+        budget: as given.
         last_collector: the collector of the last run; ``None`` before the first.
 
     Raises:
@@ -59,6 +63,7 @@ class QuantumExecutor(Closing):
         virtual_provider: VirtualProvider | None = None,
         *,
         bit_order: Order = "native",
+        budget: Budget | Mapping[str, float] | None = None,
     ) -> None:
         if virtual_provider is not None and (providers_info is not None or providers is not None):
             raise ConfigurationError("virtual_provider= has its providers: give providers_info= and providers= to it.")
@@ -70,6 +75,7 @@ class QuantumExecutor(Closing):
         self._book = PolicyBook(policies_folder)
         self._workshop = Workshop(max_workers)
         self._order: Order = bit_order
+        self.budget = budget_of(budget)
         self._collectors: weakref.WeakSet[ResultCollector] = weakref.WeakSet()
         self.last_collector: ResultCollector | None = None
         isolation.install()
@@ -126,6 +132,8 @@ class QuantumExecutor(Closing):
         Raises:
             ConfigurationError: circuits, shots, backends or options make no sense. Nothing has been sent.
             PolicyError: there is no such policy, or it returned something else than it should. Nothing has been sent.
+            BudgetExceededError: the jobs would pass a budget. Nothing has been sent. With ``wait=False``, this is the
+                error of all jobs.
             KeyboardInterrupt: Ctrl-C while waiting; what has not ended is cancelled, and :attr:`last_collector` has the
                 rest.
         """
@@ -137,7 +145,7 @@ class QuantumExecutor(Closing):
             merge or self._book.default_merge(split_policy, dispatch.adds_up),
             merge_data,
             many=circuits_of(circuits)[1],
-            settings=_settings(multiprocess, timeout, retry, on_failure, dispatch.adds_up),
+            settings=self._settings(multiprocess, timeout, retry, on_failure, dispatch.adds_up),
             wait=wait,
             progress=progress,
         )
@@ -204,7 +212,7 @@ class QuantumExecutor(Closing):
         if merge_policy is not None:
             merge = self._book.merge(merge_policy)
         circuits = len({number for job in dispatch for number in job.numbers})
-        settings = _settings(multiprocess, timeout, retry, on_failure, dispatch.adds_up)
+        settings = self._settings(multiprocess, timeout, retry, on_failure, dispatch.adds_up)
         return self._run(
             dispatch, {}, merge, merge_data, many=circuits > 1, settings=settings, wait=wait, progress=progress
         )
@@ -307,10 +315,9 @@ class QuantumExecutor(Closing):
         find: Callable[[str, str], Backend] = self.virtual_provider.get_backend
         return [find(provider, name) for provider, names in wanted.items() for name in names]
 
-
-def _settings(processes: bool, timeout: float | None, retry: Any, on_failure: Any, adds_up: bool) -> Settings:
-    if on_failure not in get_args(OnFailure):
-        raise ConfigurationError(unknown("way to deal with failures", on_failure, get_args(OnFailure)))
-    if timeout is not None and not timeout > 0:
-        raise ConfigurationError(f"timeout={timeout!r} must be a positive number of seconds, or None for no limit.")
-    return Settings(bool(processes), timeout, retries.of(retry), on_failure, adds_up)
+    def _settings(self, processes: bool, timeout: float | None, retry: Any, on_failure: Any, adds_up: bool) -> Settings:
+        if on_failure not in get_args(OnFailure):
+            raise ConfigurationError(unknown("way to deal with failures", on_failure, get_args(OnFailure)))
+        if timeout is not None and not timeout > 0:
+            raise ConfigurationError(f"timeout={timeout!r} must be a positive number of seconds, or None for no limit.")
+        return Settings(bool(processes), timeout, retries.of(retry), on_failure, adds_up, self.budget)

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.budget import Budget
 from pennylane_qexec.cluster import QCluster
-from pennylane_qexec.engine import processes
+from pennylane_qexec.engine import AskedFuture, processes
 from pennylane_qexec.engine.venue import computing_seconds
-from pennylane_qexec.errors import ExecutorError, JobCancelledError, NoBackendError
+from pennylane_qexec.errors import BudgetExceededError, ExecutorError, JobCancelledError, NoBackendError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.experiment.entry import Entry, in_words
 from pennylane_qexec.experiment.forms import Part
@@ -52,7 +53,11 @@ class Launch:
         processes: whether local simulators run in worker processes.
         timeout: seconds that each circuit may take; ``None`` for no limit.
         retry: how often a circuit is tried.
+        budget: what all of them may use at most; ``None`` for no limit.
         ended: called once for each entry that has ended, and at last without one, in whatever thread that happens.
+
+    Attributes:
+        refused: why nothing was sent, if it would have passed a budget.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Launch:
         processes: bool,
         timeout: float | None,
         retry: Backoff,
+        budget: Budget | None,
         ended: Callable[[Entry | None], None],
     ) -> None:
         self._entries = entries
@@ -69,10 +75,12 @@ class Launch:
         self._processes = processes
         self._timeout = timeout
         self._retry = retry
+        self._budget = budget
+        self.refused: BudgetExceededError | None = None
         self._ended = ended
         self._lock = threading.Lock()
         self._left = set(entries)
-        self._futures: dict[Entry, list[Future[Outcome]]] = {}
+        self._futures: dict[Entry, list[AskedFuture[Outcome]]] = {}
         self._sizes: Counter[tuple[str, int]] = Counter()
         self._in_a_row: Counter[str] = Counter()
         self._cluster: QCluster | None = None
@@ -88,6 +96,8 @@ class Launch:
                 self._send(ready)
         except BaseException as error:
             self.cancel()
+            if isinstance(error, BudgetExceededError):
+                self.refused = error
             for entry in self._entries:
                 self._fail(entry, error)
             if not isinstance(error, Exception):
@@ -150,14 +160,16 @@ class Launch:
     def _send(self, ready: Sequence[_Ready]) -> None:
         executors = list({id(one.executor): one.executor for one in ready}.values())
         self._workshop.share_processes(executors)
-        self._cluster = QCluster(executors, failover=False, timeout=self._timeout, retry=self._retry)
+        self._cluster = QCluster(
+            executors, failover=False, timeout=self._timeout, retry=self._retry, budget=self._budget
+        )
         jobs = [Job(circuit, one.executor, _CALL) for one in ready for circuit in one.circuits]
         for one in ready:
             one.entry.sent = time.time()
         futures = iter(self._cluster.submit(jobs, asked=lambda: True))
         with self._lock:
             for one in ready:
-                self._futures[one.entry] = [next(futures) for _ in one.circuits]
+                self._futures[one.entry] = one.entry.futures = [next(futures) for _ in one.circuits]
             cancelled = self._cancelled
         for one in ready:
             self._follow(one.entry)

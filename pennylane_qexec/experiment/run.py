@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pennylane_qexec.budget import Budget
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.experiment.entry import Entry
 from pennylane_qexec.experiment.launch import Launch
@@ -35,6 +37,7 @@ class Settings:
         retry: how often a circuit is tried on its backend.
         on_failure: what is done about jobs that failed.
         adds_up: whether the shares of a circuit add up to it, so that failed ones may be run by other backends.
+        budget: what all jobs together may use at most; ``None`` for no limit.
     """
 
     processes: bool
@@ -42,6 +45,7 @@ class Settings:
     retry: Backoff
     on_failure: OnFailure
     adds_up: bool
+    budget: Budget | None = None
 
 
 class Run:
@@ -125,14 +129,26 @@ class Run:
 
     def _launch(self, entries: Sequence[Entry], wait: bool) -> None:
         settings = self.settings
-        launch = Launch(entries, self._workshop, settings.processes, settings.timeout, settings.retry, self._note)
+        launch = Launch(
+            entries,
+            self._workshop,
+            settings.processes,
+            settings.timeout,
+            settings.retry,
+            settings.budget,
+            self._note,
+        )
         with self._condition:
             self._launches.append(launch)
             self._under_way += 1
-        if wait:
-            launch.start()
-        else:
-            threading.Thread(target=launch.start, name="qexec-experiment").start()
+        if not wait:
+            # What a context says, such as a budget, holds for what is started within.
+            context = contextvars.copy_context()
+            threading.Thread(target=context.run, args=(launch.start,), name="qexec-experiment").start()
+            return
+        launch.start()
+        if launch.refused is not None:
+            raise launch.refused
 
     def _note(self, entry: Entry | None) -> None:
         """An entry has ended, or, without one, a launch has."""

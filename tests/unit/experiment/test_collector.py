@@ -48,6 +48,14 @@ def test_partial_results_are_there_while_the_experiment_runs(held: Fakes):
     assert (collector.is_complete, collector.progress, collector.errors) == (True, 1.0, {})
 
 
+def test_what_runs_is_told_from_what_waits(held: Fakes):
+    collector = started(held)
+    (_, record) = collector.records
+    assert record.state == "running"
+    assert 0 < record.submitted <= record.started
+    assert record.finished == 0
+
+
 def test_waiting_ends_after_the_timeout_and_says_that_it_is_not_over(held: Fakes):
     collector = started(held)
     assert collector.wait(0.001) is False

@@ -272,6 +272,21 @@ def test_jobs_with_a_seed_count_the_same_in_worker_processes_as_without():
     assert plain == processes
 
 
+def test_a_budget_is_a_wall_for_experiments():
+    executor = qexec.QuantumExecutor(budget={"shots": 100})
+    executor.run_experiment(QASM2, 60)
+    with pytest.raises(qexec.BudgetExceededError):
+        executor.run_experiment(QASM2, 60)
+    collector = executor.run_experiment(QASM2, 60, wait=False)
+    collector.wait()
+    assert isinstance(collector.errors["local_aer"]["aer_simulator"][0], qexec.BudgetExceededError)
+    assert executor.budget is not None
+    assert executor.budget.used.shots == 60
+    with qexec.Budget(shots=10) as small, pytest.raises(qexec.BudgetExceededError):
+        qexec.QuantumExecutor().run_experiment(QASM2, 60)
+    assert small.used.shots == 0
+
+
 def test_an_executor_refuses_options_that_make_no_sense():
     with pytest.raises(qexec.ConfigurationError, match="max_workers"):
         qexec.QuantumExecutor(max_workers=0)
