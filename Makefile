@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE  # uncompiled, `import pennylane` takes 9 secon
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast lint docs bench clean
+.PHONY: help demo test test-fast lint docs bench clean postgresql
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -19,11 +19,17 @@ help:  ## list the targets
 demo: $(VENV)/.stamp-run  ## the energy of H2 over three simulators, with a picture
 	$(BIN)/qexec demo
 
-test: lint docs  ## everything: lint, docs, all tests
+test: lint docs postgresql  ## everything: lint, docs, all tests
 	$(PYTEST)
 
 test-fast: $(VENV)/.stamp-dev  ## the tests that take seconds
 	$(PYTEST) -m "not slow and not integration"
+
+postgresql: $(VENV)/.stamp-dev  # tests start a server of their own: installed, or from the package pgserver
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
+	|| $(BIN)/python -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("pgserver"))' \
+	|| { apt-get update && apt-get install --yes --no-install-recommends postgresql; } \
+	|| { echo "The tests need PostgreSQL. Install it: apt install postgresql, or brew install postgresql."; exit 1; }
 
 lint: $(VENV)/.stamp-dev  ## style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ A contract is a class of tests for pytest. Subclass it in a test module, and say
 
 from pennylane_qexec.testing.contracts import ExecutorContract, MergeContract, SelectorContract, SplitContract
 from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
+from pennylane_qexec.testing.stores import StoreContract
 
 __all__ = [
     "ExecutorContract",
@@ -17,5 +18,6 @@ __all__ = [
     "ScriptedExecutor",
     "SelectorContract",
     "SplitContract",
+    "StoreContract",
     "flip",
 ]

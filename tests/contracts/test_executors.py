@@ -119,3 +119,15 @@ class TestScriptedExecutor(ExecutorContract):
 class TestFakeQPU(ExecutorContract):
     def make(self) -> qexec.Executor:
         return FakeQPU()
+
+
+class TestRehearsal(ExecutorContract):
+    def make(self) -> qexec.Executor:
+        return qexec.Rehearsal("lightning.qubit", queue=(0, 60), overhead=2, clock=qexec.VirtualClock(), seed=1)
+
+
+class TestRehearsalThatDrifts(ExecutorContract):
+    analytic = False
+
+    def make(self) -> qexec.Executor:
+        return qexec.Rehearsal("default.qubit", queue=60, drift={"start": 0.0}, clock=qexec.VirtualClock(), seed=1)

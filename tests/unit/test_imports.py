@@ -28,7 +28,7 @@ print(json.dumps({
 """
 HEAVY = {
     *("matplotlib", "pandas", "cirq", "qiskit", "qiskit_aer", "qbraid", "jax", "torch", "pennylane_lightning"),
-    *("pennylane_cirq", "pennylane_qiskit", "pytest", "rich", "typer"),
+    *("pennylane_cirq", "pennylane_qiskit", "pytest", "rich", "typer", "sqlalchemy", "alembic", "psycopg"),
 }
 
 

@@ -1,0 +1,115 @@
+"""Who has which job, within a transaction: claims, beating hearts, and the jobs of the dead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, and_, bindparam, case, delete, or_, select, update
+
+from pennylane_qexec.store.base import State
+from pennylane_qexec.store.dialects import insert_into, list_of, pieces
+from pennylane_qexec.store.job_rows import COLUMNS
+from pennylane_qexec.store.records import StoredJob
+from pennylane_qexec.store.tables import jobs, workers
+from pennylane_qexec.store.workers import Heart, Watch
+
+_WAITING = jobs.c.state == State.WAITING
+_LEFT_AT_A_BACKEND = and_(jobs.c.state.in_([State.SENDING, State.SENT]), jobs.c.worker.is_(None))
+_AFTER_CLAIMING = case((_WAITING, str(State.CLAIMED)), else_=jobs.c.state)
+_FREE = (
+    select(jobs.c.id)
+    .where(jobs.c.id.in_(list_of("ids")), or_(_WAITING, _LEFT_AT_A_BACKEND))
+    .with_for_update(skip_locked=True)  # in PostgreSQL: what another one claims right now is not free
+)
+_TAKE = (
+    update(jobs)
+    .where(jobs.c.id.in_(_FREE))
+    .values(state=_AFTER_CLAIMING, worker=bindparam("me"), claim=bindparam("token"))
+    .returning(*COLUMNS)
+)
+_TAKEN = select(*COLUMNS).where(jobs.c.id.in_(list_of("ids")), jobs.c.claim == bindparam("token"))
+_HOLDERS = (
+    select(workers.c.id, workers.c.beat, workers.c.lease)
+    .join(jobs, jobs.c.worker == workers.c.id)
+    .where(jobs.c.id.in_(list_of("ids")), jobs.c.finished.is_(None), workers.c.id != bindparam("me"))
+    .distinct()
+)
+_AFTER_LEAVING = case((jobs.c.state == State.CLAIMED, str(State.WAITING)), else_=jobs.c.state)
+
+
+def claim(
+    connection: Connection, ids: Sequence[int], worker: str, lease: float, token: str, watch: Watch
+) -> list[StoredJob]:
+    """Claim jobs that nobody has, or that a dead worker had.
+
+    Args:
+        connection: of the transaction.
+        ids: of the jobs.
+        worker: who claims them.
+        lease: of the worker, in seconds.
+        token: the same if the same claim is made again.
+        watch: knows who is dead.
+    """
+    _beat(connection, worker, lease)
+    taken = _take(connection, ids, worker, token)
+    if len(taken) < len(ids):
+        for heart in watch.stopped(_holders(connection, ids, worker)):
+            bury(connection, heart)
+        _take(connection, ids, worker, token)
+        taken = _taken(connection, ids, token)
+    return [taken[job] for job in ids if job in taken]
+
+
+def renew(connection: Connection, worker: str) -> bool:
+    """Let a heart beat, if it has not been taken for dead."""
+    beat = update(workers).where(workers.c.id == worker).values(beat=workers.c.beat + 1)
+    return connection.execute(beat).rowcount == 1
+
+
+def leave(connection: Connection, worker: str) -> None:
+    """A worker goes, and leaves its jobs to others."""
+    connection.execute(delete(workers).where(workers.c.id == worker))
+    _leave_jobs(connection, worker)
+
+
+def bury(connection: Connection, heart: Heart) -> None:
+    """Leave the jobs of a dead worker to others, unless it has beaten meanwhile."""
+    still = delete(workers).where(workers.c.id == heart.worker, workers.c.beat == heart.beat)
+    if connection.execute(still).rowcount == 1:
+        _leave_jobs(connection, heart.worker)
+
+
+def _beat(connection: Connection, worker: str, lease: float) -> None:
+    first = insert_into(connection, workers).values(id=worker, beat=1, lease=lease)
+    again = {"beat": workers.c.beat + 1, "lease": lease}
+    connection.execute(first.on_conflict_do_update(index_elements=["id"], set_=again))
+
+
+def _take(connection: Connection, ids: Sequence[int], worker: str, token: str) -> dict[int, StoredJob]:
+    """Take what is free."""
+    found: dict[int, StoredJob] = {}
+    for part in pieces(ids):
+        rows = connection.execute(_TAKE, {"ids": part, "me": worker, "token": token})
+        found |= {row.id: row for row in map(StoredJob._make, rows)}
+    return found
+
+
+def _taken(connection: Connection, ids: Sequence[int], token: str) -> dict[int, StoredJob]:
+    """What this claim has taken, also when it was made before and nobody heard how it went."""
+    found: dict[int, StoredJob] = {}
+    for part in pieces(ids):
+        rows = connection.execute(_TAKEN, {"ids": part, "token": token})
+        found |= {row.id: row for row in map(StoredJob._make, rows)}
+    return found
+
+
+def _holders(connection: Connection, ids: Sequence[int], worker: str) -> list[Heart]:
+    found: set[Heart] = set()
+    for part in pieces(ids):
+        found |= {Heart(*row) for row in connection.execute(_HOLDERS, {"ids": part, "me": worker})}
+    return sorted(found)
+
+
+def _leave_jobs(connection: Connection, worker: str) -> None:
+    mine = and_(jobs.c.worker == worker, jobs.c.finished.is_(None))
+    connection.execute(update(jobs).where(mine).values(state=_AFTER_LEAVING, worker=None, claim=None))

@@ -1,0 +1,82 @@
+"""What is done to the table of runs, within a transaction."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from pennylane_qexec.errors import ConfigurationError, StoreError, unknown
+from pennylane_qexec.store.dialects import insert_into
+from pennylane_qexec.store.records import Run
+from pennylane_qexec.store.tables import jobs, runs
+
+_LONGEST = 200
+_SEED_BITS = 63
+
+
+def checked_name(name: object) -> str:
+    """A name for a run that can be printed and typed.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > _LONGEST:
+        raise ConfigurationError(f"{name!r} cannot be the name of a run. Give a text of one line, such as 'h2-vqe'.")
+    return name
+
+
+def open_run(connection: Connection, name: str, argv: Sequence[str], versions: str, now: float) -> Run:
+    """Begin a run or take it up."""
+    values = {
+        "name": name,
+        "created": now,
+        "opened": now,
+        "seed": secrets.randbits(_SEED_BITS),
+        "argv": json.dumps(list(argv)),
+        "versions": versions,
+        "finished": False,
+    }
+    connection.execute(insert_into(connection, runs).values(values).on_conflict_do_nothing(index_elements=["name"]))
+    change(connection, name, opened=now, finished=False)
+    return one(connection, name)
+
+
+def change(connection: Connection, name: str, **values: Any) -> None:
+    """Change a run, if there is one of this name."""
+    connection.execute(update(runs).where(runs.c.name == name).values(**values))
+
+
+def one(connection: Connection, name: str) -> Run:
+    """The run of a name."""
+    row = connection.execute(select(runs).where(runs.c.name == name)).one_or_none()
+    if row is None:
+        raise StoreError(unknown("run", name, connection.scalars(select(runs.c.name))))
+    return _run(row)
+
+
+def every(connection: Connection) -> list[Run]:
+    """All runs, the one opened last first."""
+    return [_run(row) for row in connection.execute(select(runs).order_by(runs.c.opened.desc(), runs.c.id.desc()))]
+
+
+def counts(connection: Connection, run: int) -> dict[str, int]:
+    """How many jobs a run has in each state."""
+    query = select(jobs.c.state, func.count()).where(jobs.c.run == run).group_by(jobs.c.state)
+    return dict(connection.execute(query).all())
+
+
+def _run(row: Any) -> Run:
+    return Run(
+        id=row.id,
+        name=row.name,
+        created=row.created,
+        opened=row.opened,
+        seed=row.seed,
+        argv=tuple(json.loads(row.argv)),
+        versions=row.versions,
+        finished=row.finished,
+    )

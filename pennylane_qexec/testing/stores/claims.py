@@ -1,0 +1,94 @@
+"""What stores keep to where several workers want the same jobs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pennylane_qexec.store import Ended, State, Store
+from pennylane_qexec.testing.stores.bench import LEASE, StoreTests, new_jobs
+
+
+class Claims(StoreTests):
+    """What stores keep to where several workers want the same jobs."""
+
+    def test_a_job_is_claimed_once(self, opened: Callable[[], Store]) -> None:
+        one, other = opened(), opened()
+        ids = self.jobs(one, 10)
+        first = one.claim(ids[:6], "one", LEASE)
+        second = other.claim(ids, "other", LEASE)
+        assert [job.id for job in first] == ids[:6]
+        assert [job.id for job in second] == ids[6:]
+        assert {(job.state, job.worker) for job in second} == {("claimed", "other")}
+        assert other.claim(ids, "other", LEASE) == []
+
+    def test_what_threads_do_at_once_is_done_once(self, store: Store) -> None:
+        run, ids = store.open_run("vqe").id, []
+
+        def work(_: int) -> list[int]:
+            mine = [job.id for job in store.record(run, new_jobs(40))]
+            claimed = [job.id for job in store.claim(mine, "me", LEASE)]
+            return store.done([Ended(job, str(job)) for job in claimed], "me")
+
+        with ThreadPoolExecutor(4) as pool:
+            ids = list(itertools.chain(*pool.map(work, range(4))))
+        assert sorted(ids) == sorted(job.id for job in store.jobs(run))
+        assert [job.result for job in store.refresh(ids)] == [str(job) for job in ids]
+
+    def test_jobs_of_a_worker_that_does_not_renew_go_to_others_after_its_lease(
+        self, opened: Callable[[], Store]
+    ) -> None:
+        store, other = opened(), opened()
+        ids = self.jobs(store, 2, State.CLAIMED)
+        assert other.claim(ids, "other", LEASE) == []  # from now on, other watches
+        self.monotonic.now += LEASE - 0.1
+        assert other.claim(ids, "other", LEASE) == []
+        self.monotonic.now += 0.2
+        assert [job.id for job in other.claim(ids, "other", LEASE)] == ids
+        assert not store.renew("me")
+        assert store.done([Ended(ids[0], "too late")], "me") == []
+
+    def test_jobs_of_a_worker_that_renews_stay_with_it(self, opened: Callable[[], Store]) -> None:
+        store, other = opened(), opened()
+        ids = self.jobs(store, 2, State.CLAIMED)
+        for _ in range(5):
+            assert other.claim(ids, "other", LEASE) == []
+            self.monotonic.now += LEASE - 1
+            assert store.renew("me")
+        assert store.done([Ended(ids[0], "in time")], "me") == [ids[0]]
+
+    @pytest.mark.parametrize("jump", [1e9, -1e9])
+    def test_a_clock_that_jumps_takes_no_job_from_anybody(self, opened: Callable[[], Store], jump: float) -> None:
+        store, other = opened(), opened()
+        ids = self.jobs(store, 2, State.CLAIMED)
+        assert other.claim(ids, "other", LEASE) == []
+        self.clock.now += jump
+        assert other.claim(ids, "other", LEASE) == []
+        assert store.renew("me")
+        assert store.done([Ended(ids[0], "result")], "me") == [ids[0]]
+
+    def test_what_a_dead_worker_had_sent_is_claimed_as_it_is(self, opened: Callable[[], Store]) -> None:
+        store, other = opened(), opened()
+        sent, sending = self.jobs(store, 1, State.SENT), self.jobs(store, 1, State.SENDING)
+        other.claim(sent + sending, "other", LEASE)
+        self.monotonic.now += LEASE
+        claimed = other.claim(sent + sending, "other", LEASE)
+        assert [(job.state, job.worker, job.remote_id) for job in claimed] == [
+            ("sent", "other", "remote"),
+            ("sending", "other", None),
+        ]
+        assert other.claim(sent, "third", LEASE) == []
+
+    def test_a_worker_that_leaves_gives_its_jobs_back_at_once(self, opened: Callable[[], Store]) -> None:
+        store, other = opened(), opened()
+        ids = [
+            *self.jobs(store, 1, State.CLAIMED),
+            *self.jobs(store, 1, State.SENT),
+            *self.jobs(store, 1, State.DONE),
+        ]
+        store.leave("me")
+        assert [job.state for job in other.claim(ids, "other", LEASE)] == ["claimed", "sent"]
+        assert not store.renew("me")

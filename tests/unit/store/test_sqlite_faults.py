@@ -1,0 +1,151 @@
+"""What happens to files of SQLite: full disks, locks, damage, forks. Nothing that was acknowledged is lost."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from pennylane_qexec.errors import StoreError
+from pennylane_qexec.store import Ended, NewJob, Store, open_store
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def connections() -> Iterator[list[Any]]:
+    """Every connection to a database that is made, to be set in ways that stores have no option for."""
+    made: list[Any] = []
+
+    def note(connection: Any, _: Any) -> None:
+        made.append(connection)
+
+    event.listen(Engine, "connect", note)
+    yield made
+    event.remove(Engine, "connect", note)
+
+
+def _job(number: int, size: int = 1000) -> NewJob:
+    return NewJob(number, f"key{number}", f"digest{number}", "x" * size)
+
+
+def _work(store: Store, run: int, acknowledged: list[int]) -> None:
+    """Record and do jobs, and note those that were done."""
+    for number in range(1000):
+        (job,) = store.record(run, [_job(number)])
+        store.claim([job.id], store.worker, 30.0)
+        acknowledged += store.done([Ended(job.id, "y" * 1000)], store.worker)
+
+
+def test_a_full_disk_is_an_error_and_nothing_acknowledged_is_lost(path: Path, connections: list[Any]) -> None:
+    with open_store(path) as store:
+        run = store.open_run("vqe").id
+        connections[-1].execute("PRAGMA max_page_count = 60")
+        acknowledged: list[int] = []
+        with pytest.raises(StoreError, match=r"the disk is full\. Make room"):
+            _work(store, run, acknowledged)
+        assert len(acknowledged) > 10
+        connections[-1].execute("PRAGMA max_page_count = 1000000")
+        store.record(run, [_job(5000)])
+    with open_store(path) as store:
+        done = [job.id for job in store.jobs(run) if job.state == "done"]
+        assert done == acknowledged
+        assert {job.result for job in store.refresh(done)} == {"y" * 1000}
+
+
+def test_a_file_that_another_program_has_locked_is_an_error_and_free_again_later(path: Path) -> None:
+    with open_store(path, patience=0.01) as store:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match=r"is locked by another program\. End that program"):
+            store.open_run("vqe")
+        assert store.runs() == []
+        other.execute("ROLLBACK")
+        other.close()
+        assert store.open_run("vqe").name == "vqe"
+
+
+def test_a_store_waits_for_a_program_that_has_the_file_locked(path: Path) -> None:
+    with open_store(path) as store:
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.05, other.execute, ["COMMIT"]).start()
+        assert store.open_run("vqe").name == "vqe"
+        other.close()
+
+
+def test_a_damaged_file_is_an_error_that_says_how_to_save_what_is_left(path: Path) -> None:
+    with open_store(path) as store:
+        store.record(store.open_run("vqe").id, [_job(number) for number in range(100)])
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with pytest.raises(StoreError, match=r"is damaged\. Keep a copy of it.*\.recover"), open_store(path) as store:
+        list(store.jobs())
+
+
+def test_a_process_that_was_forked_has_a_connection_and_a_name_of_its_own(path: Path) -> None:
+    with open_store(path) as store:
+        run, worker = store.open_run("vqe").id, store.worker
+        child = os.fork()
+        if not child:  # nothing here may get back to pytest
+            try:
+                store.record(run, [_job(1)])
+                os._exit(0 if store.worker != worker else 2)
+            finally:
+                os._exit(1)
+        store.record(run, [_job(2)])
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert sorted(job.number for job in store.jobs(run)) == [1, 2]
+        assert store.worker == worker
+
+
+def test_a_fork_while_another_thread_writes_does_no_harm(path: Path, connections: list[Any]) -> None:
+    with open_store(path) as store:
+        run = store.open_run("vqe").id
+        in_work, go_on = threading.Event(), threading.Event()
+
+        def clock_that_waits() -> float:
+            in_work.set()
+            go_on.wait()
+            return 0.0
+
+        slow = open_store(path, clock=clock_that_waits)
+        thread = threading.Thread(target=slow.record, args=(run, [_job(1)]))
+        thread.start()
+        in_work.wait()
+        child = os.fork()
+        if not child:
+            try:
+                os._exit(0 if slow.runs() else 2)  # the other thread, which has the lock, is not here
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        go_on.set()
+        thread.join()
+        slow.close()
+        assert [job.number for job in store.jobs(run)] == [1]
+
+
+def test_what_is_sent_is_written_through_to_the_disk(path: Path, connections: list[Any]) -> None:
+    said: list[str] = []
+    with open_store(path) as store:
+        (job,) = store.record(store.open_run("vqe").id, [_job(1)])
+        store.claim([job.id], "me", 30.0)
+        connections[-1].set_trace_callback(said.append)
+        store.sent([job.id], "me", "remote")
+        store.done([Ended(job.id, "result")], "me")
+    settings = [line for line in said if line.startswith(("PRAGMA", "BEGIN", "COMMIT"))]
+    assert settings == [
+        *("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE", "COMMIT", "PRAGMA synchronous=NORMAL"),
+        *("BEGIN IMMEDIATE", "COMMIT"),
+    ]

@@ -1,0 +1,66 @@
+"""Workers are known by names, and dead ones by what cannot be otherwise."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from pennylane_qexec.store import NewJob, open_store
+from pennylane_qexec.store.workers import Heart, Watch, new_worker, surely_dead
+
+NAME = "from pennylane_qexec.store.workers import new_worker; print(new_worker(), flush=True); input()"
+
+
+def _another() -> tuple[subprocess.Popen[str], str]:
+    """A process that waits, and its name."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", NAME], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stdout is not None
+    return process, process.stdout.readline().strip()
+
+
+def test_a_process_is_alive_until_it_is_killed() -> None:
+    process, name = _another()
+    assert not surely_dead(name)
+    process.kill()
+    while not surely_dead(name):  # as a zombie first
+        process.poll()
+    process.communicate()
+    assert surely_dead(name)
+
+
+def test_this_process_is_alive() -> None:
+    assert not surely_dead(new_worker())
+
+
+def test_the_number_of_a_dead_process_may_be_that_of_another_one() -> None:
+    machine, pid, begun, chance = new_worker().split("/")
+    assert surely_dead(f"{machine}/{pid}/{int(begun or 7) + 1}/{chance}") == bool(begun)
+
+
+def test_of_other_machines_nothing_is_known() -> None:
+    assert not surely_dead("elsewhere/99999999/1/abc")
+    assert not surely_dead("me")
+
+
+def test_jobs_of_a_killed_process_of_this_machine_are_free_at_once(tmp_path: Path) -> None:
+    process, name = _another()
+    with open_store(tmp_path / "store.db") as store:
+        (job,) = store.record(store.open_run("vqe").id, [NewJob(0, "k", "c", "t")])
+        store.claim([job.id], name, lease=1e6)
+        assert store.claim([job.id], store.worker, lease=1e6) == []
+        process.kill()
+        process.communicate()
+        assert [one.id for one in store.claim([job.id], store.worker, lease=1e6)] == [job.id]
+
+
+def test_a_heart_has_stopped_when_it_was_watched_for_a_lease_without_a_beat() -> None:
+    now = 0.0
+    watch = Watch(lambda: now)
+    assert watch.stopped([Heart("a", 1, 10.0), Heart("b", 1, 10.0)]) == []
+    now = 9.0
+    assert watch.stopped([Heart("a", 2, 10.0), Heart("b", 1, 10.0)]) == []
+    now = 11.0
+    assert watch.stopped([Heart("a", 2, 10.0), Heart("b", 1, 10.0)]) == [Heart("b", 1, 10.0)]
