@@ -121,7 +121,7 @@ class Level:
         self._hands_on = isinstance(executor, Spreader)
 
     def admit(self, tickets: Sequence[Ticket], arrived: float, first: bool = False) -> None:
-        """Let tickets wait here, the last of which came at the time given; before those that wait already, if ``first``."""
+        """Let tickets wait here, the last of which came at the time given: behind those that do, or ``first``."""
         for ticket in tickets:
             circuit = self._executor.with_shots(ticket.job.circuit)
             if circuit is not ticket.job.circuit:

@@ -15,7 +15,12 @@ from sybil.parsers.markdown import CodeBlockParser
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-SLOW = {"docs/experiments.md", "docs/howto/from-quantum-executor.md", "docs/howto/run-in-parallel.md"}
+SLOW = {
+    "docs/experiments.md",
+    "docs/howto/from-quantum-executor.md",
+    "docs/howto/run-in-parallel.md",
+    "docs/howto/write-an-executor.md",
+}
 
 _run = PythonEvaluator()
 
