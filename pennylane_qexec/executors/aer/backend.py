@@ -22,6 +22,7 @@ from pennylane_qexec.executors.aer.options import checked_options
 from pennylane_qexec.executors.aer.programs import CountedByAer, Drawn, Program
 from pennylane_qexec.executors.aer.simulation import Planned, Simulation
 from pennylane_qexec.executors.aer.sizes import effort, too_large
+from pennylane_qexec.executors.objections import objection_to_wires
 from pennylane_qexec.executors.qiskit.program import QiskitBinder, wires_in_order
 from pennylane_qexec.fusion import Template, fuse, unfused
 from pennylane_qexec.job import Result
@@ -143,9 +144,9 @@ class AerBackend:
 
     def rejects(self, circuit: QuantumScript) -> str | None:
         """Why this circuit cannot be run; see :meth:`Executor.rejects`."""
-        if self.wires is not None and not wires_in(circuit) <= set(self.wires):
-            strange = [wire for wire in circuit.wires if wire not in self.wires]
-            return f"has {len(self.wires)} wires, and not {', '.join(map(repr, strange))}"
+        strange = objection_to_wires(self.wires, circuit)
+        if strange is not None:
+            return strange
         number = self._number_of_wires(circuit)
         if self._machine is not None and number > self._machine.qubits:
             return f"has {self._machine.qubits} qubits"

@@ -14,11 +14,11 @@ from pennylane.wires import Wires
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
 from pennylane_qexec.executors.base import Binder, QueuedExecutor
 from pennylane_qexec.executors.cost import Cost
-from pennylane_qexec.executors.qbraid.jobs import Flight, Flights
+from pennylane_qexec.executors.objections import objection_to_counting, objection_to_wires
+from pennylane_qexec.executors.qbraid.jobs import Flight
 from pennylane_qexec.executors.qbraid.machine import Machine
-from pennylane_qexec.executors.shots import objection_to_shots
+from pennylane_qexec.executors.underway import Flights, ids_of
 from pennylane_qexec.job import JobState, Result, Status
-from pennylane_qexec.pooling import can_pool
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.qbraid.plans import Plan, Planner
@@ -99,16 +99,8 @@ class QBraidExecutor(QueuedExecutor):
 
     def rejects(self, circuit: QuantumScript) -> str | None:
         """Why the device cannot run this circuit, as far as can be told without asking anybody."""
-        objection = objection_to_shots(self, circuit)
-        if objection is not None:
-            return objection
-        if self.with_shots(circuit).shots.total_shots is None:
-            return "needs a number of shots, and the circuit has none"
-        if not circuit.wires:
-            return "measures wires, and the circuit has none"
-        if not can_pool(circuit):
-            return f"counts bits: {circuit.measurements} is not accepted with finite shots"
-        return self._objection_to_wires(circuit) or self._machine.objection(circuit)
+        objection = objection_to_counting(self, circuit) or objection_to_wires(self.wires, circuit)
+        return objection or self._machine.objection(circuit)
 
     def binder(self, config: ExecutionConfig, circuit: QuantumScript) -> Binder:
         """What makes circuits such that Qiskit can express them."""
@@ -185,14 +177,12 @@ class QBraidExecutor(QueuedExecutor):
         planner: Planner = self.__dict__.setdefault("_planner", Planner(self._machine.takes_qiskit))
         return planner
 
-    def _objection_to_wires(self, circuit: QuantumScript) -> str | None:
-        if self.wires is None or self.wires.contains_wires(circuit.wires):
-            return None
-        strange = [wire for wire in circuit.wires if wire not in self.wires]
-        return f"has {len(self.wires)} wires, and not {', '.join(map(repr, strange))}"
+    def _found(self, job_id: str) -> Flight:
+        """What another process has sent."""
+        return Flight(list(map(self._machine.job, ids_of(job_id))), None)
 
     def _start(self) -> None:
-        self._flights = Flights(self._machine.job)
+        self._flights: Flights[Flight] = Flights(self._found)
         self._numbers = itertools.count()
 
     def __getstate__(self) -> dict[str, Any]:

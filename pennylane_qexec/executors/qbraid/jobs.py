@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 from pennylane_qexec.credentials import guarded, scrub
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError
 from pennylane_qexec.executors.qbraid.counts import WrongCountsError
+from pennylane_qexec.executors.underway import joined
 from pennylane_qexec.job import JobState, Result
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.qbraid.plans import Plan
 
-_JOINT = "+"
-_REMEMBERED = 8
 _WITHHELD = "HOLD"
 
 _STATES = {
@@ -112,7 +109,7 @@ class Flight:
     @property
     def job_id(self) -> str:
         """The provider's id; several, joined, where there are several jobs."""
-        return _JOINT.join(part.job_id for part in self._parts)
+        return joined(part.job_id for part in self._parts)
 
     def state(self) -> JobState:
         """How it is going. All jobs have to be done; only the first that goes on is asked, which is one request."""
@@ -156,46 +153,6 @@ class Flight:
             with contextlib.suppress(Exception):  # what cannot be cancelled runs
                 self.cancel()
             raise
-
-
-@final
-class Flights:
-    """What was sent, by its id; of what has ended, only the last ones are remembered.
-
-    Args:
-        find: finds one of qBraid's jobs that another process sent.
-    """
-
-    def __init__(self, find: Callable[[str], Any]) -> None:
-        self._find = find
-        self._lock = threading.Lock()
-        self._going: dict[str, Flight] = {}
-        self._ended: OrderedDict[str, Flight] = OrderedDict()
-
-    def add(self, flight: Flight) -> str:
-        """Remember what was sent, and return its id."""
-        job_id = flight.job_id
-        with self._lock:
-            self._going[job_id] = flight
-        return job_id
-
-    def get(self, job_id: str) -> Flight:
-        """What was sent with an id, by whichever process."""
-        with self._lock:
-            flight = self._going.get(job_id) or self._ended.get(job_id)
-        if flight is None:
-            flight = Flight([self._find(one) for one in job_id.split(_JOINT)], None)
-            self.add(flight)
-        return flight
-
-    def end(self, job_id: str) -> None:
-        """It need not be remembered for long."""
-        with self._lock:
-            flight = self._going.pop(job_id, None)
-            if flight is not None:
-                self._ended[job_id] = flight
-            while len(self._ended) > _REMEMBERED:
-                self._ended.popitem(last=False)
 
 
 def _last_message() -> Any:

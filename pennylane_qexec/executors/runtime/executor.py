@@ -16,15 +16,15 @@ from pennylane.wires import Wires
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError
 from pennylane_qexec.executors.base import Binder, QueuedExecutor
 from pennylane_qexec.executors.cost import Cost
+from pennylane_qexec.executors.objections import objection_to_counting, objection_to_wires
 from pennylane_qexec.executors.runtime.account import Account
-from pennylane_qexec.executors.runtime.jobs import Flights
+from pennylane_qexec.executors.runtime.jobs import Flight
 from pennylane_qexec.executors.runtime.modes import Mode, ModeName
 from pennylane_qexec.executors.runtime.names import machine
 from pennylane_qexec.executors.runtime.options import Primitive, checked
 from pennylane_qexec.executors.runtime.words import can_estimate
-from pennylane_qexec.executors.shots import objection_to_shots
+from pennylane_qexec.executors.underway import Flights, ids_of
 from pennylane_qexec.job import JobState, Result, Status
-from pennylane_qexec.pooling import can_pool
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.runtime.plans import Plan, Planner
@@ -142,18 +142,12 @@ class RuntimeExecutor(QueuedExecutor):
 
     def rejects(self, circuit: QuantumScript) -> str | None:
         """Why the backend cannot run this circuit, as far as can be told without asking anybody."""
-        objection = objection_to_shots(self, circuit)
+        objection = objection_to_counting(self, circuit)
         if objection is not None:
             return objection
-        if self.with_shots(circuit).shots.total_shots is None:
-            return "needs a number of shots, and the circuit has none"
-        if not circuit.wires:
-            return "measures wires, and the circuit has none"
-        if not can_pool(circuit):
-            return f"counts bits: {circuit.measurements} is not accepted with finite shots"
         if not self._options.samples and not can_estimate(circuit):
             return "estimates expectation values of sums of Pauli words, and nothing else (primitive='estimator')"
-        return self._objection_to_wires(circuit) or self._machine.objection(circuit)
+        return objection_to_wires(self.wires, circuit) or self._machine.objection(circuit)
 
     def binder(self, config: ExecutionConfig, circuit: QuantumScript) -> Binder:
         """What makes circuits such that Qiskit can express them."""
@@ -220,7 +214,8 @@ class RuntimeExecutor(QueuedExecutor):
         Raises:
             ConfigurationError: the job is not one of these circuits, as far as can be told now.
         """
-        self._flights.adopt(job_id, self._plan(circuits, self._next_seed()))
+        plan = self._plan(circuits, self._next_seed())
+        self._flights.add(self._flights.get(job_id).adopted(plan))
 
     def recover(self, job_id: str, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
         """Wait for a job that another process sent, and fetch its results; see :meth:`adopt`."""
@@ -253,12 +248,6 @@ class RuntimeExecutor(QueuedExecutor):
         planner: Planner = self.__dict__.setdefault("_planner", Planner(self._machine, self._options, *self._levels))
         return planner
 
-    def _objection_to_wires(self, circuit: QuantumScript) -> str | None:
-        if self.wires is None or self.wires.contains_wires(circuit.wires):
-            return None
-        strange = [wire for wire in circuit.wires if wire not in self.wires]
-        return f"has {len(self.wires)} wires, and not {', '.join(map(repr, strange))}"
-
     def _warn_of_options(self) -> None:
         """Say once, and not at every job, what local mode cannot do."""
         ignored = self._options.without_effect_locally()
@@ -271,8 +260,12 @@ class RuntimeExecutor(QueuedExecutor):
             )
         self._options = self._options.for_local_mode()
 
+    def _found(self, job_id: str) -> Flight:
+        """What another process has sent."""
+        return Flight(tuple(map(self._machine.job, ids_of(job_id))), None)
+
     def _start(self) -> None:
-        self._flights = Flights(self._machine.job)
+        self._flights: Flights[Flight] = Flights(self._found)
         self._numbers = itertools.count()
 
     def __getstate__(self) -> dict[str, Any]:

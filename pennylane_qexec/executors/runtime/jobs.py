@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
 
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError
+from pennylane_qexec.executors.underway import joined
 from pennylane_qexec.job import JobState
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.runtime.plans import Plan
 
-_JOINT = "+"
-_REMEMBERED = 8
 _PREFIX = "Unable to retrieve job result. "
 
 _STATES = {
@@ -44,7 +41,7 @@ class Flight:
     @property
     def job_id(self) -> str:
         """The provider's id; two of them, joined, where both primitives are needed."""
-        return _JOINT.join(job.job_id() for job in self.jobs)
+        return joined(job.job_id() for job in self.jobs)
 
     def state(self) -> JobState:
         """How it is going. Both jobs have to be done; one that fails is enough."""
@@ -69,59 +66,18 @@ class Flight:
         """
         return [_answers(job, backend) for job in self.jobs]
 
-
-@final
-class Flights:
-    """Jobs by their id; of those that have ended, only the last ones are remembered.
-
-    Args:
-        find: finds a job that was sent by another process.
-    """
-
-    def __init__(self, find: Callable[[str], Any]) -> None:
-        self._find = find
-        self._lock = threading.Lock()
-        self._going: dict[str, Flight] = {}
-        self._ended: OrderedDict[str, Flight] = OrderedDict()
-
-    def add(self, flight: Flight) -> str:
-        """Remember a job, and return its id."""
-        job_id = flight.job_id
-        with self._lock:
-            self._going[job_id] = flight
-        return job_id
-
-    def get(self, job_id: str) -> Flight:
-        """The job with an id, whoever sent it."""
-        with self._lock:
-            flight = self._going.get(job_id) or self._ended.get(job_id)
-        if flight is None:
-            flight = Flight(tuple(self._find(one) for one in job_id.split(_JOINT)), None)
-            self.add(flight)
-        return flight
-
-    def adopt(self, job_id: str, plan: Plan) -> None:
-        """Take over a job that another process sent for such a plan.
+    def adopted(self, plan: Plan) -> Flight:
+        """The same job, of which it is known now what it runs.
 
         Raises:
             ConfigurationError: it has another number of parts.
         """
-        flight = self.get(job_id)
-        if len(flight.jobs) != len(plan.primitives):
+        if len(self.jobs) != len(plan.primitives):
             raise ConfigurationError(
-                f"job {job_id!r} is {len(flight.jobs)} jobs at the backend, and these circuits make "
+                f"job {self.job_id!r} is {len(self.jobs)} jobs at the backend, and these circuits make "
                 f"{len(plan.primitives)}: give the circuits that it was sent with, and the executor the same options."
             )
-        self.add(replace(flight, plan=plan))
-
-    def end(self, job_id: str) -> None:
-        """A job need not be remembered for long."""
-        with self._lock:
-            flight = self._going.pop(job_id, None)
-            if flight is not None:
-                self._ended[job_id] = flight
-            while len(self._ended) > _REMEMBERED:
-                self._ended.popitem(last=False)
+        return replace(self, plan=plan)
 
 
 def _state(job: Any) -> JobState:

@@ -1,0 +1,33 @@
+"""Why circuits cannot run somewhere, as the ends of sentences that begin with the executor's name."""
+
+from __future__ import annotations
+
+from pennylane.tape import QuantumScript
+from pennylane.wires import Wires
+
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.shots import objection_to_shots
+from pennylane_qexec.pooling import can_pool
+from pennylane_qexec.structure import wires_in
+
+
+def objection_to_counting(executor: Executor, circuit: QuantumScript) -> str | None:
+    """Why a circuit cannot run on a backend that only counts bits; ``None`` if it can, as far as that goes."""
+    objection = objection_to_shots(executor, circuit)
+    if objection is not None:
+        return objection
+    if executor.with_shots(circuit).shots.total_shots is None:
+        return "needs a number of shots, and the circuit has none"
+    if not circuit.wires:
+        return "measures wires, and the circuit has none"
+    if not can_pool(circuit):
+        return f"counts bits: {circuit.measurements} is not accepted with finite shots"
+    return None
+
+
+def objection_to_wires(wires: Wires | None, circuit: QuantumScript) -> str | None:
+    """Why a circuit has no place on some wires; ``None`` if it has, or if any wires will do."""
+    if wires is None or wires_in(circuit) <= set(wires):
+        return None
+    strange = [wire for wire in circuit.wires if wire not in wires]
+    return f"has {len(wires)} wires, and not {', '.join(map(repr, strange))}"
