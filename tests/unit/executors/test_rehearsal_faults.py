@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,18 @@ def qpu(name: str = "qpu", **options: Any) -> qexec.Rehearsal:
     """A rehearsal in virtual time that charges a dollar for each shot."""
     usual = {"queue": (10, 100), "shot_time": 0.01, "cost": {"per_shot": 1.0}, "clock": VirtualClock(), "seed": 4}
     return qexec.Rehearsal("lightning.qubit", name=name, **{**usual, **options})
+
+
+class Told(qexec.Rehearsal):
+    """A rehearsal that says when a job was cancelled: clusters do not wait for that."""
+
+    def __init__(self, inner: str, **options: Any) -> None:
+        super().__init__(inner, **options)
+        self.cancelled = threading.Event()
+
+    def cancel(self, job_id: str) -> None:
+        super().cancel(job_id)
+        self.cancelled.set()
 
 
 def circuits(number: int = 6, shots: int = 10) -> list[QuantumScript]:
@@ -137,10 +150,11 @@ def test_rejected_circuits_are_not_tried_again_and_go_elsewhere(open_cluster: An
 
 
 def test_what_a_cluster_gives_up_is_cancelled_in_the_ledger() -> None:
-    executor = qpu()
+    executor = Told("lightning.qubit", queue=100, clock=VirtualClock(), seed=4)
     executor.poll_interval = 3600  # the clock does not jump before a second poll
     with qexec.QCluster([executor], timeout=0.2) as cluster, pytest.raises(qexec.JobTimeoutError):
         cluster.execute([flip(0.1, 10)])
+    assert executor.cancelled.wait(30)
     assert [(job.state, job.executed, job.cost) for job in executor.ledger] == [(JobState.CANCELLED, 0, 0)]
 
 
