@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,13 @@ def held() -> Iterator[Fakes]:
     provider.ledgers["b"].held.set()
 
 
-def started(provider: Fakes, **options: Any) -> qexec.ResultCollector:
+def started(provider: Fakes) -> qexec.ResultCollector:
     """An experiment of which a's part has ended, and b's has begun."""
-    collector = experiments(provider).run_experiment(QASM, 10, AB, "multiplier", wait=False, **options)
+    ended = threading.Event()
+    collector = experiments(provider).run_experiment(QASM, 10, AB, "multiplier", wait=False)
+    collector.listen(ended.set)
     assert provider.ledgers["b"].began.wait(30)
-    while len(collector.partial_results()) == 0:
-        collector.wait(0.01)
+    assert collector.partial_results() or ended.wait(30)
     return collector
 
 
@@ -89,7 +91,7 @@ def test_closing_the_executor_cancels_what_has_not_ended(held: Fakes):
 
 
 def test_a_circuit_that_takes_too_long_is_an_error(held: Fakes):
-    collector = started(held, timeout=0.5)
+    collector = experiments(held).run_experiment(QASM, 10, "fakes/b", wait=False, timeout=0.5)
     assert collector.wait(30)
     assert isinstance(collector.errors["fakes"]["b"][0], qexec.JobTimeoutError)
 
