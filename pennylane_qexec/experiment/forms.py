@@ -27,6 +27,11 @@ class ShotsError(QExecError):
     """A backend returned results of more or fewer shots than it was asked for."""
 
 
+def with_shots(circuit: QuantumScript, shots: int | None) -> QuantumScript:
+    """The circuit with shots, of the same operators: PennyLane's ``copy`` would copy each of them."""
+    return QuantumScript(circuit.operations, circuit.measurements, shots=shots)
+
+
 class Form(ABC):
     """How a circuit is run."""
 
@@ -73,7 +78,7 @@ class Counted(Form):
 
     def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
         if shots not in self._with_shots:
-            self._with_shots[shots] = self._circuit.copy(shots=shots)
+            self._with_shots[shots] = with_shots(self._circuit, shots)
         return [self._with_shots[shots]]
 
     def joined(self, parts: Sequence[Part]) -> dict[str, int]:
@@ -138,7 +143,7 @@ class Whole(Form):
         self._circuit = program.circuit
 
     def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
-        return [self._circuit.copy(shots=shots)]
+        return [with_shots(self._circuit, shots)]
 
     def joined(self, parts: Sequence[Part]) -> Result:
         if len(parts) > 1:

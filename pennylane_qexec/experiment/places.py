@@ -11,6 +11,7 @@ from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.job import Load, Status
 from pennylane_qexec.providers import Backend
+from pennylane_qexec.structure import wires_in
 
 _FORMS = "{'local_aer': ['aer_simulator', 'fake_manila']}"
 
@@ -55,9 +56,10 @@ def too_small(backend: Backend, circuit: QuantumScript) -> str | None:
         qubits = backend.num_qubits
     except Exception as error:  # of a user's provider
         return f"does not say how many qubits it has ({type(error).__name__}: {error})"
-    if qubits is None or len(circuit.wires) <= qubits:
+    needed = len(wires_in(circuit))
+    if qubits is None or needed <= qubits:
         return None
-    return f"has {qubits} qubit{'s'[: qubits != 1]}, and the circuit needs {len(circuit.wires)}"
+    return f"has {qubits} qubit{'s'[: qubits != 1]}, and the circuit needs {needed}"
 
 
 def named(backends: Any) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import AnalyticCircuitError, NoBackendError, PartialResultWarning, PolicyError, checked_seed
 from pennylane_qexec.experiment.dispatch import Dispatch
+from pennylane_qexec.experiment.forms import with_shots
 from pennylane_qexec.experiment.places import Place
 from pennylane_qexec.job import Share
 from pennylane_qexec.policies import splits
@@ -45,7 +46,7 @@ class Task:
     @property
     def script(self) -> QuantumScript:
         """The circuit as PennyLane's, with its shots."""
-        return self.program.circuit.copy(shots=self.shots)
+        return with_shots(self.program.circuit, self.shots)
 
 
 class ExperimentSplit(ABC):
