@@ -1,6 +1,7 @@
 """What does it cost to record jobs in a store?
 
-Microseconds for each job, in batches of 100, with circuits and results of 400 characters; medians over batches.
+Microseconds, with circuits and results of 400 characters: for each job of batches of 100, and for calls with some jobs.
+Medians over batches.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from answers import Answer, answer, seconds
 
-from pennylane_qexec.store import Cached, Ended, NewJob, open_store
+from pennylane_qexec.store import Cached, Ended, NewJob, State, open_store
 
 SIZE, BATCHES, LEASE = 100, 100, 1e6
 TEXT = "RX(0.123456789) [0]; " * 20
@@ -35,9 +36,9 @@ with open_store(sys.argv[1]) as store:
 """
 
 
-def batch(number: int) -> list[NewJob]:
+def batch(number: int, size: int = SIZE) -> list[NewJob]:
     """New jobs, with keys and circuits of their own."""
-    numbers = range(number * SIZE, (number + 1) * SIZE)
+    numbers = range(number * size, (number + 1) * size)
     digests = [hashlib.sha256(str(n).encode()).hexdigest() for n in numbers]
     return [NewJob(n, key, key, f"{TEXT}{n}", "lightning.qubit") for n, key in zip(numbers, digests, strict=True)]
 
@@ -56,14 +57,32 @@ def recording() -> Iterator[Answer]:
             steps["record"].append(seconds(lambda: store.record(run, jobs)))  # noqa: B023
             steps["claim"].append(seconds(lambda: store.claim(ids, me, LEASE)))  # noqa: B023
             steps["done"].append(seconds(lambda: store.done(ended, me)))  # noqa: B023
-            steps["replay"].append(seconds(lambda: store.record(run, jobs)))  # noqa: B023
             steps["cache_get"].append(seconds(lambda: store.cache_get(keys)))  # noqa: B023
+        for number in range(BATCHES):
+            jobs = batch(number)
+            steps["replay"].append(seconds(lambda: store.record(run, jobs)))  # noqa: B023
         assert len(store.refresh(ids)) == SIZE
     per_job = {name: [1e6 * one / SIZE for one in found] for name, found in steps.items()}
     both = [record + done for record, done in zip(per_job["record"], per_job["done"], strict=True)]
     yield Answer.of("record and done, SQLite", both, "us per job", at_most=100)
     for name, found in per_job.items():
         yield Answer.of(f"{name}, SQLite", found, "us per job")
+
+
+def recording_for_a_worker() -> Iterator[Answer]:
+    """What a durable run costs that asks for so many circuits at once: each is recorded, claimed and done."""
+    for size, most, most_done in ((1, 200, 90), (10, None, None), (48, 600, 400), (100, None, None)):
+        with tempfile.TemporaryDirectory() as folder, open_store(Path(folder) / "store.db") as store:
+            run, me = store.open_run("benchmark").id, store.worker
+            recorded, done = [], []
+            for number in range(BATCHES):
+                jobs = batch(number, size)
+                recorded.append(1e6 * seconds(lambda: store.record(run, jobs, me, LEASE)))  # noqa: B023
+                ended = [Ended(job, TEXT) for job in range(number * size + 1, (number + 1) * size + 1)]
+                done.append(1e6 * seconds(lambda: store.done(ended, me)))  # noqa: B023
+            assert store.counts(run) == {State.DONE: size * BATCHES}
+        yield Answer.of(f"record and claim in one, jobs: {size}, SQLite", recorded, "us", at_most=most)
+        yield Answer.of(f"done, jobs: {size}, SQLite", done, "us", at_most=most_done)
 
 
 def sending() -> Iterator[Answer]:
@@ -103,4 +122,4 @@ def claiming() -> Iterator[Answer]:
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore")
-    answer("What it costs to record jobs in a store", recording, sending, opening, claiming)
+    answer("What it costs to record jobs in a store", recording, recording_for_a_worker, sending, opening, claiming)

@@ -116,12 +116,27 @@ class Store(Closing, ABC):
         """How many jobs a run has in each state that occurs."""
 
     @abstractmethod
-    def record(self, run: int, jobs: Sequence[NewJob]) -> list[StoredJob]:
-        """Record jobs as waiting. A job that the run has under the same number already is left as it is.
+    def note_concurrent(self, run: int) -> None:
+        """Note that jobs of a run were asked for by several threads.
+
+        Args:
+            run: id of the run.
+
+        Raises:
+            StoreError: there is none of this id.
+        """
+
+    @abstractmethod
+    def record(
+        self, run: int, jobs: Sequence[NewJob], worker: str | None = None, lease: float = 60.0
+    ) -> list[StoredJob]:
+        """Record jobs. One that the run has under the same number already is left as it is.
 
         Args:
             run: id of the run.
             jobs: the jobs, with different numbers.
+            worker: who claims those that this call records, in one go; default: they wait.
+            lease: as for :meth:`claim`, in seconds.
 
         Returns:
             The jobs as they are stored, in the order given: with results, if they had been recorded and done before.
@@ -168,10 +183,17 @@ class Store(Closing, ABC):
         """Give back claimed jobs: they wait again."""
 
     @abstractmethod
-    def sending(self, ids: Sequence[int], worker: str) -> list[int]:
+    def sending(self, ids: Sequence[int], worker: str, label: str, executor: str = "", backend: str = "") -> list[int]:
         """Note, safe from a power cut, that claimed jobs are about to be sent to a backend.
 
         Jobs that are left in this state may have reached their backend or not: nobody claims them as waiting ones.
+
+        Args:
+            ids: of the jobs, in the order in which the remote job will have them.
+            worker: who sends them.
+            label: by which the remote job can be found; kept as the jobs' ``remote_id`` until :meth:`sent` gives that.
+            executor: name of the executor that sends them, if it is another one than recorded.
+            backend: name of the backend, if it is another one than recorded.
         """
 
     @abstractmethod

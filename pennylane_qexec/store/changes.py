@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Update, bindparam, func, or_, select, update
@@ -10,11 +11,18 @@ from sqlalchemy import ColumnElement, Connection, Update, bindparam, func, or_, 
 from pennylane_qexec.errors import StoreError
 from pennylane_qexec.store.base import State, sources
 from pennylane_qexec.store.dialects import pieces, plain
+from pennylane_qexec.store.prepared import Prepared, Values
 from pennylane_qexec.store.records import Ended
 from pennylane_qexec.store.tables import jobs
 
 _MINE = jobs.c.worker == bindparam("me")
 _OVER = or_(jobs.c.state == State.FAILED, jobs.c.state == State.CANCELLED)
+
+_JOB = ("job", "me")
+_REMOTE = (*_JOB, "remote_id", "remote_index")
+_END = (*_JOB, "result", "error", "started", "finished")
+_RAN = ("executor", "backend", "attempt")
+_SPENT = ("seconds", "cost")
 
 
 def _guarded(target: State, owned: ColumnElement[bool], *states: State) -> Update:
@@ -23,32 +31,31 @@ def _guarded(target: State, owned: ColumnElement[bool], *states: State) -> Updat
     return update(jobs).where(jobs.c.id == bindparam("job"), or_(*allowed), owned).values(state=str(target))
 
 
-def _ends(target: State, owned: ColumnElement[bool]) -> Update:
+def _prepared(statement: Update, *names: str) -> Prepared:
+    return Prepared(lambda _: statement, names)
+
+
+def _ends(target: State, owned: ColumnElement[bool]) -> Prepared:
     """A change to a state in which jobs end. What earlier attempts cost has been paid too."""
-    ran: dict[str, Any] = {
-        name: func.coalesce(bindparam(f"ran_{name}"), jobs.c[name]) for name in ("executor", "backend", "attempt")
-    }
-    spent: dict[str, Any] = {name: jobs.c[name] + bindparam(f"more_{name}") for name in ("seconds", "cost")}
-    return _guarded(target, owned).values(worker=bindparam("me"), **ran, **spent)
+    ran: dict[str, Any] = {name: func.coalesce(bindparam(f"ran_{name}"), jobs.c[name]) for name in _RAN}
+    spent: dict[str, Any] = {name: jobs.c[name] + bindparam(f"more_{name}") for name in _SPENT}
+    statement = _guarded(target, owned).values(worker=bindparam("me"), **ran, **spent)
+    return _prepared(statement, *_END, *(f"ran_{name}" for name in _RAN), *(f"more_{name}" for name in _SPENT))
 
 
-_RELEASE = _guarded(State.WAITING, _MINE, State.CLAIMED).values(worker=None, claim=None)
-_SENDING = _guarded(State.SENDING, _MINE)
-_SENT = _guarded(State.SENT, _MINE)
+_RELEASE = _prepared(_guarded(State.WAITING, _MINE, State.CLAIMED).values(worker=None, claim=None), *_JOB)
+_TO: dict[str, Any] = {name: func.coalesce(bindparam(f"to_{name}"), jobs.c[name]) for name in ("executor", "backend")}
+_SENDING = _prepared(_guarded(State.SENDING, _MINE).values(_TO), *_REMOTE, "to_executor", "to_backend")
+_SENT = _prepared(_guarded(State.SENT, _MINE), *_REMOTE)
 _ENDS = {
     State.DONE: _ends(State.DONE, _MINE),
     State.FAILED: _ends(State.FAILED, _MINE),
     State.CANCELLED: _ends(State.CANCELLED, or_(_MINE, jobs.c.worker.is_(None))),
 }
-_RETRY = _guarded(State.WAITING, or_(_MINE, _OVER)).values(
-    worker=None,
-    claim=None,
-    attempt=jobs.c.attempt + 1,
-    remote_id=None,
-    remote_index=None,
-    started=0.0,
-    finished=None,
-    error="",
+_AGAIN = {"worker": None, "claim": None, "remote_id": None, "remote_index": None, "finished": None}
+_RETRY = _prepared(
+    _guarded(State.WAITING, or_(_MINE, _OVER)).values(attempt=jobs.c.attempt + 1, started=0.0, error="", **_AGAIN),
+    *_JOB,
 )
 
 
@@ -62,47 +69,46 @@ def retry(connection: Connection, ids: Sequence[int], worker: str) -> list[int]:
     return _change(connection, _RETRY, State.WAITING, _plain(ids, worker))
 
 
-def sending(connection: Connection, ids: Sequence[int], worker: str) -> list[int]:
+def sending(
+    connection: Connection, ids: Sequence[int], worker: str, label: str, executor: str, backend: str
+) -> list[int]:
     """Jobs are about to be sent."""
-    return _change(connection, _SENDING, State.SENDING, _plain(ids, worker))
+    rows = [(*row, executor or None, backend or None) for row in _remote(ids, worker, label)]
+    return _change(connection, _SENDING, State.SENDING, rows, lambda job: job.remote_id == label)
 
 
 def sent(connection: Connection, ids: Sequence[int], worker: str, remote_id: str) -> list[int]:
     """Jobs were sent."""
-    rows = [{"job": job, "me": worker, "remote_id": remote_id, "remote_index": index} for index, job in enumerate(ids)]
+    rows = _remote(ids, worker, remote_id)
     return _change(connection, _SENT, State.SENT, rows, lambda job: job.remote_id == remote_id)
 
 
 def ended(connection: Connection, target: State, ends: Sequence[Ended], worker: str, now: float) -> list[int]:
     """Jobs are done, failed or cancelled."""
     rows = [
-        {
-            "job": end.id,
-            "me": worker,
-            "result": end.result,
-            "error": plain(end.error),
-            "started": end.started,
-            "finished": end.finished or now,
-            "more_seconds": end.seconds,
-            "more_cost": end.cost,
-            "ran_executor": end.executor,
-            "ran_backend": end.backend,
-            "ran_attempt": end.attempt,
-        }
+        (
+            *(end.id, worker, end.result, plain(end.error) if end.error else "", end.started, end.finished or now),
+            *(end.executor, end.backend, end.attempt),
+            *(end.seconds, end.cost),
+        )
         for end in ends
     ]
     return _change(connection, _ENDS[target], target, rows)
 
 
-def _plain(ids: Sequence[int], worker: str) -> list[dict[str, Any]]:
-    return [{"job": job, "me": worker} for job in ids]
+def _plain(ids: Sequence[int], worker: str) -> list[Values]:
+    return [(job, worker) for job in ids]
+
+
+def _remote(ids: Sequence[int], worker: str, remote_id: str) -> list[Values]:
+    return [(job, worker, remote_id, place) for place, job in enumerate(ids)]
 
 
 def _change(
     connection: Connection,
-    statement: Update,
+    statement: Prepared,
     target: State,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Values],
     same: Callable[[Any], bool] = lambda job: True,
 ) -> list[int]:
     """Change jobs, and say which of them are now as they should be.
@@ -111,16 +117,16 @@ def _change(
         connection: of the transaction.
         statement: the guarded change.
         target: the state that it leads to.
-        rows: for each job, its id as ``"job"``, the worker as ``"me"``, and what the statement writes.
+        rows: for each job, its id, the worker, and what the statement writes.
         same: whether a job that had been changed before was changed in the same way.
     """
-    ids = [row["job"] for row in rows]
+    ids = [row[0] for row in rows]
     if not ids:
         return []
-    in_one_order = sorted(rows, key=lambda row: row["job"])  # so that two programs never wait for each other
-    if connection.execute(statement, in_one_order).rowcount == len(ids):
+    in_one_order = sorted(rows, key=itemgetter(0))  # so that two programs never wait for each other
+    if statement.change(connection, in_one_order) == len(ids):
         return ids
-    return _as_asked(connection, target, ids, rows[0]["me"], same)
+    return _as_asked(connection, target, ids, rows[0][1], same)
 
 
 def _as_asked(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, bindparam, case, delete, or_, select, update
+from sqlalchemy import Connection, Insert, and_, bindparam, case, delete, or_, select, update
 
 from pennylane_qexec.store.base import State
 from pennylane_qexec.store.dialects import insert_into, list_of, pieces
 from pennylane_qexec.store.job_rows import COLUMNS
+from pennylane_qexec.store.prepared import Prepared
 from pennylane_qexec.store.records import StoredJob
 from pennylane_qexec.store.tables import jobs, workers
 from pennylane_qexec.store.workers import Heart, Watch
@@ -34,23 +35,35 @@ _HOLDERS = (
     .where(jobs.c.id.in_(list_of("ids")), jobs.c.finished.is_(None), workers.c.id != bindparam("me"))
     .distinct()
 )
+_LIVES = Prepared(
+    # In PostgreSQL: who wants to bury it waits for us, and then sees the jobs that it has got.
+    lambda _: select(workers.c.id).where(workers.c.id == bindparam("me")).with_for_update(read=True, key_share=True),
+    ["me"],
+)
 _AFTER_LEAVING = case((jobs.c.state == State.CLAIMED, str(State.WAITING)), else_=jobs.c.state)
 
 
-def claim(
-    connection: Connection, ids: Sequence[int], worker: str, lease: float, token: str, watch: Watch
-) -> list[StoredJob]:
-    """Claim jobs that nobody has, or that a dead worker had.
+def _beat(connection: Connection) -> Insert:
+    """The next beat of a heart, or its first one."""
+    first = insert_into(connection, workers)
+    again = {"beat": workers.c.beat + 1, "lease": first.excluded.lease}
+    beat: Insert = first.on_conflict_do_update(index_elements=["id"], set_=again)
+    return beat
+
+
+_BEAT = Prepared(_beat, ["id", "beat", "lease"])
+
+
+def claim(connection: Connection, ids: Sequence[int], worker: str, token: str, watch: Watch) -> list[StoredJob]:
+    """Claim jobs that nobody has, or that a dead worker had, for a worker that was shown to live.
 
     Args:
         connection: of the transaction.
         ids: of the jobs.
         worker: who claims them.
-        lease: of the worker, in seconds.
         token: the same if the same claim is made again.
         watch: knows who is dead.
     """
-    _beat(connection, worker, lease)
     taken = _take(connection, ids, worker, token)
     if len(taken) < len(ids):
         for heart in watch.stopped(_holders(connection, ids, worker)):
@@ -58,6 +71,19 @@ def claim(
         _take(connection, ids, worker, token)
         taken = _taken(connection, ids, token)
     return [taken[job] for job in ids if job in taken]
+
+
+def show(connection: Connection, worker: str, lease: float, lately: bool) -> None:
+    """Show that a worker lives, before it gets jobs: nobody takes it for dead until the transaction ends.
+
+    Args:
+        connection: of the transaction.
+        worker: the worker.
+        lease: of the worker, in seconds.
+        lately: whether its heart has beaten not long ago, so that it need not, unless it was taken for dead since.
+    """
+    if not (lately and _LIVES.select(connection, (worker,)).first()):
+        _BEAT.change(connection, [(worker, 1, lease)])
 
 
 def renew(connection: Connection, worker: str) -> bool:
@@ -77,12 +103,6 @@ def bury(connection: Connection, heart: Heart) -> None:
     still = delete(workers).where(workers.c.id == heart.worker, workers.c.beat == heart.beat)
     if connection.execute(still).rowcount == 1:
         _leave_jobs(connection, heart.worker)
-
-
-def _beat(connection: Connection, worker: str, lease: float) -> None:
-    first = insert_into(connection, workers).values(id=worker, beat=1, lease=lease)
-    again = {"beat": workers.c.beat + 1, "lease": lease}
-    connection.execute(first.on_conflict_do_update(index_elements=["id"], set_=again))
 
 
 def _take(connection: Connection, ids: Sequence[int], worker: str, token: str) -> dict[int, StoredJob]:

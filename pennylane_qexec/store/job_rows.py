@@ -4,89 +4,120 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import Any, NamedTuple, final
 
-from sqlalchemy import Connection, bindparam, null, select
+from sqlalchemy import Column, Connection, bindparam, null, select
 
 from pennylane_qexec.errors import StoreError, StoreMismatchError
 from pennylane_qexec.store.base import State
 from pennylane_qexec.store.dialects import insert_into, list_of, pieces
+from pennylane_qexec.store.prepared import Prepared
 from pennylane_qexec.store.records import NewJob, StoredJob
 from pennylane_qexec.store.tables import circuits, jobs
 
 COLUMNS = [jobs.c[name] for name in StoredJob._fields]
 
+
+@final
+class Numbered:
+    """Looks for jobs of a run by their numbers: by the first and the last where none is left out, which is faster."""
+
+    def __init__(self, columns: Sequence[Column[Any]]) -> None:
+        of_run = select(*columns).where(jobs.c.run == bindparam("of_run"))
+        self._some = of_run.where(jobs.c.number.in_(list_of("numbers")))
+        in_a_row = of_run.where(jobs.c.number.between(bindparam("first"), bindparam("last")))
+        self._in_a_row = Prepared(lambda _: in_a_row, ["of_run", "first", "last"])
+
+    def rows(self, connection: Connection, run: int, numbers: Sequence[int]) -> list[Any]:
+        """The rows found, in any order."""
+        first, last = min(numbers), max(numbers)
+        if last - first < len(numbers):
+            return list(self._in_a_row.select(connection, (run, first, last)).all())
+        found: list[Any] = []
+        for part in pieces(numbers):
+            found += connection.execute(self._some, {"of_run": run, "numbers": part}).all()
+        return found
+
+
 _PAGE = 1000
 _WITHOUT_RESULT = [null() if column is jobs.c.result else column for column in COLUMNS]
-_OF_NUMBERS = jobs.c.run == bindparam("of_run"), jobs.c.number.in_(list_of("numbers"))
-_NUMBERED = select(*COLUMNS).where(*_OF_NUMBERS)
-_IDS_NUMBERED = select(jobs.c.number, jobs.c.id).where(*_OF_NUMBERS)
+_NUMBERED = Numbered(COLUMNS)
+_IDS_NUMBERED = Numbered([jobs.c.number, jobs.c.id])
+_NEW = ("run", "number", "key", "circuit", "executor", "backend", "shots", "submitted", "state", "worker", "claim")
+_INSERT = Prepared(lambda connection: insert_into(connection, jobs).on_conflict_do_nothing(), _NEW)
+_INSERT_TEXTS = Prepared(
+    lambda connection: insert_into(connection, circuits).on_conflict_do_nothing(), ["digest", "text"]
+)
 _BY_ID = select(*COLUMNS).where(jobs.c.id.in_(list_of("ids")))
 _TEXTS = select(circuits.c.digest, circuits.c.text).where(circuits.c.digest.in_(list_of("digests")))
 
 
-def record(connection: Connection, run: int, new: Sequence[NewJob], now: float) -> list[StoredJob]:
-    """Record jobs, and give them as they are stored."""
-    stored = _numbered(connection, run, new)
-    _check(run, new, stored)
+class Fresh(NamedTuple):
+    """What jobs are recorded with that are new.
+
+    Attributes:
+        now: when, in seconds since 1970.
+        state: in which state.
+        worker: who has them.
+        claim: with which claim; the same if the same call is made again.
+    """
+
+    now: float
+    state: str = str(State.WAITING)
+    worker: str | None = None
+    claim: str | None = None
+
+
+def record(
+    connection: Connection, run: int, new: Sequence[NewJob], fresh: Fresh, *, beyond: bool = False
+) -> list[StoredJob]:
+    """Record jobs, and give them as they are stored.
+
+    Args:
+        connection: of the transaction.
+        run: id of the run.
+        new: the jobs.
+        fresh: what they are recorded with.
+        beyond: whether the run most likely has none of them, so that it is not looked for them first.
+    """
+    stored = {}
+    if not beyond:
+        stored = _numbered(connection, run, new)
+        _check(run, new, stored)
     if missing := sorted((job for job in new if job.number not in stored), key=attrgetter("number")):
-        stored |= _recorded(connection, run, missing, now)
-        _check(run, missing, stored)
+        stored |= _recorded(connection, run, missing, fresh)
     return [stored[job.number] for job in new]
 
 
-def _recorded(connection: Connection, run: int, new: Sequence[NewJob], now: float) -> dict[int, StoredJob]:
+def _recorded(connection: Connection, run: int, new: Sequence[NewJob], fresh: Fresh) -> dict[int, StoredJob]:
     """Insert jobs, but for those that somebody else has inserted meanwhile, and give them as they are."""
-    if _inserted(connection, run, new, now) < len(new):
-        return _numbered(connection, run, new)
-    ids: dict[int, int] = {}
-    for part in pieces([job.number for job in new]):
-        ids |= dict(connection.execute(_IDS_NUMBERED, {"of_run": run, "numbers": part}).all())
-    return {job.number: _as_inserted(ids[job.number], run, job, now) for job in new}
+    if _inserted(connection, run, new, fresh) < len(new):
+        stored = _numbered(connection, run, new)
+        _check(run, new, stored)
+        return stored
+    ids = dict(_IDS_NUMBERED.rows(connection, run, [job.number for job in new]))
+    return {job.number: _as_inserted(ids[job.number], run, job, fresh) for job in new}
 
 
-def _inserted(connection: Connection, run: int, new: Sequence[NewJob], now: float) -> int:
+def _inserted(connection: Connection, run: int, new: Sequence[NewJob], fresh: Fresh) -> int:
     texts = {job.circuit: job.text for job in new}
-    connection.execute(
-        insert_into(connection, circuits).on_conflict_do_nothing(),
-        [{"digest": digest, "text": texts[digest]} for digest in sorted(texts)],
-    )
-    rows = [
-        {
-            "run": run,
-            "number": job.number,
-            "key": job.key,
-            "circuit": job.circuit,
-            "executor": job.executor,
-            "backend": job.backend,
-            "shots": job.shots,
-            "submitted": job.submitted or now,
-        }
-        for job in new
-    ]
-    return connection.execute(insert_into(connection, jobs).on_conflict_do_nothing(), rows).rowcount
+    _INSERT_TEXTS.change(connection, sorted(texts.items()))
+    rows = [(run, job.number, *_asked(job, fresh), fresh.state, fresh.worker, fresh.claim) for job in new]
+    return _INSERT.change(connection, rows)
 
 
-def _as_inserted(number: int, run: int, job: NewJob, now: float) -> StoredJob:
-    return StoredJob(
-        id=number,
-        run=run,
-        number=job.number,
-        key=job.key,
-        circuit=job.circuit,
-        executor=job.executor,
-        backend=job.backend,
-        shots=job.shots,
-        submitted=job.submitted or now,
-    )
+def _as_inserted(number: int, run: int, job: NewJob, fresh: Fresh) -> StoredJob:
+    return StoredJob(number, run, job.number, *_asked(job, fresh), fresh.state, 1, fresh.worker)
+
+
+def _asked(job: NewJob, fresh: Fresh) -> tuple[str, str, str, str, int, float]:
+    return job.key, job.circuit, job.executor, job.backend, job.shots, job.submitted or fresh.now
 
 
 def _numbered(connection: Connection, run: int, new: Sequence[NewJob]) -> dict[int, StoredJob]:
     """The jobs that the run has under these numbers."""
-    found: dict[int, StoredJob] = {}
-    for part in pieces([job.number for job in new]):
-        rows = connection.execute(_NUMBERED, {"of_run": run, "numbers": part})
-        found |= {row.number: row for row in map(StoredJob._make, rows)}
-    return found
+    rows = _NUMBERED.rows(connection, run, [job.number for job in new])
+    return {row.number: row for row in map(StoredJob._make, rows)}
 
 
 def _check(run: int, new: Sequence[NewJob], stored: dict[int, StoredJob]) -> None:

@@ -19,6 +19,7 @@ class Run:
         argv: of the program.
         versions: with what it was begun, as its program put it.
         finished: whether it came to its end.
+        concurrent: whether several threads asked for its jobs.
     """
 
     id: int
@@ -29,6 +30,7 @@ class Run:
     argv: tuple[str, ...]
     versions: str
     finished: bool
+    concurrent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class StoredJob(NamedTuple):
         state: a :class:`~pennylane_qexec.store.State`, as a text.
         attempt: which attempt this is, or was.
         worker: who has it, or had it last; ``None`` if nobody.
-        remote_id: the backend's id of the job that it was sent in.
+        remote_id: the backend's id of the job that it was sent in; the label of that job, if no id is known yet.
         remote_index: its position in that job.
         started: when it began to run.
         finished: when it ended; ``None`` if it has not.

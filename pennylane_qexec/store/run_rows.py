@@ -50,6 +50,12 @@ def change(connection: Connection, name: str, **values: Any) -> None:
     connection.execute(update(runs).where(runs.c.name == name).values(**values))
 
 
+def note_concurrent(connection: Connection, run: int) -> None:
+    """Mark a run whose jobs were asked for by several threads."""
+    if connection.execute(update(runs).where(runs.c.id == run).values(concurrent=True)).rowcount == 0:
+        raise StoreError(f"no run has the id {run}. Give the id of a run that open_run() has given.")
+
+
 def one(connection: Connection, name: str) -> Run:
     """The run of a name."""
     row = connection.execute(select(runs).where(runs.c.name == name)).one_or_none()
@@ -79,4 +85,5 @@ def _run(row: Any) -> Run:
         argv=tuple(json.loads(row.argv)),
         versions=row.versions,
         finished=row.finished,
+        concurrent=row.concurrent,
     )

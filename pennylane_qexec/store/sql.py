@@ -6,13 +6,18 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import final
+from typing import TypeVar, final
+
+from sqlalchemy import Connection
 
 from pennylane_qexec.store import cache_rows, changes, claims, job_rows, run_rows
 from pennylane_qexec.store.base import State, Store
 from pennylane_qexec.store.gate import Gate
+from pennylane_qexec.store.job_rows import Fresh
 from pennylane_qexec.store.records import Cached, CacheInfo, Ended, NewJob, Run, StoredJob
-from pennylane_qexec.store.workers import Watch, new_worker
+from pennylane_qexec.store.workers import Beats, Watch, new_worker
+
+T = TypeVar("T")
 
 _SLACK = 64  # the cache is measured when it may have grown by this part of its size: measuring looks at all of it
 
@@ -30,10 +35,13 @@ class SqlStore(Store):
     def __init__(self, gate: Gate, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
         self._gate = gate
         self._clock = clock
+        self._monotonic = monotonic
         self._watch = Watch(monotonic)
+        self._beats = Beats(monotonic)
         self._worker = (os.getpid(), new_worker())
         self._lock = threading.Lock()
         self._unmeasured: int | None = None
+        self._beyond: int | None = None  # the run that was recorded in last, if it is past what it had before
 
     @property
     def url(self) -> str:
@@ -63,12 +71,43 @@ class SqlStore(Store):
         found = self._gate.read(lambda c: run_rows.counts(c, run))
         return {state: found[state] for state in State if state in found}
 
-    def record(self, run: int, jobs: Sequence[NewJob]) -> list[StoredJob]:
-        return self._gate.write(lambda c: job_rows.record(c, run, jobs, self._clock())) if jobs else []
+    def note_concurrent(self, run: int) -> None:
+        self._gate.write(lambda c: run_rows.note_concurrent(c, run))
+
+    def record(
+        self, run: int, jobs: Sequence[NewJob], worker: str | None = None, lease: float = 60.0
+    ) -> list[StoredJob]:
+        if not jobs:
+            return []
+        how = () if worker is None else (str(State.CLAIMED), worker, secrets.token_hex(8))
+        beyond = self._beyond == run
+
+        def recorded(connection: Connection) -> list[StoredJob]:
+            return job_rows.record(connection, run, jobs, Fresh(self._clock(), *how), beyond=beyond)
+
+        found = self._gate.write(recorded) if worker is None else self._alive(worker, lease, recorded)
+        # Where a run has jobs that have not ended, it was interrupted: those that come next are likely new.
+        self._beyond = run if all(job.finished is None for job in found) else None
+        return found
 
     def claim(self, ids: Sequence[int], worker: str, lease: float) -> list[StoredJob]:
+        if not ids:
+            return []
         wanted, token = list(dict.fromkeys(ids)), secrets.token_hex(8)
-        return self._gate.write(lambda c: claims.claim(c, wanted, worker, lease, token, self._watch)) if ids else []
+        return self._alive(worker, lease, lambda c: claims.claim(c, wanted, worker, token, self._watch))
+
+    def _alive(self, worker: str, lease: float, work: Callable[[Connection], T]) -> T:
+        """Give jobs to a worker, whose heart beats in the same transaction if it has not lately."""
+        now, lately = self._monotonic(), self._beats.lately(worker, lease)
+
+        def shown(connection: Connection) -> T:
+            claims.show(connection, worker, lease, lately)
+            return work(connection)
+
+        found = self._gate.write(shown)
+        if not lately:
+            self._beats.note(worker, lease, now)
+        return found
 
     def renew(self, worker: str) -> bool:
         return self._gate.write(lambda c: claims.renew(c, worker))
@@ -79,8 +118,8 @@ class SqlStore(Store):
     def release(self, ids: Sequence[int], worker: str) -> list[int]:
         return self._gate.write(lambda c: changes.release(c, ids, worker))
 
-    def sending(self, ids: Sequence[int], worker: str) -> list[int]:
-        return self._gate.write(lambda c: changes.sending(c, ids, worker), durable=True)
+    def sending(self, ids: Sequence[int], worker: str, label: str, executor: str = "", backend: str = "") -> list[int]:
+        return self._gate.write(lambda c: changes.sending(c, ids, worker, label, executor, backend), durable=True)
 
     def sent(self, ids: Sequence[int], worker: str, remote_id: str) -> list[int]:
         return self._gate.write(lambda c: changes.sent(c, ids, worker, remote_id), durable=True)

@@ -14,10 +14,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The last migration: what an opened database is at."""
 
 VERSION_TABLE = "qexec_version"
@@ -44,6 +45,7 @@ runs = Table(
     Column("argv", Text, nullable=False),
     Column("versions", Text, nullable=False),
     Column("finished", Boolean, nullable=False),
+    Column("concurrent", Boolean, nullable=False, server_default=false()),
 )
 
 circuits = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import threading
@@ -47,6 +48,27 @@ class Watch:
             since = now
         self._seen[heart.worker] = (heart.beat, since)
         return now - since
+
+
+class Beats:
+    """When the hearts of this process have last beaten.
+
+    Args:
+        monotonic: a clock that never jumps, in seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._last: dict[str, tuple[float, float]] = {}
+
+    def lately(self, worker: str, lease: float) -> bool:
+        """Whether a heart has beaten less than a quarter of this lease ago."""
+        at, its_lease = self._last.get(worker, (-math.inf, lease))
+        return its_lease == lease and self._monotonic() - at < lease / 4
+
+    def note(self, worker: str, lease: float, at: float) -> None:
+        """Note that a heart has beaten, at a time of the clock."""
+        self._last[worker] = (at, lease)
 
 
 def new_worker() -> str:

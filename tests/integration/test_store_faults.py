@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from fakes.earlier_store import make_store_of_0001
 from fakes.postgresql import PostgresServer
 from fakes.severed import Severed
 from sqlalchemy import create_engine, text
@@ -34,7 +35,8 @@ from pennylane_qexec.store import Ended, NewJob, open_store
 with open_store(sys.argv[1]) as store:
     run = store.open_run("vqe")
     for first in range(0, 10**6, 10):
-        jobs = store.record(run.id, [NewJob(n, f"k{n}", f"d{n}", f"circuit {n}") for n in range(first, first + 10)])
+        new = [NewJob(n, f"k{n}", f"d{n}", f"circuit {n}") for n in range(first, first + 10)]
+        jobs = store.record(run.id, new, store.worker, 1000.0)
         store.claim([job.id for job in jobs], store.worker, 1000.0)
         store.sent([job.id for job in jobs], store.worker, f"remote {first}")
         print("sent", first, flush=True)
@@ -164,6 +166,14 @@ def test_the_migrations_end_at_the_tables_of_today_in_postgresql_too(url: str) -
         options = {"compare_type": True, "compare_server_default": True, "version_table": VERSION_TABLE}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date_in_postgresql_too(url: str) -> None:
+    make_store_of_0001(url)
+    with open_store(url) as store:
+        store.note_concurrent(7)
+        assert (store.run("vqe").concurrent, store.run("vqe").seed) == (True, 42)
+        assert store.record(7, [NewJob(0, "key0", "digest0", "circuit 0")])[0].result == "the result"
 
 
 def test_processes_may_open_a_new_database_at_once(place: str) -> None:

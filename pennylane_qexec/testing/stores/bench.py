@@ -91,7 +91,7 @@ def change(store: Store, name: str, ids: Sequence[int], worker: str) -> Sequence
     """One change of jobs, by the name of the state that it leads to, but for ``"claim"``."""
     changes: dict[str, Callable[[], Sequence[Any]]] = {
         "claim": lambda: store.claim(ids, worker, LEASE),
-        "sending": lambda: store.sending(ids, worker),
+        "sending": lambda: store.sending(ids, worker, "label"),
         "sent": lambda: store.sent(ids, worker, "remote"),
         "done": lambda: store.done([Ended(job, "result") for job in ids], worker),
         "failed": lambda: store.failed([Ended(job, error="broken") for job in ids], worker),

@@ -65,6 +65,32 @@ class Changes(StoreTests):
             ("sent", "remote-7", 0),
         ]
 
+    def test_jobs_about_to_be_sent_have_the_label_that_they_are_sent_with(self, opened: Callable[[], Store]) -> None:
+        store = opened()
+        ids = self.jobs(store, 2, State.CLAIMED)
+        assert store.sending(ids[::-1], "me", "label-7", "qpu", "paris") == ids[::-1]
+        found = opened().refresh(ids)
+        assert [(job.state, job.remote_id, job.remote_index, job.executor, job.backend) for job in found] == [
+            ("sending", "label-7", 1, "qpu", "paris"),
+            ("sending", "label-7", 0, "qpu", "paris"),
+        ]
+
+    def test_jobs_are_sent_by_the_executor_that_was_recorded_if_no_other_is_named(self, store: Store) -> None:
+        (job,) = self.jobs(store, 1, State.CLAIMED)
+        store.sending([job], "me", "label")
+        assert store.refresh([job])[0].executor == "simulator"
+
+    def test_the_id_of_the_backend_comes_in_place_of_the_label(self, store: Store) -> None:
+        (job,) = self.jobs(store, 1, State.SENDING)
+        assert store.sent([job], "me", "remote-7") == [job]
+        assert store.refresh([job])[0].remote_id == "remote-7"
+
+    def test_a_job_is_sent_with_one_label(self, store: Store) -> None:
+        (job,) = self.jobs(store, 1, State.CLAIMED)
+        assert store.sending([job], "me", "first") == store.sending([job], "me", "first") == [job]
+        with pytest.raises(StoreError, match="is sending as 'first'"):
+            store.sending([job], "me", "second")
+
     def test_a_job_is_sent_under_one_remote_id(self, store: Store) -> None:
         (job,) = self.jobs(store, 1, State.SENDING)
         assert store.sent([job], "me", "first") == store.sent([job], "me", "first") == [job]
@@ -89,10 +115,12 @@ class Changes(StoreTests):
         assert (done.seconds, done.cost, done.executor, done.backend, done.attempt) == (3.0, 0.75, "other", "b", 5)
 
     def test_a_job_that_was_sent_in_vain_is_tried_again(self, store: Store) -> None:
-        (job,) = self.jobs(store, 1, State.SENT)
-        assert store.retry([job], "me") == [job]
-        again = store.refresh([job])[0]
-        assert (again.state, again.remote_id, again.remote_index, again.worker) == ("waiting", None, None, None)
+        ids = self.jobs(store, 1, State.SENT) + self.jobs(store, 1, State.SENDING)
+        assert store.retry(ids, "other") == []
+        assert store.retry(ids, "me") == ids
+        for again in store.refresh(ids):
+            assert (again.state, again.remote_id, again.remote_index, again.worker) == ("waiting", None, None, None)
+        assert [(job.state, job.attempt) for job in store.claim(ids, "other", LEASE)] == [("claimed", 2)] * 2
 
     def test_waiting_jobs_can_be_cancelled_by_anybody(self, store: Store) -> None:
         (job,) = self.jobs(store)

@@ -25,6 +25,65 @@ class Claims(StoreTests):
         assert {(job.state, job.worker) for job in second} == {("claimed", "other")}
         assert other.claim(ids, "other", LEASE) == []
 
+    def test_jobs_that_a_worker_records_are_its_own_at_once(self, opened: Callable[[], Store]) -> None:
+        store, other = opened(), opened()
+        recorded = store.record(store.open_run("vqe").id, new_jobs(3), "me", LEASE)
+        ids = [job.id for job in recorded]
+        assert {(job.state, job.worker) for job in recorded} == {("claimed", "me")}
+        assert store.refresh(ids) == recorded
+        assert other.claim(ids, "other", LEASE) == []
+        self.monotonic.now += LEASE
+        assert [job.id for job in other.claim(ids[:2], "other", LEASE)] == ids[:2]
+        assert store.done([Ended(ids[0], "too late")], "me") == []
+
+    def test_jobs_that_were_recorded_before_stay_as_they_are(self, opened: Callable[[], Store]) -> None:
+        store, other = opened(), opened()
+        run = store.open_run("vqe").id
+        done, _, _ = other.record(run, new_jobs(3), "other", LEASE)
+        other.done([Ended(done.id, "result")], "other")
+        store.record(run, new_jobs(1, first=3))
+        found = store.record(run, new_jobs(5), "me", LEASE)
+        assert [(job.state, job.worker, job.result) for job in found] == [
+            ("done", "other", "result"),
+            ("claimed", "other", None),
+            ("claimed", "other", None),
+            ("waiting", None, None),
+            ("claimed", "me", None),
+        ]
+
+    def test_of_workers_that_record_the_same_jobs_at_once_each_job_gets_one(self, opened: Callable[[], Store]) -> None:
+        stores = {name: opened() for name in "abcd"}
+        run = stores["a"].open_run("vqe").id
+
+        def work(name: str) -> list[int]:
+            found = [stores[name].record(run, new_jobs(10, first), name, LEASE) for first in range(0, 40, 10)]
+            return [job.number for jobs in found for job in jobs if job.worker == name]
+
+        with ThreadPoolExecutor(4) as pool:
+            owned = list(itertools.chain(*pool.map(work, stores)))
+        assert sorted(owned) == list(range(40))
+
+    def test_a_worker_that_was_taken_for_dead_lives_again_when_it_gets_jobs(self, opened: Callable[[], Store]) -> None:
+        store, other = opened(), opened()
+        run = store.open_run("vqe").id
+        store.record(run, new_jobs(1), "me", LEASE)
+        other.leave("me")
+        assert not store.renew("me")
+        (job,) = store.record(run, new_jobs(1, first=1), "me", LEASE)
+        assert store.renew("me")
+        assert other.claim([job.id], "other", LEASE) == []
+
+    def test_a_worker_that_gets_jobs_has_a_whole_lease_again(self, opened: Callable[[], Store]) -> None:
+        store, other = opened(), opened()
+        run = store.open_run("vqe").id
+        (first,) = store.record(run, new_jobs(1), "me", LEASE)
+        other.claim([first.id], "other", LEASE)  # from now on, other watches
+        self.monotonic.now += LEASE - 1
+        (second,) = store.record(run, new_jobs(1, first=1), "me", LEASE)
+        assert other.claim([first.id, second.id], "other", LEASE) == []
+        self.monotonic.now += LEASE - 1
+        assert other.claim([first.id, second.id], "other", LEASE) == []
+
     def test_what_threads_do_at_once_is_done_once(self, store: Store) -> None:
         run, ids = store.open_run("vqe").id, []
 
@@ -78,7 +137,7 @@ class Claims(StoreTests):
         claimed = other.claim(sent + sending, "other", LEASE)
         assert [(job.state, job.worker, job.remote_id) for job in claimed] == [
             ("sent", "other", "remote"),
-            ("sending", "other", None),
+            ("sending", "other", "label"),
         ]
         assert other.claim(sent, "third", LEASE) == []
 

@@ -31,6 +31,13 @@ class Records(StoreTests):
         assert (first.started, first.finished, first.seconds, first.cost) == (1.5, 2.5, 0.1, 0.3)
         assert (second.state, second.result) == ("waiting", None)
 
+    def test_jobs_of_which_some_are_recorded_already_keep_those(self, store: Store) -> None:
+        run = store.open_run("vqe").id
+        before = store.record(run, new_jobs(5))
+        assert store.record(run, new_jobs(5, first=3))[:2] == before[3:]
+        assert store.record(run, [new_jobs(99)[n] for n in (98, 1, 50)])[1] == before[1]
+        assert [job.number for job in store.jobs(run)] == [*range(8), 50, 98]
+
     def test_another_job_under_the_same_number_is_refused_and_nothing_is_recorded(self, store: Store) -> None:
         run = store.open_run("vqe").id
         store.record(run, new_jobs(2))
@@ -65,6 +72,12 @@ class Records(StoreTests):
 
     def test_nothing_asked_for_is_nothing_done(self, store: Store) -> None:
         run = store.open_run("vqe").id
-        assert store.record(run, []) == store.claim([], "me", LEASE) == store.refresh([]) == []
+        assert (
+            store.record(run, [])
+            == store.record(run, [], "me")
+            == store.claim([], "me", LEASE)
+            == store.refresh([])
+            == []
+        )
         assert store.sent([], "me", "remote") == store.done([], "me") == store.retry([], "me") == []
         assert store.circuits([]) == store.cache_get([]) == {}

@@ -37,6 +37,16 @@ class Runs(StoreTests):
         assert store.run("vqe").finished
         assert not store.open_run("vqe").finished
 
+    def test_a_run_of_several_threads_is_marked_for_good(self, store: Store) -> None:
+        one, other = store.open_run("one"), store.open_run("other")
+        assert not one.concurrent
+        store.note_concurrent(one.id)
+        store.note_concurrent(one.id)
+        assert store.open_run("one").concurrent
+        assert not store.run(other.name).concurrent
+        with pytest.raises(StoreError, match="no run has the id 99"):
+            store.note_concurrent(99)
+
     def test_runs_are_listed_the_last_opened_first(self, store: Store) -> None:
         for name in ("a", "b", "a"):
             self.clock.now += 1

@@ -10,10 +10,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from fakes.earlier_store import make_store_of_0001
 from sqlalchemy import create_engine
 
 from pennylane_qexec.errors import StoreError
-from pennylane_qexec.store import open_store
+from pennylane_qexec.store import NewJob, open_store
 from pennylane_qexec.store.migrating import MIGRATIONS
 from pennylane_qexec.store.tables import REVISION, VERSION_TABLE, metadata
 
@@ -24,6 +25,18 @@ def test_the_migrations_end_at_the_tables_of_today(tmp_path: Path) -> None:
         options = {"compare_type": True, "compare_server_default": True, "version_table": VERSION_TABLE}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date_with_what_it_has(tmp_path: Path) -> None:
+    make_store_of_0001(f"sqlite:///{tmp_path}/old.db")
+    with open_store(tmp_path / "old.db") as store:
+        run = store.run("vqe")
+        assert (run.id, run.seed, run.argv, run.finished, run.concurrent) == (7, 42, ("vqe.py",), True, False)
+        (job,) = store.record(7, [NewJob(0, "key0", "digest0", "circuit 0")])
+        assert (job.state, job.result) == ("done", "the result")
+        store.note_concurrent(7)
+    with open_store(tmp_path / "old.db") as store:
+        assert store.run("vqe").concurrent
 
 
 def test_the_last_migration_is_the_one_that_opening_looks_for() -> None:

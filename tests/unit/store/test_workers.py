@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pennylane_qexec.store import NewJob, open_store
-from pennylane_qexec.store.workers import Heart, Watch, new_worker, surely_dead
+from pennylane_qexec.store.workers import Beats, Heart, Watch, new_worker, surely_dead
 
 NAME = "from pennylane_qexec.store.workers import new_worker; print(new_worker(), flush=True); input()"
 
@@ -54,6 +54,18 @@ def test_jobs_of_a_killed_process_of_this_machine_are_free_at_once(tmp_path: Pat
         process.kill()
         process.communicate()
         assert [one.id for one in store.claim([job.id], store.worker, lease=1e6)] == [job.id]
+
+
+def test_a_heart_has_beaten_lately_in_the_first_quarter_of_its_lease() -> None:
+    now = 100.0
+    beats = Beats(lambda: now)
+    assert not beats.lately("a", 40.0)
+    beats.note("a", 40.0, 95.0)
+    assert beats.lately("a", 40.0)
+    assert not beats.lately("a", 41.0)
+    assert not beats.lately("b", 40.0)
+    now = 105.0
+    assert not beats.lately("a", 40.0)
 
 
 def test_a_heart_has_stopped_when_it_was_watched_for_a_lease_without_a_beat() -> None:
