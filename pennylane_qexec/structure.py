@@ -21,7 +21,7 @@ from scipy import sparse
 from pennylane_qexec.fingerprint import Content, content, is_foreign, own_attributes
 from pennylane_qexec.kept import Kept
 
-_BARE = (
+BARE = (
     frozenset({qml.Identity, qml.X, qml.Y, qml.Z, qml.H, qml.S, qml.T, qml.SX, qml.SWAP, qml.ISWAP})
     | frozenset({qml.RX, qml.RY, qml.RZ, qml.PhaseShift, qml.Rot, qml.U1, qml.U2, qml.U3})
     | frozenset({qml.IsingXX, qml.IsingYY, qml.IsingZZ, qml.IsingXY, qml.SingleExcitation, qml.DoubleExcitation})
@@ -34,7 +34,7 @@ CONTROLLED = frozenset(
 )
 """The same, of kinds that PennyLane builds of another operation and its control wires."""
 
-_LETTERS = frozenset({kind for kind in _BARE if not kind.num_params})
+_LETTERS = frozenset({kind for kind in BARE if not kind.num_params})
 """Those of them that have no numbers."""
 
 _OF_OBSERVABLES = (ExpectationMP, VarianceMP)
@@ -65,7 +65,7 @@ def control_labels(operation: Operator) -> tuple[Any, ...]:
 def wire_labels(operation: Operator) -> tuple[Any, ...]:
     """The labels of an operation's wires: what ``operation.wires.labels`` is, in a tenth of the time."""
     kind = type(operation)
-    if kind in _BARE:
+    if kind in BARE:
         return labels(operation)  # type: ignore[no-any-return]
     if kind in CONTROLLED:
         return control_labels(operation) + labels(operation)  # type: ignore[no-any-return]
@@ -99,11 +99,11 @@ class Part(NamedTuple):
 def part_of(operation: Operator) -> Part:
     """What an operation contributes to the structure of its circuit."""
     kind, data = type(operation), operation.data
-    if kind in _BARE and (not data or (len(data) == 1 and type(data[0]) in _SCALARS)):
+    if kind in BARE and (not data or (len(data) == 1 and type(data[0]) in _SCALARS)):
         return Part(kind, bool(data), "bare")
     if data and not all(map(_is_number, data)):
         return Part(_content(operation), False)
-    if kind in _BARE:
+    if kind in BARE:
         return Part(kind, bool(data), "bare")
     if kind in CONTROLLED:
         return Part(kind, bool(data), "controlled")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pennylane as qml
@@ -13,12 +14,10 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.written.documents import canonical, content_of, guarded, text_of
-from pennylane_qexec.written.drafts import Draft, shots_form
+from pennylane_qexec.written.drafts import ALL, Draft, shots_form
 from pennylane_qexec.written.readings import Reading, built, shots_of
+from pennylane_qexec.written.shortcuts import Shortcuts
 from pennylane_qexec.written.values import items_of
-
-_ALL = "all"
-"""What is written if all parameters are trainable."""
 
 
 def circuit_text(circuit: QuantumScript) -> str:
@@ -36,7 +35,22 @@ def circuit_text(circuit: QuantumScript) -> str:
         ConfigurationError: there is something in the circuit that cannot be stored, such as a function, or an operator
             that is not PennyLane's.
     """
-    return guarded("the circuit", lambda: _text(circuit))
+    return circuit_texts([circuit])[0]
+
+
+def circuit_texts(circuits: Sequence[QuantumScript]) -> list[str]:
+    """Circuits as texts: what :func:`circuit_text` gives for each, sooner if they have been made of the same objects.
+
+    The circuits of a gradient, for instance, share measurements and nearly all operations.
+
+    Args:
+        circuits: any circuits. They must not be changed until all are written.
+
+    Raises:
+        ConfigurationError: as for :func:`circuit_text`.
+    """
+    shortcuts = Shortcuts(shared=len(circuits) > 1)
+    return [guarded("the circuit", partial(_text, circuit, shortcuts)) for circuit in circuits]
 
 
 def circuit_of(text: str) -> QuantumScript:
@@ -59,7 +73,21 @@ def circuit_of(text: str) -> QuantumScript:
     return guarded("the stored circuit", lambda: built("the circuit", lambda: _circuit(content)))
 
 
-def _text(circuit: QuantumScript) -> str:
+def _text(circuit: QuantumScript, shortcuts: Shortcuts) -> str:
+    draft = Draft()
+    try:
+        text = shortcuts.text(circuit, draft)
+    except (ConfigurationError, RecursionError, TypeError, ValueError):
+        return drafted(circuit)  # which says what is wrong
+    return drafted(circuit) if draft.has_templates else text
+
+
+def drafted(circuit: QuantumScript) -> str:
+    """A circuit as text, the long way: what :func:`circuit_text` gives, by which its shortcuts are judged.
+
+    Raises:
+        ConfigurationError: as for :func:`circuit_text`.
+    """
     draft = Draft()
     content = _content(circuit, draft)
     text = text_of("circuit", content)
@@ -90,9 +118,9 @@ def _forms(what: str, parts: Sequence[Any], form: Callable[[Any], Any]) -> list[
 
 def _trainable(circuit: QuantumScript) -> str | list[int]:
     if circuit._trainable_params is None:
-        return _ALL
+        return ALL
     chosen = [int(index) for index in circuit.trainable_params]
-    return _ALL if chosen == list(range(_parameters(circuit))) else chosen
+    return ALL if chosen == list(range(_parameters(circuit))) else chosen
 
 
 def _parameters(circuit: QuantumScript) -> int:
@@ -106,7 +134,7 @@ def _circuit(content: dict[str, Any]) -> QuantumScript:
         operations = [reading.named(form, Operator) for form in items_of(content["operations"])]
         measurements = [reading.named(form, MeasurementProcess) for form in items_of(content["measurements"])]
     circuit = QuantumScript(operations, measurements, shots=shots_of(content["shots"]))
-    if content["trainable"] != _ALL:
+    if content["trainable"] != ALL:
         circuit._trainable_params = _chosen(content["trainable"], _parameters(circuit))
     _check(circuit, content)
     return circuit

@@ -16,12 +16,16 @@ from pennylane.wires import Wires
 from scipy import sparse
 
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.fingerprint import parts_of
 from pennylane_qexec.structure import wire_labels
 from pennylane_qexec.written.arrays import DTYPES, array_form, scalar_form
 from pennylane_qexec.written.kinds import name_of, style_of
 from pennylane_qexec.written.values import form_of, tensor
 
 Form = dict[str, Any]
+
+ALL = "all"
+"""What is written if all parameters are trainable."""
 
 
 class Draft:
@@ -37,6 +41,11 @@ class Draft:
         self.has_templates = False
         self._numbers: dict[Any, int] = {}
         self._defined: dict[int, Form] = {}
+
+    @property
+    def is_common(self) -> bool:
+        """Whether what was written would be the same in every circuit, and none of it is a template."""
+        return not (self._numbers or self.has_templates)
 
     def form(self, value: Any) -> Any:
         """Any part of a circuit.
@@ -79,12 +88,12 @@ class Draft:
             return self._plain(style.name, operator.data, wire_labels(operator), operator.hyperparameters)
         if style.controlled:
             return self._plain(style.name, operator.data, wire_labels(operator), {})
-        leaves, metadata = flatten_registrations[kind](operator)
+        leaves, metadata = parts_of(operator)
         if len(metadata) == 1 and type(metadata[0]) is Wires and not any(isinstance(leaf, Operator) for leaf in leaves):
             return self._plain(style.name, leaves, metadata[0].labels, {})
         form: Form = {"name": style.name, "parts": [self.number(leaf) for leaf in leaves]}
         if metadata:
-            form["settings"] = self._settings(metadata)
+            form["settings"] = self.settings(metadata)
         return form
 
     def measurement(self, measurement: MeasurementProcess) -> Form:
@@ -118,7 +127,7 @@ class Draft:
         """The labels of wires."""
         return [label if type(label) in _AS_IT_IS else self.number(label) for label in labels]
 
-    def _settings(self, metadata: Any) -> Any:
+    def settings(self, metadata: Any) -> Any:
         """Settings with names as a mapping, others as a list."""
         if all(type(each) is tuple and len(each) == 2 and type(each[0]) is str for each in metadata):
             return {key: self.form(each) for key, each in metadata}

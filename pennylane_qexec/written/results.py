@@ -6,6 +6,7 @@ from typing import Any
 
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.written.documents import content_of, guarded, text_of
+from pennylane_qexec.written.numerals import value_text
 from pennylane_qexec.written.values import form_of, value_of
 
 
@@ -23,7 +24,14 @@ def result_text(result: Any) -> str:
     Raises:
         ConfigurationError: there is something else in the result.
     """
-    return guarded("the result", lambda: text_of("result", {"result": result_form(result)}))
+    return guarded("the result", lambda: _text(result))
+
+
+def _text(result: Any) -> str:
+    try:
+        return f"{_BEFORE}{value_text(result)}{_AFTER}"
+    except ValueError:
+        return text_of("result", {"result": result_form(result)})
 
 
 def result_of(text: str) -> Any:
@@ -62,3 +70,7 @@ def result_value(form: Any) -> Any:
         ConfigurationError: the form is damaged.
     """
     return value_of(form, result_value)
+
+
+_BEFORE, _AFTER = text_of("result", {"result": None}).split("null")
+"""What is written around every result."""

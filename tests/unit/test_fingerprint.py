@@ -212,6 +212,14 @@ def test_a_circuit_and_its_copy_have_the_same_fingerprint() -> None:
         assert fingerprint(circuit.copy(copy_operations=True)) == fingerprint(circuit)
 
 
+def test_a_sum_has_the_same_fingerprint_when_pennylane_has_worked_out_its_groups() -> None:
+    for operator in (qml.Hamiltonian([1.0, 0.5], [qml.Z(0), qml.X(0)]), qml.Z(0) + qml.X(0)):
+        circuit = QuantumScript([], [qml.expval(operator)], shots=10)
+        before = fingerprint(circuit)
+        operator.compute_grouping()
+        assert fingerprint(circuit) == before
+
+
 def test_a_function_has_no_fingerprint() -> None:
     circuit = with_operation(qml.TrotterizedQfunc(0.1, qfunc=lambda time, wires: qml.RX(time, wires), n=1, wires=[0]))
     with pytest.raises(TypeError, match="is a function: its content cannot be compared"):

@@ -1,0 +1,237 @@
+"""What is written by shortcuts is, to the character, what is written the long way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import every_kind
+import numpy as np
+import pennylane as qml
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pennylane import numpy as pnp
+from pennylane.measurements import ExpectationMP, MeasurementProcess
+from pennylane.operation import Operator
+from pennylane.tape import QuantumScript
+from test_results import RESULTS
+from unit import test_fingerprint
+
+from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.structure import BARE, CONTROLLED
+from pennylane_qexec.written import circuit_text, circuit_texts, result_text
+from pennylane_qexec.written.circuits import drafted
+from pennylane_qexec.written.documents import text_of
+from pennylane_qexec.written.results import result_form
+
+KINDS: list[Any] = sorted(BARE | CONTROLLED, key=lambda kind: str(kind.__name__))
+
+WORDS = [
+    qml.Z(0),
+    qml.Z("a") @ qml.X(1),
+    qml.Y(True) @ qml.Z(-2) @ qml.H("\u03bb"),
+    qml.Identity(1),
+    qml.Z(0) @ qml.I(2),
+]
+
+
+class Custom(qml.RX):
+    """A gate of somebody who derives from PennyLane's."""
+
+
+def labels(count: int) -> st.SearchStrategy[list[Any]]:
+    """Labels of wires, among which are equal ones of different types, such as 1, True and 1.0."""
+    usual = st.integers(-2, 3) | st.sampled_from(["a", "b", "1", '"', "\u03bb", "\n"])
+    odd = st.sampled_from(
+        [True, False, 1.0, 0.0, -1.5, np.int64(1), np.float64(0), np.str_("a"), (1, 2), (True, 2), 10**20]
+    )
+    return st.lists(usual | odd, min_size=count, max_size=count, unique=True)
+
+
+def wrapped(number: float) -> st.SearchStrategy[Any]:
+    """A number in all the ways in which it comes."""
+    wraps = [float, np.float64, np.array, np.float32, pnp.array, lambda each: pnp.array(each, requires_grad=False)]
+    others = [
+        lambda each: np.array([each, 0.5]),
+        lambda _: 3,
+        lambda _: True,
+        lambda _: np.int64(2),
+        lambda _: np.array(1),
+    ]
+    swapped = [lambda each: np.array(each, dtype=">f8"), lambda each: np.float16(1), complex]
+    return st.sampled_from([*wraps * 3, *others, *swapped]).map(lambda wrap: wrap(number))
+
+
+FLOATS = st.floats(width=32) | st.sampled_from([0.0, -0.0, 1e16, 1e-7, 0.1 + 0.2, np.pi])
+NUMBERS = FLOATS.flatmap(wrapped)
+
+
+@st.composite
+def gates(draw: Any) -> Operator:
+    kind = draw(st.sampled_from(KINDS))
+    wires = draw(labels(kind.num_wires if isinstance(kind.num_wires, int) else 1))
+    gate: Operator = kind(*[draw(NUMBERS) for _ in range(kind.num_params)], wires=wires)
+    wrap = draw(
+        st.sampled_from([None] * 8 + [qml.adjoint, lambda each: qml.pow(each, 2), lambda each: qml.ctrl(each, "c")])
+    )
+    return gate if wrap is None else wrap(gate)
+
+
+def observables() -> st.SearchStrategy[Operator]:
+    """Sums and products of letters and gates, in several depths."""
+    coefficients = st.floats(-2, 2).flatmap(wrapped).filter(lambda number: np.ndim(number) == 0)
+    return st.recursive(
+        st.sampled_from(WORDS),
+        lambda inner: (
+            st.tuples(coefficients, inner).map(lambda both: qml.s_prod(*both, lazy=True))
+            | st.lists(inner, min_size=2, max_size=3).map(lambda several: qml.sum(*several))
+            | st.lists(inner, min_size=2, max_size=3).map(lambda several: qml.prod(*several, lazy=True))
+            | st.lists(inner, min_size=1, max_size=3).map(
+                lambda several: qml.Hamiltonian([0.5] * len(several), several)
+            )
+            | st.lists(inner, min_size=2, max_size=2).map(lambda several: qml.Hamiltonian(np.array([-0.0, 1]), several))
+        ),
+        max_leaves=5,
+    )
+
+
+MEASUREMENTS = st.one_of(
+    observables().map(lambda observable: ExpectationMP(observable)),
+    st.sampled_from([*every_kind.measurements().values(), qml.probs(wires=[True, 2])]),
+)
+
+SHOTS = st.sampled_from([None, 1, 100, (10, 10, 5), ((7, 2), 7)])
+
+
+@st.composite
+def circuits(draw: Any) -> QuantumScript:
+    """Circuits, with some of their gates twice, and any of their parameters trainable."""
+    operations = draw(st.lists(gates(), max_size=5))
+    operations += draw(st.lists(st.sampled_from(operations), max_size=2)) if operations else []
+    measurements: list[MeasurementProcess] = draw(st.lists(MEASUREMENTS, max_size=2))
+    circuit = QuantumScript(operations, measurements, shots=draw(SHOTS))
+    count = len(circuit.par_info)
+    some = st.sets(st.integers(0, count - 1)) if count else st.just(set())
+    chosen = draw(st.none() | st.integers(0, count).map(range) | some)
+    return circuit.copy(trainable_params=None if chosen is None else sorted(chosen))
+
+
+def long_way(circuit: QuantumScript) -> str | None:
+    """The text of a circuit the long way, or none if that is refused."""
+    try:
+        return drafted(circuit)
+    except ConfigurationError:
+        return None
+
+
+@pytest.mark.slow
+@given(circuits())
+def test_a_circuit_is_written_as_the_long_way_does(circuit: QuantumScript) -> None:
+    expected = long_way(circuit)
+    if expected is None:
+        with pytest.raises(ConfigurationError):
+            circuit_text(circuit)
+    else:
+        assert circuit_text(circuit) == expected
+
+
+@pytest.mark.slow
+@given(st.lists(circuits(), min_size=2, max_size=3), st.data())
+def test_circuits_that_share_their_parts_are_written_as_each_alone(several: list[QuantumScript], data: Any) -> None:
+    parts = st.lists(st.sampled_from([each for circuit in several for each in circuit.operations] or [qml.X(0)]))
+    measurements = [each for circuit in several for each in circuit.measurements] or [qml.counts()]
+    mixed = [QuantumScript(data.draw(parts), measurements, shots=shots) for shots in (None, 10)]
+    sharing = [circuit for circuit in [*several, *mixed, *several] if long_way(circuit) is not None]
+    assert circuit_texts(sharing) == [drafted(circuit) for circuit in sharing]
+
+
+def test_circuits_of_every_kind_are_written_as_the_long_way_does_together_and_alone() -> None:
+    operators = [QuantumScript([each]) for each in every_kind.operators().values()]
+    measured = [QuantumScript([qml.H(0)], [each], shots=10) for each in every_kind.measurements().values()]
+    others = [circuit for circuit in test_fingerprint.kinds().values() if long_way(circuit) is not None]
+    several = [*operators, *measured, every_kind.dynamic(), *others, every_kind.dynamic(), *operators[:20]]
+    expected = [drafted(circuit) for circuit in several]
+    assert circuit_texts(several) == expected
+    assert [circuit_text(circuit) for circuit in several] == expected
+
+
+def test_mid_circuit_measurements_that_circuits_share_are_numbered_in_each() -> None:
+    first, second = qml.ops.MidMeasure(0, meas_uid="1"), qml.ops.MidMeasure(1, meas_uid="2")
+    then = qml.ops.Conditional(qml.ops.MeasurementValue([second]), qml.X(2))
+    several = [QuantumScript(each) for each in ([first, second, then], [second, then], [second, first, then])]
+    assert circuit_texts(several) == [drafted(circuit) for circuit in several]
+
+
+def test_equal_labels_and_numbers_of_different_types_are_not_mixed_up() -> None:
+    wires: list[Any] = [1, True, 1.0, np.int64(1), np.float64(1), (1, 2), (True, 2), (1.0, 2)]
+    several = [QuantumScript([qml.RX(0.5, [wire]), qml.CNOT([0, wire]), qml.X([wire])]) for wire in wires * 2]
+    several += [QuantumScript([qml.RZ(number, 0)]) for number in (0.0, -0.0, 0, False, 1.0, 1, True, np.nan, -np.inf)]
+    assert [circuit_text(circuit) for circuit in several] == [drafted(circuit) for circuit in several]
+    assert circuit_texts(several) == [drafted(circuit) for circuit in several]
+
+
+def test_what_is_changed_in_place_is_written_as_it_is_now() -> None:
+    angle, coefficients, letter = np.array(0.1), np.array([0.5, 0.25]), qml.Z(0) @ qml.Z(1)
+    hamiltonian = qml.Hamiltonian(coefficients, [letter, qml.X(0)])
+    circuit = QuantumScript([qml.RX(angle, 0), qml.RY(0.2, 0), qml.CRX(0.3, [0, 1])], [qml.expval(hamiltonian)])
+    texts = [circuit_texts([circuit, circuit])[0]]
+    angle[...] = 0.7
+    texts.append(circuit_texts([circuit, circuit])[0])
+    circuit.operations[1].data = (0.9,)
+    circuit.operations[2].data = (0.4,)
+    texts.append(circuit_text(circuit))
+    coefficients[0] = -0.5
+    texts.append(circuit_text(circuit))
+    circuit.operations[1].hyperparameters["more"] = 1
+    texts.append(circuit_text(circuit))
+    assert len(set(texts)) == len(texts)
+    assert texts[-1] == drafted(circuit)
+
+
+@pytest.mark.parametrize("operator", [qml.Hamiltonian([1.0, 0.5], [qml.Z(0), qml.X(0)]), qml.Z(0) + qml.X(0)])
+def test_groups_that_pennylane_works_out_when_a_sum_is_measured_are_not_written(operator: Any) -> None:
+    circuit = QuantumScript([qml.RX(0.1, 0)], [qml.expval(operator)], shots=10)
+    before = circuit_text(circuit)
+    operator.compute_grouping()
+    assert circuit_text(circuit) == before == drafted(circuit)
+
+
+def test_gates_of_others_are_refused_among_those_of_pennylane() -> None:
+    circuit = QuantumScript([qml.RX(0.1, 0), Custom(0.1, 0)])
+    with pytest.raises(ConfigurationError, match="operation 1 of the circuit, Custom, cannot be stored"):
+        circuit_texts([QuantumScript([qml.RX(0.1, 0)]), circuit])
+
+
+@pytest.mark.filterwarnings("ignore:The 'id' argument")
+def test_the_id_of_a_gate_is_not_written() -> None:
+    assert circuit_text(QuantumScript([qml.RX(0.1, 0, id="mine")])) == circuit_text(QuantumScript([qml.RX(0.1, 0)]))
+
+
+def test_whole_numbers_of_thousands_of_digits_are_refused_as_the_long_way_does() -> None:
+    for operation in (qml.RX(10**5000, 0), qml.X(10**5000)):
+        with pytest.raises(ConfigurationError, match="leave such numbers out"):
+            circuit_text(QuantumScript([operation]))
+    with pytest.raises(ConfigurationError, match="leave such numbers out"):
+        result_text((10**5000,))
+
+
+@pytest.mark.slow
+@given(RESULTS)
+def test_a_result_is_written_as_the_long_way_does(result: Any) -> None:
+    assert result_text(result) == text_of("result", {"result": result_form(result)})
+
+
+@settings(max_examples=25)
+@given(st.lists(NUMBERS, max_size=4), st.dictionaries(st.text(), st.integers() | st.integers(0, 9).map(np.int64)))
+def test_usual_results_are_written_as_the_long_way_does(numbers: list[Any], counts: dict[str, Any]) -> None:
+    jacobian = (tuple(numbers), (np.linspace(0, 1, 3), np.zeros((2, 0)), np.ones((2, 3)).T))
+    for result in (
+        *numbers,
+        tuple(numbers),
+        jacobian,
+        counts,
+        [counts, jacobian],
+        np.arange(65.0),
+        [[[[[[[[0.5]]]]]]]],
+    ):
+        assert result_text(result) == text_of("result", {"result": result_form(result)})
