@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
@@ -134,17 +135,54 @@ class Work:
         circuits: the circuits, all with the same ``call``.
         call: what is asked of them.
         vectors: for Jacobian products, one (co)tangent for each circuit; else empty.
+        numbers: in a durable run, the number of each circuit in the run, at least 0 and below ``2**63``; else empty. An
+            executor with a seed draws the shots of a circuit by its number then, and not by what it has run before.
     """
 
     circuits: tuple[QuantumScript, ...]
     call: Call = Call()
     vectors: tuple[Any, ...] = ()
+    numbers: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, jobs: Sequence[Job]) -> Work:
         """The batch of jobs that share a call."""
         vectors = tuple(job.vector for job in jobs) if jobs[0].vector is not None else ()
-        return cls(tuple([job.circuit for job in jobs]), jobs[0].call, vectors)
+        numbers = tuple([job.number for job in jobs if job.number is not None])
+        if len(numbers) < len(jobs):
+            numbers = ()
+        return cls(tuple([job.circuit for job in jobs]), jobs[0].call, vectors, numbers)
+
+    def part(self, indices: Sequence[int]) -> Work:
+        """Some of the circuits, with what belongs to them."""
+        vectors = tuple([self.vectors[index] for index in indices]) if self.vectors else ()
+        numbers = tuple([self.numbers[index] for index in indices]) if self.numbers else ()
+        return Work(tuple([self.circuits[index] for index in indices]), self.call, vectors, numbers)
+
+
+class Letter(Protocol):
+    """Jobs that are being sent to a backend with a queue."""
+
+    @property
+    def label(self) -> str:
+        """A label for the backend's job, unlike any other."""
+
+    @property
+    def may_be_there(self) -> bool:
+        """Whether they were sent with this label before, and nobody knows if they have arrived."""
+
+    def sent(self, remote_id: str) -> None:
+        """They were sent, and this is the backend's id of the job."""
+
+
+class Follower(Protocol):
+    """Is told of jobs on their way to a backend with a queue, so that they can be found there again."""
+
+    def sending(self, jobs: Sequence[Job], executor: Any) -> AbstractContextManager[Letter]:
+        """What to send jobs in, as one job of an executor's backend."""
+
+    def leaves(self, jobs: Sequence[Job]) -> bool:
+        """Whether jobs that are given up are left at the backend, to be asked for later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +194,16 @@ class Job:
         executor: who is to run it; ``None`` leaves it to whoever of the cluster is free first.
         call: what is asked.
         vector: the (co)tangent of a Jacobian product.
+        number: its number in a durable run; ``None`` in none.
+        follower: who is told of its way to a backend with a queue; jobs with different ones share no batch.
     """
 
     circuit: QuantumScript
     executor: Any = None
     call: Call = Call()
     vector: Any = None
+    number: int | None = None
+    follower: Follower | None = None
 
     @property
     def shots(self) -> int:
@@ -184,6 +226,7 @@ class Outcome:
         finished: when its batch ended.
         cost: US dollars.
         backend: name of the executor's backend.
+        seconds: its part of the running time of its batch.
     """
 
     result: Result
@@ -196,3 +239,4 @@ class Outcome:
     finished: float = 0.0
     cost: float = 0.0
     backend: str = ""
+    seconds: float = 0.0

@@ -31,6 +31,11 @@ class Executor(ABC):
 
     An executor keeps nothing of a call: two threads may use one executor.
 
+    With a seed, it may draw shots from one stream after another. But circuits of a durable run have numbers, and then
+    the shots of each must follow from the seed and the circuit's number alone: not from what ran before or beside it,
+    in whatever thread, worker process or copy, so that a program which is taken up again goes on as if it had not been
+    interrupted. An executor that draws its shots itself has :meth:`perform` for that, which is given the numbers.
+
     Args:
         name: how it is called in policies, tables and errors; default: its class's name. In a cluster, the second of
             the same name gets ``#2`` appended.
@@ -145,6 +150,23 @@ class Executor(ABC):
         """Whether worker processes can have copies of it that are as good as the executor itself."""
         return False
 
+    @property
+    def identity(self) -> str | None:
+        """What its results depend on besides the circuit: a :class:`Cache` knows them by this text.
+
+        An executor of your own has ``None``, as here, and is not cached. To have it cached, return a text with
+        everything that makes a difference, the same in every process: backend, options, noise, seed, versions.
+        """
+        return None
+
+    def repeats(self, circuit: QuantumScript) -> bool:
+        """Whether one result of a circuit is as good as another: it is exact, or follows from a seed.
+
+        Args:
+            circuit: a circuit with the shots that it has here. Only without shots, unless a subclass says more.
+        """
+        return not circuit.shots
+
     def effort(self, circuits: Sequence[QuantumScript]) -> float:
         """How much computing a batch is, in amplitude updates; 0 where nothing is computed here."""
         return 0.0
@@ -195,7 +217,11 @@ class Executor(ABC):
         return False
 
     def perform(self, work: Work) -> Sequence[Result]:
-        """Carry out a batch. Subclasses give :meth:`run`; only those that offer derivatives need more."""
+        """Carry out a batch. Subclasses give :meth:`run`; only those that offer derivatives, or have a seed, need more.
+
+        Args:
+            work: the circuits, what is asked of them, and in a durable run their numbers.
+        """
         if work.call.method != "execute":
             raise ConfigurationError(f"executor {self.name!r} offers no device derivatives ({work.call.method}).")
         return self.run(tuple([self.with_shots(circuit) for circuit in work.circuits]))
@@ -239,13 +265,20 @@ class QueuedExecutor(Executor):
 
     Any number of jobs may be in flight (``workers`` limits it) without a thread each.
 
+    Jobs outlive the process that submitted them, so that a durable run that is taken up again looks for its own: by
+    their ids, and if the process ended before it knew the id, by the label that the job was submitted with. ``poll``,
+    ``fetch`` and ``cancel`` then get ids of jobs that another process submitted, after :meth:`adopt`, and raise a
+    :class:`ConfigurationError` if there is no such job.
+
     Attributes:
         poll_interval: seconds between the first polls of a job.
         poll_interval_max: what the interval grows to while a job goes on.
+        patience: for how many seconds a durable run goes on asking for a job while there is no answer.
     """
 
     poll_interval: float = 0.1
     poll_interval_max: float = 5.0
+    patience: float = 3600.0
 
     @abstractmethod
     def submit(self, circuits: Sequence[QuantumScript]) -> str:
@@ -253,15 +286,84 @@ class QueuedExecutor(Executor):
 
     @abstractmethod
     def poll(self, job_id: str) -> JobState:
-        """The state of a job, at once."""
+        """The state of a job, at once.
+
+        Raises:
+            ConfigurationError: there is no such job.
+        """
 
     @abstractmethod
     def fetch(self, job_id: str) -> Sequence[Result]:
-        """The results of a job that is done, one for each circuit; raises what the backend says of one that failed."""
+        """The results of a job that is done, one for each circuit; raises what the backend says of one that failed.
+
+        Raises:
+            ConfigurationError: there is no such job, or its circuits are not known here.
+        """
 
     @abstractmethod
     def cancel(self, job_id: str) -> None:
-        """Ask the backend to stop a job. Nothing happens if it has ended."""
+        """Ask the backend to stop a job. Nothing happens if it has ended.
+
+        Raises:
+            ConfigurationError: there is no such job.
+        """
+
+    @property
+    def labels(self) -> bool:
+        """Whether the backend keeps the label of a job, so that :meth:`find` can tell; here, it does not.
+
+        An executor that says so has to give :meth:`submit_labelled` and :meth:`find`.
+        """
+        return False
+
+    def submit_labelled(self, circuits: Sequence[QuantumScript], label: str) -> str:
+        """Send circuits as :meth:`submit` does, with a label that the backend keeps, if it can.
+
+        Args:
+            circuits: at least one circuit.
+            label: at most 80 letters, digits, underscores, points and hyphens. No other batch has the same one, but a
+                batch is sent again with its label if nobody knows whether it has arrived.
+
+        Returns:
+            The provider's id of the job.
+        """
+        return self.submit(circuits)
+
+    def submit_numbered(self, circuits: Sequence[QuantumScript], label: str, numbers: Sequence[int]) -> str:
+        """Send circuits as :meth:`submit_labelled` does. A backend that draws by a seed given here has to have more.
+
+        Args:
+            circuits: at least one circuit.
+            label: as above.
+            numbers: of the circuits in a durable run; see :class:`Executor`.
+        """
+        return self.submit_labelled(circuits, label)
+
+    def find(self, label: str) -> str | None:
+        """The id of the job that was submitted with a label, by whichever process.
+
+        Returns:
+            Of several, the first that has not failed and was not cancelled; ``None`` if there is none.
+        """
+        return None
+
+    def adopt(self, job_id: str, circuits: Sequence[QuantumScript]) -> None:
+        """Take over a job that another process submitted, so that it can be polled, fetched and cancelled here.
+
+        There is nothing to do where an id is enough for that.
+
+        Args:
+            job_id: what :meth:`submit` returned there.
+            circuits: the circuits that the job was submitted with, in their order.
+
+        Raises:
+            ConfigurationError: there is no such job, or it has other circuits.
+        """
+
+    def recover(self, job_id: str, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
+        """Wait for a job that another process submitted, and fetch its results; see :meth:`adopt`."""
+        self.adopt(job_id, circuits)
+        return self._awaited(job_id)
 
     def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
         """Submit circuits, wait for the job, and fetch the results; clusters poll many jobs at a time instead."""

@@ -6,7 +6,7 @@ circuits ran one after the other. Whether it is faster depends on the size, and 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import accumulate, groupby
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.executors.contest import Contest
 from pennylane_qexec.executors.native import SAMPLES, Native, Plan, broadcasts, has_plain_numbers, rows_at_once
-from pennylane_qexec.executors.turns import Stream
+from pennylane_qexec.executors.turns import Places, Stream
 from pennylane_qexec.fusion import Fused, fuse
 from pennylane_qexec.job import Result
 from pennylane_qexec.kept import Kept
@@ -81,7 +81,12 @@ class _Group:
 
 
 def execute(
-    device: Device, circuits: Sequence[QuantumScript], config: ExecutionConfig, contest: Contest = CONTEST
+    device: Device,
+    circuits: Sequence[QuantumScript],
+    config: ExecutionConfig,
+    contest: Contest = CONTEST,
+    *,
+    places: Places | None = None,
 ) -> list[Result]:
     """Run circuits on a device, as one where that is possible and has turned out to be faster.
 
@@ -90,21 +95,22 @@ def execute(
         circuits: circuits that went through the device's own program.
         config: the configuration of that program.
         contest: what knows of the sizes for which it is faster.
+        places: where each circuit begins to draw; ``None`` if it goes on where the last one has ended.
 
     Returns:
         For each circuit what the device returns for it, if it runs the circuits one after the other.
     """
     simulator = Native(device, config)
     if len(circuits) == 1 or not broadcasts(device, config):
-        return simulator.alone(circuits)
-    stream = simulator.stream()
+        return simulator.alone(circuits) if places is None else simulator.at_places(circuits, places)
+    stream = simulator.stream() if places is None else places.stream
     groups = [_Group(device, fused) for fused in fuse(circuits)]
     for group in groups:
         if stream is not None and group.may_run_as_one and contest.settled(group.size) != 1:
             _find_out(simulator, circuits, group, stream)
     if not any(group.may_run_as_one and group.known.plan is not None for group in groups):
-        return simulator.alone(circuits)
-    return _Batch(simulator, circuits, groups, contest).results()
+        return simulator.alone(circuits) if places is None else simulator.at_places(circuits, places)
+    return _Batch(simulator, circuits, groups, contest, places).results()
 
 
 def _find_out(simulator: Native, circuits: Sequence[QuantumScript], group: _Group, stream: Stream) -> None:
@@ -126,11 +132,17 @@ class _Batch:
     """
 
     def __init__(
-        self, simulator: Native, circuits: Sequence[QuantumScript], groups: Sequence[_Group], contest: Contest
+        self,
+        simulator: Native,
+        circuits: Sequence[QuantumScript],
+        groups: Sequence[_Group],
+        contest: Contest,
+        places: Places | None,
     ) -> None:
         self._simulator = simulator
         self._circuits = circuits
         self._contest = contest
+        self._places = places
         self._group_of = {index: group for group in groups for index in group.fused.indices}
         self._plans: dict[int, Plan | None] = {}
         for group in groups:
@@ -138,6 +150,8 @@ class _Batch:
             self._plans[id(group)] = group.known.plan if plain else None
 
     def results(self) -> list[Result]:
+        if self._places is not None:
+            return self._at_places(self._places)
         results: list[Result] = []
         for known, part in groupby(range(len(self._circuits)), key=lambda index: self._plan(index) is not None):
             indices = list(part)
@@ -151,13 +165,28 @@ class _Batch:
     def _alone(self, indices: Sequence[int]) -> list[Result]:
         return self._simulator.alone([self._circuits[index] for index in indices])
 
+    def _at_places(self, places: Places) -> list[Result]:
+        """Run circuits that begin to draw where they are told to."""
+        start_of = dict(enumerate(places.starts))
+        known = [index for index in start_of if self._plan(index) is not None]
+        others = [index for index in start_of if self._plan(index) is None]
+        results = self._by_group({index: start_of[index] for index in known}, places.stream)
+        alone = self._one_by_one(others, [start_of[index] for index in others], places.stream)
+        results.update(zip(others, alone, strict=True))
+        return [results[index] for index in start_of]
+
     def _in_turns(self, indices: Sequence[int], stream: Stream) -> list[Result]:
         """Run circuits group by group, each with its own part of the stream."""
         plans = [self._plan(index) for index in indices]
         places = list(accumulate([sum(plan.draws) for plan in plans if plan is not None], initial=0))
-        start_of = dict(zip(indices, places, strict=False))
+        results = self._by_group(dict(zip(indices, places, strict=False)), stream)
+        stream.go_to(places[-1])
+        return [results[index] for index in indices]
+
+    def _by_group(self, start_of: Mapping[int, int], stream: Stream) -> dict[int, Result]:
+        """Run circuits that may run as one; of each it is known where it begins to draw."""
         results: dict[int, Result] = {}
-        for group in dict.fromkeys([self._group_of[index] for index in indices]):
+        for group in dict.fromkeys([self._group_of[index] for index in start_of]):
             for rows in self._chunks(group, start_of.keys()):
                 chosen = [group.fused.indices[row] for row in rows]
                 starts = [start_of[index] for index in chosen]
@@ -166,8 +195,7 @@ class _Batch:
                     partial(self._one_by_one, chosen, starts, stream),
                 )
                 results.update(zip(chosen, self._contest.run(group.size, len(rows), ways), strict=True))
-        stream.go_to(places[-1])
-        return [results[index] for index in indices]
+        return results
 
     def _chunks(self, group: _Group, indices: Container[int]) -> Iterator[list[int]]:
         """Rows that fit into memory together; few of them while it is not known what is faster."""
@@ -189,8 +217,5 @@ class _Batch:
         return self._one_by_one([fused.indices[row] for row in rows], starts, stream)
 
     def _one_by_one(self, indices: Sequence[int], starts: Sequence[int], stream: Stream) -> list[Result]:
-        results = []
-        for index, start in zip(indices, starts, strict=True):
-            stream.go_to(start)
-            results += self._alone([index])
-        return results
+        circuits = [self._circuits[index] for index in indices]
+        return self._simulator.at_places(circuits, Places(stream, starts))

@@ -11,10 +11,12 @@ from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors import broadcasting, legacy
+from pennylane_qexec.executors import broadcasting, legacy, numbered
 from pennylane_qexec.executors.base import Binder, Bound, Executor, Parallel
 from pennylane_qexec.executors.cost import Cost
+from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.memory import free_memory, in_words
+from pennylane_qexec.executors.numbering import of_parts
 from pennylane_qexec.executors.preparation import DeviceBinder
 from pennylane_qexec.executors.settings import for_device
 from pennylane_qexec.executors.shots import objection_to_shots
@@ -34,6 +36,10 @@ class DeviceExecutor(Executor):
 
     Circuits of one structure run as one broadcasted circuit on ``default.qubit`` and ``default.mixed``, for sizes for
     which that has turned out to be faster. The results are the same, shot by shot, as if they ran one by one.
+
+    In a durable run, circuits draw by the seed and their numbers if the device was built here, with a ``seed`` (or
+    Qiskit's ``seed_simulator``) that is a number. Of a device given as an object, that needs a generator of NumPy that
+    shows its seed, as in ``default.qubit`` and ``lightning.qubit``; others draw as they do without numbers.
 
     Args:
         device: a name that ``qml.device`` takes, or a device.
@@ -111,6 +117,18 @@ class DeviceExecutor(Executor):
         """Whether the device's states are density matrices."""
         return self._source.quirks.mixed
 
+    @property
+    def identity(self) -> str | None:
+        """The device's name, wires, options and version; ``None`` if it was given as an object."""
+        source = self._source
+        if not isinstance(source, BuiltDevices):
+            return None
+        return identity_of(self, "device", source.packages, source.name, self.wires, source.options)
+
+    def repeats(self, circuit: QuantumScript) -> bool:
+        """Whether it is a simulator, and the circuit has no shots or the simulator a seed."""
+        return self.local and (not circuit.shots or self._source.seeded)
+
     def device(self, circuit: QuantumScript | None = None) -> Device:
         """The device that the current thread uses, for this circuit."""
         return self._source.device(circuit)
@@ -176,8 +194,21 @@ class DeviceExecutor(Executor):
         for (device, _), group in groupby(range(len(work.circuits)), key=place):
             chosen = list(group)
             with self._source.exclusive():
-                results += _call(device, work, chosen)
+                results += self._call(device, work.part(chosen))
         return results
+
+    def _call(self, device: Device, work: Work) -> list[Result]:
+        circuits, config = work.circuits, work.call.config
+        if work.call.method == "execute":
+            numbering = self._source.numbering
+            if numbering is not None and work.numbers and any(circuit.shots for circuit in circuits):
+                return numbered.execute(device, circuits, config, work.numbers, numbering, self._source)
+            return broadcasting.execute(device, circuits, config)
+        vectors = (work.vectors,) if work.vectors else ()
+        results = getattr(device, work.call.method)(circuits, *vectors, execution_config=config)
+        if work.call.method.startswith("execute_and"):
+            return list(zip(*results, strict=True))
+        return list(results)
 
     def _prepare_and_perform(self, work: Work) -> list[Result]:
         bounds = self._bound(work)
@@ -186,11 +217,12 @@ class DeviceExecutor(Executor):
         results: list[Result] = []
         for _, group in groupby(range(len(bounds)), key=lambda index: id(bounds[index].config)):
             indices = list(group)
-            circuits = tuple([one for index in indices for one in bounds[index].circuits])
-            call = Call(work.call.method, bounds[indices[0]].config, bound=True)
-            vectors = tuple([work.vectors[index] for index in indices]) if work.vectors else ()
-            raw = self._perform_bound(Work(circuits, call, vectors)) if circuits else []
-            results += raw if call.method != "execute" else _postprocessed([bounds[index] for index in indices], raw)
+            part, chosen = work.part(indices), [bounds[index] for index in indices]
+            circuits = tuple([one for bound in chosen for one in bound.circuits])
+            call = Call(work.call.method, chosen[0].config, bound=True)
+            numbers = of_parts(part.numbers, [len(bound.circuits) for bound in chosen])
+            raw = self._perform_bound(Work(circuits, call, part.vectors, numbers)) if circuits else []
+            results += raw if call.method != "execute" else _postprocessed(chosen, raw)
         return results
 
     def _bound(self, work: Work) -> list[Bound]:
@@ -207,17 +239,6 @@ class DeviceExecutor(Executor):
     def become_replica(self, number: int) -> None:
         """Draw from a stream of random numbers of this replica's own."""
         self._source.become_replica(number)
-
-
-def _call(device: Device, work: Work, chosen: list[int]) -> list[Result]:
-    circuits = tuple([work.circuits[index] for index in chosen])
-    if work.call.method == "execute":
-        return broadcasting.execute(device, circuits, work.call.config)
-    vectors = (tuple(work.vectors[index] for index in chosen),) if work.vectors else ()
-    results = getattr(device, work.call.method)(circuits, *vectors, execution_config=work.call.config)
-    if work.call.method.startswith("execute_and"):
-        return list(zip(*results, strict=True))
-    return list(results)
 
 
 def _postprocessed(bounds: Sequence[Bound], raw: Sequence[Result]) -> list[Result]:

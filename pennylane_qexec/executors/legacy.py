@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
 from pennylane.devices import Device, LegacyDeviceFacade
 from pennylane.exceptions import DeviceError, WireError
 from pennylane.measurements import ClassicalShadowMP, SampleMeasurement, ShadowExpvalMP, StateMeasurement
@@ -34,10 +39,40 @@ def check(device: Device, circuit: QuantumScript) -> None:
             raise DeviceError(f"{device.name} measures {measurement} with shots only")
 
 
-def seed(device: LegacyDeviceFacade, seed: int) -> None:
+def seed(device: LegacyDeviceFacade, seed: Any) -> None:
     """Have a device draw from a seeded simulator of the same kind as the one that it was built with."""
     kept = device.target_device
     kept._simulator = type(kept._simulator)(seed=seed)
+
+
+@contextmanager
+def drawing_by(device: Device, number: int) -> Iterator[bool]:
+    """Have a device that was built with a seed draw by another one, for a while.
+
+    Args:
+        device: the device.
+        number: the seed, below ``2**63``.
+
+    Yields:
+        Whether it is a device of which it is known how.
+    """
+    target: Any = device.target_device if isinstance(device, LegacyDeviceFacade) else None
+    known = {} if target is None else vars(target)
+    if "seed_simulator" in known.get("run_args", ()):  # Qiskit's
+        kept, target.run_args = target.run_args, {**target.run_args, "seed_simulator": number}
+        try:
+            yield True
+        finally:
+            target.run_args = kept
+    elif "_simulator" in known:  # Cirq's
+        kept = target._simulator
+        seed(device, np.random.RandomState(np.random.MT19937(number)))
+        try:
+            yield True
+        finally:
+            target._simulator = kept
+    else:
+        yield False
 
 
 def with_preparation_decomposed(circuit: QuantumScript) -> QuantumScript:

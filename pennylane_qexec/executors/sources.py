@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -16,6 +16,7 @@ from pennylane.wires import Wires
 
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors import legacy
+from pennylane_qexec.executors.numbering import Numbering
 from pennylane_qexec.executors.quirks import Quirks
 
 _KEPT_DEVICES = 8
@@ -40,7 +41,9 @@ class GivenDevice:
         self.name = str(device.name)
         self.wires: Wires | None = device.wires
         self.takes_circuits_wires = False
+        self.seeded = False
         self.quirks = Quirks.of(self.name, _seen_options(device))
+        self.numbering = Numbering.seen_in(vars(device).get("_rng"))
 
     def device(self, circuit: QuantumScript | None) -> Device:
         return self._device
@@ -55,6 +58,9 @@ class GivenDevice:
 
     def with_wires(self, circuit: QuantumScript) -> tuple[QuantumScript, ...]:
         return (circuit,)
+
+    def with_seed(self, circuit: QuantumScript, seed: int) -> Device:
+        return self._device
 
     def become_replica(self, number: int) -> None:
         pass
@@ -77,6 +83,7 @@ class BuiltDevices:
         if self.quirks.seeded_later and {"seed", "simulator"} <= options.keys():
             raise ConfigurationError(f"seed= and simulator= were given for {name!r}: give the seed to the simulator.")
         self._options = options
+        self.numbering = Numbering.of(options.get("seed", options.get("seed_simulator")))
         self._replica = 0
         self._wires = wires
         self._start()
@@ -99,12 +106,32 @@ class BuiltDevices:
                 return None
         return self._device((None, False)).wires
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What ``qml.device`` is given besides the name and the wires."""
+        return self._options
+
+    @property
+    def seeded(self) -> bool:
+        """Whether a number was given as its seed."""
+        return isinstance(self._options.get("seed"), int | np.integer)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The distribution that the device comes with."""
+        found = qml.plugin_devices[self.name].dist
+        return () if found is None else (found.name,)
+
     def device(self, circuit: QuantumScript | None) -> Device:
+        return self._device(self._key(circuit))
+
+    def _key(self, circuit: QuantumScript | None) -> tuple[Any, bool]:
+        """What a device is built for: the circuit's wires, if the device needs to know, and whether it is exact."""
         exact = circuit is not None and self.quirks.exact_options is not None and circuit.shots.total_shots is None
         if not self.takes_circuits_wires:
-            return self._device((None, exact))
+            return None, exact
         wires = tuple(circuit.wires) if circuit is not None and circuit.wires else (0,)
-        return self._device((wires, exact))
+        return wires, exact
 
     def _device(self, key: tuple[Any, bool]) -> Device:
         try:
@@ -114,10 +141,21 @@ class BuiltDevices:
 
     def _new_device(self, key: tuple[Any, bool]) -> Device:
         devices: dict[tuple[Any, bool], Device] = self._local.__dict__.setdefault("devices", {})
+        seeds = {"seed": self._next_seed(self._options["seed"])} if "seed" in self._options else {}
+        device = self._build(key, seeds)
+        while len(devices) >= _KEPT_DEVICES:
+            oldest = devices.pop(next(iter(devices)))
+            self._local.__dict__.get("programs", {}).pop(id(oldest), None)
+        devices[key] = device
+        return device
+
+    def with_seed(self, circuit: QuantumScript, seed: int) -> Device:
+        """A new device for a circuit, with another seed."""
+        return self._build(self._key(circuit), {"seed": seed})
+
+    def _build(self, key: tuple[Any, bool], seeds: dict[str, Any]) -> Device:
         wires, exact = key
-        options = {**self._options, **(self.quirks.exact_options or {} if exact else {})}
-        if "seed" in options:
-            options["seed"] = self._next_seed(options["seed"])
+        options = {**self._options, **(self.quirks.exact_options or {} if exact else {}), **seeds}
         seed = options.pop("seed", None) if self.quirks.seeded_later else None
         try:
             device = qml.device(self.name, wires=wires if self._wires is None else self._wires, **options)
@@ -128,10 +166,6 @@ class BuiltDevices:
                 f"qml.device({self.name!r}, wires={wires if self._wires is None else self._wires!r}, ...) with options "
                 f"{sorted(options)} failed: {type(error).__name__}: {error}"
             ) from error
-        while len(devices) >= _KEPT_DEVICES:
-            oldest = devices.pop(next(iter(devices)))
-            self._local.__dict__.get("programs", {}).pop(id(oldest), None)
-        devices[key] = device
         return device
 
     def _next_seed(self, seed: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -53,6 +53,13 @@ class Stream:
         same = self.bits.state == here
         self.bits.state = here
         return bool(same)
+
+
+class Places(NamedTuple):
+    """Where in a stream the circuits of a batch begin to draw."""
+
+    stream: Stream
+    starts: Sequence[int]
 
 
 class Witness(np.random.Generator):

@@ -7,7 +7,13 @@ A contract is a class of tests for pytest. Subclass it in a test module, and say
             return MyExecutor()
 """
 
-from pennylane_qexec.testing.contracts import ExecutorContract, MergeContract, SelectorContract, SplitContract
+from pennylane_qexec.testing.contracts import (
+    ExecutorContract,
+    MergeContract,
+    QueuedExecutorContract,
+    SelectorContract,
+    SplitContract,
+)
 from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
 from pennylane_qexec.testing.stores import StoreContract
 
@@ -15,6 +21,7 @@ __all__ = [
     "ExecutorContract",
     "FakeQPU",
     "MergeContract",
+    "QueuedExecutorContract",
     "ScriptedExecutor",
     "SelectorContract",
     "SplitContract",

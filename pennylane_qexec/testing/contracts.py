@@ -12,9 +12,9 @@ import pennylane as qml
 import pytest
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.errors import AnalyticCircuitError
-from pennylane_qexec.executors import DeviceExecutor, Executor
-from pennylane_qexec.job import Outcome, Status
+from pennylane_qexec.errors import AnalyticCircuitError, ConfigurationError
+from pennylane_qexec.executors import DeviceExecutor, Executor, QueuedExecutor
+from pennylane_qexec.job import JobState, Outcome, Status, Work
 from pennylane_qexec.policies.fresh import Fresh
 from pennylane_qexec.policies.merges import Merge, of_callable
 from pennylane_qexec.testing.fakes import ScriptedExecutor, flip
@@ -25,6 +25,9 @@ class ExecutorContract:
 
     analytic = True
     """Whether the executor runs circuits without shots."""
+
+    seeded = False
+    """Whether the executor has a seed, and draws the shots of circuits with numbers by these; see :class:`Executor`."""
 
     @abstractmethod
     def make(self) -> Executor:
@@ -78,10 +81,139 @@ class ExecutorContract:
             results = list(pool.map(run, [0.0, np.pi] * 4))
         assert results == [[1] * 5, [-1] * 5] * 4
 
+    def test_numbers_change_nothing_that_is_certain(self, executor: Executor) -> None:
+        circuits = [flip(angle, shots=20) for angle in (0.0, np.pi, np.pi)]
+        results = executor.perform(Work(tuple(circuits), numbers=(7, 8, 3)))
+        assert [round(float(result)) for result in results] == [1, -1, -1]
+
+    def test_with_a_seed_numbers_decide_on_shots_whatever_ran_before(self, executor: Executor) -> None:
+        first = _numbered(executor, [(0, 1, 2)])
+        executor.run([flip(1.2, shots=100), flip(0.1, shots=30)])
+        _numbered(executor, [(5, 9)])
+        assert not self.seeded or _numbered(executor, [(0, 1, 2)]) == first
+
+    def test_with_a_seed_large_numbers_decide_on_shots_too(self, executor: Executor) -> None:
+        numbers = (2**63 - 1, 2**62 + 5, 7)
+        together, alone = _numbered(executor, [numbers]), _numbered(executor, [(number,) for number in numbers])
+        assert not self.seeded or together == alone
+
+    def test_with_a_seed_numbers_decide_on_shots_however_circuits_are_batched(self, executor: Executor) -> None:
+        together = _numbered(executor, [range(16)])
+        parts = _numbered(executor, [(9,), (3, 2, 12, 1), (15, 4), (0, 5, 6, 7, 8), (14, 10, 11, 13)])
+        assert together.keys() == parts.keys()
+        assert not self.seeded or together == parts
+
+    def test_with_a_seed_numbers_decide_on_shots_in_every_copy(self, executor: Executor) -> None:
+        copy = self.make()
+        copy.become_replica(1)
+        counted = [_numbered(each, [(1, 2, 3)]) for each in (executor, copy)]
+        copy.close()
+        assert not self.seeded or counted[0] == counted[1]
+
+    def test_circuits_of_different_numbers_draw_different_shots(self, executor: Executor) -> None:
+        """Sums of 1000 shots have a spread of 29: that fewer than 5 of 16 differ has a probability below 1e-8."""
+        values = _numbered(executor, [range(16)]).values()
+        assert not self.seeded or len(set(values)) > 4
+
     def test_it_says_its_name_and_status(self, executor: Executor) -> None:
         assert executor.name
         assert executor.name in repr(executor)
         assert isinstance(executor.status(), Status)
+
+
+class QueuedExecutorContract(ExecutorContract):
+    """What every executor with a queue keeps to, besides: jobs are found, polled, fetched and cancelled by anybody."""
+
+    @abstractmethod
+    def make(self) -> QueuedExecutor:
+        """A new executor with room for at least two wires."""
+
+    def another(self, executor: QueuedExecutor) -> QueuedExecutor:
+        """An executor for the same backend, as another process would make it.
+
+        Here: the same one, as for a backend whose jobs end with the process.
+        """
+        return executor
+
+    @pytest.fixture
+    def other(self, executor: QueuedExecutor) -> Any:
+        """What another process has in place of the executor, closed at the end."""
+        made = self.another(executor)
+        yield made
+        made.close()
+
+    def test_a_job_is_polled_until_it_is_done(self, executor: QueuedExecutor) -> None:
+        job_id = executor.submit([flip(0.0, 20), flip(np.pi, 20)])
+        assert _end(executor, job_id) is JobState.DONE
+        assert _rounded(executor.fetch(job_id)) == [1, -1]
+
+    def test_a_job_of_another_process_is_adopted_and_fetched(
+        self, executor: QueuedExecutor, other: QueuedExecutor
+    ) -> None:
+        circuits = [flip(0.0, 20), flip(np.pi, 20)]
+        job_id = executor.submit(circuits)
+        other.adopt(job_id, circuits)
+        assert _end(other, job_id) is JobState.DONE
+        assert _rounded(other.fetch(job_id)) == [1, -1]
+
+    def test_a_job_of_another_process_is_recovered(self, executor: QueuedExecutor, other: QueuedExecutor) -> None:
+        job_id = executor.submit([flip(np.pi, 20)])
+        assert _rounded(other.recover(job_id, [flip(np.pi, 20)])) == [-1]
+
+    def test_a_job_of_another_process_is_cancelled(self, executor: QueuedExecutor, other: QueuedExecutor) -> None:
+        job_id = executor.submit([flip(0.0, 20)])
+        other.adopt(job_id, [flip(0.0, 20)])
+        other.cancel(job_id)
+        assert _end(other, job_id) in (JobState.CANCELLED, JobState.DONE)
+
+    def test_cancelling_a_job_that_has_ended_does_nothing(self, executor: QueuedExecutor) -> None:
+        job_id = executor.submit([flip(0.0, 20)])
+        _end(executor, job_id)
+        executor.cancel(job_id)
+        assert _rounded(executor.fetch(job_id)) == [1]
+
+    @pytest.mark.parametrize("ask", ["poll", "fetch", "cancel"])
+    def test_a_job_that_does_not_exist_is_said_not_to(self, executor: QueuedExecutor, ask: str) -> None:
+        with pytest.raises(ConfigurationError):
+            getattr(executor, ask)("no-such-job")
+
+    def test_a_job_with_a_label_runs_as_any_other(self, executor: QueuedExecutor) -> None:
+        job_id = executor.submit_labelled([flip(np.pi, 20)], "run_7.batch-1")
+        assert _end(executor, job_id) is JobState.DONE
+        assert _rounded(executor.fetch(job_id)) == [-1]
+
+    def test_a_job_is_found_by_its_label_if_labels_are_kept(
+        self, executor: QueuedExecutor, other: QueuedExecutor
+    ) -> None:
+        label = "a" * 80
+        executor.submit_labelled([flip(0.0, 20)], "b" * 80)
+        job_ids = [executor.submit_labelled([flip(0.0, 20)], label) for _ in range(2)]
+        assert other.find(label) == (job_ids[0] if other.labels else None)
+
+    def test_nothing_is_found_by_a_label_that_no_job_has(self, executor: QueuedExecutor, other: QueuedExecutor) -> None:
+        executor.submit([flip(0.0, 20)])
+        executor.submit_labelled([flip(0.0, 20)], "one")
+        assert other.find("another") is None
+
+
+def _end(executor: QueuedExecutor, job_id: str) -> JobState:
+    """The state that a job ends in."""
+    while not (state := executor.poll(job_id)).final:
+        pass
+    return state
+
+
+def _rounded(results: Sequence[Any]) -> list[int]:
+    return [round(float(result)) for result in results]
+
+
+def _numbered(executor: Executor, batches: Sequence[Sequence[int]]) -> dict[int, float]:
+    """The values that circuits, equal but for their numbers, have when they run in these batches."""
+    values: dict[int, float] = {}
+    for numbers in batches:
+        work = Work(tuple([flip(1.2, shots=1000) for _ in numbers]), numbers=tuple(numbers))
+        values.update(zip(numbers, map(float, executor.perform(work)), strict=True))
+    return values
 
 
 def _candidates(number: int = 3) -> list[Executor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import threading
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import pennylane as qml
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors import DeviceExecutor, Executor, QueuedExecutor
 from pennylane_qexec.job import JobState, Result
 
@@ -75,11 +77,15 @@ class FakeQPU(QueuedExecutor):
         name: its name.
         polls: how often a job is polled until it is done; ``None`` for never.
         ends: the state that jobs end in.
+        labels: whether it keeps the labels of jobs.
+        unheard: of so many submissions, the first ones, the answer is lost: there is a job, and nobody is told its id.
         seed: of the simulator.
         options: options of :class:`Executor`.
 
     Attributes:
         jobs: the circuits of every job, by its id.
+        labelled: the labels of the jobs that have one, by their ids.
+        adopted: the ids of jobs that were taken over, in order.
         cancelled: the ids of jobs that were cancelled, in order.
     """
 
@@ -91,41 +97,85 @@ class FakeQPU(QueuedExecutor):
         *,
         polls: int | None = 2,
         ends: JobState = JobState.DONE,
+        labels: bool = True,
+        unheard: int = 0,
         seed: int | None = 0,
         **options: Any,
     ) -> None:
         super().__init__(name, **options)
         self._polls = polls
         self._ends = ends
+        self._keeps_labels = labels
+        self._unheard = unheard
         self._simulator = DeviceExecutor("default.qubit", seed=seed)
         self._numbers = itertools.count(1)
         self._polled: dict[str, int] = {}
         self.jobs: dict[str, Sequence[QuantumScript]] = {}
+        self.labelled: dict[str, str] = {}
+        self.adopted: list[str] = []
         self.cancelled: list[str] = []
         self.submitted = threading.Event()
         self.stopped = threading.Event()
 
+    def another(self) -> FakeQPU:
+        """An executor for the same backend, with the same jobs, as another process would have it."""
+        return copy.copy(self)
+
+    @property
+    def labels(self) -> bool:
+        """Whether the labels of jobs are kept."""
+        return self._keeps_labels
+
     def submit(self, circuits: Sequence[QuantumScript]) -> str:
         """Keep the circuits as a job."""
+        return self.submit_labelled(circuits, "")
+
+    def submit_labelled(self, circuits: Sequence[QuantumScript], label: str) -> str:
+        """Keep the circuits as a job, with its label."""
         job_id = f"{self.name}-{next(self._numbers)}"
         self.jobs[job_id] = circuits
         self._polled[job_id] = 0
+        if label and self.labels:
+            self.labelled[job_id] = label
         self.submitted.set()
+        if len(self.jobs) <= self._unheard:
+            raise ConnectionError("the line is dead")
         return job_id
+
+    def find(self, label: str) -> str | None:
+        """The first job with a label that has not failed and was not cancelled."""
+        lost = (JobState.FAILED, JobState.CANCELLED)
+        found = (one for one, given in self.labelled.items() if given == label and self._state(one) not in lost)
+        return next(found, None)
+
+    def adopt(self, job_id: str, circuits: Sequence[QuantumScript]) -> None:
+        """Note that the job was taken over."""
+        self._check(job_id)
+        self.adopted.append(job_id)
 
     def poll(self, job_id: str) -> JobState:
         """One poll nearer to the end."""
-        if job_id in self.cancelled:
-            return JobState.CANCELLED
+        self._check(job_id)
         self._polled[job_id] += 1
-        done = self._polls is not None and self._polled[job_id] >= self._polls
-        return self._ends if done else JobState.RUNNING
+        return self._state(job_id)
 
     def fetch(self, job_id: str) -> Sequence[Result]:
         """Run the job's circuits now."""
+        self._check(job_id)
         return self._simulator.run(self.jobs[job_id])
 
     def cancel(self, job_id: str) -> None:
         """Note that the job was cancelled."""
+        self._check(job_id)
         self.cancelled.append(job_id)
         self.stopped.set()
+
+    def _check(self, job_id: str) -> None:
+        if job_id not in self.jobs:
+            raise ConfigurationError(f"{self.name!r} has no job {job_id!r}: it has {sorted(self.jobs)}.")
+
+    def _state(self, job_id: str) -> JobState:
+        if job_id in self.cancelled:
+            return JobState.CANCELLED
+        done = self._polls is not None and self._polled[job_id] >= self._polls
+        return self._ends if done else JobState.RUNNING

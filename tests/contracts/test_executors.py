@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pennylane as qml
 import pytest
 from fakes.qbraid_provider import FakeProvider
@@ -10,46 +12,62 @@ import pennylane_qexec as qexec
 from pennylane_qexec.executors import like
 from pennylane_qexec.executors.routing.hybrid import Hybrid
 from pennylane_qexec.executors.routing.rules import Tier
-from pennylane_qexec.testing import ExecutorContract, FakeQPU, ScriptedExecutor
+from pennylane_qexec.testing import ExecutorContract, FakeQPU, QueuedExecutorContract, ScriptedExecutor
 
 
 class TestLightningQubit(ExecutorContract):
+    seeded = True
+
     def make(self) -> qexec.Executor:
         return qexec.executor("lightning.qubit", seed=1)
 
 
 class TestLightningQubitWithWires(ExecutorContract):
+    seeded = True
+
     def make(self) -> qexec.Executor:
         return qexec.executor({"type": "lightning.qubit", "wires": 2, "seed": 1})
 
 
 class TestDefaultQubit(ExecutorContract):
+    seeded = True
+
     def make(self) -> qexec.Executor:
         return qexec.executor("default.qubit", seed=1)
 
 
 class TestDefaultMixed(ExecutorContract):
+    seeded = True
+
     def make(self) -> qexec.Executor:
         return qexec.executor("default.mixed", seed=1)
 
 
 @pytest.mark.slow
 class TestQiskitAer(ExecutorContract):
+    seeded = True
+
     def make(self) -> qexec.Executor:
         return qexec.executor("qiskit.aer", seed_simulator=1)
 
 
 class TestAer(ExecutorContract):
+    seeded = True
+
     def make(self) -> qexec.Executor:
         return qexec.executor("aer", seed=1)
 
 
 class TestAerWithWires(ExecutorContract):
+    seeded = True
+
     def make(self) -> qexec.Executor:
         return qexec.executor({"type": "aer", "wires": 2, "seed": 1})
 
 
 class TestAerByMatrixProductStates(ExecutorContract):
+    seeded = True
+
     def make(self) -> qexec.Executor:
         return qexec.executor("aer", seed=1, method="matrix_product_state")
 
@@ -60,6 +78,8 @@ class TestCirqSimulator(ExecutorContract):
 
 
 class TestDeviceGivenAsObject(ExecutorContract):
+    seeded = True
+
     def make(self) -> qexec.Executor:
         return qexec.executor(qml.device("default.qubit", wires=2, seed=1))
 
@@ -70,11 +90,15 @@ class TestLegacyDeviceGivenAsObject(ExecutorContract):
 
 
 class TestSimulator(ExecutorContract):
+    seeded = True
+
     def make(self) -> qexec.Executor:
         return qexec.Simulator(seed=1)
 
 
 class TestJax(ExecutorContract):
+    seeded = True
+
     def make(self) -> qexec.Executor:
         return qexec.executor({"type": "jax", "compile": "now", "cache": False, "seed": 1})
 
@@ -84,28 +108,32 @@ class TestLocalSampler(ExecutorContract):
         return qexec.QiskitExecutor(shots=0)
 
 
-class TestRuntimeInLocalMode(ExecutorContract):
+class TestRuntimeInLocalMode(QueuedExecutorContract):
     analytic = False
 
-    def make(self) -> qexec.Executor:
-        return qexec.executor("ibm:aer", seed=1)
+    def make(self) -> qexec.QueuedExecutor:
+        return qexec.RuntimeExecutor("aer", seed=1)
 
 
-class TestQBraid(ExecutorContract):
+class TestQBraid(QueuedExecutorContract):
     analytic = False
 
-    def make(self) -> qexec.Executor:
+    def make(self) -> qexec.QueuedExecutor:
         executor = qexec.QBraidExecutor(FakeProvider(), "sim", seed=1)
         executor.poll_interval = 1e-4
         return executor
 
 
 class TestTwin(ExecutorContract):
+    seeded = True
+
     def make(self) -> qexec.Executor:
         return like(qml.device("lightning.qubit", wires=2, seed=1))
 
 
 class TestHybrid(ExecutorContract):
+    seeded = True
+
     def make(self) -> qexec.Executor:
         members = {"narrow": {"type": "default.qubit", "seed": 1}, "wide": {"type": "lightning.qubit", "seed": 2}}
         return Hybrid(members, rule=[Tier("narrow", wires=1), Tier("wide")])
@@ -116,14 +144,35 @@ class TestScriptedExecutor(ExecutorContract):
         return ScriptedExecutor()
 
 
-class TestFakeQPU(ExecutorContract):
-    def make(self) -> qexec.Executor:
+class TestFakeQPU(QueuedExecutorContract):
+    def make(self) -> FakeQPU:
         return FakeQPU()
 
+    def another(self, executor: qexec.QueuedExecutor) -> FakeQPU:
+        assert isinstance(executor, FakeQPU)
+        return executor.another()
 
-class TestRehearsal(ExecutorContract):
-    def make(self) -> qexec.Executor:
+
+class TestFakeQPUWithoutLabels(QueuedExecutorContract):
+    def make(self) -> FakeQPU:
+        return FakeQPU(labels=False)
+
+
+class TestRehearsal(QueuedExecutorContract):
+    def make(self) -> qexec.QueuedExecutor:
         return qexec.Rehearsal("lightning.qubit", queue=(0, 60), overhead=2, clock=qexec.VirtualClock(), seed=1)
+
+
+class TestRehearsalInAFolder(QueuedExecutorContract):
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path) -> None:
+        self.path = tmp_path
+
+    def make(self) -> qexec.QueuedExecutor:
+        return qexec.Rehearsal("default.qubit", overhead=2, clock=qexec.VirtualClock(), seed=1, folder=self.path)
+
+    def another(self, executor: qexec.QueuedExecutor) -> qexec.QueuedExecutor:
+        return self.make()
 
 
 class TestRehearsalThatDrifts(ExecutorContract):

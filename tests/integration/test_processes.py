@@ -103,6 +103,17 @@ def test_copies_in_worker_processes_draw_different_random_numbers(open_cluster: 
     assert len({np.asarray(sample).tobytes() for sample in samples}) == 12
 
 
+@pytest.mark.parametrize("name", ["default.qubit", "lightning.qubit", "aer"])
+def test_circuits_with_numbers_draw_the_same_in_every_process(open_cluster: Any, name: str) -> None:
+    spec = {"type": name, "seed": 42, "parallel": "process", "workers": 2, "max_circuits": 1}
+    cluster = open_cluster([spec])
+    (there,) = cluster.executors
+    outcomes = cluster.run([Job(bits, there, number=number) for number, bits in enumerate(random_bits(12))])
+    here = qexec.executor({"type": name, "seed": 42})
+    expected = here.perform(Work(tuple(random_bits(12)), numbers=tuple(range(12))))
+    assert all(np.array_equal(outcome.result, samples) for outcome, samples in zip(outcomes, expected, strict=True))
+
+
 def test_an_error_in_a_worker_arrives_with_its_traceback(open_cluster: Any) -> None:
     class Fails(qexec.Executor):
         def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:

@@ -69,24 +69,33 @@ class AerBackend:
         self._simulation = Simulation(self._options, self._machine)
         self._programs: Kept[Program] = Kept(_KEPT_TEMPLATES)
 
-    def results(self, circuits: Sequence[QuantumScript]) -> list[Result]:
-        """Run circuits that have been prepared, a limited number at a time."""
-        first = self._seeds.take(len(circuits))
+    def results(self, circuits: Sequence[QuantumScript], numbers: Sequence[int] = ()) -> list[Result]:
+        """Run circuits that have been prepared, a limited number at a time.
+
+        Args:
+            circuits: the circuits.
+            numbers: which decide on their seeds; if there are none, they are numbered as they come.
+        """
+        seeds = self._seeds.by_number if numbers else self._seeds
+        if not numbers:
+            first = seeds.take(len(circuits))
+            numbers = range(first, first + len(circuits))
         results: list[Result] = []
         step = self._at_once(circuits)
         for start in range(0, len(circuits), step):
-            results += self._some(circuits[start : start + step], first + start)
+            part = slice(start, start + step)
+            results += self._some(circuits[part], numbers[part], seeds)
         return results
 
-    def _some(self, circuits: Sequence[QuantumScript], first: int) -> list[Result]:
+    def _some(self, circuits: Sequence[QuantumScript], numbers: Sequence[int], seeds: Seeds) -> list[Result]:
         fused = fuse(circuits)
         plans = [
-            Planned(self._program(group.template), group.parameters, tuple([first + index for index in group.indices]))
+            Planned(self._program(group.template), group.parameters, tuple([numbers[index] for index in group.indices]))
             for group in fused
         ]
-        outputs = self._simulation.outputs(plans, self._seeds)
+        outputs = self._simulation.outputs(plans, seeds)
         rows = [
-            plan.program.results(output, self._seeds.generators(plan.numbers))
+            plan.program.results(output, seeds.generators(plan.numbers))
             for plan, output in zip(plans, outputs, strict=True)
         ]
         return unfused(zip(fused, rows, strict=True), len(circuits))
@@ -138,6 +147,25 @@ class AerBackend:
         """Whether worker processes can build the same: noise models are never sent, and seeds would not be kept to."""
         return self._options.get("noise_model") is None and self._seeds.seed is None
 
+    @property
+    def seeded(self) -> bool:
+        """Whether what is drawn follows from a seed."""
+        return self._seeds.seed is not None
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is drawn for circuits without shots."""
+        return bool(self._options["method"] != "extended_stabilizer")
+
+    def plain_arguments(self) -> list[Any] | None:
+        """What it was built with, as plain values; ``None`` if a layout was left to chance."""
+        backend, wires, seed, options, (level, seed_transpiler) = self._arguments
+        if backend is not None and seed_transpiler is None:
+            return None
+        noise = options.get("noise_model")
+        plain = options if noise is None else {**options, "noise_model": _plain_noise(noise)}
+        return [backend, wires, seed, plain, level, seed_transpiler]
+
     def effort(self, circuit: QuantumScript) -> float:
         """How much computing a circuit is, in amplitude updates."""
         return effort(circuit, self._number_of_wires(circuit), self._noisy, self._options["method"])
@@ -157,6 +185,12 @@ class AerBackend:
 
     def __reduce__(self) -> Any:
         return AerBackend, self._arguments
+
+
+def _plain_noise(model: Any) -> list[Any]:
+    """The gates and errors of a noise model as plain values, without their random ids."""
+    errors: list[dict[str, Any]] = model.to_dict(serializable=True)["errors"]
+    return [model.basis_gates, *[{name: error[name] for name in error if name != "id"} for error in errors]]
 
 
 def _objection_to_measurements(circuit: QuantumScript) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -13,9 +14,10 @@ from pennylane_qexec.readout import TABLE_WIRES, Counted, Histogram, bits_of
 STEP = 2113
 """What Aer adds to the seed from one circuit of a run to the next."""
 
-
 _SEEDS = 2**62
 """How many seeds Aer has, those left out that would become too large in long runs."""
+
+_BY_NUMBER = (0x6E756D62,)
 
 
 class Seeds:
@@ -30,6 +32,7 @@ class Seeds:
 
     def __init__(self, seed: int | None) -> None:
         self.seed = checked_seed(seed)
+        self._origin = self.seed
         self._lock = threading.Lock()
         self._count = 0
 
@@ -53,7 +56,17 @@ class Seeds:
         """The seeds of a copy of the executor, which follow from the seed, and differ from it."""
         if self.seed is None:
             return Seeds(None)
-        return Seeds(int(np.random.SeedSequence([self.seed, number + 1]).generate_state(1)[0]))
+        copy = Seeds(int(np.random.SeedSequence([self.seed, number + 1]).generate_state(1)[0]))
+        copy._origin = self._origin
+        return copy
+
+    @cached_property
+    def by_number(self) -> Seeds:
+        """The seeds of circuits that were given numbers: the same in all copies, and other ones than those here."""
+        if self._origin is None:
+            return Seeds(None)
+        made = np.random.SeedSequence(self._origin, spawn_key=_BY_NUMBER).generate_state(1, np.uint64)[0]
+        return Seeds(int(made) % _SEEDS)
 
     def __reduce__(self) -> tuple[type[Seeds], tuple[int | None]]:
         return Seeds, (self.seed,)

@@ -11,11 +11,15 @@ from pennylane.wires import Wires
 
 from pennylane_qexec.executors.base import Binder, Executor, Parallel
 from pennylane_qexec.executors.cost import Cost
+from pennylane_qexec.executors.identity import identity_of
+from pennylane_qexec.executors.numbering import of_parts
 from pennylane_qexec.executors.shots import objection_to_shots
 from pennylane_qexec.job import Result, Work
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.aer.backend import AerBackend
+
+_PACKAGES = ("qiskit", "qiskit-aer", "qiskit-ibm-runtime")
 
 
 class AerExecutor(Executor):
@@ -33,7 +37,8 @@ class AerExecutor(Executor):
         wires: the wires, a number or labels, in the order of the qubits; ``None`` for whatever wires a circuit has.
         seed: makes results repeatable: circuits are numbered as they come, and the number decides on the randomness,
             so that it does not matter in which batches they come. They stay in this process then, unless
-            ``parallel="process"``, where each worker has a stream of its own.
+            ``parallel="process"``, where each worker has a stream of its own. In a durable run, the numbers in the run
+            decide, in all workers alike; with noise, circuits run together only if these follow one upon the other.
         method: Aer's method of simulation, such as ``"statevector"``, ``"matrix_product_state"`` or ``"stabilizer"``.
         optimization_level: of Qiskit's transpiler, 0 to 3, for fake backends.
         seed_transpiler: of the transpiler's choice of qubits, which decides on the noise.
@@ -99,6 +104,16 @@ class AerExecutor(Executor):
         """Worker processes build the same simulator, unless it has a noise model or a seed."""
         return self._aer.shareable
 
+    @property
+    def identity(self) -> str | None:
+        """The fake backend, wires, seed, method, options, noise model, and the versions of Aer and Qiskit."""
+        arguments = self._aer.plain_arguments()
+        return None if arguments is None else identity_of(self, "aer", _PACKAGES, arguments)
+
+    def repeats(self, circuit: QuantumScript) -> bool:
+        """Whether the circuit has no shots, and Aer's method no chance in it; or there is a seed."""
+        return self._aer.seeded or (not circuit.shots and self._aer.exact)
+
     def effort(self, circuits: Sequence[QuantumScript]) -> float:
         """How much computing a batch is, in amplitude updates."""
         return sum(map(self._aer.effort, circuits))
@@ -120,10 +135,11 @@ class AerExecutor(Executor):
         if work.call.method != "execute":
             return super().perform(work)
         if work.call.bound:
-            return self._aer.results(work.circuits)
+            return self._aer.results(work.circuits, work.numbers)
         prepare = self._aer.binder(work.call.config)
         bounds = [prepare(self.with_shots(circuit)) for circuit in work.circuits]
-        found = iter(self._aer.results([circuit for bound in bounds for circuit in bound.circuits]))
+        numbers = of_parts(work.numbers, [len(bound.circuits) for bound in bounds])
+        found = iter(self._aer.results([circuit for bound in bounds for circuit in bound.circuits], numbers))
         return [bound.postprocess([next(found) for _ in bound.circuits]) for bound in bounds]
 
     def become_replica(self, number: int) -> None:

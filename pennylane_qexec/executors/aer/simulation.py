@@ -39,7 +39,7 @@ class Planned:
     Attributes:
         program: the template for Aer.
         rows: their parameters, ``(R, P)``.
-        numbers: their numbers in the executor, in rising order, which decide on their seeds.
+        numbers: their numbers, which decide on their seeds.
     """
 
     program: Program

@@ -15,6 +15,7 @@ from pennylane_qexec.errors import ConfigurationError, checked_seed, unknown
 from pennylane_qexec.executors.base import Parallel
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.device import DeviceExecutor
+from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.shots import all_reshot
 from pennylane_qexec.fusion import Fused, fuse, unfused
 from pennylane_qexec.job import Result, Work
@@ -111,6 +112,12 @@ class JaxExecutor(DeviceExecutor):
         return False
 
     @property
+    def identity(self) -> str | None:
+        """The platform, wires, seed, and the versions of JAX and of the simulator that runs while it compiles."""
+        packages = ("jax", "jaxlib", "pennylane-lightning")
+        return identity_of(self, self.backend, packages, self.wires, self._options["seed"])
+
+    @property
     def compiled(self) -> int:
         """How many functions have been compiled: one for each structure and each padded number of circuits."""
         return self._fusion.compiled
@@ -152,7 +159,7 @@ class JaxExecutor(DeviceExecutor):
         self, circuits: Sequence[QuantumScript], groups: Sequence[tuple[Structure, Fused]], work: Work
     ) -> list[Result]:
         """Run circuits that are ready, by structure; those that JAX cannot run go to the simulator together."""
-        numbers = self._fusion.sampler.number(len(circuits))
+        numbers = self._fusion.sampler.number(len(circuits), work.numbers)
         done: list[tuple[Fused, Sequence[Result]]] = []
         rest: list[int] = []
         for structure, group in groups:
@@ -165,7 +172,7 @@ class JaxExecutor(DeviceExecutor):
         ordered = unfused(done, len(circuits))
         if rest:
             rest.sort()
-            others = super()._perform_bound(replace(work, circuits=tuple([circuits[index] for index in rest])))
+            others = super()._perform_bound(replace(work, circuits=tuple(circuits)).part(rest))
             for index, result in zip(rest, others, strict=True):
                 ordered[index] = result
         return ordered

@@ -19,6 +19,10 @@ _WELL_FILLED = 4
 _FOR_ORDER = 2**32
 
 
+_GIVEN = 2**63
+"""Where the numbers that circuits have outside begin."""
+
+
 class Sampler:
     """Draws shots for circuits, which are numbered in the order in which they come.
 
@@ -31,7 +35,8 @@ class Sampler:
     """
 
     def __init__(self, seed: int | None, replica: int = 0) -> None:
-        self._key = None if seed is None else np.random.SeedSequence([seed, replica]).generate_state(2, np.uint64)
+        self._key = None if seed is None else _key(seed, replica)
+        self._key_of_given = None if seed is None else _key(seed, 0)
         self._shared = np.random.default_rng()
         self._lock = threading.Lock()
         self._next = 0
@@ -41,8 +46,15 @@ class Sampler:
         """Whether the shots of a circuit depend on its number only."""
         return self._key is not None
 
-    def number(self, circuits: int) -> range:
-        """The numbers of the next circuits."""
+    def number(self, circuits: int, given: Sequence[int] = ()) -> Sequence[int]:
+        """The numbers of the next circuits.
+
+        Args:
+            circuits: how many there are.
+            given: the numbers that they have outside, if any: then these decide, in all copies alike.
+        """
+        if given:
+            return [_GIVEN + number for number in given]
         with self._lock:
             start, self._next = self._next, self._next + circuits
         return range(start, start + circuits)
@@ -105,12 +117,16 @@ class Sampler:
         if self._key is None:
             yield from [self._shared] * len(numbers)
             return
-        bits = np.random.Philox(key=self._key)
+        bits = np.random.Philox(key=self._key if numbers[0] < _GIVEN else self._key_of_given)
         rng, state = np.random.Generator(bits), bits.state
         for number in numbers:
             state["state"]["counter"][:] = (0, 0, number, purpose)
             bits.state = state
             yield rng
+
+
+def _key(seed: int, replica: int) -> np.ndarray:
+    return np.random.SeedSequence([seed, replica]).generate_state(2, np.uint64)
 
 
 def _histogram(probabilities: np.ndarray, shots: int, rng: np.random.Generator) -> Histogram:

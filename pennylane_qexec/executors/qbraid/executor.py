@@ -14,6 +14,7 @@ from pennylane.wires import Wires
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
 from pennylane_qexec.executors.base import Binder, QueuedExecutor
 from pennylane_qexec.executors.cost import Cost
+from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.objections import objection_to_counting, objection_to_wires
 from pennylane_qexec.executors.qbraid.jobs import Flight
 from pennylane_qexec.executors.qbraid.machine import Machine
@@ -93,6 +94,18 @@ class QBraidExecutor(QueuedExecutor):
         """The device's name."""
         return self._machine.name
 
+    @property
+    def identity(self) -> str | None:
+        """The names of provider and device, and the options; ``None`` if one of the two was given as an object."""
+        names = self._machine.names
+        if names is None:
+            return None
+        return identity_of(self, "qbraid", ("qbraid",), names, self.wires, self._options, self._seed)
+
+    def repeats(self, circuit: QuantumScript) -> bool:
+        """No: what the device draws has no seed here."""
+        return False
+
     def status(self) -> Status:
         """What the device said of itself at most half a minute ago; nothing is asked before the first job."""
         return self._machine.status()
@@ -151,14 +164,10 @@ class QBraidExecutor(QueuedExecutor):
             circuits: the circuits that the job was sent with, in their order.
 
         Raises:
-            ConfigurationError: the provider does not find jobs by their id, or was given as an object.
+            ConfigurationError: there is no such job, or the provider does not find jobs by their id, or was given as
+                an object.
         """
         self._flights.get(job_id).plan = self._plan(circuits)
-
-    def recover(self, job_id: str, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
-        """Wait for a job that another process sent, and fetch its results; see :meth:`adopt`."""
-        self.adopt(job_id, circuits)
-        return self._awaited(job_id)
 
     def become_replica(self, number: int) -> None:
         """Draw from a stream of random numbers of this replica's own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 from pennylane_qexec.credentials import guarded, scrub
@@ -53,7 +53,7 @@ class Part:
         """How it is going."""
         if not self._state.final or self._withheld:  # an account may be settled
             before = _last_message()
-            status = guarded(self._job.status)
+            status = asked_for(self.job_id, self._job.status)
             self._withheld = status.name == _WITHHELD
             self._state = _STATES.get(status.name, JobState.RUNNING)
             # qBraid's statuses are one object for all jobs: a message that was there before is another job's.
@@ -153,6 +153,25 @@ class Flight:
             with contextlib.suppress(Exception):  # what cannot be cancelled runs
                 self.cancel()
             raise
+
+
+def asked_for(job_id: str, call: Callable[[], Any]) -> Any:
+    """What a call about a job returns.
+
+    Raises:
+        ConfigurationError: the provider has no such job.
+    """
+    from qbraid.runtime.exceptions import ResourceNotFoundError
+
+    try:
+        return guarded(call)
+    except Exception as error:
+        if isinstance(error, LookupError | ResourceNotFoundError) or getattr(error, "status_code", None) == 404:
+            raise ConfigurationError(
+                f"the provider has no job {job_id!r} ({type(error).__name__}: {error}). See that the credentials are "
+                "those that it was sent with."
+            ) from error
+        raise
 
 
 def _last_message() -> Any:

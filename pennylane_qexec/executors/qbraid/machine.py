@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, final
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec import credentials
-from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.errors import ConfigurationError, NoAccessError
+from pennylane_qexec.executors.qbraid.jobs import asked_for
 from pennylane_qexec.executors.qbraid.vendors import connection, loaded
 from pennylane_qexec.job import Status
 
@@ -47,6 +48,12 @@ class Machine:
         self._convert: Callable[[Any], Any] = _unchanged
         self._asked = -math.inf
         self._status = Status()
+
+    @property
+    def names(self) -> tuple[str, str] | None:
+        """The names of provider and device; ``None`` if one of them was given as an object."""
+        provider, device = self._provider_spec, self._device_spec
+        return (provider, device) if isinstance(provider, str) and isinstance(device, str) else None
 
     def device(self) -> Any:
         """QBraid's device.
@@ -107,7 +114,8 @@ class Machine:
         """A job that was sent by another process.
 
         Raises:
-            ConfigurationError: the provider was given as an object, or does not find jobs by their id.
+            ConfigurationError: there is no such job, or the provider was given as an object, or does not find jobs by
+                their id.
         """
         from qbraid.runtime import load_job
 
@@ -118,7 +126,7 @@ class Machine:
             )
         options = connection(self._provider_spec, self._loaded_provider)
         device = self.device()
-        return credentials.guarded(lambda: load_job(job_id, self._provider_spec, device=device, **options))
+        return asked_for(job_id, lambda: load_job(job_id, self._provider_spec, device=device, **options))
 
     def _found(self) -> Any:
         if not isinstance(self._device_spec, str):
@@ -167,11 +175,11 @@ def _asked(call: Callable[[], Any], provider: str, device: str) -> Any:
     try:
         return credentials.guarded(call)
     except AuthorizationError as error:
-        raise ConfigurationError(
+        raise NoAccessError(
             f"the provider {provider!r} does not accept its token ({error}). {credentials.advice(provider)}"
         ) from error
     except (LookupError, ValueError, ResourceNotFoundError) as error:
-        raise ConfigurationError(
+        raise NoAccessError(
             f"the provider {provider!r} has no device {device!r} ({type(error).__name__}: {error}). Its get_devices() "
             "lists those it has."
         ) from error
@@ -181,13 +189,13 @@ def _checked(device: Any, name: str) -> Any:
     """Refuse what runs no circuits.
 
     Raises:
-        ConfigurationError: the device runs analog programs or anneals.
+        NoAccessError: the device runs analog programs or anneals.
     """
     from qbraid.programs import ExperimentType
 
     paradigm = device.profile.experiment_type
     if paradigm not in (None, ExperimentType.GATE_MODEL):
-        raise ConfigurationError(
+        raise NoAccessError(
             f"the device {name!r} runs no circuits: qBraid says that it is of the kind {paradigm.value!r}. Choose a "
             f"device of the kind {ExperimentType.GATE_MODEL.value!r}."
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pennylane_qexec import credentials
-from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.errors import ConfigurationError, NoAccessError, unknown
 
 _CONNECTIONS = {
     "aqt": ("session", "session"),
@@ -34,29 +34,29 @@ def loaded(name: str, given: Mapping[str, Any]) -> Any:
         given: arguments, which go before what is in the keyring, the environment or a ``.env`` file.
 
     Raises:
-        ConfigurationError: there is none, its package is not installed, or credentials are missing or not known.
+        NoAccessError: there is none, its package is not installed, or credentials are missing or not known.
     """
     from qbraid.runtime import get_providers, load_provider
     from qbraid.runtime.loader import ProviderLoaderError
 
     canonical = credentials.canonical(name)
     if canonical not in get_providers():
-        raise ConfigurationError(unknown("provider of qBraid", name, get_providers()))
+        raise NoAccessError(unknown("provider of qBraid", name, get_providers()))
     try:
         arguments = credentials.arguments(canonical, given)
         return credentials.guarded(lambda: load_provider(canonical, **arguments))
     except (ProviderLoaderError, ImportError) as error:
-        raise ConfigurationError(
+        raise NoAccessError(
             f"the provider {name!r} cannot be loaded ({_root(error)}). Install what it needs, usually with "
             f"`pip install 'qbraid[{_EXTRAS.get(canonical, canonical)}]'`."
         ) from error
     except TypeError as error:
-        raise ConfigurationError(f"the provider {name!r} with the arguments {sorted(arguments)}: {error}.") from error
+        raise NoAccessError(f"the provider {name!r} with the arguments {sorted(arguments)}: {error}.") from error
     except ConfigurationError:
         raise
     except ValueError as error:
         advice = "It was given credentials: see whether they are right." if arguments else credentials.advice(canonical)
-        raise ConfigurationError(f"the provider {name!r} ({str(error).rstrip('.')}). {advice}") from error
+        raise NoAccessError(f"the provider {name!r} ({str(error).rstrip('.')}). {advice}") from error
 
 
 def connection(name: str, provider: Callable[[], Any]) -> dict[str, Any]:

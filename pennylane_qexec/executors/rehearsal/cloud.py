@@ -65,6 +65,7 @@ class Cloud:
         circuits: Sequence[QuantumScript],
         fingerprints: tuple[str, ...],
         cost: Cost,
+        label: str = "",
     ) -> Job:
         """Take a job, and settle what becomes of it.
 
@@ -73,6 +74,7 @@ class Cloud:
             circuits: the job's circuits.
             fingerprints: of these.
             cost: what the backend charges.
+            label: what the job is to be found by; empty for nothing.
 
         Raises:
             RefusedError: it is offline, or does not take this submission.
@@ -89,7 +91,7 @@ class Cloud:
                 self._refused[fingerprints] += 1
                 raise RefusedError(f"{name!r} did not take the job, this time.")
             shots = tuple(circuit.shots.total_shots or 0 for circuit in circuits)
-            order = Order(name, fingerprints, self._jobs.numbers(fingerprints), shots)
+            order = Order(name, fingerprints, self._jobs.numbers(fingerprints), shots, label)
             ends = [job.end for job in self._jobs.going(now)]
             record = self._planner.record(order, now, ends, len(self._jobs), fate, rng, cost)
             job = self._jobs.add(record, circuits)
@@ -105,6 +107,14 @@ class Cloud:
         """
         with self._lock:
             return self._jobs.get(job_id)
+
+    def find(self, label: str) -> str | None:
+        """The id of the first job with a label that has not failed and was not cancelled."""
+        with self._lock:
+            now = self.clock.now()
+            found = [job for job in self._jobs.all() if job.record.label == label]
+            lost = (JobState.FAILED, JobState.CANCELLED)
+            return next((job.record.job_id for job in found if job.state(now) not in lost), None)
 
     def answers(self, job: Job) -> bool:
         """Whether it answers to the next poll of a job."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
 from typing import Any, final
 
 from pennylane.tape import QuantumScript
@@ -12,6 +13,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
 from pennylane_qexec.executors.base import QueuedExecutor
 from pennylane_qexec.executors.cost import Cost
+from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.rehearsal import drift as drifting
 from pennylane_qexec.executors.rehearsal.answers import Answers
 from pennylane_qexec.executors.rehearsal.chance import fingerprint_of
@@ -127,6 +129,7 @@ class Rehearsal(QueuedExecutor):
             self.poll_interval = self.poll_interval_max = _VIRTUAL_POLLS
         self._qubits = _positive(qubits, "qubits")
         self._drift = drifting.drift_of(drift)
+        self._stream = stream
         self._faults = faults_of(failure_rate)
         self._folder = None if folder is None else Folder(folder)
         began = self._settle_beginning()
@@ -149,6 +152,20 @@ class Rehearsal(QueuedExecutor):
     def backend(self) -> str:
         """The name of the inner executor's backend."""
         return self._inner.executor.backend
+
+    @property
+    def identity(self) -> str | None:
+        """That of the inner executor, the drift, and what chance follows from."""
+        inner = self._inner.executor.identity
+        if inner is None:
+            return None
+        drift = None if self._drift is None else astuple(self._drift)
+        chance = [self._seed, self._stream or self.name] if self._inner.seeded else None
+        return identity_of(self, "rehearsal", (), inner, drift, chance)
+
+    def repeats(self, circuit: QuantumScript) -> bool:
+        """Whether nothing drifts, and chance follows from a seed, or is not in the results at all."""
+        return self._drift is None and (self._inner.seeded or self._inner.executor.repeats(circuit))
 
     @property
     def seed(self) -> int:
@@ -182,11 +199,24 @@ class Rehearsal(QueuedExecutor):
             ConnectionError: the backend is offline, or does not take the submission.
             ValueError: it will never take one of the circuits.
         """
+        return self.submit_labelled(circuits, "")
+
+    @property
+    def labels(self) -> bool:
+        """Jobs keep their labels: in the folder for all processes, else in this one."""
+        return True
+
+    def submit_labelled(self, circuits: Sequence[QuantumScript], label: str) -> str:
+        """Submit circuits as one job, which is found by its label; see :meth:`submit`."""
         circuits = [self.with_shots(circuit) for circuit in circuits]
         for circuit in circuits:
             self._check(circuit)
         fingerprints = tuple(fingerprint_of(circuit) for circuit in circuits)
-        return self._cloud.submit(self.name, circuits, fingerprints, self.cost).record.job_id
+        return self._cloud.submit(self.name, circuits, fingerprints, self.cost, label).record.job_id
+
+    def find(self, label: str) -> str | None:
+        """The id of the first job with a label, whoever submitted it, that has not failed and was not cancelled."""
+        return self._cloud.find(label)
 
     def poll(self, job_id: str) -> JobState:
         """The state of a job, whoever submitted it.
@@ -253,11 +283,6 @@ class Rehearsal(QueuedExecutor):
         if tuple(map(fingerprint_of, circuits)) != job.record.fingerprints:
             raise ConfigurationError(f"job {job_id!r} has other circuits: give those that it was submitted with.")
         job.circuits, job.ours = circuits, True
-
-    def recover(self, job_id: str, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
-        """Wait for a job that another process submitted, and fetch its results; see :meth:`adopt`."""
-        self.adopt(job_id, circuits)
-        return self._awaited(job_id)
 
     def close(self) -> None:
         """Close the inner executor. Jobs that are in flight go on, as those of a real backend do."""

@@ -105,7 +105,7 @@ class Jobs:
     def all(self) -> list[Job]:
         """All jobs, in the order in which they were submitted."""
         self.refresh()
-        return sorted(self._jobs.values(), key=lambda job: job.record.submitted)
+        return sorted(self._jobs.values(), key=lambda job: (job.record.submitted, _number(job.record.job_id)))
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -131,10 +131,10 @@ class Jobs:
     def add(self, record: Record, circuits: Sequence[QuantumScript]) -> Job:
         """Give a job an id, and keep it."""
         number = len(self._jobs) + 1
-        record = replace(record, job_id=f"{record.executor}-{number}")
+        record = replace(record, job_id=_job_id(record.executor, number))
         while record.job_id in self._jobs or (self._folder is not None and not self._folder.add(record, circuits)):
             number += 1  # another process has taken that one
-            record = replace(record, job_id=f"{record.executor}-{number}")
+            record = replace(record, job_id=_job_id(record.executor, number))
         self._file.write("submitted", job=record.plain())
         job = self._note(Job(record, ours=True))
         job.circuits = circuits
@@ -209,3 +209,12 @@ class Jobs:
             return
         job.stop = job.stop or self._folder.stopped(job.record.job_id)
         job.fetched = self._folder.fetched(job.record.job_id)
+
+
+def _job_id(executor: str, number: int) -> str:
+    return f"{executor}-{number}"
+
+
+def _number(job_id: str) -> int:
+    """Of jobs that are submitted at the same moment, the later one has the larger number."""
+    return int(job_id.rpartition("-")[2])

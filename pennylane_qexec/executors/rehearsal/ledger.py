@@ -31,6 +31,7 @@ class Entry:
         cost: what is charged, in US dollars.
         reason: why it failed or was cancelled.
         fetched: whether its results were.
+        label: what it was submitted with; empty if with none.
     """
 
     job_id: str
@@ -45,6 +46,7 @@ class Entry:
     cost: float
     reason: str
     fetched: bool
+    label: str = ""
 
 
 def entry(record: Record, stop: Stop | None, fetched: bool, moment: float) -> Entry:
@@ -71,6 +73,7 @@ def entry(record: Record, stop: Stop | None, fetched: bool, moment: float) -> En
         cost,
         reason,
         fetched,
+        record.label,
     )
 
 

@@ -27,12 +27,14 @@ class Order:
         fingerprints: of the circuits.
         numbers: of each circuit, how many results of equal circuits are drawn already.
         shots: of each circuit.
+        label: what it is submitted with; empty if with none.
     """
 
     executor: str
     fingerprints: tuple[str, ...]
     numbers: tuple[int, ...]
     shots: tuple[int, ...]
+    label: str = ""
 
 
 @dataclass(frozen=True)

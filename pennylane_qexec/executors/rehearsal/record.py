@@ -30,6 +30,7 @@ class Record:
         charge: what that costs, in US dollars.
         unanswered: how often its results cannot be fetched.
         flips: the probability that a bit is read the wrong way round.
+        label: what it was submitted with; empty if with none.
     """
 
     job_id: str
@@ -48,6 +49,7 @@ class Record:
     charge: float
     unanswered: int
     flips: float
+    label: str = ""
 
     def plain(self) -> dict[str, Any]:
         """What can be written as JSON."""

@@ -69,12 +69,6 @@ def at_address(call: Call, address: Address | None) -> Call:
     return call if address is None else replace(call, config=address.config)
 
 
-def part_of(work: Work, indices: Sequence[int]) -> Work:
-    """Some circuits of a batch."""
-    vectors = tuple([work.vectors[index] for index in indices]) if work.vectors else ()
-    return Work(tuple([work.circuits[index] for index in indices]), work.call, vectors)
-
-
 def carried_out_by(member: Executor, work: Work) -> list[Result]:
     """Let a member carry out a batch, in parts that are not too many circuits or shots for it."""
     results: list[Result] = []
@@ -84,8 +78,8 @@ def carried_out_by(member: Executor, work: Work) -> list[Result]:
         more = member.with_shots(circuit).shots.total_shots or 0
         full = member.max_circuits is not None and len(part) >= member.max_circuits
         if part and (full or (member.max_shots is not None and shots + more > member.max_shots)):
-            results += member.perform(part_of(work, part))
+            results += member.perform(work.part(part))
             part, shots = [], 0
         part.append(index)
         shots += more
-    return [*results, *member.perform(part_of(work, part))]
+    return [*results, *member.perform(work.part(part))]

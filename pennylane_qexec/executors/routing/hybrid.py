@@ -12,8 +12,9 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError
 from pennylane_qexec.executors.base import Binder, Executor, Parallel
 from pennylane_qexec.executors.cost import Cost
+from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.routing.chooser import Chooser
-from pennylane_qexec.executors.routing.forwarding import MemberBinder, address_of, at_address, carried_out_by, part_of
+from pennylane_qexec.executors.routing.forwarding import MemberBinder, address_of, at_address, carried_out_by
 from pennylane_qexec.executors.routing.rules import BySize, Rule, smallest_first
 from pennylane_qexec.executors.specs import executors
 from pennylane_qexec.job import Call, Result, Status, Work
@@ -89,6 +90,18 @@ class Hybrid(Executor):
         """Whether worker processes can have copies of all members."""
         return all(member.shareable for member in self._members)
 
+    @property
+    def identity(self) -> str | None:
+        """Those of all members, by name; ``None`` if one of them has none."""
+        members = {member.name: member.identity for member in self._members}
+        if None in members.values():
+            return None
+        return identity_of(self, "hybrid", (), members)
+
+    def repeats(self, circuit: QuantumScript) -> bool:
+        """Whether it is so on each member."""
+        return all(member.repeats(circuit) for member in self._members)
+
     def explain(self, circuit: QuantumScript) -> str:
         """Who gets a circuit, and why, in a sentence."""
         return self._choose.explain(circuit)
@@ -161,7 +174,7 @@ class Hybrid(Executor):
             return carried_out_by(self._members[address.member], work)
         results: list[Result] = [None] * len(work.circuits)
         for member, indices in self._choose.parts(work.circuits):
-            for index, result in zip(indices, carried_out_by(member, part_of(work, indices)), strict=True):
+            for index, result in zip(indices, carried_out_by(member, work.part(indices)), strict=True):
                 results[index] = result
         return results
 

@@ -7,7 +7,7 @@ from typing import Any, final
 
 from pennylane_qexec import credentials
 from pennylane_qexec.credentials import Hidden
-from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.errors import ConfigurationError, NoAccessError
 
 CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
 
@@ -65,7 +65,7 @@ class Account:
         """The service, connected when this is called for the first time.
 
         Raises:
-            ConfigurationError: there is no account, or IBM does not accept it.
+            NoAccessError: there is no account, or IBM does not accept it.
             ConnectionError: IBM could not be reached.
         """
         with self._lock:
@@ -81,7 +81,7 @@ class Account:
         try:
             return QiskitRuntimeService(token=token.reveal() or None, **options)
         except AccountNotFoundError:
-            failure: Exception = ConfigurationError(f"no account at IBM Quantum was found. {_INSTEAD}")
+            failure: Exception = NoAccessError(f"no account at IBM Quantum was found. {_INSTEAD}")
         except Exception as error:
             failure = _explained(error, token)
         # Raised out here, it does not remember what was raised in there, which may show the token.
@@ -109,5 +109,5 @@ def _explained(error: Exception, token: Hidden) -> Exception:
     """What went wrong, without the token, which the libraries underneath may show."""
     said = credentials.scrub(f"{type(error).__name__}: {error}", token)
     if any(kind.__name__ in _WRONG for kind in type(error).__mro__):
-        return ConfigurationError(f"IBM Quantum does not accept this account ({said}). {_INSTEAD}")
+        return NoAccessError(f"IBM Quantum does not accept this account ({said}). {_INSTEAD}")
     return ConnectionError(f"IBM Quantum could not be reached ({said}). Try again later, or add other executors.")

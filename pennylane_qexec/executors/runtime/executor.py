@@ -16,21 +16,27 @@ from pennylane.wires import Wires
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError
 from pennylane_qexec.executors.base import Binder, QueuedExecutor
 from pennylane_qexec.executors.cost import Cost
+from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.objections import objection_to_counting, objection_to_wires
 from pennylane_qexec.executors.runtime.account import Account
 from pennylane_qexec.executors.runtime.jobs import Flight
+from pennylane_qexec.executors.runtime.labels import found
 from pennylane_qexec.executors.runtime.modes import Mode, ModeName
 from pennylane_qexec.executors.runtime.names import machine
 from pennylane_qexec.executors.runtime.options import Primitive, checked
 from pennylane_qexec.executors.runtime.words import can_estimate
 from pennylane_qexec.executors.underway import Flights, ids_of
-from pennylane_qexec.job import JobState, Result, Status
+from pennylane_qexec.job import JobState, Result, Status, Work
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.runtime.plans import Plan, Planner
 
+_BY_NUMBERS = 0x6E756D62
+"""What the seeds of jobs whose circuits have numbers have in place of the replica."""
+
 _LOCAL_POLLS = (0.002, 0.05)
 _REMOTE_POLLS = (0.5, 10.0)
+_PACKAGES = ("qiskit", "qiskit-aer", "qiskit-ibm-runtime")
 
 
 class RuntimeExecutor(QueuedExecutor):
@@ -51,8 +57,8 @@ class RuntimeExecutor(QueuedExecutor):
             expectation values of sums of Pauli words are asked are estimated by ``EstimatorV2``, and others refused.
             ``"auto"``: the Sampler; but if an option asks for what only the Estimator does, such as
             ``resilience_level=1``, the Estimator for the circuits that it can run.
-        service: a ``QiskitRuntimeService``, or anything with its ``backend``, ``least_busy`` and ``job``, in place of
-            the following four.
+        service: a ``QiskitRuntimeService``, or anything with its ``backend``, ``least_busy``, ``job`` and ``jobs``, in
+            place of the following four.
         token: the API key; default: that of the keyring, else ``QISKIT_IBM_TOKEN`` in the environment or a ``.env``
             file, else the saved account's. It is shown nowhere, and not pickled: another process looks it up again.
         channel: IBM's platform.
@@ -66,7 +72,8 @@ class RuntimeExecutor(QueuedExecutor):
         optimization_level: of Qiskit's transpiler, 0 to 3.
         seed_transpiler: of the transpiler's choices, such as that of the qubits.
         single_job: ``False``: each circuit is a job.
-        seed: makes local mode, and the order of samples, repeatable: each job draws from a stream of its own.
+        seed: makes local mode, and the order of samples, repeatable: each job draws from a stream of its own. In a
+            durable run, the numbers of all of its circuits decide on it; with ``single_job=False``, those of one.
             ``options={"simulator": {"seed_simulator": ...}}`` is the seed of every job instead. Mind that Qiskit's
             transpiler chooses at random between layouts that are equally good, whatever its seed.
         name: how it is called in policies, tables and errors; default: the backend's name.
@@ -132,6 +139,19 @@ class RuntimeExecutor(QueuedExecutor):
         return self._machine.name
 
     @property
+    def identity(self) -> str | None:
+        """The machine's name, options, levels and seed; ``None`` for ``"least_busy"`` and for a given backend."""
+        if not self._machine.named:
+            return None
+        machine, options = self._machine, self._options
+        given = (options.sampler, options.estimator, options.estimates, options.samples, self._levels, self._seed)
+        return identity_of(self, "runtime", _PACKAGES, machine.name, machine.local, self.wires, given)
+
+    def repeats(self, circuit: QuantumScript) -> bool:
+        """Whether it is simulated on this machine, with a seed: a quantum computer is another one every day."""
+        return self._machine.local and (self._seed is not None or self._options.seed is not None)
+
+    @property
     def session_id(self) -> str | None:
         """IBM's id of the session or batch that is open."""
         return self._mode.session_id
@@ -166,12 +186,40 @@ class RuntimeExecutor(QueuedExecutor):
         Raises:
             ConfigurationError: there is no account, no such machine, or a circuit does not fit it.
         """
+        return self.submit_labelled(circuits, "")
+
+    @property
+    def labels(self) -> bool:
+        """IBM keeps the labels of jobs, as tags; in local mode, jobs end with their process."""
+        return not self._machine.local
+
+    def submit_labelled(self, circuits: Sequence[QuantumScript], label: str) -> str:
+        """Send circuits as :meth:`submit` does; the label is a tag of the job at IBM."""
+        return self.submit_numbered(circuits, label, ())
+
+    def submit_numbered(self, circuits: Sequence[QuantumScript], label: str, numbers: Sequence[int]) -> str:
+        """Send circuits as :meth:`submit_labelled` does; numbers decide, with the seed, on what the job draws."""
         from pennylane_qexec.executors.runtime.plans import send
 
-        plan = self._plan(circuits, self._next_seed())
+        plan = self._plan(circuits, self._seed_of(numbers) if numbers else self._next_seed())
         seeded = self._seed is not None and self._machine.local
         seed = 1 + int(plan.seed.generate_state(1)[0]) // 2 if seeded else None
-        return self._flights.add(send(plan, self._machine.backend(), self._mode, self._options, seed))
+        label = label if self.labels else ""
+        return self._flights.add(send(plan, self._machine.backend(), self._mode, self._options, seed, label))
+
+    def find(self, label: str) -> str | None:
+        """The id of the first job with a label, whoever sent it, that has not failed and was not cancelled.
+
+        If both primitives are needed, and the sender ended between one and the other, there is no such job, and what
+        there is of it is cancelled: the batch has to be sent again.
+        """
+        return found(self._machine.jobs(label))
+
+    def perform(self, work: Work) -> Sequence[Result]:
+        """Send a batch, wait for it, and fetch the results."""
+        if not work.numbers or work.call.method != "execute":
+            return super().perform(work)
+        return self._awaited(self.submit_numbered(work.circuits, "", work.numbers))
 
     def poll(self, job_id: str) -> JobState:
         """The state of a job, whoever sent it."""
@@ -217,11 +265,6 @@ class RuntimeExecutor(QueuedExecutor):
         plan = self._plan(circuits, self._next_seed())
         self._flights.add(self._flights.get(job_id).adopted(plan))
 
-    def recover(self, job_id: str, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
-        """Wait for a job that another process sent, and fetch its results; see :meth:`adopt`."""
-        self.adopt(job_id, circuits)
-        return self._awaited(job_id)
-
     def become_replica(self, number: int) -> None:
         """Draw from a stream of random numbers of this replica's own."""
         self._replica = number + 1
@@ -233,6 +276,10 @@ class RuntimeExecutor(QueuedExecutor):
     def _plan(self, circuits: Sequence[QuantumScript], seed: Sequence[int] | None = None) -> Plan:
         circuits = [self.with_shots(circuit) for circuit in circuits]
         return self._planner.plan(circuits, self.binder(ExecutionConfig(), circuits[0]), seed)
+
+    def _seed_of(self, numbers: Sequence[int]) -> Sequence[int] | None:
+        """The seed of what is random in a job of circuits with these numbers."""
+        return self._next_seed() if self._seed is None else [self._seed, _BY_NUMBERS, *numbers]
 
     def _next_seed(self) -> Sequence[int] | None:
         """The seed of what is random in the next job."""

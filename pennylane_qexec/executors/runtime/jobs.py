@@ -45,7 +45,7 @@ class Flight:
 
     def state(self) -> JobState:
         """How it is going. Both jobs have to be done; one that fails is enough."""
-        states = [_state(job) for job in self.jobs]
+        states = [state_of(job) for job in self.jobs]
         for state in (JobState.FAILED, JobState.CANCELLED, JobState.RUNNING, JobState.WAITING):
             if state in states:
                 return state
@@ -54,7 +54,7 @@ class Flight:
     def cancel(self) -> None:
         """Stop what has not ended."""
         for job in self.jobs:
-            if not _state(job).final:
+            if not state_of(job).final:
                 job.cancel()
 
     def answers(self, backend: str) -> list[Sequence[Any]]:
@@ -80,14 +80,15 @@ class Flight:
         return replace(self, plan=plan)
 
 
-def _state(job: Any) -> JobState:
+def state_of(job: Any) -> JobState:
+    """How a job of Qiskit Runtime is going."""
     status = job.status()
     name = status if isinstance(status, str) else status.name
     return _STATES.get(name.upper(), JobState.RUNNING)
 
 
 def _answers(job: Any, backend: str) -> Sequence[Any]:
-    state = _state(job)
+    state = state_of(job)
     if state is JobState.CANCELLED:
         raise JobCancelledError(f"job {job.job_id()!r} was cancelled at {backend!r}.")
     try:

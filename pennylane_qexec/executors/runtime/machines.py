@@ -6,11 +6,12 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, final
 
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.errors import ConfigurationError, NoAccessError
 from pennylane_qexec.executors.runtime.account import Account
 from pennylane_qexec.job import Status
 
@@ -48,6 +49,11 @@ class Machine(ABC):
         """Qiskit's backend, if it is known without asking a service."""
         return self._found
 
+    @property
+    def named(self) -> bool:
+        """Whether its name says which machine it is, in every process."""
+        return self.name != LEAST_BUSY
+
     def status(self) -> Status:
         """What it says of itself."""
         return Status()
@@ -66,11 +72,15 @@ class Machine(ABC):
         """A job that was sent by another process.
 
         Raises:
-            ConfigurationError: the machine is local, and its jobs end with their process.
+            ConfigurationError: there is no such job, or the machine is local, and its jobs end with their process.
         """
         raise ConfigurationError(
             f"job {job_id!r} is not known here: jobs in local mode can be found only by the executor that sent them."
         )
+
+    def jobs(self, tag: str) -> Sequence[Any]:
+        """The jobs with a tag, in the order in which they were sent, by whichever process."""
+        return ()
 
     @abstractmethod
     def _find(self) -> Any:
@@ -95,8 +105,15 @@ class GivenMachine(Machine):
         self.local = not isinstance(backend, IBMBackend)
         self._found = backend
 
+    @property
+    def named(self) -> bool:
+        return False
+
     def job(self, job_id: str) -> Any:
-        return super().job(job_id) if self.local else self._found.service.job(job_id)
+        return super().job(job_id) if self.local else _job(self._found.service, job_id)
+
+    def jobs(self, tag: str) -> Sequence[Any]:
+        return () if self.local else _jobs(self._found.service, tag)
 
     def status(self) -> Status:
         return Status() if self.local else _status(self._found)
@@ -129,7 +146,11 @@ class RemoteMachine(Machine):
         self._status = Status()
 
     def job(self, job_id: str) -> Any:
-        return self._account.service().job(job_id)
+        return _job(self._account.service(), job_id)
+
+    def jobs(self, tag: str) -> Sequence[Any]:
+        self.backend()  # of several instances, a service asks the one whose backend it was asked for last
+        return _jobs(self._account.service(), tag)
 
     def status(self) -> Status:
         """What it said of itself at most half a minute ago; nothing is asked before the first job."""
@@ -154,7 +175,7 @@ class RemoteMachine(Machine):
                 return found
             return service.backend(self.name)
         except QiskitBackendNotFoundError as error:
-            raise ConfigurationError(
+            raise NoAccessError(
                 f"backend={self.name!r} is none that this account may use now ({error}). QiskitRuntimeService()"
                 ".backends() lists those it may."
             ) from error
@@ -164,6 +185,23 @@ class RemoteMachine(Machine):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)
+
+
+def _job(service: Any, job_id: str) -> Any:
+    from qiskit_ibm_runtime.exceptions import RuntimeJobNotFound
+
+    try:
+        return service.job(job_id)
+    except RuntimeJobNotFound as error:
+        raise ConfigurationError(
+            f"IBM Quantum has no job {job_id!r} for this account. See that channel and instance are those that it was "
+            "sent with."
+        ) from error
+
+
+def _jobs(service: Any, tag: str) -> Sequence[Any]:
+    found: Sequence[Any] = service.jobs(limit=None, job_tags=[tag], descending=False)
+    return found
 
 
 def _status(backend: Any) -> Status:

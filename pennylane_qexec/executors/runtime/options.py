@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -34,16 +34,20 @@ class PrimitiveOptions:
     estimates: bool = False
     samples: bool = True
 
-    def of(self, primitive: str, seed: int | None) -> dict[str, Any]:
+    def of(self, primitive: str, seed: int | None, tags: Sequence[str] = ()) -> dict[str, Any]:
         """The options for one job.
 
         Args:
             primitive: ``"sampler"`` or ``"estimator"``.
             seed: the seed of a simulator, if the job has one.
+            tags: those that the job gets besides the user's.
         """
         options = dict(self.estimator if primitive == "estimator" else self.sampler)
         if seed is not None:
             options["simulator"] = {**options.get("simulator", {}), "seed_simulator": seed}
+        if tags:
+            environment = options.get("environment", {})
+            options["environment"] = {**environment, "job_tags": [*(environment.get("job_tags") or ()), *tags]}
         return options
 
     @property

@@ -16,6 +16,7 @@ from qiskit_ibm_runtime import EstimatorV2, SamplerV2
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.base import Binder, Bound
 from pennylane_qexec.executors.runtime.jobs import Flight
+from pennylane_qexec.executors.runtime.labels import tags_of
 from pennylane_qexec.executors.runtime.machines import Machine
 from pennylane_qexec.executors.runtime.modes import Mode
 from pennylane_qexec.executors.runtime.options import PrimitiveOptions
@@ -134,7 +135,7 @@ def _without_shots(template: Template) -> Hashable:
     return template.key and fuse([template.circuit.copy(shots=None)])[0].template.key
 
 
-def send(plan: Plan, backend: Any, mode: Mode, options: PrimitiveOptions, seed: int | None) -> Flight:
+def send(plan: Plan, backend: Any, mode: Mode, options: PrimitiveOptions, seed: int | None, label: str = "") -> Flight:
     """Send a job for each primitive that a plan needs.
 
     Args:
@@ -143,14 +144,16 @@ def send(plan: Plan, backend: Any, mode: Mode, options: PrimitiveOptions, seed: 
         mode: how jobs are scheduled.
         options: of the primitives.
         seed: of a simulator.
+        label: what the jobs are to be found by; empty for nothing.
 
     Returns:
         The jobs. If the second cannot be sent, the first is cancelled.
     """
     jobs: list[Any] = []
     try:
-        for name in plan.primitives:
-            jobs.append(_sent(name, plan.pubs(name), backend, mode, options.of(name, seed)))
+        for number, name in enumerate(plan.primitives, 1):
+            tags = tags_of(label, number, len(plan.primitives))
+            jobs.append(_sent(name, plan.pubs(name), backend, mode, options.of(name, seed, tags)))
     except BaseException:
         Flight(tuple(jobs), plan).cancel()
         raise

@@ -77,7 +77,13 @@ class FakeAPI:
         state = {"status": job["state"]}
         if job["state"] == "Failed":
             state.update(reason=self._reason, reason_code=6000)
-        return {"id": job_id, "state": state, "backend": self.machine, "program": {"id": job["program"]}}
+        program = {"id": job["program"]}
+        return {"id": job_id, "state": state, "backend": self.machine, "program": program, "tags": job["job_tags"]}
+
+    def jobs_get(self, job_tags: list[str], limit: int, skip: int, descending: bool, **_: Any) -> dict[str, Any]:
+        found = [job_id for job_id, job in self.jobs.items() if set(job_tags) <= set(job["job_tags"] or ())]
+        page = (found[::-1] if descending else found)[skip : skip + limit]
+        return {"jobs": [self.job_get(job_id) for job_id in page], "count": len(found)}
 
     def job_results(self, job_id: str) -> str:
         job = self.jobs[job_id]

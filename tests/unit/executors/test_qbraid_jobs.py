@@ -13,6 +13,7 @@ import pennylane as qml
 import pytest
 from fakes.qbraid_provider import FakeDevice, FakeJob, FakeProvider
 from pennylane.tape import QuantumScript
+from qbraid.runtime.exceptions import JobNotFoundError, RuntimeAPIError
 
 import pennylane_qexec as qexec
 from pennylane_qexec import JobState, QBraidExecutor, retries
@@ -275,6 +276,32 @@ def test_a_job_is_not_taken_for_one_of_other_circuits(vendor: type[Vendor]) -> N
     job_id = QBraidExecutor("vendor:sim").submit([flip(0.0, 6)])
     with pytest.raises(qexec.JobFailedError, match="1 circuits were counted, and 2 were asked for"):
         QBraidExecutor("vendor:sim").recover(job_id, [flip(0.0, 6), flip(1.0, 6)])
+
+
+@pytest.mark.parametrize("ask", ["poll", "fetch", "cancel"])
+def test_a_job_that_the_provider_does_not_have_is_said_not_to_be_there(vendor: type[Vendor], ask: str) -> None:
+    with pytest.raises(qexec.ConfigurationError, match="the provider has no job 'sim-7'"):
+        getattr(QBraidExecutor("vendor:sim"), ask)("sim-7")
+
+
+@pytest.mark.parametrize("missing", [JobNotFoundError("no such task", 404), RuntimeAPIError("not found", 404)])
+def test_a_job_that_the_provider_has_forgotten_is_said_not_to_be_there(
+    vendor: type[Vendor], monkeypatch: pytest.MonkeyPatch, missing: Exception
+) -> None:
+    job_id = QBraidExecutor("vendor:sim").submit([flip(0.0, 6)])
+
+    def forgotten(self: FakeJob) -> None:
+        raise missing
+
+    monkeypatch.setattr(FakeJob, "status", forgotten)
+    with pytest.raises(qexec.ConfigurationError, match="the provider has no job 'sim-1'"):
+        QBraidExecutor("vendor:sim").poll(job_id)
+
+
+def test_labels_of_jobs_are_not_kept_by_all_providers_and_so_by_none(vendor: type[Vendor]) -> None:
+    executor = QBraidExecutor("vendor:sim")
+    job_id = executor.submit_labelled([flip(0.0, 6)], "label")
+    assert (executor.labels, executor.find("label"), executor._awaited(job_id)) == (False, None, [1])
 
 
 def test_jobs_of_a_provider_given_as_an_object_cannot_be_found() -> None:

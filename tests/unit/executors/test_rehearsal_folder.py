@@ -38,6 +38,13 @@ def finish(executor: qexec.Rehearsal, job_id: str) -> Any:
     return executor.fetch(job_id)
 
 
+def finish_state(executor: qexec.Rehearsal, job_id: str) -> JobState:
+    """The state that a job ends in."""
+    while not (state := executor.poll(job_id)).final:
+        pass
+    return state
+
+
 def test_another_process_polls_and_fetches_a_job_by_its_id(tmp_path: Path) -> None:
     job_id = qpu(tmp_path).submit([drawn(), drawn(0.5)])
     (expected, _), (found, _) = qpu(None).run([drawn(), drawn(0.5)]), finish(qpu(tmp_path), job_id)
@@ -66,6 +73,44 @@ def test_circuits_that_cannot_be_written_have_to_be_given(tmp_path: Path) -> Non
     with pytest.raises(qexec.ConfigurationError, match="recover"):
         finish(other, job_id)
     assert float(other.recover(job_id, [circuit])[0]) == -1
+
+
+def test_a_job_whose_id_nobody_knows_is_found_by_its_label(tmp_path: Path) -> None:
+    one = qpu(tmp_path)
+    one.submit_labelled([drawn(0.5)], "first")
+    one.submit_labelled([drawn()], "second")  # the process dies before it has noted the id
+    after = qpu(tmp_path)
+    job_id = after.find("second")
+    assert job_id is not None
+    assert np.array_equal(after.recover(job_id, [drawn()])[0], qpu(None).run([drawn()])[0])
+
+
+def test_jobs_that_have_failed_or_were_cancelled_are_not_found_by_their_label(tmp_path: Path) -> None:
+    one = qpu(tmp_path, failure_rate={"lost": 0.9})
+    job_ids = [one.submit_labelled([drawn(0.1 * number)], "label") for number in range(8)]
+    one.cancel(job_ids[0])
+    states = [finish_state(one, job_id) for job_id in job_ids]
+    assert states[0] is JobState.CANCELLED
+    assert JobState.FAILED in states[1 : states.index(JobState.DONE)]
+    afterwards = qpu(tmp_path, failure_rate={"lost": 0.9}, clock=VirtualClock(1e4))
+    assert afterwards.find("label") == job_ids[states.index(JobState.DONE)]
+
+
+def test_labels_are_in_the_ledger_and_change_nothing_else(tmp_path: Path) -> None:
+    plain, labelled = qpu(None), qpu(None, ledger=tmp_path / "ledger.jsonl")
+    ids = [plain.submit([drawn()]), labelled.submit_labelled([drawn()], "label")]
+    assert np.array_equal(finish(plain, ids[0]), finish(labelled, ids[1]))
+    assert [job.label for job in (*plain.ledger, *labelled.ledger)] == ["", "label"]
+    assert read_ledger(tmp_path / "ledger.jsonl")[0].label == "label"
+
+
+def test_jobs_of_a_folder_without_labels_are_still_read(tmp_path: Path) -> None:
+    job_id = qpu(tmp_path).submit([drawn()])
+    (path,) = tmp_path.glob("*.job.json")
+    written = json.loads(path.read_text())
+    del written["job"]["label"]
+    path.write_text(json.dumps(written))
+    assert np.array_equal(finish(qpu(tmp_path), job_id), qpu(None).run([drawn()]))
 
 
 def test_what_one_process_cancels_is_cancelled_for_all(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from qiskit_ibm_runtime.fake_provider.local_service import QiskitRuntimeLocalSer
 import pennylane_qexec as qexec
 from pennylane_qexec.executors.runtime import RuntimeExecutor
 from pennylane_qexec.executors.runtime.pubs import precision
+from pennylane_qexec.job import Work
 from pennylane_qexec.testing import flip
 
 BELL = [qml.Hadamard(0), qml.CNOT([0, 1])]
@@ -305,3 +306,23 @@ def test_a_local_service_will_do() -> None:
     executor = RuntimeExecutor("fake_manila", service=QiskitRuntimeLocalService(), mode="batch")
     assert float(executor.run([flip(0.0, 100)])[0]) > 0.8
     executor.close()
+
+
+@pytest.mark.slow
+def test_numbers_decide_on_what_a_job_in_local_mode_draws() -> None:
+    circuits = (turned(0.4, qml.sample(wires=[0, 1])), turned(0.6, energy()))
+    executor, replica, other = (
+        RuntimeExecutor("aer", seed=1),
+        RuntimeExecutor("aer", seed=1),
+        RuntimeExecutor("aer", seed=2),
+    )
+    replica.become_replica(1)
+    samples, value = executor.perform(Work(circuits, numbers=(4, 5)))
+    executor.run(circuits)
+    for again in (executor, replica):
+        same, equal = again.perform(Work(circuits, numbers=(4, 5)))
+        assert np.array_equal(samples, same)
+        assert value == equal
+    for work in (Work(circuits, numbers=(4, 6)), Work(circuits)):
+        assert not np.array_equal(samples, executor.perform(work)[0])
+    assert not np.array_equal(samples, other.perform(Work(circuits, numbers=(4, 5)))[0])

@@ -110,7 +110,7 @@ def test_without_an_account_nothing_is_sent_and_it_is_said_what_to_do() -> None:
 
 def test_a_missing_account_is_not_tried_again(open_cluster: Any) -> None:
     cluster = open_cluster(RuntimeExecutor("ibm_torino"))
-    with pytest.raises(qexec.ExecutorError, match="failed at attempt 1: ConfigurationError: no account"):
+    with pytest.raises(qexec.ExecutorError, match="failed at attempt 1: NoAccessError: no account"):
         cluster.execute([flip(0.1, 10)])
 
 

@@ -250,6 +250,86 @@ def test_a_job_in_local_mode_is_known_to_its_executor_only() -> None:
         RuntimeExecutor("aer").recover(job_id, [flip(0.0, 10)])
 
 
+def test_a_job_that_ibm_does_not_have_is_said_not_to_be_there() -> None:
+    executor = at_ibm(FakeAPI())
+    for ask in (executor.poll, executor.fetch, executor.cancel):
+        with pytest.raises(qexec.ConfigurationError, match="IBM Quantum has no job 'd0n3'"):
+            ask("d0n3")
+
+
+# -- and by their labels
+
+
+BOTH = {"resilience_level": 1}
+
+
+def _of_both() -> list[QuantumScript]:
+    """Circuits of which the Estimator runs one, and the Sampler the other."""
+    return [flip(0.0, 10), QuantumScript([qml.X(1)], [qml.counts(wires=[0, 1])], shots=30)]
+
+
+def test_a_label_is_a_tag_beside_those_of_the_user() -> None:
+    api = FakeAPI()
+    executor = at_ibm(api, options={"environment": {"job_tags": ["mine"]}})
+    executor.submit_labelled([flip(0.0, 10)], "run-7.3")
+    executor.submit([flip(0.0, 10)])
+    assert [job["job_tags"] for job in api.jobs.values()] == [["mine", "run-7.3"], ["mine"]]
+
+
+def test_a_job_is_found_by_its_label_and_recovered() -> None:
+    api = FakeAPI()
+    executor = at_ibm(api)
+    executor.submit_labelled([flip(np.pi, 10)], "one")
+    job_id = executor.submit_labelled([flip(0.0, 10)], "two")
+    other = at_ibm(api)
+    assert (other.labels, other.find("two"), other.find("three")) == (True, job_id, None)
+    assert other.recover(job_id, [flip(0.0, 10)]) == [1]
+
+
+def test_of_more_jobs_with_a_label_than_ibm_lists_at_once_the_first_that_is_well_is_found() -> None:
+    api = FakeAPI(states=("Queued",))
+    executor = at_ibm(api)
+    job_ids = [executor.submit_labelled([flip(0.0, 10)], "label") for _ in range(25)]
+    for job_id in job_ids[:23]:
+        executor.cancel(job_id)
+    assert at_ibm(api).find("label") == job_ids[23]
+
+
+def test_a_job_of_two_primitives_is_found_with_both_its_parts() -> None:
+    api = FakeAPI()
+    job_id = at_ibm(api, options=BOTH).submit_labelled(_of_both(), "label")
+    assert len(api.jobs) == 2
+    assert at_ibm(api, options=BOTH).find("label") == job_id
+    counts = at_ibm(api, options=BOTH).recover(job_id, _of_both())[1]
+    assert counts == {"01": 30}
+
+
+@pytest.mark.parametrize("left", ["Queued", "Completed"])
+def test_a_job_of_two_primitives_of_which_one_is_missing_is_given_up(left: str) -> None:
+    api = FakeAPI(states=(left,))
+    job_id = at_ibm(api, options=BOTH).submit_labelled(_of_both(), "label")
+    first, second = job_id.split("+")
+    del api.jobs[second]  # the process died before it had sent the second part
+    assert at_ibm(api, options=BOTH).find("label") is None
+    assert api.jobs[first]["state"] == ("Completed" if left == "Completed" else "Cancelled")
+
+
+def test_parts_that_were_sent_again_are_found_beside_a_part_that_was_given_up() -> None:
+    api = FakeAPI(states=("Queued",))
+    executor = at_ibm(api, options=BOTH)
+    _, second = executor.submit_labelled(_of_both(), "label").split("+")
+    api.job_cancel(second)
+    assert executor.find("label") is None
+    assert executor.submit_labelled(_of_both(), "label") == executor.find("label") == "job-3+job-4"
+
+
+def test_jobs_of_local_mode_have_no_labels() -> None:
+    executor = RuntimeExecutor("aer")
+    job_id = executor.submit_labelled([flip(0.0, 10)], "label")
+    assert (executor.labels, executor.find("label")) == (False, None)
+    assert executor._awaited(job_id) == [1]
+
+
 # -- the machine
 
 

@@ -1,0 +1,46 @@
+"""What results depend on besides the circuit, as a text: the options of an executor, and the versions of packages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import metadata
+from typing import Any
+
+from pennylane_qexec.fingerprint import content
+
+_OURS = "pennylane_qexec."
+
+
+def identity_of(executor: object, kind: str, packages: Sequence[str], *parts: Any) -> str | None:
+    """The identity of an executor of this package; ``None`` if it cannot be told.
+
+    Args:
+        executor: the executor. Of a class that somebody has derived, nobody knows what it does.
+        kind: what it is, as one word.
+        packages: the distributions that compute its results, besides PennyLane.
+        parts: its options: plain values, arrays, and mappings and sequences of them.
+    """
+    if not type(executor).__module__.startswith(_OURS):
+        return None
+    try:
+        digest = content([_sorted(part) for part in parts]).digest
+    except Exception:  # an object, a function: each library raises what it likes when it is looked at
+        return None
+    return " ".join([kind, digest, *[f"{package}={version(package)}" for package in packages]])
+
+
+@lru_cache(maxsize=256)
+def version(package: str) -> str:
+    """The version of a distribution; ``""`` if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _sorted(value: Any) -> Any:
+    """A value whose mappings are in the order of their keys, however they were written."""
+    if isinstance(value, Mapping):
+        return {str(key): _sorted(value[key]) for key in sorted(value, key=str)}
+    return [_sorted(part) for part in value] if isinstance(value, list | tuple) else value

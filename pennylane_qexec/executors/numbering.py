@@ -1,0 +1,93 @@
+"""What circuits with numbers draw: each from a stream that follows from the executor's seed and its number alone.
+
+So it makes no difference to a circuit's shots what ran before it or beside it, and where: a program that is taken up
+again, and runs only what it had not run before, gets what it would have got without the interruption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from pennylane_qexec.executors.turns import Stream
+
+_APART = 0x6E756D62
+"""Keeps what is drawn by numbers apart from what is drawn without, of the same seed."""
+
+
+class Numbering:
+    """The streams of the numbers that circuits may have.
+
+    Args:
+        origin: the seed.
+    """
+
+    def __init__(self, origin: np.random.SeedSequence) -> None:
+        self._entropy = origin.entropy
+        self._key = (*origin.spawn_key, _APART)
+        self._start = np.random.PCG64(np.random.SeedSequence(self._entropy, spawn_key=self._key)).state
+
+    @staticmethod
+    def of(seed: Any) -> Numbering | None:
+        """What follows from a seed that a user gave; ``None`` if it is neither a whole number nor several."""
+        whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+        several = isinstance(seed, Sequence) and all(isinstance(one, int | np.integer) for one in seed)
+        return Numbering(np.random.SeedSequence(seed)) if whole or several else None
+
+    @staticmethod
+    def seen_in(generator: Any) -> Numbering | None:
+        """What follows from the seed that a device's generator was made with; ``None`` if it cannot be seen."""
+        origin = generator.bit_generator.seed_seq if goes_to_places(generator) else None
+        return Numbering(origin) if isinstance(origin, np.random.SeedSequence) else None
+
+    def stream(self, generator: np.random.Generator) -> Stream:
+        """The stream that has the parts of all numbers, for a generator to draw from; see :func:`place_of`."""
+        bits: Any = generator.bit_generator
+        bits.state = self._start
+        return Stream(generator)
+
+    def seed(self, number: int) -> int:
+        """A seed for what takes nothing but seeds: below ``2**63``, and another one for each number."""
+        made = np.random.SeedSequence(self._entropy, spawn_key=(*self._key, number))
+        return int(made.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+    def small_seed(self, number: int) -> int:
+        """A seed below ``2**31``."""
+        return self.seed(number) >> 32
+
+
+def goes_to_places(generator: Any) -> bool:
+    """Whether what a device draws from can go to any place of a stream."""
+    return isinstance(generator, np.random.Generator) and type(generator.bit_generator) is np.random.PCG64
+
+
+def place_of(number: int) -> int:
+    """Where the part of a number begins in a stream of ``2**128`` numbers.
+
+    Places that are a round number of steps apart would have alike random numbers, so these are scattered. That two of
+    a million parts of a million random numbers each overlap has a probability below ``1e-20``.
+    """
+    return _hashed(b"%d" % number, 16)
+
+
+def of_parts(numbers: Sequence[int], parts: Sequence[int]) -> tuple[int, ...]:
+    """Numbers for the circuits that a batch was taken apart into, those of the first parts being the circuits' own.
+
+    Args:
+        numbers: of the circuits, at least 0 and below ``2**63``; may be empty.
+        parts: how many circuits each of them has become.
+    """
+    return tuple(_of_parts(numbers, parts)) if numbers else ()
+
+
+def _of_parts(numbers: Sequence[int], parts: Sequence[int]) -> Iterator[int]:
+    for number, count in zip(numbers, parts, strict=True):
+        for part in range(count):
+            yield number if part == 0 else _hashed(b"%d/%d" % (number, part), 8) >> 1
+
+
+def _hashed(text: bytes, size: int) -> int:
+    return int.from_bytes(blake2b(text, digest_size=size).digest(), "little")
