@@ -1,6 +1,6 @@
-"""Policies: selectors, splits, merges and retries, and the registry of their names."""
+"""Policies: selectors, splits, merges, retries and hedges, and the registry of their names."""
 
-from pennylane_qexec.policies import merges, retries, selectors, splits
+from pennylane_qexec.policies import hedges, merges, retries, selectors, splits
 from pennylane_qexec.policies.registry import Policies
 
-__all__ = ["Policies", "merges", "retries", "selectors", "splits"]
+__all__ = ["Policies", "hedges", "merges", "retries", "selectors", "splits"]

@@ -84,6 +84,12 @@ class Policies:
             policy = policy.fresh(self._rng)
         return merges.of_callable(policy) if kind == "merge" else policy
 
+    def anew(self, rng: np.random.Generator) -> Policies:
+        """The same names, with another source of randomness."""
+        policies = Policies(rng)
+        policies._own = self._own
+        return policies
+
     def portable(self, kind: Kind, policy: Any) -> Any:
         """A user's value, such that another cluster understands it: for a name known only here, what it means."""
         return self._own[kind].get(policy, policy) if isinstance(policy, str) else policy

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pickle import PicklingError
 from typing import Any
 
-import pennylane.exceptions
-
 from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.policies.faults import Fault, classify
 
-# PennyLane's own exceptions, which have no common base, speak of the circuit.
-_PENNYLANE = tuple(
-    kind for kind in vars(pennylane.exceptions).values() if isinstance(kind, type) and issubclass(kind, Exception)
-)
-_PERMANENT = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError, PicklingError)
 _MOST_DOUBLINGS = 100  # longer than anybody waits, and small enough for a float
 
 
@@ -50,6 +43,7 @@ class Backoff:
             attempt: number of the attempt that failed, from 1.
             random: uniform in [0, 1).
         """
+        # Tenacity's waits draw from Python's global generator, which the seed of a cluster has no say in.
         return random * min(self.maximum, self.initial * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS))
 
     def allows(self, attempt: int, error: BaseException) -> bool:
@@ -57,7 +51,7 @@ class Backoff:
 
         Args:
             attempt: number of the attempt that failed, from 1.
-            error: what it raised. An error that is the circuit's fault is not tried again.
+            error: what it raised. An error that is the fault of the circuit or of the executor is not tried again.
         """
         return attempt < self.attempts and not is_permanent(error)
 
@@ -93,4 +87,4 @@ def never() -> Backoff:
 
 def is_permanent(error: BaseException) -> bool:
     """Whether an executor that raised this would raise it again for the same circuit."""
-    return isinstance(error, _PERMANENT + _PENNYLANE)
+    return classify(error) is not Fault.TRANSIENT
