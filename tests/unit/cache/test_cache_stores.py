@@ -1,0 +1,221 @@
+"""Caches and their stores: results outlive the process, and a store that fails fails nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pennylane_qexec as qexec
+from pennylane_qexec.cache.memory import Memory
+from pennylane_qexec.cache.sizes import bytes_of, in_words
+from pennylane_qexec.cache.values import ForeignError, copied
+from pennylane_qexec.store import open_store
+from pennylane_qexec.testing import flip
+
+PROGRAM = """
+import sys
+import pennylane_qexec as qexec
+from pennylane_qexec.testing import flip
+
+cluster = qexec.QCluster(["default.qubit"], cache=True)
+print(cluster.execute([flip(0.3)])[0].hex(), cluster.history[-1].backend)
+# The program ends without closing the cluster.
+"""
+
+
+def kept(path: Path) -> int:
+    with open_store(path) as store:
+        return store.cache_info().entries
+
+
+def test_another_cluster_with_the_same_file_is_answered(open_cluster: Any, tmp_path: Path) -> None:
+    first = open_cluster(["default.qubit"], cache=str(tmp_path / "cache.db"))
+    result = first.execute([flip(0.3)])
+    first.close()
+    second = open_cluster(["default.qubit"], cache=str(tmp_path / "cache.db"))
+    found = second.execute([flip(0.3)])
+    assert found == result
+    assert type(found[0]) is type(result[0])
+    assert second.history[-1].backend == "cache"
+
+
+def test_clusters_share_a_cache(open_cluster: Any, tmp_path: Path) -> None:
+    cache = qexec.Cache(tmp_path / "cache.db")
+    first, second = (open_cluster(["default.qubit"], cache=cache) for _ in range(2))
+    first.execute([flip(0.3)])
+    first.close()
+    second.execute([flip(0.3)])
+    assert second.history[-1].backend == "cache"
+
+
+@pytest.mark.slow
+def test_a_program_that_ends_leaves_what_it_computed_to_the_next(tmp_path: Path) -> None:
+    environment = {**os.environ, "QEXEC_CACHE": str(tmp_path / "mine.db")}
+    said = [
+        subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=environment)
+        for _ in range(2)
+    ]
+    first, second = (done.stdout.split() for done in said)
+    assert first[0] == second[0]
+    assert (first[1], second[1]) == ("default.qubit", "cache")
+
+
+def test_the_users_own_cache_is_in_the_users_cache_folder(
+    open_cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("QEXEC_CACHE", raising=False)
+    monkeypatch.setattr("pennylane_qexec.cache.place.user_cache_path", lambda name: tmp_path / "new" / name)
+    cluster = open_cluster(["default.qubit"], cache=True)
+    cluster.execute([flip(0.3)])
+    cluster.close()
+    assert kept(tmp_path / "new" / "pennylane_qexec" / "results.db") == 1
+
+
+@pytest.mark.parametrize("damage", ["nonsense", '{"format": "result"}', ""])
+def test_a_damaged_result_is_run_again(open_cluster: Any, tmp_path: Path, damage: str) -> None:
+    first = open_cluster(["default.qubit"], cache=tmp_path / "cache.db")
+    result = first.execute([flip(0.3)])
+    first.close()
+    with sqlite3.connect(tmp_path / "cache.db") as database:
+        database.execute("UPDATE qexec_cache SET result = ?", (damage,))
+    database.close()
+    second = open_cluster(["default.qubit"], cache=tmp_path / "cache.db")
+    assert second.execute([flip(0.3)]) == result
+    assert second.history[-1].backend == "default.qubit"
+
+
+def test_a_store_that_fails_is_logged_once_and_memory_goes_on(
+    open_cluster: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = open_cluster(["default.qubit"], cache=tmp_path / "cache.db")
+    with sqlite3.connect(tmp_path / "cache.db") as database:
+        database.execute("DROP TABLE qexec_cache")
+    database.close()
+    with caplog.at_level(logging.WARNING, "pennylane_qexec"):
+        for angle in (0.1, 0.2, 0.1):
+            cluster.execute([flip(angle)])
+    assert cluster.history[-1].backend == "cache"
+    assert [record.getMessage() for record in caplog.records if "goes on in memory" in record.getMessage()] != []
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.slow
+def test_a_store_that_is_locked_holds_nobody_up(
+    open_cluster: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = open_cluster(["default.qubit"], cache=tmp_path / "cache.db")
+    other = sqlite3.connect(tmp_path / "cache.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with caplog.at_level(logging.WARNING, "pennylane_qexec"):
+        np.testing.assert_allclose(cluster.execute([flip(0.3)]), np.cos(0.3))
+        cluster.cache.flush()  # as at the end of the program
+        cluster.execute([flip(0.3)])
+    other.execute("ROLLBACK")
+    other.close()
+    assert cluster.history[-1].backend == "cache"
+    assert "is locked by another program" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_is_logged_and_memory_has_to_do(
+    open_cluster: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    with caplog.at_level(logging.WARNING, "pennylane_qexec"):
+        cluster = open_cluster(["default.qubit"], cache=tmp_path / "file" / "cache.db")
+    assert "in memory only" in caplog.text
+    cluster.execute([flip(0.3)])
+    cluster.execute([flip(0.3)])
+    assert cluster.history[-1].backend == "cache"
+    assert cluster.cache.url == ""
+    assert (cluster.cache.info().entries, cluster.cache.clear()) == (0, 0)
+
+
+def test_a_store_keeps_no_more_than_its_size(tmp_path: Path) -> None:
+    with qexec.Cache(tmp_path / "cache.db", size=2000) as cache:
+        for number in range(20):
+            cache.put([(f"{number:032}", np.zeros(20))])
+            cache.flush()
+        assert 0 < cache.info().bytes <= 2000
+
+
+def test_a_cache_is_cleared_in_memory_and_in_the_store(tmp_path: Path) -> None:
+    with qexec.Cache(tmp_path / "cache.db") as cache:
+        cache.put([("a", 1.0), ("b", 2.0)])
+        assert cache.info().entries == 2
+        assert cache.clear() == 2
+        assert cache.get(["a", "b"]) == {}
+
+
+def test_a_store_given_is_not_closed(tmp_path: Path) -> None:
+    with open_store(tmp_path / "cache.db") as store:
+        with qexec.Cache(store) as cache:
+            cache.put([("a", 1.0)])
+        assert store.cache_info().entries == 1
+
+
+def test_memory_forgets_what_was_not_used_for_longest() -> None:
+    memory = Memory(3000)
+    memory.put([("a", np.zeros(100)), ("b", np.zeros(100))])
+    memory.get(["a"])
+    memory.put([("c", np.zeros(100))])
+    assert sorted(memory.get(["a", "b", "c"])) == ["a", "c"]
+
+
+def test_what_is_larger_than_memory_is_not_kept_there() -> None:
+    memory = Memory(3000)
+    memory.put([("a", np.zeros(1000))])
+    assert memory.get(["a"]) == {}
+
+
+RESULTS = [
+    1.5,
+    np.float64(1.5),
+    np.float32(1.5),
+    np.array(1.5),
+    np.arange(6, dtype=np.int8).reshape(2, 3),
+    (np.array([1 + 2j]), {"00": 5, np.str_("01"): np.int64(6)}),
+    [(), None, True],
+]
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=repr)
+def test_results_come_back_from_the_store_as_they_were(tmp_path: Path, result: Any) -> None:
+    with qexec.Cache(tmp_path / "cache.db") as cache:
+        cache.put([("a", copied(result))])
+    with qexec.Cache(tmp_path / "cache.db") as cache:
+        assert repr(cache.get(["a"])["a"]) == repr(result)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{1, 2}, np.array([None]), (1.0, [object()]), np.ma.array([1.0])],
+    ids=["a set", "an array of objects", "an object in a list", "a masked array"],
+)
+def test_what_is_not_plain_is_not_copied(result: Any) -> None:
+    with pytest.raises(ForeignError):
+        copied(result)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [(7, 7), ("7 B", 7), ("1 GB", 10**9), ("1.5 MiB", 3 * 2**19), ("2kB", 2000), ("1 KiB", 1024)]
+)
+def test_sizes_are_read(text: Any, number: int) -> None:
+    assert bytes_of(text) == number
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, 1.5, "GB", "1 XB", "-1 GB", "0 GB", None])
+def test_wrong_sizes_are_refused(wrong: Any) -> None:
+    with pytest.raises(qexec.ConfigurationError, match="is no size"):
+        bytes_of(wrong)
+
+
+def test_sizes_are_written_for_people() -> None:
+    assert [in_words(size) for size in (999, 1500, 2 * 10**9, 3 * 10**12)] == ["999 B", "1.5 kB", "2 GB", "3 TB"]
