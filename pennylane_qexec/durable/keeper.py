@@ -1,0 +1,255 @@
+"""How entries change in the store: claimed, sent, done, failed, given back."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import final
+
+from pennylane_qexec.durable.entry import Entry
+from pennylane_qexec.errors import ConfigurationError, StoreError
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.job import Outcome
+from pennylane_qexec.store import Ended, State, Store, StoredJob
+from pennylane_qexec.written import result_text
+
+logger = logging.getLogger("pennylane_qexec")
+
+_AT_A_BACKEND = (State.SENDING, State.SENT)
+_GIVEN_UP = (State.FAILED, State.CANCELLED)
+
+
+class TakenOverError(StoreError):
+    """Another process has taken this one for dead, and has its jobs now."""
+
+
+@final
+class Keeper:
+    """Keeps the entries of one run in the store. Used by any thread, for one entry by one at a time.
+
+    Args:
+        store: the store.
+        run: id of the run.
+        worker: the name by which this run claims jobs.
+        lease: for how long it claims them, in seconds.
+    """
+
+    def __init__(self, store: Store, run: int, worker: str, lease: float) -> None:
+        self._store = store
+        self._run = run
+        self._worker = worker
+        self._lease = lease
+        self._lock = threading.RLock()
+        self._letters = 0
+        self._no_letters = threading.Condition()
+
+    def claim(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Claim what is not done, to be tried again where it failed; returns what nobody else has."""
+        again = [entry.row.id for entry in entries if entry.state in _GIVEN_UP]
+        if again:
+            self._store.retry(again, self._worker)
+        claimed = {entry.row.id: entry.row for entry in entries if self._came_along(entry)}
+        claimed |= {row.id: row for row in self._store.claim(_ids(entries), self._worker, self._lease)}
+        mine = [entry for entry in entries if entry.row.id in claimed]
+        for entry in mine:
+            entry.row = claimed[entry.row.id]
+            entry.state = State(entry.row.state)
+        return mine
+
+    def _came_along(self, entry: Entry) -> bool:
+        """Whether an entry is ours already, as others were asked for before that are in the same job of a backend."""
+        return entry.state in _AT_A_BACKEND and entry.row.worker == self._worker
+
+    def again(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Take own entries that were sent in vain for another attempt; returns those that are still ours."""
+        self._store.retry(_ids(entries), self._worker)
+        for entry in entries:
+            entry.state = State.WAITING
+        return self.claim(entries)
+
+    @contextmanager
+    def sending(self, entries: Sequence[Entry], executor: Executor) -> Iterator[Letter]:
+        """Note that entries are about to be sent to a backend in one job.
+
+        Raises:
+            TakenOverError: another process has some of them. The others wait again.
+        """
+        with self._no_letters:
+            self._letters += 1
+        try:
+            with self._lock:
+                letter = self._letter(entries, executor)
+            yield letter
+        finally:
+            with self._no_letters:
+                self._letters -= 1
+                self._no_letters.notify_all()
+
+    def _letter(self, entries: Sequence[Entry], executor: Executor) -> Letter:
+        """A new letter; or the one that just these entries were sent in before, if nobody knows whether it arrived."""
+        letter = entries[0].letter
+        if isinstance(letter, Letter) and letter.is_for(entries, executor):
+            letter.may_be_there = True
+            return letter
+        self._own(entries, State.CLAIMED)
+        letter = Letter(self, f"qexec-{self._run}-{entries[0].row.id}-{secrets.token_hex(8)}", entries, executor)
+        ids = _ids(entries)
+        ours = self._store.sending(ids, self._worker, letter.label, executor.name, executor.backend)
+        if len(ours) < len(ids):
+            self._store.retry(ours, self._worker)
+            raise TakenOverError("another process has taken this one for dead, and over its jobs.")
+        for entry in entries:
+            entry.state, entry.letter = State.SENDING, letter
+        return letter
+
+    def sent(self, entries: Sequence[Entry], remote_id: str) -> None:
+        """Note that entries were sent to a backend, in the order in which the job there has them."""
+        with self._lock:
+            if all(entry.future.cancelled() and not entry.left for entry in entries):
+                return  # while they were being sent: the backend is told to cancel them
+            self._own(entries, State.SENDING)
+            self._store.sent(_ids(entries), self._worker, remote_id)
+            for entry in entries:
+                entry.row = entry.row._replace(remote_id=remote_id)
+            _set(entries, State.SENT)
+
+    def _own(self, entries: Sequence[Entry], state: State) -> None:
+        """Take those back that are not as they should be: sent in vain, or cancelled while the others go on."""
+        if others := [entry for entry in entries if entry.state is not state]:
+            self.again(others)
+
+    def wait_for_letters(self, seconds: float) -> None:
+        """Wait until nothing is being sent any more."""
+        with self._no_letters:
+            self._no_letters.wait_for(lambda: not self._letters, seconds)
+
+    def done(self, ended: Sequence[tuple[Entry, Outcome]]) -> list[Entry]:
+        """Record results; returns entries that somebody else has by now."""
+        with self._lock:
+            return self._done(ended)
+
+    def _done(self, ended: Sequence[tuple[Entry, Outcome]]) -> list[Entry]:
+        if never_sent := [entry for entry, _ in ended if entry.state is State.SENDING]:
+            self.again(never_sent)
+        ours = set(self._store.done([_ended(entry.row.id, outcome) for entry, outcome in ended], self._worker))
+        for entry, _ in ended:
+            entry.state = State.DONE
+        return [entry for entry, _ in ended if entry.row.id not in ours]
+
+    def failed(self, ended: Sequence[tuple[Entry, BaseException]]) -> None:
+        """Record failures."""
+        with self._lock:
+            self._store.failed([Ended(entry.row.id, error=repr(error)) for entry, error in ended], self._worker)
+            _set([entry for entry, _ in ended], State.FAILED)
+
+    def cancelled(self, entries: Sequence[Entry]) -> None:
+        """Record that nobody wants entries any more."""
+        with self._lock:
+            self._store.cancelled([Ended(entry.row.id, error="cancelled") for entry in entries], self._worker)
+            _set(entries, State.CANCELLED)
+
+    def give_back(self, entries: Collection[Entry]) -> None:
+        """Let entries wait again that did not run; what is at a backend stays there, and is asked for later."""
+        claimed = [entry for entry in entries if entry.state is State.CLAIMED]
+        if claimed:
+            self._store.release(_ids(claimed), self._worker)
+            _set(claimed, State.WAITING)
+
+    def send_back(self, entries: Collection[Entry]) -> None:
+        """Let entries wait again that did not run, whatever was tried."""
+        self.give_back(entries)
+        sent = [entry for entry in entries if entry.state in _AT_A_BACKEND]
+        if sent:
+            self._store.retry(_ids(sent), self._worker)
+            _set(sent, State.WAITING)
+
+    def arrived(self, entries: Sequence[Entry], rows: Sequence[StoredJob], remote_id: str) -> None:
+        """Note that all that was sent in a letter has reached its backend, although nobody had noted it.
+
+        Args:
+            entries: those of it that the program has asked for.
+            rows: all of it.
+            remote_id: the backend's id of the job.
+        """
+        ours = {entry.row.id for entry in entries}
+        self._store.claim([row.id for row in rows if row.id not in ours], self._worker, self._lease)
+        self._store.sent([row.id for row in rows], self._worker, remote_id)
+        for entry in entries:
+            entry.row = entry.row._replace(remote_id=remote_id)
+        _set(entries, State.SENT)
+
+    def keep(self, outcomes: Mapping[int, Outcome]) -> None:
+        """Record results of rows that nobody has asked for yet."""
+        self._store.claim(list(outcomes), self._worker, self._lease)
+        rows = [row for row in self._store.refresh(list(outcomes)) if row.worker == self._worker]
+        waiting = [row for row in rows if row.state == State.SENT]
+        self._store.done([_ended(row.id, outcomes[row.id]) for row in waiting], self._worker)
+
+    def refresh(self, entries: Sequence[Entry]) -> None:
+        """Look how entries are that somebody else has."""
+        for entry, row in zip(entries, self._store.refresh(_ids(entries)), strict=True):
+            entry.row = row
+            entry.state = State(row.state)
+
+
+class Letter:
+    """Entries that are being sent to a backend in one job.
+
+    Args:
+        keeper: what notes it.
+        label: of the backend's job.
+        entries: the entries, in the order in which the job has them.
+        executor: whose backend it is.
+
+    Attributes:
+        may_be_there: whether it was sent before, and nobody knows if it has arrived.
+    """
+
+    def __init__(self, keeper: Keeper, label: str, entries: Sequence[Entry], executor: Executor) -> None:
+        self._keeper = keeper
+        self._entries = list(entries)
+        self._executor = executor
+        self.label = label
+        self.may_be_there = False
+
+    def is_for(self, entries: Sequence[Entry], executor: Executor) -> bool:
+        """Whether it has just these entries, is for this executor, and nobody has noted that it arrived."""
+        still = all(entry.letter is self and entry.state is State.SENDING for entry in entries)
+        return still and executor is self._executor and list(entries) == self._entries
+
+    def sent(self, remote_id: str) -> None:
+        """They were sent, and this is the backend's id of the job."""
+        self._keeper.sent(self._entries, remote_id)
+
+
+def _set(entries: Sequence[Entry], state: State) -> None:
+    for entry in entries:
+        entry.state = state
+
+
+def _ids(entries: Sequence[Entry]) -> list[int]:
+    return [entry.row.id for entry in entries]
+
+
+def _ended(job: int, outcome: Outcome) -> Ended:
+    return Ended(
+        job,
+        _result_text(outcome),
+        started=outcome.started,
+        finished=outcome.finished,
+        seconds=outcome.seconds,
+        cost=outcome.cost,
+        executor=outcome.executor,
+        backend=outcome.backend,
+    )
+
+
+def _result_text(outcome: Outcome) -> str | None:
+    try:
+        return result_text(outcome.result)
+    except ConfigurationError as error:
+        logger.warning("a result cannot be recorded, and its circuit will run again: %s", error)
+        return None

@@ -1,0 +1,199 @@
+"""Entries that were recorded before: answered from the store, found at their backends, or waited for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+
+from pennylane_qexec.durable.book import Book
+from pennylane_qexec.durable.entry import Entry
+from pennylane_qexec.durable.finding import Flight, flights_of, jobs_sent
+from pennylane_qexec.durable.follower import Follower
+from pennylane_qexec.durable.keeper import Keeper
+from pennylane_qexec.durable.recorder import Recorder
+from pennylane_qexec.durable.settling import Ended, Settling
+from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, NoAccessError
+from pennylane_qexec.job import Outcome
+from pennylane_qexec.store import State, Store, StoredJob
+from pennylane_qexec.written import result_of
+
+logger = logging.getLogger("pennylane_qexec")
+
+_FIRST_LOOK, _LAST_LOOK = 0.05, 2.0
+_NEVER = (ConfigurationError, JobFailedError, JobCancelledError)
+"""What a backend raises that will never give the results of a job."""
+
+
+class Resuming:
+    """Brings entries to their end that were recorded before.
+
+    Args:
+        store: where they are.
+        book: all that is recorded.
+        keeper: changes them.
+        follower: follows them.
+        recorder: in whose thread this goes on.
+        settling: ends them.
+        run: runs entries that are not at any backend.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        book: Book,
+        keeper: Keeper,
+        follower: Follower,
+        recorder: Recorder,
+        settling: Settling,
+        run: Callable[[Sequence[Entry]], None],
+    ) -> None:
+        self._store = store
+        self._book = book
+        self._keeper = keeper
+        self._follower = follower
+        self._recorder = recorder
+        self._settling = settling
+        self._run = run
+        self.replayed = 0
+        self.picked_up = 0
+
+    def begin(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Take entries up; returns those that are to be run, as they are at no backend."""
+        self._keeper.refresh(entries)
+        self._answer([entry for entry in entries if entry.state is State.DONE])
+        rest = [entry for entry in entries if entry.state is not State.DONE]
+        return self._take_up(rest, _FIRST_LOOK) if rest else []
+
+    def wait_for_others(self, entries: Sequence[Entry]) -> None:
+        """Wait until another process has run entries, or ends."""
+        self._recorder.put(lambda: self._look(entries, _FIRST_LOOK), _FIRST_LOOK)
+
+    def _answer(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            outcome = _outcome(entry.row)
+            if outcome is None:
+                self._run_unrecorded(entry)
+                continue
+            self.replayed += 1
+            self._follower.forget(entry)
+            self._settling.tell(entry, outcome)
+
+    def _run_unrecorded(self, entry: Entry) -> None:
+        """Run a circuit again whose result could not be recorded."""
+        job = replace(entry.job, follower=None)
+        (inner,) = entry.asking.context.copy().run(entry.asking.runner.submit, [job], entry.asking.asked)
+        inner.add_done_callback(lambda inner: self._settling.tell(entry, inner.exception() or inner.result()))
+
+    def _take_up(self, entries: Sequence[Entry], pause: float) -> list[Entry]:
+        """Claim entries; look for those at a backend, and later for those that others have."""
+        mine = self._keeper.claim(entries)
+        others = [entry for entry in entries if entry not in mine]
+        if others:
+            self._recorder.put(lambda: self._look(others, pause), pause)
+        ready = [entry for entry in mine if entry.state is State.CLAIMED]
+        flights, lost = flights_of([entry for entry in mine if entry.state is not State.CLAIMED])
+        for flight in flights:  # if its backend knows nothing of it, another thread has it run, perhaps at once
+            self._pick_up(flight)
+        return [*ready, *(self._keeper.again(lost) if lost else [])]
+
+    def _pick_up(self, flight: Flight) -> None:
+        for entry in flight.entries:
+            entry.future.add_done_callback(lambda _: flight.give_up_unwanted())
+        if flight.known:
+            self._wait_for(flight)
+        else:
+            flight.look_for(self._later(self._found))
+
+    def _look(self, entries: Sequence[Entry], pause: float) -> None:
+        """See what has become of entries that others have."""
+        open_entries = [entry for entry in entries if not entry.over]
+        self._safely(open_entries, lambda: self._look_at(open_entries, pause))
+
+    def _look_at(self, entries: Sequence[Entry], pause: float) -> None:
+        self._keeper.refresh(entries)
+        self._answer([entry for entry in entries if entry.state is State.DONE])
+        rest = [entry for entry in entries if not entry.over]
+        if rest and (again := self._take_up(rest, min(1.5 * pause, _LAST_LOOK))):
+            self._run(again)
+
+    def _later(self, then: Callable[[Flight, Future[Any]], None]) -> Callable[[Flight, Future[Any]], None]:
+        """The same, in the recorder's thread."""
+        return lambda flight, future: self._recorder.put(
+            lambda: self._safely(flight.entries, lambda: then(flight, future))
+        )
+
+    def _found(self, flight: Flight, future: Future[str | None]) -> None:
+        """A backend has said under which id it has the job with a label."""
+        if future.cancelled():
+            return
+        if (error := future.exception()) is not None:
+            self._end(flight, error)
+        elif (job_id := future.result()) is None:
+            self._run(self._keeper.again(flight.entries))
+        else:
+            rows = self._book.sent_as(flight.name)
+            self._keeper.arrived(flight.entries, rows, job_id)
+            flight.name, flight.known = job_id, True
+            self._wait_for(flight)
+
+    def _wait_for(self, flight: Flight) -> None:
+        rows, jobs = jobs_sent(flight, self._book, self._store, self._follower)
+        logger.info("job %r at %r is picked up", flight.name, flight.executor.name)
+        flight.wait_for(rows, jobs, lambda flight, future: self._came_back(flight, rows, future))
+
+    def _came_back(self, flight: Flight, rows: Sequence[StoredJob], future: Future[list[Outcome]]) -> None:
+        self._recorder.put(lambda: self._safely(flight.entries, lambda: self._taken_up(flight, rows, future)))
+
+    def _taken_up(self, flight: Flight, rows: Sequence[StoredJob], future: Future[list[Outcome]]) -> None:
+        """A job that another process had sent has ended."""
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is None:
+            self.picked_up += len(rows)
+            outcomes = dict(zip([row.id for row in rows], future.result(), strict=True))
+            self._keep_unasked(flight, rows, outcomes)
+            self._settling.settle([Ended(entry, outcomes[entry.row.id]) for entry in flight.entries])
+        elif isinstance(error, _NEVER) and not isinstance(error, NoAccessError) and not flight.engine.closed:
+            logger.warning("job %r at %r has no results and runs again: %s", flight.name, flight.executor.name, error)
+            self._run(self._keeper.again([entry for entry in flight.entries if not entry.over]))
+        else:
+            self._end(flight, error)
+
+    def _keep_unasked(self, flight: Flight, rows: Sequence[StoredJob], outcomes: dict[int, Outcome]) -> None:
+        """Record the results of circuits that came along, for when the program asks for them."""
+        asked = {entry.row.id for entry in flight.entries}
+        self._keeper.keep({row.id: outcomes[row.id] for row in rows if row.id not in asked})
+
+    def _end(self, flight: Flight, error: BaseException) -> None:
+        """Leave a job at its backend, for the next time that the program is run."""
+        for entry in flight.entries:
+            entry.left = True
+        self._settling.settle([Ended(entry, error) for entry in flight.entries])
+
+    def _safely(self, entries: Sequence[Entry], function: Callable[[], None]) -> None:
+        """Whatever goes wrong is told to those who wait."""
+        try:
+            function()
+        except Exception as error:
+            self._settling.settle([Ended(entry, error) for entry in entries])
+
+
+def _outcome(row: StoredJob) -> Outcome | None:
+    if row.result is None:
+        return None
+    return Outcome(
+        result_of(row.result),
+        row.executor,
+        row.shots,
+        attempt=row.attempt,
+        submitted=row.submitted,
+        started=row.started,
+        finished=row.finished or 0.0,
+        cost=row.cost,
+        backend=row.backend,
+        seconds=row.seconds,
+    )

@@ -1,0 +1,107 @@
+"""Entries that were recorded before, where backends and threads answer at once."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pennylane_qexec.durable.book import Book
+from pennylane_qexec.durable.entry import Asking, Entry
+from pennylane_qexec.durable.follower import Follower
+from pennylane_qexec.durable.keeper import Keeper
+from pennylane_qexec.durable.resuming import Resuming
+from pennylane_qexec.job import Job
+from pennylane_qexec.store import NewJob, Store, StoredJob, open_store
+from pennylane_qexec.testing.fakes import FakeQPU, flip
+
+LEASE = 1000.0
+
+
+class AtOnce:
+    """A recorder that handles events when they come, as a thread that is fast enough does."""
+
+    def put(self, event: Callable[[], None], delay: float = 0.0) -> None:
+        event()
+
+
+class Engine:
+    """An engine whose backend answers before anybody has turned round."""
+
+    def __init__(self, qpu: FakeQPU) -> None:
+        self.qpu = qpu
+        self.taken_up: list[str] = []
+
+    def executor(self, name: str) -> FakeQPU:
+        return self.qpu
+
+    def found(self, executor: FakeQPU, label: str) -> Future[str | None]:
+        future: Future[str | None] = Future()
+        future.set_result(executor.find(label))
+        return future
+
+    def take_up(self, executor: FakeQPU, job_id: str, jobs: Any, times: Any) -> Future[Any]:
+        self.taken_up.append(job_id)
+        return Future()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path / "run.db") as opened:
+        yield opened
+
+
+@dataclass
+class Resumed:
+    """A run that is taken up, with one circuit recorded for a QPU."""
+
+    store: Store
+    row: StoredJob
+    run: int
+
+    def begin(self) -> tuple[Entry, list[Entry], Engine]:
+        """Ask for the circuit; returns its entry, what is run, and the engine."""
+        engine: Any = Engine(FakeQPU("qpu"))
+        keeper, begun = Keeper(self.store, self.run, "me", LEASE), []
+        book: Any = Book(self.store, self.store.open_run("run"), "me", LEASE)
+        parts: Any = (self.store, book, keeper, Follower(keeper, True), AtOnce(), None)
+        resuming = Resuming(*parts, begun.extend)
+        entry = Entry(Job(flip(0.1)), self.row, Asking(engine, engine, None, contextvars.copy_context()))
+        begun += resuming.begin([entry])
+        return entry, begun, engine
+
+
+@pytest.fixture
+def recorded(store: Store) -> Callable[[str], Resumed]:
+    """Records a circuit of a worker, about to be sent."""
+
+    def record(worker: str) -> Resumed:
+        run = store.open_run("run").id
+        (row,) = store.record(run, [NewJob(0, "key", "digest", "circuit", "qpu")], worker, LEASE)
+        store.sending([row.id], worker, "label")
+        return Resumed(store, row, run)
+
+    return record
+
+
+def test_what_never_reached_its_backend_runs_once_however_soon_the_backend_says_so(
+    store: Store, recorded: Callable[[str], Resumed]
+) -> None:
+    resumed = recorded("dead")
+    store.leave("dead")
+    entry, begun, _ = resumed.begin()
+    assert begun == [entry]
+
+
+def test_a_circuit_that_came_along_in_a_job_is_picked_up_and_not_waited_for_as_if_others_had_it(
+    store: Store, recorded: Callable[[str], Resumed]
+) -> None:
+    resumed = recorded("me")
+    store.sent([resumed.row.id], "me", "job-7")
+    _, begun, engine = resumed.begin()
+    assert (begun, engine.taken_up) == ([], ["job-7"])
