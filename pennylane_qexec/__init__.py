@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pennylane_qexec import executors
     from pennylane_qexec.budget import Budget, set_budget
+    from pennylane_qexec.cache.caches import Cache
     from pennylane_qexec.cluster import QCluster
     from pennylane_qexec.device import ClusterDevice
+    from pennylane_qexec.durable import DurableRun, durable_run
     from pennylane_qexec.engine import History
     from pennylane_qexec.errors import (
         AnalyticCircuitError,
@@ -17,13 +19,16 @@ if TYPE_CHECKING:
         JobCancelledError,
         JobFailedError,
         JobTimeoutError,
+        NoAccessError,
         NoBackendError,
         NoExecutorError,
         PartialResultError,
         PartialResultWarning,
         PolicyError,
         QExecError,
+        ReplayMismatchError,
         StoreError,
+        UnansweredError,
         WorkerDiedError,
     )
     from pennylane_qexec.estimates import Estimate
@@ -55,7 +60,7 @@ if TYPE_CHECKING:
     from pennylane_qexec.futures import Later
     from pennylane_qexec.gathering import as_completed, gather
     from pennylane_qexec.job import JobState, Outcome, Result, Share, Status
-    from pennylane_qexec.policies import merges, retries, selectors, splits
+    from pennylane_qexec.policies import hedges, merges, retries, selectors, splits
     from pennylane_qexec.providers import Backend, Provider, VirtualProvider
     from pennylane_qexec.qelectrons import QElectron, qelectron, run_later
 
@@ -66,11 +71,13 @@ __all__ = [
     "Budget",
     "BudgetExceededError",
     "BySize",
+    "Cache",
     "ClusterDevice",
     "ConfigurationError",
     "Cost",
     "DeviceExecutor",
     "Dispatch",
+    "DurableRun",
     "Estimate",
     "Executor",
     "ExecutorError",
@@ -82,6 +89,7 @@ __all__ = [
     "JobState",
     "JobTimeoutError",
     "Later",
+    "NoAccessError",
     "NoBackendError",
     "NoExecutorError",
     "Outcome",
@@ -97,6 +105,7 @@ __all__ = [
     "QuantumExecutor",
     "QueuedExecutor",
     "Rehearsal",
+    "ReplayMismatchError",
     "Result",
     "ResultCollector",
     "RuntimeExecutor",
@@ -105,13 +114,16 @@ __all__ = [
     "Status",
     "StoreError",
     "Tier",
+    "UnansweredError",
     "VirtualClock",
     "VirtualProvider",
     "WorkerDiedError",
     "as_completed",
+    "durable_run",
     "executor",
     "executors",
     "gather",
+    "hedges",
     "hellinger_distance",
     "merges",
     "qelectron",
@@ -125,13 +137,16 @@ __all__ = [
 
 _HOMES = {
     "budget": ("Budget", "set_budget"),
+    "cache.caches": ("Cache",),
     "cluster": ("QCluster",),
     "device": ("ClusterDevice",),
+    "durable": ("DurableRun", "durable_run"),
     "engine": ("History",),
     "errors": (
         *("AnalyticCircuitError", "BudgetExceededError", "ConfigurationError", "ExecutorError", "JobCancelledError"),
-        *("JobFailedError", "JobTimeoutError", "NoBackendError", "NoExecutorError", "PartialResultError"),
-        *("PartialResultWarning", "PolicyError", "QExecError", "StoreError", "WorkerDiedError"),
+        *("JobFailedError", "JobTimeoutError", "NoAccessError", "NoBackendError", "NoExecutorError"),
+        *("PartialResultError", "PartialResultWarning", "PolicyError", "QExecError", "ReplayMismatchError"),
+        *("StoreError", "UnansweredError", "WorkerDiedError"),
     ),
     "estimates": ("Estimate",),
     "executors": (
@@ -145,7 +160,7 @@ _HOMES = {
     "futures": ("Later",),
     "gathering": ("as_completed", "gather"),
     "job": ("JobState", "Outcome", "Result", "Share", "Status"),
-    "policies": ("merges", "retries", "selectors", "splits"),
+    "policies": ("hedges", "merges", "retries", "selectors", "splits"),
     "providers": ("Backend", "Provider", "VirtualProvider"),
     "qelectrons": ("QElectron", "qelectron", "run_later"),
 }

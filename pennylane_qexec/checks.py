@@ -9,6 +9,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError, PolicyError, unknown
 from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.policies import splits
 from pennylane_qexec.policies.fresh import Weighted
 
 
@@ -46,6 +47,15 @@ def check_names(executors: Sequence[Executor], policy: Any) -> None:
     for name in policy.weights.by_name if isinstance(policy, Weighted) else ():
         if name not in known:
             raise PolicyError(unknown("executor of this cluster", name, known))
+
+
+def check_repeatable(split: Any) -> None:
+    """Refuse a split that would share out the same shots otherwise the next time."""
+    if split is splits.proportional:
+        raise ConfigurationError(
+            "split='proportional' shares shots out by the speed that was measured, which is another one every time: a "
+            "durable run could not be repeated. Use 'uniform', or splits.weighted({...})."
+        )
 
 
 def check_circuits(circuits: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from dataclasses import replace
@@ -11,11 +12,13 @@ import numpy as np
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec import checks, isolation, ledger, reopening
+from pennylane_qexec import checks, durable, isolation, ledger, reopening
 from pennylane_qexec.budget import Budget, budget_of
+from pennylane_qexec.cache.answering import Answering
+from pennylane_qexec.cache.caches import GivenCache, cache_of
 from pennylane_qexec.choosing import Choosing
 from pennylane_qexec.dispatch import Dispatcher
-from pennylane_qexec.engine import AskedFuture, Engine, History, nesting, prepares_late
+from pennylane_qexec.engine import AskedFuture, Engine, History, lasting_objection, nesting, prepares_late
 from pennylane_qexec.errors import NoExecutorError, checked_seed
 from pennylane_qexec.estimates import Estimate, Preview, estimate
 from pennylane_qexec.executors import refuse_split
@@ -23,9 +26,11 @@ from pennylane_qexec.executors.base import Executor, Parallel
 from pennylane_qexec.executors.specs import executors as make_executors
 from pennylane_qexec.job import Job, Outcome, Result, Share
 from pennylane_qexec.nested import Nestable, with_clusters_wrapped
-from pennylane_qexec.policies import Policies, merges, retries
+from pennylane_qexec.policies import Policies, hedges, merges, retries
 from pennylane_qexec.policies.merges import Merge
 from pennylane_qexec.policies.registry import Kind
+
+_DEFAULT = "cyclic"
 
 
 class QCluster(Nestable):
@@ -43,9 +48,16 @@ class QCluster(Nestable):
             result``.
         retry: how often a circuit is tried on one executor: ``retries.backoff(...)``, or a mapping with its arguments.
         failover: whether a circuit that an executor cannot do goes to another one.
+        hedge: when a circuit that runs for long is given to a second executor too, whose result counts if it is there
+            first: a number of seconds, ``hedges.after(...)``, or a mapping with its arguments; ``None`` for never.
         timeout: seconds until a circuit has a result, waiting and retries included; ``None`` for no limit.
         batch_window: seconds that a batch which is not full waits for more circuits.
         budget: a :class:`Budget`, or a mapping with its arguments: what would pass it is refused before it is sent.
+        cache: ``True`` to answer circuits whose results are known from earlier calls and programs: exact ones, and
+            those of executors with a seed; ``"shots"`` for all others too; a file or URL in place of the user's own
+            cache; or a :class:`Cache`, or a mapping with its arguments.
+        store: where to record every circuit, its result, and under which id it is at a backend: a file, a URL or a
+            store, see :func:`~pennylane_qexec.store.open_store`. To go on after a crash, use :func:`durable_run`.
         seed: of the policies that choose at random, and of the jitter of retries. Simulators have seeds of their own.
         wires: the wires of devices that are built here and are not given wires of their own.
 
@@ -63,29 +75,37 @@ class QCluster(Nestable):
         merge: Any = "pooled",
         retry: retries.Backoff | Mapping[str, float] | None = None,
         failover: bool = True,
+        hedge: hedges.Hedge | Mapping[str, float] | float | None = None,
         timeout: float | None = None,
         batch_window: float = 0.0,
         budget: Budget | Mapping[str, float] | None = None,
+        cache: GivenCache = None,
+        store: Any = None,
         seed: int | None = None,
         wires: Any = None,
     ) -> None:
         checks.check_options(timeout, batch_window, failover)
-        rng = np.random.default_rng(checked_seed(seed))
+        self._seed = checked_seed(seed)
+        rng = np.random.default_rng(self._seed)
         self.budget = budget_of(budget)
+        self.cache = cache_of(cache)
         self.policies = Policies(rng)
         self._choosing = Choosing(None)
         self.merge: Merge = merges.pooled
         checks.refuse_both(selector, split)
         self.executors: list[Executor] = make_executors(with_clusters_wrapped(executors, self), wires)
         self._given: dict[Kind, Any] = {"selector": None, "split": None, "merge": merge}
-        self.use(selector="cyclic" if selector is None else selector, merge=merge)
+        self.use(selector=_DEFAULT if selector is None else selector, merge=merge)
         self.use(split=split)
         self._options = {
             "retry": retry,
             "failover": failover,
+            "hedge": hedge,
             "timeout": timeout,
             "batch_window": batch_window,
             "budget": self.budget,
+            "cache": self.cache,
+            "store": store,
             "seed": seed,
         }
         self._token = reopening.new_token(self)
@@ -97,7 +117,15 @@ class QCluster(Nestable):
             batch_window=batch_window,
             rng=rng.spawn(1)[0],
             budget=self.budget,
+            hedge=hedges.of(hedge),
         )
+        self._answering = (
+            None
+            if self.cache is None
+            else Answering(self.cache, self._engine, self.executors, shared=self.cache is cache)
+        )
+        self._records = None if store is None else durable.records(store)
+        self._close_records = weakref.finalize(self, durable.close, self._records)
         isolation.install()
 
     def use(self, *, selector: Any = None, split: Any = None, merge: Any = None) -> None:
@@ -149,15 +177,17 @@ class QCluster(Nestable):
     @property
     def binds_late(self) -> bool:
         """Whether circuits wait for whoever is free first, and are prepared only then."""
-        return self._choosing.binds_late
+        return self._choice.binds_late
 
     @property
     def splits(self) -> bool:
         """Whether the shots of circuits are shared out."""
-        return self._choosing.split is not None
+        return self._choice.split is not None
 
     def candidates(self, circuit: QuantumScript, refusals: dict[Executor, str]) -> list[Executor]:
         """The executors that can run a circuit now, in the cluster's order.
+
+        In a durable run, those that can run it at all: who is down at the moment would be another matter the next time.
 
         Args:
             circuit: the circuit.
@@ -168,8 +198,9 @@ class QCluster(Nestable):
         """
         reasons = {}
         able = []
+        objection = self._engine.objection if durable.current() is None else lasting_objection
         for executor in self.executors:
-            reason = refusals.get(executor) or self._engine.objection(executor, circuit)
+            reason = refusals.get(executor) or objection(executor, circuit)
             if reason is None:
                 able.append(executor)
             else:
@@ -184,7 +215,7 @@ class QCluster(Nestable):
         Raises:
             PolicyError: it returned something that is not one of the candidates.
         """
-        return self._choosing.select(circuit, candidates)
+        return self._choice.select(circuit, candidates)
 
     def shares(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> list[Share]:
         """Ask the policy who is to run a circuit, and with how many shots.
@@ -196,7 +227,26 @@ class QCluster(Nestable):
         Raises:
             PolicyError: the policy returned something else.
         """
-        return self._choosing.shares(circuit, candidates)
+        return self._choice.shares(circuit, candidates)
+
+    @property
+    def _recorded_by(self) -> durable.DurableRun | None:
+        """What records the circuits that are asked for now."""
+        run = durable.current()
+        return run if run is not None or nesting.recorded() else self._records
+
+    @property
+    def _choice(self) -> Choosing:
+        """The policies as they stand; a durable run has its own, which begin anew whenever its program does."""
+        run = durable.current()
+        return self._choosing if run is None else run.choosing(self._choosing, self._choose_anew)
+
+    def _choose_anew(self, seed: int) -> Choosing:
+        policies = self.policies.anew(np.random.default_rng(seed if self._seed is None else self._seed))
+        selector, split = self._given["selector"], self._given["split"]
+        chosen = None if split is None else policies.resolve("split", split)
+        checks.check_repeatable(chosen)
+        return Choosing(policies.resolve("selector", _DEFAULT if selector is None else selector), chosen)
 
     def prepares_late(self, executor: Executor, circuit: QuantumScript, later: bool) -> bool:
         """Whether a circuit will run in another process, where it is better prepared too.
@@ -219,7 +269,8 @@ class QCluster(Nestable):
         Raises:
             BudgetExceededError: the jobs would pass a budget.
         """
-        return self._engine.submit(jobs, asked)
+        run, runner = self._recorded_by, self._answering or self._engine
+        return runner.submit(jobs, asked) if run is None else run.submit(runner, self._engine, jobs, asked)
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Let jobs run, and wait for their outcomes, in order.
@@ -230,7 +281,8 @@ class QCluster(Nestable):
             JobCancelledError: the cluster was closed meanwhile.
             BudgetExceededError: the jobs would pass a budget, or a further attempt at one would.
         """
-        outcomes = self._engine.run(jobs)
+        run, runner = self._recorded_by, self._answering or self._engine
+        outcomes = runner.run(jobs) if run is None else run.run(runner, self._engine, jobs)
         if not nesting.depth():  # what runs inside of a batch is part of that batch's circuits
             ledger.note(outcomes)
         return outcomes
@@ -268,11 +320,14 @@ class QCluster(Nestable):
             NoExecutorError: no executor can run one of the circuits.
         """
         checks.check_circuits(circuits)
-        return estimate(Preview(self, self._choosing.copy(self.executors)), circuits)
+        return estimate(Preview(self, self._choice.copy(self.executors)), circuits)
 
     def close(self) -> None:
         """Cancel what has not ended, and let go of threads and worker processes. Closing again does nothing."""
         self._engine.close()
+        if self._answering is not None:
+            self._answering.close()
+        self._close_records()
 
     def __reduce__(self) -> tuple[Any, ...]:
         policies: dict[str, Any] = {kind: self.policies.portable(kind, policy) for kind, policy in self._given.items()}

@@ -23,6 +23,10 @@ class ConfigurationError(QExecError, ValueError):
     """An option, a spec or a combination of them makes no sense."""
 
 
+class NoAccessError(ConfigurationError):
+    """A backend cannot be used as it is configured: no account, no such machine, or a package that is missing."""
+
+
 class PolicyError(QExecError):
     """A selector, split or merge is unknown, or returned something it must not return."""
 
@@ -38,7 +42,7 @@ class ExecutorError(QExecError, RuntimeError):
 
     Args:
         executor: name of the executor that failed last.
-        attempt: how many attempts were made, on all executors together.
+        attempt: how many attempts were made, on all executors together; 0 if the executor was set aside before.
         cause: the exception of the last attempt.
     """
 
@@ -51,10 +55,9 @@ class ExecutorError(QExecError, RuntimeError):
 
     def __str__(self) -> str:
         cause = f"{type(self.cause).__name__}: {str(self.cause).rstrip('.')}"
-        return (
-            f"executor {self.executor!r} failed at attempt {self.attempt}: {cause}. Look at the cause above, or add an "
-            "executor to fail over to."
-        )
+        failed = f"failed at attempt {self.attempt}" if self.attempt else "was set aside before the first attempt"
+        advice = "Look at the cause above, or add an executor to fail over to."
+        return f"executor {self.executor!r} {failed}: {cause}. {advice}"
 
 
 class JobTimeoutError(QExecError, TimeoutError):
@@ -118,6 +121,28 @@ class JobFailedError(QExecError, RuntimeError):
 
     def __str__(self) -> str:
         return f"job {self.job_id!r} failed at {self.backend!r}: {self.reason.rstrip('.') or 'no reason was given'}."
+
+
+class UnansweredError(QExecError, ConnectionError):
+    """A backend did not say for long what has become of a job of a durable run. The job may still run there.
+
+    Args:
+        executor: name of the executor.
+        job_id: the backend's id of the job.
+        seconds: for how long it was asked.
+    """
+
+    def __init__(self, executor: str, job_id: str, seconds: float) -> None:
+        super().__init__(executor, job_id, seconds)
+        self.executor = executor
+        self.job_id = job_id
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return (
+            f"executor {self.executor!r} was asked for job {self.job_id!r} for {self.seconds:.0f} s, in vain. Look at "
+            "the connection and the account, and run the program again: its durable run picks the job up."
+        )
 
 
 class BudgetExceededError(QExecError, RuntimeError):
@@ -198,6 +223,29 @@ class StoreMismatchError(StoreError):
         return (
             f"job {self.stored.number} of run {self.run} was recorded with the key {self.stored.key!r}, not "
             f"{self.new.key!r}. Record it in another run."
+        )
+
+
+class ReplayMismatchError(QExecError, RuntimeError):
+    """A program asks for other circuits than its durable run has recorded. Nothing was sent, and nothing is lost.
+
+    Args:
+        run: name of the run.
+        number: the recorded circuit that was expected next, counted from 1.
+        difference: what is different, in words.
+    """
+
+    def __init__(self, run: str, number: int, difference: str) -> None:
+        super().__init__(run, number, difference)
+        self.run = run
+        self.number = number
+        self.difference = difference
+
+    def __str__(self) -> str:
+        return (
+            f"the durable run {self.run!r} has recorded another circuit as number {self.number} than the program asks "
+            f"for: {self.difference}. Nothing was sent. Run the program as it was, with the same parameters and seeds, "
+            "or give what it does now another name."
         )
 
 

@@ -192,9 +192,11 @@ class _Options(TypedDict, total=False):
     merge: Any
     retry: Any
     failover: bool
+    hedge: Any
     timeout: float | None
     batch_window: float
     budget: Any
+    cache: Any
     seed: int | None
 
 

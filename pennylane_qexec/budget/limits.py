@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pennylane_qexec.budget import scope
-from pennylane_qexec.budget.amounts import NAMES, NOTHING, SCALES, WORDS, Amount, Amounts, in_words, value
+from pennylane_qexec.budget.amounts import NAMES, NOTHING, SCALES, WORDS, Amount, Amounts, amount, in_words, value
 from pennylane_qexec.errors import BudgetExceededError, ConfigurationError, unknown
 
 logger = logging.getLogger("pennylane_qexec")
@@ -84,6 +84,17 @@ class Budget:
         with guard:
             left = [None if limit is None else max(0, limit - self._taken(i)) for i, limit in enumerate(self._limits)]
         return _amounts(left)
+
+    def at_least(self, used: Amounts) -> None:
+        """Count as used what was used elsewhere for the same purpose, such as before a crash, if that is more.
+
+        Args:
+            used: shots, circuits, cost (US dollars), seconds.
+        """
+        elsewhere = amount(used.shots or 0, used.circuits or 0, used.cost or 0.0, used.seconds or 0.0)
+        with guard:
+            a, b, c, d = (max(one, other) for one, other in zip(self._used, elsewhere, strict=True))
+            self._used = a, b, c, d
 
     def __enter__(self) -> Self:
         """Let it count for everything asked for in this context, and in those copied from it, until the exit."""

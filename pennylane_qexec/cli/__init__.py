@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from pennylane_qexec.cli.backends import list_backends
+from pennylane_qexec.cli.cache import caches
 from pennylane_qexec.cli.demo import demo
 from pennylane_qexec.cli.executors import list_executors
 from pennylane_qexec.cli.run import run
+from pennylane_qexec.cli.runs import list_runs, show_run
 from pennylane_qexec.cli.tokens import tokens
 
 app = typer.Typer(
@@ -39,4 +41,7 @@ app.command()(demo)
 app.command(name="executors")(list_executors)
 app.command(name="backends")(list_backends)
 app.command()(run)
+app.command(name="runs")(list_runs)
+app.command(name="run-info")(show_run)
 app.add_typer(tokens, name="token")
+app.add_typer(caches, name="cache")

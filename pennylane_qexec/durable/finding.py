@@ -11,7 +11,7 @@ from typing import Any
 from pennylane_qexec.durable.book import Book
 from pennylane_qexec.durable.entry import Entry
 from pennylane_qexec.engine import Engine, Times
-from pennylane_qexec.executors.base import QueuedExecutor
+from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.job import Follower, Job, Outcome
 from pennylane_qexec.store import State, Store, StoredJob
 from pennylane_qexec.written import circuit_of

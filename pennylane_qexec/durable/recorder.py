@@ -19,7 +19,7 @@ logger = logging.getLogger("pennylane_qexec")
 _MOST = 500
 """The most events that are handled together, so that each is written soon."""
 
-_LONG = 60.0
+_LONG, _LOOK_UP = 60.0, 1.0  # seconds
 
 _END = object()
 
@@ -65,7 +65,9 @@ class Recorder:
     def drain(self) -> None:
         """Wait until all jobs that are expected have ended."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._expected)
+            # Ctrl-C does not end a wait that it comes just before: look up now and then.
+            while not self._changed.wait_for(lambda: not self._expected, _LOOK_UP):
+                pass
 
     def close(self) -> None:
         """End the thread. What was to be handled later is not."""

@@ -30,7 +30,7 @@ from pennylane_qexec.durable.settling import Ended, Settling
 from pennylane_qexec.durable.usage import usage_of
 from pennylane_qexec.durable.versions import versions, warn_of_other
 from pennylane_qexec.durable.written import is_recorded, written
-from pennylane_qexec.engine import AskedFuture, Engine
+from pennylane_qexec.engine import AskedFuture, Engine, wait_for_all
 from pennylane_qexec.engine.loop import in_engine_thread
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.job import Job, Outcome
@@ -115,18 +115,24 @@ class DurableRun:
             finished: whether the run has come to its end; if not, nobody waits for what has not ended.
         """
         try:
-            if not finished:
-                _leave(self._follower.entries)
-            self._recorder.drain()
-            self._keeper.wait_for_letters(_PATIENCE)
             if finished:
+                self._recorder.drain()
                 self._finish()
-            self._say_what_is_left()
         finally:
-            self._open = False
-            self._recorder.close()
-            self._store.leave(self._worker)
-            self._close_store()
+            try:
+                self._leave_the_rest()
+            finally:
+                self._open = False
+                self._recorder.close()
+                self._store.leave(self._worker)
+                self._close_store()
+
+    def _leave_the_rest(self) -> None:
+        """Leave what has not ended, and say which jobs still run."""
+        _leave(self._follower.entries)
+        self._recorder.drain()
+        self._keeper.wait_for_letters(_PATIENCE)
+        self._say_what_is_left()
 
     def _take_up(self) -> None:
         now = versions()
@@ -292,11 +298,8 @@ class DurableRun:
 
     def _wait(self, entries: Sequence[Entry]) -> list[Outcome]:
         """The outcomes of all entries. After the first error, or Ctrl-C, the others are left to the next try."""
-        futures = [entry.future for entry in entries]
         try:
-            for future in concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION).done:
-                future.result()
-            return [future.result() for future in futures]
+            return wait_for_all([entry.future for entry in entries])
         except BaseException:
             _leave(entries)
             raise

@@ -15,6 +15,7 @@ from pennylane_qexec.engine.carrier import Carrier, Spreader
 from pennylane_qexec.engine.sending import Sending
 from pennylane_qexec.engine.spending import settle_attempt
 from pennylane_qexec.engine.ticket import Ticket
+from pennylane_qexec.engine.withdrawals import Withdrawals
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import JobState, Work
 
@@ -48,6 +49,7 @@ class Batch:
         """Note that it runs."""
         now = time.time()
         self.began = time.perf_counter()
+        self.sending.jobs = [ticket.job for ticket in self.tickets]
         for ticket in self.tickets:
             ticket.state = JobState.RUNNING
             ticket.started = ticket.future.started = now
@@ -102,6 +104,7 @@ class Level:
     Args:
         executor: the lane's.
         depth: how many batches the callers run inside of.
+        withdrawals: what is being cancelled at backends.
 
     Attributes:
         waiting: the tickets that wait, in order.
@@ -110,14 +113,14 @@ class Level:
         carrier: carries them.
     """
 
-    def __init__(self, executor: Executor, depth: int) -> None:
+    def __init__(self, executor: Executor, depth: int, withdrawals: Withdrawals) -> None:
         self._executor = executor
         self.depth = depth
         self.waiting: deque[Ticket] = deque()
         self.arrived = 0.0
         self._gathered = 0
         self.running: set[Batch] = set()
-        self.carrier = Carrier(executor, depth)
+        self.carrier = Carrier(executor, withdrawals, depth)
         self._hands_on = isinstance(executor, Spreader)
 
     def admit(self, tickets: Sequence[Ticket], arrived: float, first: bool = False) -> None:
@@ -140,7 +143,7 @@ class Level:
         """Take out everything that waits."""
         waiting = list(self.waiting)
         self.waiting.clear()
-        self._executor.meter.add(-len(waiting))
+        self._forget(waiting)
         return waiting
 
     def take(self, number: int, probe: bool) -> Batch | None:
@@ -167,10 +170,10 @@ class Level:
 
     def _go_together(self, first: Ticket, other: Ticket) -> bool:
         """Whether two tickets may share a batch. What hands circuits on has them counted for the same budgets."""
-        return other.fits(first.job.call) and (not self._hands_on or other.budgets == first.budgets)
+        return other.fits(first.job) and (not self._hands_on or other.budgets == first.budgets)
 
     def _forget(self, tickets: Sequence[Ticket]) -> None:
-        """Tickets were cancelled before they went anywhere."""
+        """Tickets do not wait here any more."""
         for ticket in tickets:
             ticket.leave = None
         self._executor.meter.add(-len(tickets))

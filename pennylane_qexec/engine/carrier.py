@@ -9,13 +9,15 @@ import logging
 import os
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec import isolation
 from pennylane_qexec.engine import nesting, processes
+from pennylane_qexec.engine.awaited import Awaited
+from pennylane_qexec.engine.inquiry import Inquiry
 from pennylane_qexec.engine.parcels import pickled
 from pennylane_qexec.engine.sending import Sending
 from pennylane_qexec.engine.threads import ThreadCrew
@@ -27,16 +29,16 @@ from pennylane_qexec.engine.venue import (
     seconds,
     uses_processes,
 )
+from pennylane_qexec.engine.withdrawals import Withdrawals
 from pennylane_qexec.engine.worker import Ran, in_other_words, perform, survives_pickling
-from pennylane_qexec.errors import JobCancelledError, JobFailedError
-from pennylane_qexec.executors.base import Executor, QueuedExecutor
-from pennylane_qexec.job import JobState, Work
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.queued import QueuedExecutor
+from pennylane_qexec.job import Work
 from pennylane_qexec.policies.retries import is_permanent
 
 _MANY = 500
 _STARTING = 2.0  # seconds that worker processes take to start
 _QUEUE_HANDS = 4
-_HICCUPS = 5
 
 logger = logging.getLogger("pennylane_qexec")
 
@@ -50,11 +52,13 @@ class Carrier:
 
     Args:
         executor: whose batches.
+        withdrawals: what is being cancelled at backends.
         depth: how many batches those who ask for them run inside of.
     """
 
-    def __init__(self, executor: Executor, depth: int = 0) -> None:
+    def __init__(self, executor: Executor, withdrawals: Withdrawals, depth: int = 0) -> None:
         self._executor = executor
+        self._withdrawals = withdrawals
         self._depth = depth
         self._in_threads = 0
         self.capacity = capacity_of(executor)
@@ -138,13 +142,16 @@ class Carrier:
         return computing_seconds(self._executor, circuits) > _STARTING
 
     async def _in_a_thread(self, work: Work, context: contextvars.Context, sending: Sending) -> Ran:
+        awaited = Awaited()
+
         def run() -> Ran:
-            with nesting.inside(self._depth):
+            with nesting.inside(self._depth, bool(work.numbers)), awaited.noted():
                 return perform(self._executor, work)
 
         try:
             return await _ran(self._threads.submit(lambda: context.run(run)), sending)
         except asyncio.CancelledError:
+            awaited.give_up()
             # The thread may hang in there for ever; the lane goes on with another one.
             self._threads.add_hand()
             raise
@@ -164,56 +171,76 @@ class Carrier:
         start = time.perf_counter()
 
         def submit() -> str:
-            with nesting.inside(self._depth):
-                return executor.submit(work.circuits)
+            with nesting.inside(self._depth, bool(work.numbers)):
+                return sending.submitted(executor, work.circuits)
 
         submission = self._threads.submit(lambda: context.run(submit))
         try:
             job_id = await asyncio.wrap_future(submission)
         except asyncio.CancelledError:
             sending.reached = not submission.cancel()
-            submission.add_done_callback(lambda done: _cancel_submitted(executor, done))
+            if sending.reached and not sending.stays:
+                self._withdrawals.cancel_submitted(executor, submission, self._threads.submit)
             raise
         except Exception as error:
             # A job that the backend would never take was not taken; after a lost connection, nobody knows.
-            sending.reached = not is_permanent(error)
-            raise
+            sending.reached = sending.begun and not is_permanent(error)
+            arrived = await self._arrived(sending)
+            if arrived is None:
+                raise
+            job_id = arrived
+        return await self._answer(self._inquiry(job_id, sending.followed), job_id, sending, start)
+
+    async def _arrived(self, sending: Sending) -> str | None:
+        """The backend's id of a job that may have reached it although submitting it has failed, if it is there.
+
+        If that cannot be found out now, it is looked for once more before it is sent again.
+        """
+        letter = sending.letter
+        if letter is None or not sending.reached or not self._queued.labels:
+            return None
         try:
-            state = await self._end_of(executor, job_id)
+            job_id = await self._inquiry(letter.label, followed=False).found()
+        except Exception:
+            return None
+        if job_id is None:
+            sending.reached = False
+        else:
+            await asyncio.wrap_future(self._threads.submit(lambda: letter.sent(job_id)))
+        return job_id
+
+    async def take_up(self, job_id: str, sent: Sending) -> Ran:
+        """Wait for a job of a backend with a queue that another process has sent.
+
+        Args:
+            job_id: the backend's id of the job.
+            sent: what it was sent with.
+        """
+        start = time.perf_counter()
+        inquiry = self._inquiry(job_id, followed=True)
+        await inquiry.adopt(tuple([job.circuit for job in sent.jobs]))
+        return await self._answer(inquiry, job_id, sent, start)
+
+    async def found(self, label: str) -> str | None:
+        """The backend's id of the job that was sent with a label."""
+        return await self._inquiry(label, followed=True).found()
+
+    async def _answer(self, inquiry: Inquiry, job_id: str, sent: Sending, start: float) -> Ran:
+        """Wait for a job of the backend, and fetch its results."""
+        try:
+            state = await inquiry.end()
         except BaseException:
-            self._threads.submit(lambda: executor.cancel(job_id))
+            if not sent.stays:
+                self._withdrawals.cancel(self._queued, job_id, self._threads.submit)
             raise
-        if state is not JobState.DONE:
-            await self._call(lambda: executor.fetch(job_id))
-            raise RuntimeError(f"job {job_id!r} at the backend ended as {state}")
-        results = list(await self._persistently(executor, lambda: executor.fetch(job_id)))
-        if len(results) != len(work.circuits):
-            raise RuntimeError(f"{len(results)} results were returned for {len(work.circuits)} circuits")
-        return Ran(results, time.perf_counter() - start)
+        return Ran(await inquiry.results(state, len(sent.jobs)), time.perf_counter() - start)
 
-    async def _end_of(self, executor: QueuedExecutor, job_id: str) -> JobState:
-        interval = executor.poll_interval
-        while not (state := cast(JobState, await self._persistently(executor, lambda: executor.poll(job_id)))).final:
-            await asyncio.sleep(interval)
-            interval = min(2 * interval, executor.poll_interval_max)
-        return state
+    def _inquiry(self, job_id: str, followed: bool) -> Inquiry:
+        return Inquiry(self._queued, self._threads.submit, job_id, followed)
 
-    async def _persistently(self, executor: QueuedExecutor, function: Callable[[], Any]) -> Any:
-        """Ask again after a hiccup of the network: giving up would mean to submit, and pay for, the job again."""
-        interval = executor.poll_interval
-        for _ in range(_HICCUPS):
-            try:
-                return await self._call(function)
-            except Exception as error:
-                if is_permanent(error) or isinstance(error, JobFailedError | JobCancelledError):
-                    raise
-                logger.warning("executor %r did not answer (%r); asking again", executor.name, error)
-                await asyncio.sleep(interval)
-                interval = min(2 * interval, executor.poll_interval_max)
-        return await self._call(function)
-
-    async def _call(self, function: Callable[[], Any]) -> Any:
-        return await asyncio.wrap_future(self._threads.submit(function))
+    @property
+    def _queued(self) -> QueuedExecutor:
+        return cast(QueuedExecutor, self._executor)
 
 
 async def _ran(future: concurrent.futures.Future[Any], sending: Sending) -> Ran:
@@ -222,11 +249,6 @@ async def _ran(future: concurrent.futures.Future[Any], sending: Sending) -> Ran:
     except asyncio.CancelledError:
         sending.reached = not future.cancel()
         raise
-
-
-def _cancel_submitted(executor: QueuedExecutor, submission: concurrent.futures.Future[str]) -> None:
-    if not submission.cancelled() and submission.exception() is None:
-        executor.cancel(submission.result())
 
 
 _in_this_pool_process: dict[str, Executor] = {}

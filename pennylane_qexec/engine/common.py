@@ -35,6 +35,9 @@ class CommonQueue:
 
     def clear(self) -> None:
         """Take all tickets out."""
+        for tickets in self._by_depth.values():
+            for ticket in tickets:
+                ticket.leave = None
         self._by_depth.clear()
 
     def of(self, depth: int) -> deque[Ticket]:

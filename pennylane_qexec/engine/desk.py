@@ -11,7 +11,7 @@ from typing import Any
 
 from pennylane_qexec.budget import Account
 from pennylane_qexec.engine import leaving
-from pennylane_qexec.engine.futures import AskedFuture
+from pennylane_qexec.engine.futures import resolve
 from pennylane_qexec.engine.history import History
 from pennylane_qexec.engine.records import record_failed
 from pennylane_qexec.engine.ticket import Ticket
@@ -77,7 +77,7 @@ class Desk:
             record_failed(self._history, ticket, value)
         try:
             # What is called when the future is done belongs to whoever asked for the job, and runs in their context.
-            ticket.context.copy().run(_resolve, ticket.future, value)
+            ticket.context.copy().run(resolve, ticket.future, value)
         finally:
             if ticket.kept:
                 leaving.end(self)
@@ -85,8 +85,14 @@ class Desk:
     def close(self) -> None:
         """Cancel every ticket that is left."""
         for ticket in list(self._unfinished):
+            ticket.go()  # one that is to be tried again after a pause would be, with nobody to wait for it
             error = JobCancelledError("the cluster was closed before the job ended.")
             self.settle(ticket, JobState.CANCELLED, error)
+
+    def let_go(self) -> None:
+        """Have every ticket leave wherever it waits or runs, and bring none to its end."""
+        for ticket in list(self._unfinished):
+            ticket.go()
 
     def broken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Something in the engine itself went wrong: nobody is left waiting."""
@@ -122,15 +128,3 @@ def _cancel(
         account.close()
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(function, *arguments)
-
-
-def _resolve(future: AskedFuture[Outcome], value: Outcome | BaseException) -> None:
-    try:
-        if future.set_running_or_notify_cancel():
-            if isinstance(value, BaseException):
-                future.set_exception(value)
-            else:
-                future.set_result(value)
-    except BaseException:
-        # Errors of callbacks are logged by the future; what is no error, such as sys.exit(), must not end the engine.
-        logger.exception("what was called when a job ended did not return")

@@ -7,37 +7,45 @@ the synchronous callers is one :class:`concurrent.futures.Future` for each job.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import itertools
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.budget import Account, Budget
-from pennylane_qexec.engine import here, processes
+from pennylane_qexec.engine import ending, here, processes
 from pennylane_qexec.engine.batch import Batch
 from pennylane_qexec.engine.common import CommonQueue
 from pennylane_qexec.engine.desk import Desk
+from pennylane_qexec.engine.errands import Errands
 from pennylane_qexec.engine.futures import AskedFuture
+from pennylane_qexec.engine.hedging import Hedging
 from pennylane_qexec.engine.history import History
 from pennylane_qexec.engine.lane import Lane
 from pennylane_qexec.engine.loop import LoopThread, in_engine_thread
 from pennylane_qexec.engine.records import Times, record_done
 from pennylane_qexec.engine.rescue import Rescue
+from pennylane_qexec.engine.sending import Sending
 from pennylane_qexec.engine.spending import accounts_of, chosen, given_back_on_error
 from pennylane_qexec.engine.ticket import Ticket, tickets_of
+from pennylane_qexec.engine.waiting import wait
+from pennylane_qexec.engine.withdrawals import Withdrawals
 from pennylane_qexec.engine.worker import Ran
-from pennylane_qexec.errors import BudgetExceededError, ConfigurationError, ExecutorError
+from pennylane_qexec.errors import BudgetExceededError, ConfigurationError, ExecutorError, StoreError, UnansweredError
 from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.job import Job, JobState, Outcome
+from pennylane_qexec.policies.hedges import Hedge
 from pennylane_qexec.policies.retries import Backoff
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -51,6 +59,7 @@ class Engine:
         batch_window: seconds that a batch which is not full waits for more circuits.
         rng: for the jitter of retries.
         budget: counts for all jobs.
+        hedge: when a job that runs for long is given to a second executor; ``None`` for never.
     """
 
     def __init__(
@@ -63,22 +72,28 @@ class Engine:
         batch_window: float,
         rng: np.random.Generator,
         budget: Budget | None = None,
+        hedge: Hedge | None = None,
     ) -> None:
         self.history = History()
         self._budget = budget
         self._timeout = timeout
         self._common = CommonQueue()
+        self.withdrawals = Withdrawals(self)
         self._lanes = {
             executor: Lane(executor, self._common, self, batch_window, len(executors)) for executor in executors
         }
         self._rescue = Rescue(self._lanes.values(), retry, failover, rng, self._give_up)
+        self._hedging = Hedging(hedge, self._lanes.values())
         self._numbers = itertools.count(1)
         self._short_way = here.ShortWay(self.history, self.next_batch_number)
         self._desk = Desk(self.history, timeout, self._note_timeout)
         self._lock = threading.Lock()
         self._closed = False
         self._process = os.getpid()
+        self._errands = Errands()
         self._thread = LoopThread(self._desk.broken)
+        if any(isinstance(executor, QueuedExecutor) for executor in executors):
+            ending.cancel_at_exit(self)
         processes.crew.lease()
         self._give_back = weakref.finalize(self, processes.crew.give_back)
 
@@ -144,13 +159,49 @@ class Engine:
                 self._hand_in(self._take_in, tickets)
         return [ticket.future for ticket in tickets]
 
+    def take_up(
+        self, executor: Executor, job_id: str, jobs: Sequence[Job], times: Sequence[Times]
+    ) -> Future[list[Outcome]]:
+        """Wait for a job of a backend with a queue that another process has sent.
+
+        Args:
+            executor: one of the executors.
+            job_id: the backend's id of the job.
+            jobs: what it was sent with.
+            times: of these jobs.
+
+        Returns:
+            Their outcomes. If the future is cancelled, the job is too, unless its follower leaves it.
+        """
+
+        async def outcomes() -> list[Outcome]:
+            ran = await self._lanes[executor].take_up(job_id, Sending(jobs))
+            return record_done(self.history, executor, jobs, ran, times, self.next_batch_number(), len(jobs))
+
+        return self._begin(outcomes)
+
+    def found(self, executor: Executor, label: str) -> Future[str | None]:
+        """Ask a backend with a queue for the id of the job that was sent with a label."""
+        return self._begin(lambda: self._lanes[executor].found(label))
+
+    def executor(self, name: str) -> Executor | None:
+        """The executor of a name; ``None`` if there is none."""
+        return next((executor for executor in self._lanes if executor.name == name), None)
+
+    def runs_here(self, jobs: Sequence[Job]) -> bool:
+        """Whether :meth:`run` would run jobs in the calling thread."""
+        return self._run_in_this_thread(jobs)
+
     @property
     def closed(self) -> bool:
         """Whether it takes no more jobs."""
         return self._closed
 
     def close(self) -> None:
-        """Stop: cancel what waits, give up what runs, end the threads. Closing again does nothing."""
+        """Stop: cancel what waits, give up what runs, end the threads. Closing again does nothing.
+
+        What runs at backends is cancelled there, which is waited for, for a limited time; Ctrl-C ends the waiting.
+        """
         if self._thread.is_current:
             threading.Thread(target=self.close, name="qexec-close").start()
             return
@@ -158,11 +209,31 @@ class Engine:
             if self._closed:
                 return
             self._closed = True
-        self._thread.end(self._shut_down)
+        try:
+            self._thread.end(self._shut_down)
+        except KeyboardInterrupt:
+            self.say_what_is_left()
+            raise
         self._give_back()
+        self._rescue.watch.close()
         for lane in self._lanes.values():
             lane.close()
             lane.executor.close()
+
+    def let_go(self) -> Future[None] | None:
+        """Cancel what is at backends, for a program that ends; callers that still wait are left waiting.
+
+        Returns:
+            What ends when that is done, after a limited time; ``None`` if there is nothing to wait for.
+        """
+        with self._lock:
+            if self._closed or self._process != os.getpid():
+                return None
+            return self._thread.begin(self._let_go)
+
+    def say_what_is_left(self) -> None:
+        """Say which jobs have not been cancelled at their backends, and still run."""
+        self.withdrawals.say_what_is_left()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -194,18 +265,28 @@ class Engine:
                 else:
                     self._lanes[jobs[indices[0]].executor].health.succeeded()
                     outcomes.update(zip(indices, done, strict=True))
+            going: dict[int, Future[Outcome]] = {}
             for indices, raised in failed:
-                done = self._go_on([jobs[index] for index in indices], raised, chosen(accounts, indices))
-                outcomes.update(zip(indices, done, strict=True))
+                futures = self._go_on([jobs[index] for index in indices], raised, chosen(accounts, indices))
+                going.update(zip(indices, futures, strict=True))
+            outcomes.update(zip(going, wait(list(going.values())), strict=True))
         return [outcomes[index] for index in range(len(jobs))]
 
-    def _go_on(self, jobs: Sequence[Job], error: Exception, accounts: Sequence[Account] | None) -> list[Outcome]:
+    def _go_on(
+        self, jobs: Sequence[Job], error: Exception, accounts: Sequence[Account] | None
+    ) -> list[AskedFuture[Outcome]]:
         """After a failure in the calling thread: through the lanes, one by one."""
         if here.must_run_here(jobs) or in_engine_thread():
             raise error if isinstance(error, BudgetExceededError) else ExecutorError(jobs[0].executor.name, 1, error)
         tickets = tickets_of(jobs, _yes, accounts=accounts)
         self._hand_in(self._take_over, self._lanes[jobs[0].executor], tickets, error)
-        return wait([ticket.future for ticket in tickets])
+        return [ticket.future for ticket in tickets]
+
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Run a coroutine in the engine's thread. It is cancelled when the engine closes."""
+        future: Future[T] = Future()
+        self._hand_in(self._errands.begin, work, future)
+        return future
 
     def _hand_in(self, function: Any, *arguments: Any) -> None:
         with self._lock:
@@ -218,9 +299,14 @@ class Engine:
         """The number of a batch that starts."""
         return next(self._numbers)
 
+    def started(self, lane: Lane, batch: Batch) -> None:
+        """A batch has started."""
+        self._hedging.started(lane, batch)
+
     def finished(self, lane: Lane, batch: Batch, ran: Ran) -> None:
         """A batch has run: settle its tickets."""
         lane.health.succeeded()
+        self._hedging.ended(batch, well=True)
         began = time.time() - ran.seconds
         kept = [(t, result) for t, result in zip(batch.tickets, ran.results, strict=True) if t not in batch.gone]
         tickets = [ticket for ticket, _ in kept]
@@ -234,13 +320,16 @@ class Engine:
             len(batch.tickets),
         )
         for ticket, outcome in zip(tickets, outcomes, strict=True):
-            self._desk.settle(ticket, JobState.DONE, outcome)
+            self._desk.settle(self._hedging.won(ticket), JobState.DONE, outcome)
+        self._rescue.watch.look()
 
     def failed(self, lane: Lane, batch: Batch, error: BaseException) -> None:
         """A batch has failed: its tickets are tried again one by one, here or elsewhere."""
         wanted = [ticket for ticket in batch.tickets if ticket not in batch.gone]
-        self._rescue.failed(lane, wanted, error, shared=len(batch.tickets) > 1)
-        self._pump_all()
+        self._hedging.ended(batch, well=False)
+        left = self._hedging.failed(lane, wanted)
+        self._rescue.failed(lane, left, error, shared=len(batch.tickets) > 1, others=len(wanted) - len(left))
+        self.share_out()
 
     def _take_in(self, tickets: Sequence[Ticket]) -> None:
         by_lane: dict[Lane, list[Ticket]] = {}
@@ -252,7 +341,7 @@ class Engine:
                 by_lane.setdefault(self._lanes[ticket.executor], []).append(ticket)
         for lane, own in by_lane.items():
             self._rescue.place(lane, own)
-        self._pump_all()
+        self.share_out()
 
     def _take_over(self, lane: Lane, tickets: Sequence[Ticket], error: BaseException) -> None:
         """Take over tickets whose first attempt failed in the calling thread."""
@@ -261,14 +350,16 @@ class Engine:
             ticket.executor = lane.executor
         self._rescue.failed(lane, tickets, error, shared=len(tickets) > 1)
 
-    def _pump_all(self) -> None:
+    def share_out(self) -> None:
         """Let executors pull from the common queue, those with the least to do first."""
         if self._common:
             for lane in sorted(self._lanes.values(), key=lambda lane: lane.executor.load().waiting):
                 lane.pump()
 
     def _give_up(self, ticket: Ticket, lane: Lane, error: BaseException) -> None:
-        if not isinstance(error, BudgetExceededError):
+        if not self._hedging.failed(lane, [ticket]):
+            return
+        if not isinstance(error, BudgetExceededError | StoreError | UnansweredError):
             error = ExecutorError(lane.executor.name, ticket.attempts, error)
         self._desk.settle(ticket, JobState.FAILED, error)
 
@@ -276,23 +367,21 @@ class Engine:
         self._lanes[executor].health.failed(time.monotonic())
 
     async def _shut_down(self) -> None:
-        tasks = [task for lane in self._lanes.values() for task in lane.abandon()]
+        self._hedging.close()
+        tasks = [*self._errands.abandon(), *(task for lane in self._lanes.values() for task in lane.abandon())]
         self._common.clear()
         self._desk.close()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.withdrawals.over()
 
-
-def wait(futures: Sequence[Future[Outcome]]) -> list[Outcome]:
-    """The outcomes of all futures, in order. The first error in time, or Ctrl-C, cancels those that are left."""
-    try:
-        done = concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION).done
-        for future in done:
-            future.result()
-        return [future.result() for future in futures]
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
+    async def _let_go(self) -> None:
+        self._hedging.close()
+        self._desk.let_go()
+        self._common.clear()
+        lanes = [lane for lane in self._lanes.values() if isinstance(lane.executor, QueuedExecutor)]
+        tasks = [task for lane in lanes for task in lane.abandon()]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.withdrawals.over()
 
 
 def _yes() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
@@ -9,6 +10,8 @@ from pennylane_qexec.engine.loop import in_engine_thread
 from pennylane_qexec.errors import ConfigurationError
 
 T = TypeVar("T")
+
+logger = logging.getLogger("pennylane_qexec")
 
 
 class AskedFuture(Future[T], Generic[T]):
@@ -59,3 +62,16 @@ class AskedFuture(Future[T], Generic[T]):
                 "the thread that would bring the result. Give the other future a callback, or wait in a thread of your "
                 "own."
             )
+
+
+def resolve(future: AskedFuture[T], value: T | BaseException) -> None:
+    """Bring a future to its end, unless it was cancelled; a value that is an exception is raised from it."""
+    try:
+        if future.set_running_or_notify_cancel():
+            if isinstance(value, BaseException):
+                future.set_exception(value)
+            else:
+                future.set_result(value)
+    except BaseException:
+        # Errors of callbacks are logged by the future; what is no error, such as sys.exit(), must not end the engine.
+        logger.exception("what was called when a job ended did not return")

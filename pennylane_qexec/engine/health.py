@@ -1,4 +1,4 @@
-"""Whether an executor is up: set aside after several failures in a row, and probed again after growing pauses."""
+"""Whether an executor is up: set aside after one failure or several, and probed again after growing pauses."""
 
 from __future__ import annotations
 
@@ -37,15 +37,22 @@ class Health:
         self._pause = FIRST_PAUSE
         self._down_since = None
 
-    def failed(self, now: float) -> None:
-        """Something failed, and it was not the circuit's fault."""
+    def failed(self, now: float, at_once: bool = False, pause: float = 0.0) -> None:
+        """Something failed, and it was not the circuit's fault.
+
+        Args:
+            now: when.
+            at_once: whether one failure is enough to set the executor aside.
+            pause: seconds that it asks to be left alone, at least.
+        """
         self.failures += 1
-        if self.failures >= FAILURES:
+        if at_once or self.down or self.failures >= FAILURES:
             self._down_since = self._down_since or datetime.now(UTC)
-            self._retry_at = now + self._pause
+            self._retry_at = now + max(self._pause, pause)
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def reason(self, now: float) -> str:
         """Why nothing is sent, as the end of a sentence that begins with the executor's name."""
         since = f"{self._down_since:%H:%M:%S} UTC" if self._down_since else "now"
-        return f"is down since {since} ({self.failures} failures, next probe in {self.pause(now):.0f} s)"
+        failures = "1 failure" if self.failures == 1 else f"{self.failures} failures"
+        return f"is down since {since} ({failures}, next probe in {self.pause(now):.0f} s)"

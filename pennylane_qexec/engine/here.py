@@ -65,7 +65,7 @@ class ShortWay:
         executor.meter.add(len(jobs))
         submitted = time.time()
         try:
-            with nesting.inside(nesting.depth()):
+            with nesting.inside(nesting.depth(), jobs[0].follower is not None):
                 ran = perform(executor, Work.of(jobs)) if accounts is None else _counted(executor, jobs, accounts)
         finally:
             executor.meter.add(-len(jobs))
@@ -116,7 +116,7 @@ def groups(jobs: Sequence[Job]) -> list[list[int]]:
     for index, job in enumerate(jobs):
         for group in found:
             first = jobs[group[0]]
-            if first.executor is job.executor and same_call(first.call, job.call):
+            if first.executor is job.executor and first.follower is job.follower and same_call(first.call, job.call):
                 group.append(index)
                 break
         else:

@@ -14,13 +14,16 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.engine.batch import Batch, Level
 from pennylane_qexec.engine.carrier import Spreader
 from pennylane_qexec.engine.common import CommonQueue
-from pennylane_qexec.engine.health import Health
+from pennylane_qexec.engine.health import FIRST_PAUSE, Health
+from pennylane_qexec.engine.sending import Sending
 from pennylane_qexec.engine.ticket import Ticket
 from pennylane_qexec.engine.venue import capacity_of
 from pennylane_qexec.engine.window import Window
+from pennylane_qexec.engine.withdrawals import Withdrawals
 from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.executors import objection_to_shots
-from pennylane_qexec.executors.base import Executor, QueuedExecutor
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.queued import QueuedExecutor
 
 
 class Post(Protocol):
@@ -28,7 +31,11 @@ class Post(Protocol):
 
     def finished(self, lane: Lane, batch: Batch, ran: Ran) -> None: ...
     def failed(self, lane: Lane, batch: Batch, error: BaseException) -> None: ...
+    def started(self, lane: Lane, batch: Batch) -> None: ...
     def next_batch_number(self) -> int: ...
+    def share_out(self) -> None: ...
+    @property
+    def withdrawals(self) -> Withdrawals: ...
 
 
 class Lane:
@@ -46,7 +53,7 @@ class Lane:
         self.executor = executor
         self.health = Health()
         self._capacity = capacity_of(executor)
-        self._levels = {0: Level(executor, 0)}
+        self._levels = {0: Level(executor, 0, post.withdrawals)}
         self._common = common
         self._post = post
         self._window = Window(executor, executor.batch_window or window)
@@ -56,7 +63,7 @@ class Lane:
     def objection(self, circuit: QuantumScript) -> str | None:
         """Why the executor, if it is up, cannot take a circuit: the end of a sentence that begins with its name."""
         executor = self.executor
-        reason = objection_to_shots(executor, circuit) or executor.rejects(executor.with_shots(circuit))
+        reason = lasting_objection(executor, circuit)
         if reason is None and not executor.status().online:
             return "is offline"
         return reason
@@ -66,15 +73,19 @@ class Lane:
         self._levels[0].carrier.ready(circuits)
 
     def put(self, tickets: Sequence[Ticket], first: bool = False) -> None:
-        """Let tickets wait for this executor.
+        """Let tickets wait for this executor, and start what may be started.
 
         Args:
             tickets: the tickets.
             first: whether before those that wait already.
         """
+        self.admit(tickets, first)
+        self.pump()
+
+    def admit(self, tickets: Sequence[Ticket], first: bool = False) -> None:
+        """Let tickets wait for this executor, and start nothing yet: more may come, for the same batch."""
         for depth, group in itertools.groupby(tickets, key=lambda ticket: ticket.depth):
             self._level(depth).admit(list(group), time.monotonic(), first)
-        self.pump()
 
     def pump(self) -> None:
         """Start as many batches as may be started now, and see to it that the next ones will be.
@@ -86,6 +97,21 @@ class Lane:
         delay = min(self._pump(self._levels[depth]) for depth in sorted(self._levels, reverse=True))
         if delay < math.inf:
             self._wake_in(delay)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether circuits wait for this executor."""
+        return any(level.waiting for level in self._levels.values())
+
+    @property
+    def free(self) -> bool:
+        """Whether it would start a circuit at once, for which no other one has to wait."""
+        running = sum(len(level.running) for level in self._levels.values())
+        return not (self.awaited or self._common or self.health.down) and running < self._capacity
+
+    def is_full(self, tickets: Sequence[Ticket]) -> bool:
+        """Whether a batch of these tickets has no room for more."""
+        return self._window.is_full(tickets)
 
     def evacuate(self) -> list[Ticket]:
         """Take out everything that waits."""
@@ -101,6 +127,14 @@ class Lane:
             task.cancel()
         return tasks
 
+    async def take_up(self, job_id: str, sent: Sending) -> Ran:
+        """Wait for a job of a backend with a queue that another process has sent; see :class:`Carrier`."""
+        return await self._levels[0].carrier.take_up(job_id, sent)
+
+    async def found(self, label: str) -> str | None:
+        """The backend's id of the job that was sent with a label."""
+        return await self._levels[0].carrier.found(label)
+
     def close(self) -> None:
         """End the lane's threads when they have finished what they do."""
         for level in self._levels.values():
@@ -108,7 +142,7 @@ class Lane:
 
     def _level(self, depth: int) -> Level:
         if depth not in self._levels:
-            self._levels[depth] = Level(self.executor, depth)
+            self._levels[depth] = Level(self.executor, depth, self._post.withdrawals)
         return self._levels[depth]
 
     def _running(self, level: Level) -> int:
@@ -120,18 +154,26 @@ class Lane:
 
     def _pump(self, level: Level) -> float:
         """Start batches of one level; returns the seconds after which to look again, without limit if for nothing."""
+        took = False
         while (running := self._running(level)) < (1 if self.health.down else self._capacity):
-            adoptable = [] if level.waiting else self._adoptable(level)
+            adoptable = [] if level.waiting or took else self._adoptable(level)
             tickets, arrived = (adoptable, self._common.arrived) if adoptable else (level.waiting, level.arrived)
             if not tickets:
-                return math.inf
+                return self._until_asked_again(level)
             pause = self.health.pause(time.monotonic())
             delay = max(pause, self._window.left(tickets, arrived, idle=not running))
             if delay > 0:
                 return delay
-            self._adopt(level, adoptable)
+            took = self._adopt(level, adoptable)
             self._start(level)
         return math.inf
+
+    def _until_asked_again(self, level: Level) -> float:
+        """Seconds after which to ask again whether the executor can take what waits for whoever is free.
+
+        Nobody says so when a backend is online again, or when a cluster inside can take circuits again.
+        """
+        return FIRST_PAUSE if self._common.of(level.depth) else math.inf
 
     def _adoptable(self, level: Level) -> list[Ticket]:
         """What waits in the common queue that this executor can run, as far as the next batch may need it."""
@@ -144,15 +186,23 @@ class Lane:
         )
         return list(itertools.islice(fitting, min(most, self.executor.max_circuits or most)))
 
-    def _adopt(self, level: Level, adoptable: Sequence[Ticket]) -> None:
-        """Pull from the common queue: a full batch if there is one, else a fair part of what waits."""
+    def _adopt(self, level: Level, adoptable: Sequence[Ticket]) -> bool:
+        """Pull from the common queue: a full batch if there is one, else a fair part of what waits.
+
+        Returns:
+            Whether it is the others' turn now: a backend with a queue has always room, and would take everything.
+        """
         if not adoptable:
-            return
+            return False
         fair = math.ceil(len(self._common.of(level.depth)) / self._lanes)
         chosen = adoptable if self._window.seconds and self._window.is_full(adoptable) else adoptable[:fair]
         for ticket in chosen:
             self._common.remove(ticket)
         level.admit(chosen, self._common.arrived)
+        if self._lanes > 1 and self._gathers:
+            asyncio.get_running_loop().call_soon(self._post.share_out)
+            return True
+        return False
 
     @property
     def _gathers(self) -> bool:
@@ -172,6 +222,7 @@ class Lane:
         level.running.add(batch)
         batch.task = asyncio.get_running_loop().create_task(self._carry(level, batch))
         batch.task.add_done_callback(lambda task: self._over(level, batch, task))
+        self._post.started(self, batch)
 
     async def _carry(self, level: Level, batch: Batch) -> None:
         batch.sending.reached = True
@@ -201,3 +252,8 @@ class Lane:
     def _end(self, level: Level, batch: Batch) -> None:
         level.running.discard(batch)
         self.executor.meter.add(-len(batch.tickets))
+
+
+def lasting_objection(executor: Executor, circuit: QuantumScript) -> str | None:
+    """Why an executor cannot take a circuit, whether it is up or not."""
+    return objection_to_shots(executor, circuit) or executor.rejects(executor.with_shots(circuit))

@@ -14,6 +14,8 @@ logger = logging.getLogger("pennylane_qexec")
 
 _WORTH_A_WORD = 2.0  # seconds after which somebody who waits for the end of a program wants to know why
 
+_LOOK_UP = 1.0  # seconds
+
 _changed = threading.Condition()
 _jobs: Counter[tuple[int, object]] = Counter()
 _waits: list[tuple[int, Callable[[], bool | None]]] = []
@@ -86,7 +88,9 @@ def _wait_for_jobs() -> bool:
             return False
         if not _changed.wait_for(lambda: not _left(), _WORTH_A_WORD):
             logger.warning("the program ends when its last %d jobs have ended; Ctrl-C ends it now", _left())
-            _changed.wait_for(lambda: not _left())
+            # Ctrl-C does not end a wait that it comes just before: look up now and then.
+            while not _changed.wait_for(lambda: not _left(), _LOOK_UP):
+                pass
     return True
 
 

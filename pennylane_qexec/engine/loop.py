@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any
 
 
@@ -22,6 +23,11 @@ _here = _Here()
 def in_engine_thread() -> bool:
     """Whether this is called in the thread of some engine, as what is called when a job ends is."""
     return _here.serves
+
+
+def serve_here() -> None:
+    """Count this thread as one of an engine's, as it brings results too."""
+    _here.serves = True
 
 
 class LoopThread:
@@ -54,10 +60,14 @@ class LoopThread:
             weakref.finalize(self, _stop, loop)
         self._calls.put(self._loop, function, arguments)
 
+    def begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Future[None] | None:
+        """Run a coroutine in the thread; returns what ends with it, or ``None`` if the thread was never started."""
+        return None if self._loop is None else asyncio.run_coroutine_threadsafe(work(), self._loop)
+
     def end(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a coroutine in the thread as the last thing it does, and wait for its end."""
-        if self._loop is not None and self._thread is not None:
-            asyncio.run_coroutine_threadsafe(last(), self._loop).result()
+        if (ended := self.begin(last)) is not None and self._loop is not None and self._thread is not None:
+            ended.result()
             _stop(self._loop)
             self._thread.join()
 

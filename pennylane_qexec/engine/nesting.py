@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 _depth: ContextVar[int] = ContextVar("pennylane_qexec_depth", default=0)
+_recorded: ContextVar[bool] = ContextVar("pennylane_qexec_recorded", default=False)
 
 
 def depth() -> int:
@@ -16,17 +17,25 @@ def depth() -> int:
     return _depth.get()
 
 
+def recorded() -> bool:
+    """Whether the code that asks is running inside of a batch that a durable run records."""
+    return _recorded.get()
+
+
 @contextmanager
-def inside(batch_depth: int) -> Iterator[None]:
+def inside(batch_depth: int, recorded: bool = False) -> Iterator[None]:
     """Mark what is called as running inside a batch.
 
     Args:
         batch_depth: the depth of the batch itself.
+        recorded: whether a durable run records the batch, so that what is asked for inside of it need not be.
     """
     token = _depth.set(batch_depth + 1)
+    mark = _recorded.set(recorded or _recorded.get())
     try:
         yield
     finally:
+        _recorded.reset(mark)
         _depth.reset(token)
 
 

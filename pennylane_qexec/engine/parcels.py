@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import cloudpickle
 from pennylane.tape import QuantumScript
@@ -34,4 +35,4 @@ def _plain(work: Work) -> Work:
         )
         for circuit in work.circuits
     )
-    return Work(circuits, work.call, work.vectors)
+    return replace(work, circuits=circuits)

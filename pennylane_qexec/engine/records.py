@@ -6,13 +6,18 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pennylane.tape import QuantumScript
+
 from pennylane_qexec.engine.history import History, Row, compact
 from pennylane_qexec.engine.sketches import Sketcher
 from pennylane_qexec.engine.ticket import Ticket
 from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.errors import ExecutorError
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.job import Job, JobState, Outcome
+from pennylane_qexec.job import Job, JobState, Outcome, Result
+
+CACHE = "cache"
+"""The name of the backend, in outcomes and histories, of what was not run."""
 
 
 class Times(NamedTuple):
@@ -61,7 +66,25 @@ def record_done(
                 cost,
             )
         )
-        outcomes.append(Outcome(result, name, shots, batch, attempt, submitted, started, now, cost, backend))
+        outcomes.append(Outcome(result, name, shots, batch, attempt, submitted, started, now, cost, backend, seconds))
+    history.add(rows)
+    return outcomes
+
+
+def record_answered(history: History, answered: Sequence[tuple[QuantumScript, Executor, Result]]) -> list[Outcome]:
+    """Write jobs that a cache answered into the history, and make their outcomes: batch 0, attempt 0, no cost.
+
+    Args:
+        history: where to write.
+        answered: of each job the circuit, the executor whose result it is, and the result.
+    """
+    now, sketcher = time.time(), Sketcher()
+    rows, outcomes = [], []
+    for circuit, executor, result in answered:
+        shots = executor.with_shots(circuit).shots.total_shots or 0
+        sketch = compact(circuit, sketcher)
+        rows.append(Row(sketch, executor.name, CACHE, shots, 0, 0, JobState.DONE, now, now, now))
+        outcomes.append(Outcome(result, executor.name, shots, 0, 0, now, now, now, 0.0, CACHE))
     history.add(rows)
     return outcomes
 

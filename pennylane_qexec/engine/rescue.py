@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from pennylane_qexec.engine.lane import Lane
 from pennylane_qexec.engine.spending import expected
 from pennylane_qexec.engine.ticket import Ticket
-from pennylane_qexec.errors import BudgetExceededError
-from pennylane_qexec.job import Job, JobState
-from pennylane_qexec.policies.retries import Backoff, is_permanent
+from pennylane_qexec.engine.watch import Watch
+from pennylane_qexec.errors import BudgetExceededError, StoreError, UnansweredError
+from pennylane_qexec.job import JobState
+from pennylane_qexec.policies.faults import Fault, classify, is_of_the_line, retry_after
+from pennylane_qexec.policies.retries import Backoff
 
 logger = logging.getLogger("pennylane_qexec")
 
 _LOGGED_ERRORS = 1000
+_PATIENCE = 1.0  # seconds
 
 
 class Rescue:
@@ -30,6 +35,9 @@ class Rescue:
         failover: whether a circuit that an executor cannot do goes to another one.
         rng: for the jitter of retries.
         give_up: called with a ticket, its last lane and the error when nothing is left to try.
+
+    Attributes:
+        watch: notices executors that go offline.
     """
 
     def __init__(
@@ -46,15 +54,30 @@ class Rescue:
         self._rng = rng
         self._give_up = give_up
         self._logged: set[tuple[str, str]] = set()
+        self._relieved: dict[Lane, float] = {}
+        self.watch = Watch(lanes if failover else (), self._relieve)
 
     def place(self, lane: Lane, tickets: Sequence[Ticket]) -> None:
         """Let tickets wait for an executor; if it is down, for others that can run them, as far as there are any."""
         if lane.health.pause(time.monotonic()):
             tickets = [ticket for ticket in tickets if not self._fail_over(ticket, lane, failed_there=False)]
+            self._pump()
         if tickets:
             lane.put(tickets)
+        self.watch.keep_looking()
 
-    def failed(self, lane: Lane, tickets: Sequence[Ticket], error: BaseException, shared: bool) -> None:
+    def _relieve(self, lane: Lane) -> None:
+        """Let what waits for an executor that is offline go to others, as far as there are any."""
+        now = time.monotonic()
+        if now < self._relieved.get(lane, 0.0) + _PATIENCE:
+            return  # what is left has nowhere to go
+        self._relieved[lane] = now
+        lane.admit([ticket for ticket in lane.evacuate() if not self._fail_over(ticket, lane, failed_there=False)])
+        self._pump()
+
+    def failed(
+        self, lane: Lane, tickets: Sequence[Ticket], error: BaseException, shared: bool, others: int = 0
+    ) -> None:
         """An executor has failed on tickets.
 
         Args:
@@ -62,23 +85,47 @@ class Rescue:
             tickets: those that somebody still waits for.
             error: what it raised.
             shared: whether the batch had several circuits, of which only some may be at fault.
+            others: how many more circuits it has failed on, which another executor has too.
         """
-        self._log(lane, len(tickets), error)
-        if not is_permanent(error) and not isinstance(error, BudgetExceededError):
-            lane.health.failed(time.monotonic())
-            if lane.health.down:
-                self.place(lane, lane.evacuate())
+        if isinstance(error, StoreError | UnansweredError):  # to send it again may be to pay for it again
+            for ticket in tickets:
+                self._give_up(ticket, lane, error)
+            return
+        self._log(lane, len(tickets) + others, error)
+        fault = Fault.REJECTED if isinstance(error, BudgetExceededError) else classify(error)
+        if fault is not Fault.REJECTED:
+            self._note(lane, fault, error)
+        at_fault = shared and fault is not Fault.PERMANENT and not is_of_the_line(error)
+        again: list[Ticket] = []
         for ticket in tickets:
             ticket.error = error
             ticket.state = JobState.WAITING
-            if shared and (is_permanent(error) or isinstance(error, BudgetExceededError)):
-                # Some circuit of the batch is at fault, perhaps not this one: find out by trying it alone.
-                ticket.alone = True
+            # Some circuit of the batch is at fault, perhaps not this one: find out by trying it alone.
+            ticket.alone = ticket.alone or at_fault
+            if shared and fault is Fault.REJECTED:
                 self._put(lane, ticket)
             elif isinstance(error, BudgetExceededError):
                 self._give_up(ticket, lane, error)
-            else:
-                self._after_an_attempt(lane, ticket, error, shared)
+            elif self._after_an_attempt(lane, ticket, error):
+                again.append(ticket)
+        self._put_later(lane, again, retry_after(error))
+        self._pump()
+
+    def _note(self, lane: Lane, fault: Fault, error: BaseException) -> None:
+        """Note that an executor has failed. If it is set aside, what waits for it goes elsewhere.
+
+        What cannot waits until it is up again; but if it is not going to be, it is given up.
+        """
+        pause = retry_after(error)
+        lasting = fault is Fault.PERMANENT
+        lane.health.failed(time.monotonic(), lasting or pause > self._retry.maximum, pause)
+        if not lasting:
+            if lane.health.down:
+                self.place(lane, lane.evacuate())
+            return
+        for ticket in lane.evacuate():
+            if not self._fail_over(ticket, lane):
+                self._give_up(ticket, lane, error)
 
     def _log(self, lane: Lane, circuits: int, error: BaseException) -> None:
         """Warn of an error once; a VQE that meets it in every step says so at the level DEBUG from then on."""
@@ -88,23 +135,27 @@ class Rescue:
             self._logged.add(key)
         logger.log(level, "executor %r failed on %d circuits: %r", lane.executor.name, circuits, error)
 
-    def _after_an_attempt(self, lane: Lane, ticket: Ticket, error: BaseException, shared: bool) -> None:
-        ticket.alone = ticket.alone or shared
+    def _after_an_attempt(self, lane: Lane, ticket: Ticket, error: BaseException) -> bool:
+        """Give a ticket to another executor, or up; or say that it is to be tried again here."""
         ticket.attempts += 1
         ticket.attempts_here += 1
         again = self._retry.allows(ticket.attempts_here, error)
         if again and not lane.health.down:
-            self._put_later(lane, ticket)
-        elif self._fail_over(ticket, lane):
-            return
-        elif again:
-            self._put_later(lane, ticket)
-        else:
+            return True
+        if self._fail_over(ticket, lane):
+            return False
+        if not again:
             self._give_up(ticket, lane, error)
+        return again
 
     def _put(self, lane: Lane, ticket: Ticket) -> None:
+        """Let a ticket wait for an executor; it starts with the others that are put there, by :meth:`_pump`."""
         if self._may_go(ticket, lane):
-            lane.put([ticket])
+            lane.admit([ticket])
+
+    def _pump(self) -> None:
+        for lane in self._lanes:
+            lane.pump()
 
     def _may_go(self, ticket: Ticket, lane: Lane) -> bool:
         """Reserve for an attempt; if that does not fit in a budget, it is not made, and the ticket given up."""
@@ -118,13 +169,30 @@ class Rescue:
             return False
         return True
 
-    def _put_later(self, lane: Lane, ticket: Ticket) -> None:
-        if not self._may_go(ticket, lane):
-            return
-        delay = self._retry.delay(ticket.attempts_here, float(self._rng.random()))
+    def _put_later(self, lane: Lane, tickets: Sequence[Ticket], pause: float) -> None:
+        """Let tickets wait for the same executor after a delay, and not before a pause of so many seconds is over.
+
+        Those that may share a batch do so again: at a backend with a queue, each job is a long wait.
+        """
+        going = [ticket for ticket in tickets if self._may_go(ticket, lane)]
+        alone = [[ticket] for ticket in going if ticket.alone]
+        together = sorted((ticket for ticket in going if not ticket.alone), key=lambda ticket: ticket.attempts_here)
+        groups = [list(group) for _, group in itertools.groupby(together, key=lambda ticket: ticket.attempts_here)]
+        for group in [*alone, *groups]:
+            self._put_together(lane, group, pause)
+
+    def _put_together(self, lane: Lane, tickets: list[Ticket], pause: float) -> None:
+        delay = pause + self._retry.delay(tickets[0].attempts_here, float(self._rng.random()))
         # Before all others: else those of a dead executor, one probe each, would take as many pauses as there are.
-        timer = asyncio.get_running_loop().call_later(delay, lambda: lane.put([ticket], first=True))
-        ticket.leave = lambda _: timer.cancel()
+        timer = asyncio.get_running_loop().call_later(delay, lambda: lane.put(tickets, first=True))
+
+        def leave(ticket: Ticket) -> None:
+            tickets.remove(ticket)
+            if not tickets:
+                timer.cancel()
+
+        for ticket in tickets:
+            ticket.leave = leave
 
     def _fail_over(self, ticket: Ticket, leaving: Lane, failed_there: bool = True) -> bool:
         """Hand a ticket to the least loaded executor that has not failed on it; says whether there is one.
@@ -148,7 +216,7 @@ class Rescue:
             return False
         lane = min(others, key=lambda lane: lane.executor.load().waiting)
         logger.info("a circuit goes on from executor %r to %r", leaving.executor.name, lane.executor.name)
-        ticket.job = Job(circuit, lane.executor, ticket.job.call.unbound(), ticket.job.vector)
+        ticket.job = replace(ticket.job, executor=lane.executor, call=ticket.job.call.unbound())
         ticket.attempts_here = 0
         self._put(lane, ticket)
         return True

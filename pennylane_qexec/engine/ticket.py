@@ -109,9 +109,9 @@ class Ticket:
         if self.account is not None:
             self.account.close()
 
-    def fits(self, call: Call) -> bool:
-        """Whether it may be in a batch with this call."""
-        return not self.alone and same_call(self.job.call, call)
+    def fits(self, job: Job) -> bool:
+        """Whether it may be in a batch with this job."""
+        return not self.alone and self.job.follower is job.follower and same_call(self.job.call, job.call)
 
 
 def tickets_of(

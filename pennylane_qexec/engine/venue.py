@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.engine import processes
-from pennylane_qexec.executors.base import Executor, QueuedExecutor
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.machine import cores
 
 HEAVY = 0.1

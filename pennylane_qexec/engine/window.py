@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 
 from pennylane_qexec.engine.ticket import Ticket
-from pennylane_qexec.executors.base import Executor, QueuedExecutor
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.queued import QueuedExecutor
 
 QUIET = 0.005
 """Seconds without a new circuit after which nothing more is expected while somebody waits: long against the pauses

@@ -54,11 +54,16 @@ def perform(executor: Any, work: Any) -> Ran:
     """Carry out a batch."""
     start = time.perf_counter()
     results = tamed(lambda: list(executor.perform(work)))
-    if len(results) != len(work.circuits):
-        raise RuntimeError(f"{len(results)} results were returned for {len(work.circuits)} circuits")
+    return Ran(complete(results, len(work.circuits)), time.perf_counter() - start)
+
+
+def complete(results: list[Any], circuits: int) -> list[Any]:
+    """The results of a batch, if there is one for each of its circuits; an error is never data."""
+    if len(results) != circuits:
+        raise RuntimeError(f"{len(results)} results were returned for {circuits} circuits")
     if any(result is None for result in results):
         raise RuntimeError("None was returned in place of the result of a circuit")
-    return Ran(results, time.perf_counter() - start)
+    return results
 
 
 def serve(source: BinaryIO, number: int) -> None:

@@ -3,10 +3,11 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pennylane_qexec.executors.base import Bound, Executor, QueuedExecutor
+from pennylane_qexec.executors.base import Bound, Executor
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.executors.names import cluster_class, executor
+from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.shots import common_shots, objection_to_shots, refuse_split
 from pennylane_qexec.executors.simulator import Simulator
 from pennylane_qexec.executors.specs import executors

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from pennylane_qexec import isolation, programs
 from pennylane_qexec.budget import Budget, budget_of
+from pennylane_qexec.cache.caches import GivenCache, cache_of
 from pennylane_qexec.closing import Closing
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.experiment.book import PolicyBook
@@ -44,6 +45,7 @@ class QuantumExecutor(Closing):
             last, as in Qiskit and OpenQASM, for every framework; ``"big"``: bit 0 first, as in PennyLane and Cirq.
         budget: a :class:`Budget`, or a mapping with its arguments, for all that it runs: what would pass it is refused
             before it is sent.
+        cache: as that of a :class:`QCluster`: answers circuits whose results are known.
 
     Attributes:
         virtual_provider: the providers and their backends.
@@ -64,6 +66,7 @@ class QuantumExecutor(Closing):
         *,
         bit_order: Order = "native",
         budget: Budget | Mapping[str, float] | None = None,
+        cache: GivenCache = None,
     ) -> None:
         if virtual_provider is not None and (providers_info is not None or providers is not None):
             raise ConfigurationError("virtual_provider= has its providers: give providers_info= and providers= to it.")
@@ -76,6 +79,7 @@ class QuantumExecutor(Closing):
         self._workshop = Workshop(max_workers)
         self._order: Order = bit_order
         self.budget = budget_of(budget)
+        self._cache = cache_of(cache)
         self._collectors: weakref.WeakSet[ResultCollector] = weakref.WeakSet()
         self.last_collector: ResultCollector | None = None
         isolation.install()
@@ -320,4 +324,4 @@ class QuantumExecutor(Closing):
             raise ConfigurationError(unknown("way to deal with failures", on_failure, get_args(OnFailure)))
         if timeout is not None and not timeout > 0:
             raise ConfigurationError(f"timeout={timeout!r} must be a positive number of seconds, or None for no limit.")
-        return Settings(bool(processes), timeout, retries.of(retry), on_failure, adds_up, self.budget)
+        return Settings(bool(processes), timeout, retries.of(retry), on_failure, adds_up, self.budget, self._cache)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.budget import Budget
+from pennylane_qexec.cache.caches import Cache
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.engine import AskedFuture, processes
 from pennylane_qexec.engine.venue import computing_seconds
@@ -23,7 +24,8 @@ from pennylane_qexec.experiment.forms import Part
 from pennylane_qexec.experiment.places import too_small
 from pennylane_qexec.experiment.workshop import Workshop
 from pennylane_qexec.job import Call, Job, JobState, Outcome
-from pennylane_qexec.policies.retries import Backoff, is_permanent
+from pennylane_qexec.policies.faults import Fault, classify
+from pennylane_qexec.policies.retries import Backoff
 
 logger = logging.getLogger("pennylane_qexec")
 
@@ -54,6 +56,7 @@ class Launch:
         timeout: seconds that each circuit may take; ``None`` for no limit.
         retry: how often a circuit is tried.
         budget: what all of them may use at most; ``None`` for no limit.
+        cache: answers circuits whose results are known; ``None`` for none.
         ended: called once for each entry that has ended, and at last without one, in whatever thread that happens.
 
     Attributes:
@@ -68,6 +71,7 @@ class Launch:
         timeout: float | None,
         retry: Backoff,
         budget: Budget | None,
+        cache: Cache | None,
         ended: Callable[[Entry | None], None],
     ) -> None:
         self._entries = entries
@@ -76,6 +80,7 @@ class Launch:
         self._timeout = timeout
         self._retry = retry
         self._budget = budget
+        self._cache = cache
         self.refused: BudgetExceededError | None = None
         self._ended = ended
         self._lock = threading.Lock()
@@ -161,7 +166,12 @@ class Launch:
         executors = list({id(one.executor): one.executor for one in ready}.values())
         self._workshop.share_processes(executors)
         self._cluster = QCluster(
-            executors, failover=False, timeout=self._timeout, retry=self._retry, budget=self._budget
+            executors,
+            failover=False,
+            timeout=self._timeout,
+            retry=self._retry,
+            budget=self._budget,
+            cache=self._cache,
         )
         jobs = [Job(circuit, one.executor, _CALL) for one in ready for circuit in one.circuits]
         for one in ready:
@@ -215,7 +225,7 @@ class Launch:
     def _fail(self, entry: Entry, error: BaseException, outcomes: tuple[Outcome, ...] = ()) -> None:
         given_up = isinstance(error, JobCancelledError)
         self._end(entry, JobState.CANCELLED if given_up else JobState.FAILED, outcomes, error=error)
-        if isinstance(error, ExecutorError) and not is_permanent(error.cause):
+        if isinstance(error, ExecutorError) and classify(error.cause) is not Fault.REJECTED:
             self._give_up_dead(entry, error)
 
     def _give_up_dead(self, failed: Entry, error: ExecutorError) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pennylane_qexec.budget import Budget
+from pennylane_qexec.cache.caches import Cache
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.experiment.entry import Entry
 from pennylane_qexec.experiment.launch import Launch
@@ -38,6 +39,7 @@ class Settings:
         on_failure: what is done about jobs that failed.
         adds_up: whether the shares of a circuit add up to it, so that failed ones may be run by other backends.
         budget: what all jobs together may use at most; ``None`` for no limit.
+        cache: answers circuits whose results are known; ``None`` for none.
     """
 
     processes: bool
@@ -46,6 +48,7 @@ class Settings:
     on_failure: OnFailure
     adds_up: bool
     budget: Budget | None = None
+    cache: Cache | None = None
 
 
 class Run:
@@ -136,6 +139,7 @@ class Run:
             settings.timeout,
             settings.retry,
             settings.budget,
+            settings.cache,
             self._note,
         )
         with self._condition:

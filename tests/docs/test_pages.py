@@ -18,6 +18,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 SLOW = {
     "docs/experiments.md",
     "docs/howto/from-quantum-executor.md",
+    "docs/howto/long-runs.md",
     "docs/howto/run-in-parallel.md",
     "docs/howto/write-an-executor.md",
 }

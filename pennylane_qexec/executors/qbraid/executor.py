@@ -12,12 +12,13 @@ from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
-from pennylane_qexec.executors.base import Binder, QueuedExecutor
+from pennylane_qexec.executors.base import Binder
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.objections import objection_to_counting, objection_to_wires
 from pennylane_qexec.executors.qbraid.jobs import Flight
 from pennylane_qexec.executors.qbraid.machine import Machine
+from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.underway import Flights, ids_of
 from pennylane_qexec.job import JobState, Result, Status
 

@@ -11,9 +11,9 @@ from typing import Any, final
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
-from pennylane_qexec.executors.base import QueuedExecutor
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.identity import identity_of
+from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.rehearsal import drift as drifting
 from pennylane_qexec.executors.rehearsal.answers import Answers
 from pennylane_qexec.executors.rehearsal.chance import fingerprint_of

@@ -14,10 +14,11 @@ from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError
-from pennylane_qexec.executors.base import Binder, QueuedExecutor
+from pennylane_qexec.executors.base import Binder
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.objections import objection_to_counting, objection_to_wires
+from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.runtime.account import Account
 from pennylane_qexec.executors.runtime.jobs import Flight
 from pennylane_qexec.executors.runtime.labels import found

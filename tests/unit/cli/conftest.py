@@ -1,4 +1,4 @@
-"""The keyring and the environment of whoever runs the tests are left alone."""
+"""The keyring, the cache and the environment of whoever runs the tests are left alone."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def _no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     for names in credentials.VARIABLES.values():
         for name in names:
             monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("QEXEC_CACHE", str(tmp_path / "cache.db"))
     monkeypatch.chdir(tmp_path)
     before = keyring.get_keyring()
     keyring.set_keyring(MemoryKeyring())

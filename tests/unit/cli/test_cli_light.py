@@ -24,8 +24,10 @@ finally:
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "command-line.md"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["token", "list", "--json"]])
-def test_help_and_tokens_import_neither_pennylane_nor_numpy(arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["token", "list", "--json"], ["cache", "info", "--json"]]
+)
+def test_help_tokens_and_caches_import_neither_pennylane_nor_numpy(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1].strip() == "imported:"
 
@@ -34,7 +36,12 @@ def test_every_command_and_option_is_in_the_reference() -> None:
     page = PAGE.read_text()
     group = get_command(app)
     missing = []
-    for name, command in {**group.commands, **group.commands["token"].commands}.items():
+    nested = {
+        f"{name} {inner}": command
+        for name in ("token", "cache")
+        for inner, command in group.commands[name].commands.items()
+    }
+    for name, command in {**group.commands, **nested}.items():
         missing += [name] if f"{name}" not in page else []
         options = [option for one in command.params for option in one.opts if option.startswith("--")]
         missing += [f"{name} {option}" for option in options if f"`{option}" not in page and option != "--help"]

@@ -182,6 +182,15 @@ def test_a_free_executor_pulls_what_waits_while_another_is_busy(open_cluster: An
     assert (sum(sizes(busy)), sum(sizes(free))) == (1, 7)
 
 
+@pytest.mark.parametrize("limit", [None, 4])
+def test_backends_with_queues_share_what_waits_for_whoever_is_free(open_cluster: Any, limit: int | None) -> None:
+    qpus = [FakeQPU(f"qpu-{number}", max_circuits=limit) for number in range(3)]
+    open_cluster(qpus, selector="least_loaded").execute([flip(0.1 * index) for index in range(90)])
+    done = [sum(map(len, qpu.jobs.values())) for qpu in qpus]
+    assert sum(done) == 90
+    assert min(done) >= 10
+
+
 def test_an_executor_pulls_only_circuits_it_can_run(open_cluster: Any) -> None:
     narrow, wide = {"type": "default.qubit", "wires": [0], "name": "narrow"}, ScriptedExecutor("wide")
     cluster = open_cluster([narrow, wide], selector="least_loaded")

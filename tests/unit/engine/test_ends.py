@@ -42,6 +42,34 @@ class HeldQPU(FakeQPU):
         return [0.0] * len(self.jobs[job_id])
 
 
+class Taciturn(FakeQPU):
+    """A backend that does not take cancellations the first few times, or ever."""
+
+    def __init__(self, silent: float, **options: Any) -> None:
+        super().__init__(polls=None, **options)
+        self._silent = silent
+        self.asked = 0
+
+    def cancel(self, job_id: str) -> None:
+        self.asked += 1
+        if self.asked <= self._silent:
+            raise ConnectionError("nobody answers")
+        super().cancel(job_id)
+
+
+class SlowToTake(FakeQPU):
+    """A backend that tells the id of a job when an event is set."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(polls=None, **options)
+        self.taken = threading.Event()
+
+    def submit(self, circuits: Sequence[QuantumScript]) -> str:
+        job_id = super().submit(circuits)
+        self.taken.wait(PATIENCE)
+        return job_id
+
+
 class Interrupts(qexec.Executor):
     """A local simulator in which somebody presses Ctrl-C."""
 
@@ -212,3 +240,44 @@ def test_waiting_for_a_cancelled_future_ends(open_cluster: Any, hanging: Any) ->
     assert list(as_completed([future], PATIENCE)) == [future]
     with pytest.raises(CancelledError):
         future.result(0)
+
+
+def test_cancelling_reaches_the_backends_of_a_cluster_inside(open_cluster: Any) -> None:
+    qpu = FakeQPU(polls=None)
+    outer = open_cluster([open_cluster([qpu])])
+    (future,) = outer.submit([job(outer.executors[0])])
+    assert qpu.submitted.wait(PATIENCE)
+    assert future.cancel()
+    assert qpu.stopped.wait(PATIENCE)
+    assert qpu.cancelled == ["fake-qpu-1"]
+
+
+def test_a_backend_that_does_not_take_a_cancellation_is_asked_again(open_cluster: Any) -> None:
+    qpu = Taciturn(silent=4)
+    (future,) = open_cluster([qpu]).submit([job(qpu)])
+    assert qpu.submitted.wait(PATIENCE)
+    future.cancel()
+    assert qpu.stopped.wait(PATIENCE)
+
+
+def test_a_job_that_could_not_be_cancelled_is_named(open_cluster: Any, caplog: pytest.LogCaptureFixture) -> None:
+    qpu = Taciturn(silent=float("inf"))
+    cluster = open_cluster([qpu])
+    (future,) = cluster.submit([job(qpu)])
+    assert qpu.submitted.wait(PATIENCE)
+    future.cancel()
+    cluster.close()
+    assert "1 jobs that nobody waits for could not be cancelled and may still run: 'fake-qpu-1' at 'fake-qpu'" in (
+        caplog.text
+    )
+    assert qpu.asked == 5
+
+
+def test_a_job_that_is_being_submitted_is_cancelled_when_its_id_is_there(open_cluster: Any) -> None:
+    qpu = SlowToTake()
+    (future,) = open_cluster([qpu]).submit([job(qpu)])
+    assert qpu.submitted.wait(PATIENCE)
+    future.cancel()
+    qpu.taken.set()
+    assert qpu.stopped.wait(PATIENCE)
+    assert qpu.cancelled == ["fake-qpu-1"]

@@ -170,6 +170,15 @@ def test_a_job_that_ends_badly_at_its_backend_is_an_executor_error(open_cluster:
         open_cluster([qpu], retry=qexec.retries.never()).execute([flip(0.1)])
 
 
+def test_a_backend_that_brings_nothing_in_place_of_a_result_fails(open_cluster: Any) -> None:
+    class Empty(FakeQPU):
+        def fetch(self, job_id: str) -> Sequence[Result]:
+            return [None] * len(self.jobs[job_id])
+
+    with pytest.raises(qexec.ExecutorError, match="None was returned"):
+        open_cluster([Empty()], retry=qexec.retries.never()).execute([flip(0.1)])
+
+
 def test_a_job_that_ended_badly_at_its_backend_is_submitted_again(open_cluster: Any) -> None:
     qpu = FakeQPU(ends=JobState.FAILED)
     with pytest.raises(qexec.ExecutorError):

@@ -169,6 +169,21 @@ def test_late_bound_circuits_do_not_go_to_an_executor_that_is_offline(open_clust
     assert offline.batches == []
 
 
+def test_late_bound_circuits_are_run_when_the_only_executor_is_online_again(
+    open_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Blinks(ScriptedExecutor):
+        asked = 0
+
+        def status(self) -> qexec.Status:
+            self.asked += 1
+            return qexec.Status(online=self.asked > 2)
+
+    monkeypatch.setattr("pennylane_qexec.engine.lane.FIRST_PAUSE", 0.01)
+    (future,) = open_cluster([Blinks()], selector="least_loaded").submit([Job(flip(0.1))])
+    assert future.result(PATIENCE).executor == "scripted"
+
+
 def test_circuits_do_not_fail_over_to_an_executor_that_is_offline(open_cluster: Any) -> None:
     broken, offline = ScriptedExecutor("broken", failures=[ValueError("no")]), Offline("offline")
     with pytest.raises(qexec.ExecutorError) as raised:

@@ -1,0 +1,229 @@
+"""Circuits that run for much longer than others are given to a second executor too; the first result counts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Any
+from weakref import WeakSet
+
+from pennylane_qexec.budget import Account, opened
+from pennylane_qexec.engine.batch import Batch
+from pennylane_qexec.engine.lane import Lane
+from pennylane_qexec.engine.spending import expected
+from pennylane_qexec.engine.ticket import Ticket
+from pennylane_qexec.errors import BudgetExceededError
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.job import Job, JobState
+from pennylane_qexec.policies.hedges import Hedge
+
+logger = logging.getLogger("pennylane_qexec")
+
+_KEPT = 200
+"""Batches whose times say how long batches take at present."""
+
+
+@dataclass(eq=False)
+class _Race:
+    """A circuit that two executors have.
+
+    Attributes:
+        first: the ticket that somebody waits for.
+        second: the other one, which nobody but the race knows.
+        leave: takes the first one out of where it runs; ``None`` if its attempt has failed.
+    """
+
+    first: Ticket
+    second: Ticket
+    leave: Callable[[Ticket], Any] | None
+
+
+class Hedging:
+    """Sees to it that no circuit waits for ever for a straggler. Used in the engine's thread.
+
+    Args:
+        policy: when a circuit is given to a second executor; ``None`` for never.
+        lanes: all lanes of the cluster.
+    """
+
+    def __init__(self, policy: Hedge | None, lanes: Collection[Lane]) -> None:
+        self._policy = policy
+        self._lanes = lanes
+        self._took: deque[float] = deque(maxlen=_KEPT)
+        self._began: dict[Batch, float] = {}
+        self._watched: dict[Batch, Lane] = {}
+        self._races: dict[Ticket, _Race] = {}
+        self._hedged: WeakSet[Ticket] = WeakSet()
+        self._timer: asyncio.Handle | None = None
+
+    def started(self, lane: Lane, batch: Batch) -> None:
+        """A batch has started."""
+        if self._policy is None or batch.task is None:
+            return
+        self._began[batch] = time.monotonic()
+        self._watched[batch] = lane
+        batch.task.add_done_callback(lambda _: self._over(batch))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_soon(self._look)
+
+    def ended(self, batch: Batch, well: bool) -> None:
+        """A batch has come to its end."""
+        if self._policy is not None:
+            self._watched.pop(batch, None)
+            if well:
+                self._took.append(time.monotonic() - self._began[batch])
+
+    def won(self, ticket: Ticket) -> Ticket:
+        """The ticket that somebody waits for, of one that has a result. Whoever else has its circuit gives it up."""
+        race = self._races.get(ticket)
+        if race is None:
+            return ticket
+        self._end(race)
+        if ticket is race.first:
+            race.second.go()
+        elif race.leave is not None:
+            race.leave(race.first)
+        return race.first
+
+    def failed(self, lane: Lane, tickets: Sequence[Ticket]) -> list[Ticket]:
+        """Those of the tickets that an executor has failed on whose circuits no other executor has."""
+        return [left for ticket in tickets if (left := self._failed(lane.executor, ticket)) is not None]
+
+    def close(self) -> None:
+        """Hedge nothing more."""
+        self._policy = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _failed(self, executor: Executor, ticket: Ticket) -> Ticket | None:
+        race = self._races.get(ticket)
+        if race is None:
+            return ticket
+        first, second = race.first, race.second
+        if ticket is first and second.state is JobState.RUNNING:
+            race.leave = None
+            first.attempts += 1
+            first.tried.add(executor)
+            first.executor = second.executor
+            return None
+        self._end(race)
+        if ticket is second and race.leave is not None:
+            first.leave = race.leave
+            return None
+        first.attempts -= 1  # of those of the two, whoever rescues it counts one
+        first.leave = None
+        if ticket is first:
+            second.go()
+        else:
+            first.job, first.attempts_here = second.job, 0
+        return first
+
+    def _over(self, batch: Batch) -> None:
+        """The task of a batch is over, so that its executor may be free."""
+        self._began.pop(batch, None)
+        self._watched.pop(batch, None)
+        self._look()
+
+    def _look(self) -> None:
+        """Hedge what has run for long enough; and look again when the next batch will have."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        delay = None if self._policy is None or not self._watched else self._policy.delay(self._took)
+        if delay is None:
+            return
+        before = time.monotonic() - delay
+        overdue = list(takewhile(lambda batch: self._began[batch] <= before, self._watched))
+        for batch in overdue:
+            self._hedge(batch)
+        later = (self._began[batch] for batch in self._watched if batch not in overdue)
+        if (began := next(later, None)) is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, began - before), self._look)
+
+    def _hedge(self, batch: Batch) -> None:
+        """Give the circuits of a batch to executors that have nothing to do, as far as there are any."""
+        lane = self._watched[batch]
+        stragglers = [ticket for ticket in batch.tickets if ticket not in batch.gone and self._may_be_hedged(ticket)]
+        if not stragglers:
+            del self._watched[batch]
+            return
+        chosen: dict[Lane, list[Ticket]] = {other: [] for other in self._lanes if other is not lane and other.free}
+        for ticket in stragglers if chosen else ():
+            able = [other for other, seconds in chosen.items() if not other.is_full(seconds) and _can(other, ticket)]
+            if able:
+                target = min(able, key=lambda other: other.executor.load().waiting + len(chosen[other]))
+                self._hedged.add(ticket)
+                if (second := self._second(ticket, target.executor)) is not None:
+                    chosen[target].append(second)
+        for target, seconds in chosen.items():
+            if seconds:
+                logger.info(
+                    "%d circuits that run for long on executor %r are given to %r too",
+                    len(seconds),
+                    lane.executor.name,
+                    target.executor.name,
+                )
+                target.put(seconds)
+
+    def _may_be_hedged(self, ticket: Ticket) -> bool:
+        """Whether a circuit is one that may be given to a second executor, and has not been.
+
+        A durable run knows one job at a backend for each of its circuits. And not every executor has derivatives.
+        """
+        job = ticket.job
+        plain = job.follower is None and job.call.method == "execute" and job.call.config.gradient_method != "backprop"
+        return plain and ticket not in self._hedged and ticket not in self._races
+
+    def _second(self, ticket: Ticket, executor: Executor) -> Ticket | None:
+        """A second ticket for a circuit, for another executor; ``None`` if a budget does not allow for it."""
+        job = replace(ticket.job, executor=executor, call=ticket.job.call.unbound())
+        try:
+            account = _reserved(ticket, executor, job)
+        except BudgetExceededError as error:
+            logger.info("a circuit that runs for long on one executor is not given to a second one: %s", error)
+            return None
+        ticket.attempts += 1
+        second = Ticket(job, ticket.context, _yes, account=account)
+        second.depth, second.alone, second.attempts = ticket.depth, ticket.alone, ticket.attempts
+        second.submitted, second.since = ticket.submitted, ticket.since
+        second.tried = {lane.executor for lane in self._lanes}  # it goes nowhere else
+        race = _Race(ticket, second, ticket.leave)
+        self._races[ticket] = self._races[second] = race
+        ticket.leave = lambda ticket: self._called_off(race)
+        return second
+
+    def _called_off(self, race: _Race) -> None:
+        """Nobody waits for a circuit any more that two executors have."""
+        self._end(race)
+        race.second.go()
+        if race.leave is not None:
+            race.leave(race.first)
+
+    def _end(self, race: _Race) -> None:
+        del self._races[race.first], self._races[race.second]
+        race.second.close_account()
+
+
+def _can(lane: Lane, ticket: Ticket) -> bool:
+    """Whether an executor can do what another one was asked to, with the same shots, and has not failed on it."""
+    executor, first = lane.executor, ticket.executor
+    same_shots = first is not None and executor.shots == first.shots
+    return same_shots and executor not in ticket.tried and lane.objection(ticket.job.circuit) is None
+
+
+def _reserved(ticket: Ticket, executor: Executor, job: Job) -> Account | None:
+    """What is reserved for another attempt at a circuit.
+
+    Raises:
+        BudgetExceededError: it does not fit.
+    """
+    return opened(ticket.budgets, [expected(executor, job)])[0] if ticket.account is not None else None
+
+
+def _yes() -> bool:
+    return True
