@@ -20,6 +20,7 @@ SLOW = {
     "docs/howto/from-quantum-executor.md",
     "docs/howto/long-runs.md",
     "docs/howto/run-in-parallel.md",
+    "docs/howto/write-a-policy.md",
     "docs/howto/write-an-executor.md",
 }
 

@@ -154,6 +154,19 @@ def test_a_job_that_has_failed_at_its_backend_meanwhile_runs_again(store, caplog
     assert "has no results and runs again" in caplog.text
 
 
+def test_a_job_that_ended_as_failed_meanwhile_runs_again(store):
+    qpu = FakeQPU(polls=None)
+    with QCluster(qpu) as cluster, crashing(durable_run("run", store)):
+        cluster.submit([_job(cluster, flip(0.1, 10))])
+        _wait_until_sent(store, 1)
+    qpu.cancelled.append("fake-qpu-1")  # by somebody else
+    qpu._polls = 1
+    with QCluster(qpu) as cluster, durable_run("run", store) as run:
+        values(cluster, 0.1, shots=10)
+    assert len(qpu.jobs) == 2
+    assert run.executed == 1
+
+
 class Unreachable(FakeQPU):
     """A backend that takes jobs, and then does not answer."""
 

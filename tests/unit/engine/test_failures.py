@@ -166,7 +166,7 @@ def test_an_executor_that_exits_does_not_take_the_cluster_with_it(open_cluster: 
 @pytest.mark.parametrize("end", [JobState.FAILED, JobState.CANCELLED])
 def test_a_job_that_ends_badly_at_its_backend_is_an_executor_error(open_cluster: Any, end: JobState) -> None:
     qpu = FakeQPU(ends=end)
-    with pytest.raises(qexec.ExecutorError, match=f"'fake-qpu-1' at the backend ended as {end}"):
+    with pytest.raises(qexec.ExecutorError, match=f"'fake-qpu-1' failed at 'fake-qpu': it ended as {end}"):
         open_cluster([qpu], retry=qexec.retries.never()).execute([flip(0.1)])
 
 

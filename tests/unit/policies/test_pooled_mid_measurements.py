@@ -124,6 +124,7 @@ def test_outcomes_are_distributed_as_on_one_simulator(three: Any, options: Any) 
     assert agrees(dict(zip(expected, (probabilities * valid).round().tolist(), strict=True)), expected)
 
 
+@pytest.mark.slow
 def test_arithmetic_of_outcomes_is_done_shot_by_shot(three: Any) -> None:
     expected = joint()
     counts = run(lambda first, second: qml.counts(first + second), three, SHOTS)
@@ -131,6 +132,7 @@ def test_arithmetic_of_outcomes_is_done_shot_by_shot(three: Any) -> None:
     assert agrees({float(key): int(count) for key, count in counts.items()}, sums)
 
 
+@pytest.mark.slow
 def test_the_variance_of_outcomes_is_that_of_the_union(three: Any) -> None:
     """Within 5 sigma, where sigma is at most 9 / (2 sqrt(shots)) for outcomes between 0 and 3."""
     measure = MEASUREMENTS["var of arithmetic"]
@@ -145,6 +147,7 @@ def test_all_outcomes_are_those_of_one_device(three: Any, name: str, options: An
     assert pooled.keys() == single.keys()
 
 
+@pytest.mark.slow
 def test_postselection_counts_the_valid_shots_only(three: Any) -> None:
     """Number of valid shots within 5 sigma: sqrt(p (1 - p) shots)."""
     counts = run(lambda first, second: qml.counts([first, second]), three, SHOTS, **POSTSELECTED)

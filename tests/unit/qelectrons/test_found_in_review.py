@@ -23,6 +23,7 @@ def test_shots_are_not_split_over_a_cluster_whose_executors_have_their_own() -> 
         qexec.QCluster([inner, "default.qubit"], split="uniform")
 
 
+@pytest.mark.slow
 def test_settings_of_a_call_with_jax_are_not_those_of_the_next(electron: Any) -> None:
     def postselected(x: Any) -> Any:
         qml.RX(x, 0)

@@ -99,6 +99,7 @@ WAITS: dict[str, Callable[[list[Future[Any]]], list[Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
 def test_functions_nest_as_deep_and_as_wide_as_they_like(circuit: Any, wait: Any) -> None:
     """At each depth one function runs all that is deeper, and its siblings run a circuit each."""

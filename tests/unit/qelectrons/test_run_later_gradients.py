@@ -88,6 +88,7 @@ def test_jax_maps_functions_that_run_circuits_later(turned: Any, method: str) ->
     assert np.allclose(mapped(jax.numpy.array(ANGLES)), np.cos(ANGLES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["parameter-shift", "backprop"])
 def test_hessians_go_through_futures(turned: Any, method: str) -> None:
     circuit = turned(diff_method=method, max_diff=2)
