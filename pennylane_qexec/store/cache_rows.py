@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from pennylane_qexec.store.dialects import insert_into, pieces
+from pennylane_qexec.store.prepared import Prepared
 from pennylane_qexec.store.records import Cached, CacheInfo
 from pennylane_qexec.store.tables import cache
 
 _NEXT_TURN = select(func.coalesce(func.max(cache.c.turn), 0) + 1).scalar_subquery()
 _PAGE = 500
+_COLUMNS = ("key", "result", "bytes", "created", "used", "uses", "turn")
+
+
+def _put(connection: Connection) -> Any:
+    new = insert_into(connection, cache).values({name: bindparam(name) for name in _COLUMNS})
+    replaced = {name: new.excluded[name] for name in ("result", "bytes", "created", "used", "turn")}
+    return new.on_conflict_do_update(index_elements=["key"], set_=replaced)
+
+
+_PUT = Prepared(_put, _COLUMNS)
 
 
 def get(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
@@ -33,21 +45,7 @@ def touch(connection: Connection, keys: Sequence[str], now: float) -> None:
 def put(connection: Connection, items: Sequence[Cached], now: float) -> None:
     """Store results, in place of those that are there under the same keys."""
     turn = connection.scalar(select(_NEXT_TURN))
-    rows = [
-        {
-            "key": item.key,
-            "result": item.result,
-            "bytes": size(item),
-            "created": now,
-            "used": now,
-            "uses": 0,
-            "turn": turn,
-        }
-        for item in sorted(items)
-    ]
-    new = insert_into(connection, cache)
-    replaced = {name: new.excluded[name] for name in ("result", "bytes", "created", "used", "turn")}
-    connection.execute(new.on_conflict_do_update(index_elements=["key"], set_=replaced), rows)
+    _PUT.change(connection, [(item.key, item.result, size(item), now, now, 0, turn) for item in sorted(items)])
 
 
 def shrink(connection: Connection, most_bytes: int) -> None:

@@ -19,7 +19,11 @@ from pennylane_qexec.structure import BARE, CONTROLLED
 from pennylane_qexec.written.documents import canonical, text_of
 from pennylane_qexec.written.drafts import ALL, Draft, shots_form
 from pennylane_qexec.written.kinds import name_of
+from pennylane_qexec.written.moulds import Mould
 from pennylane_qexec.written.numerals import DEEPEST, array_text, number_text
+
+_MOULDS = 4
+"""The most moulds that are made for circuits that are written together: each costs as much as some circuits."""
 
 _COMPOSED = frozenset({Prod, SProd, Sum, LinearCombination})
 
@@ -43,6 +47,9 @@ class Shortcuts:
         self._texts: dict[int, str] = {}
         self._counts: dict[int, int] = {}
         self._alive: list[Any] = []
+        self._mould: Mould | None = None
+        self._moulds_left = _MOULDS if shared else 0
+        self._length = -1
 
     def text(self, circuit: QuantumScript, draft: Draft) -> str:
         """A circuit.
@@ -57,13 +64,27 @@ class Shortcuts:
         """
         operations, measurements = circuit.operations, circuit.measurements
         self._alive += (operations, measurements)  # as long as they are, no other part has their id
+        if self._mould is not None:
+            text = self._mould.text(circuit)
+            if text is not None:
+                return f"{text}{self._trainable(circuit, self._mould.parameters)}{_END}"
         parts = self._operations(operations, draft)
         count = sum([count for _, count in parts])
         measured = [self._kept(measurement, self._measurement, draft) for measurement in measurements]
-        return (
-            f'{_START}"measurements":[{",".join(measured)}],"operations":[{",".join([text for text, _ in parts])}],'
-            f'"shots":{_shots_text(circuit.shots)},"trainable":{self._trainable(circuit, count)}{_END}'
-        )
+        texts = [text for text, _ in parts]
+        begin = f'{_START}"measurements":[{",".join(measured)}],"operations":['
+        end = f'],"shots":{_shots_text(circuit.shots)},"trainable":'
+        if draft.is_common:
+            self._prepare(circuit, texts, begin, end)
+        return f"{begin}{','.join(texts)}{end}{self._trainable(circuit, count)}{_END}"
+
+    def _prepare(self, circuit: QuantumScript, texts: Sequence[str], begin: str, end: str) -> None:
+        """Make a mould for the circuits to come, if this one is like the one before."""
+        alike = len(texts) == self._length
+        self._length = len(texts)
+        if alike and self._moulds_left:
+            self._moulds_left -= 1
+            self._mould = Mould(circuit, texts, begin, end)
 
     def _operations(self, operations: Sequence[Operator], draft: Draft) -> list[_Part]:
         if not self._shared:

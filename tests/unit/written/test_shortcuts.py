@@ -235,3 +235,51 @@ def test_usual_results_are_written_as_the_long_way_does(numbers: list[Any], coun
         [[[[[[[[0.5]]]]]]]],
     ):
         assert result_text(result) == text_of("result", {"result": result_form(result)})
+
+
+def gradient(seed: int, gates: int = 12, measured: Any = None) -> list[QuantumScript]:
+    """Circuits of one structure, with numbers and objects of their own, as a gradient that was prepared has them."""
+    rng = np.random.default_rng(seed)
+
+    def one() -> QuantumScript:
+        numbers = rng.uniform(-3, 3, 3 * gates)
+        rotations = [qml.RX(np.array(numbers[3 * wire]), wire) for wire in range(gates)]
+        turns = [qml.Rot(*map(float, numbers[3 * wire : 3 * wire + 3]), wire) for wire in range(gates)]
+        bound = [qml.CRX(numbers[3 * wire + 1], [wire, wire + 1]) for wire in range(gates - 1)]
+        observable = qml.Hamiltonian([0.5, 0.25], [qml.Z(0) @ qml.X(1), qml.Y(2)]) if measured is None else measured
+        letters = [qml.H(0), qml.CNOT([0, 1])]
+        return QuantumScript([*rotations, *letters, *turns, *bound], [qml.expval(observable)], shots=100)
+
+    return [one() for _ in range(7)]
+
+
+def test_circuits_of_one_structure_are_written_as_the_long_way_does() -> None:
+    shared = qml.Z(0) @ qml.Z(1)
+    for circuits in (gradient(1), gradient(2, measured=shared), [*gradient(3), *gradient(4, gates=5), *gradient(5)]):
+        assert circuit_texts(circuits) == list(map(drafted, circuits))
+
+
+@pytest.mark.parametrize("number", [0.0, -0.0, 1e-5, 1e300, 5e-324, np.inf, np.nan, 3, 2**70])
+def test_odd_numbers_among_circuits_of_one_structure_are_written_as_the_long_way_does(number: Any) -> None:
+    circuits = gradient(6)
+    circuits[4] = _with(circuits[4], 3, qml.RX(number, 3))
+    assert circuit_texts(circuits) == list(map(drafted, circuits))
+
+
+def test_labels_that_are_equal_but_of_other_types_are_not_mixed_up() -> None:
+    circuits = gradient(7)
+    circuits[5] = _with(circuits[5], 1, qml.RX(0.1, True))
+    assert circuit_texts(circuits) == list(map(drafted, circuits))
+
+
+def test_which_parameters_are_trainable_is_written_for_each_circuit() -> None:
+    circuits = gradient(8)
+    for index, circuit in enumerate(circuits):
+        circuit.trainable_params = list(range(index))
+    assert circuit_texts(circuits) == list(map(drafted, circuits))
+
+
+def _with(circuit: QuantumScript, index: int, operation: Operator) -> QuantumScript:
+    operations = list(circuit.operations)
+    operations[index] = operation
+    return QuantumScript(operations, circuit.measurements, shots=circuit.shots)
