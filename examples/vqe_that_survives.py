@@ -42,7 +42,7 @@ def die_while_jobs_wait_at_both():
 angles, optimizer = qml.numpy.array([0.1, 0.2], requires_grad=True), qml.GradientDescentOptimizer(0.4)
 if not DOOMED:
     ended = subprocess.run([sys.executable, sys.argv[0], str(STEPS), "doomed"]).returncode
-    print(f"killed by signal {-ended}; the same program again:")
+    print(f"killed by signal {-ended}; the same program again:" if ended else "it had finished before:", flush=True)
 with qexec.durable_run("vqe", store="vqe.db") as run:
     for step in range(STEPS):
         if DOOMED and step == STEPS // 2:

@@ -125,7 +125,8 @@ class QCluster(Nestable):
             else Answering(self.cache, self._engine, self.executors, shared=self.cache is cache)
         )
         self._records = None if store is None else durable.records(store)
-        self._close_records = weakref.finalize(self, durable.close, self._records)
+        if self._records is not None:
+            self._forgotten = weakref.finalize(self, durable.close_behind, self._records)
         isolation.install()
 
     def use(self, *, selector: Any = None, split: Any = None, merge: Any = None) -> None:
@@ -327,7 +328,8 @@ class QCluster(Nestable):
         self._engine.close()
         if self._answering is not None:
             self._answering.close()
-        self._close_records()
+        if self._records is not None and self._forgotten.detach():
+            durable.close(self._records)
 
     def __reduce__(self) -> tuple[Any, ...]:
         policies: dict[str, Any] = {kind: self.policies.portable(kind, policy) for kind, policy in self._given.items()}

@@ -3,7 +3,7 @@
 from pennylane_qexec.budget.accounts import Account, opened, settle
 from pennylane_qexec.budget.amounts import NOTHING, Amount, Amounts, amount
 from pennylane_qexec.budget.limits import Budget, budget_of, set_budget
-from pennylane_qexec.budget.scope import in_force, pass_on, restore
+from pennylane_qexec.budget.scope import counting, in_force, pass_on, restore
 
 __all__ = [
     "NOTHING",
@@ -13,6 +13,7 @@ __all__ = [
     "Budget",
     "amount",
     "budget_of",
+    "counting",
     "in_force",
     "opened",
     "pass_on",

@@ -96,6 +96,16 @@ class Budget:
             a, b, c, d = (max(one, other) for one, other in zip(self._used, elsewhere, strict=True))
             self._used = a, b, c, d
 
+    def spend(self, used: Amounts) -> None:
+        """Count as used what was used elsewhere, and is known only now.
+
+        Args:
+            used: shots, circuits, cost (US dollars), seconds.
+        """
+        more = amount(used.shots or 0, used.circuits or 0, used.cost or 0.0, used.seconds or 0.0)
+        with guard:
+            self._used = _sum(self._used, more)
+
     def __enter__(self) -> Self:
         """Let it count for everything asked for in this context, and in those copied from it, until the exit."""
         scope.enter(self)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING
 
@@ -52,3 +54,16 @@ def pass_on(budgets: tuple[Budget, ...]) -> Token[tuple[Budget, ...]]:
 def restore(token: Token[tuple[Budget, ...]]) -> None:
     """Let those count again that counted before :func:`pass_on`."""
     _of_context.reset(token)
+
+
+@contextmanager
+def counting(budget: Budget | None) -> Iterator[None]:
+    """While this lasts, let a budget count in this context, if it does not already."""
+    if budget is None or budget in _of_context.get():
+        yield
+        return
+    token = _of_context.set((*_of_context.get(), budget))
+    try:
+        yield
+    finally:
+        _of_context.reset(token)

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from inspect import signature
 from typing import Any
 
@@ -172,6 +173,10 @@ def cache_of(given: Any) -> Cache | None:
             if name not in known:
                 raise ConfigurationError(unknown("argument of Cache", name, known))
         return Cache(**given)
+    if isinstance(given, str) and given.isalpha() and get_close_matches(given.lower(), ["shots", "true"], cutoff=0.7):
+        raise ConfigurationError(
+            f"cache={given!r}: did you mean 'shots', or True? A file needs a suffix, as 'cache.db'."
+        )
     if isinstance(given, str | os.PathLike | Store):
         return Cache(given)
     raise ConfigurationError(f"cache={given!r} is no cache: give True, 'shots', a URL, or qexec.Cache(...).")

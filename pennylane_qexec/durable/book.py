@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, defaultdict, deque
+import logging
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from pennylane_qexec.durable.mismatch import mismatch
-from pennylane_qexec.durable.written import Written, digest_of, first_number
+from pennylane_qexec.durable.written import Written, digest_of, first_number, place_of, what_of
 from pennylane_qexec.errors import StoreMismatchError
 from pennylane_qexec.job import Job
 from pennylane_qexec.store import Run, State, Store, StoredJob
 from pennylane_qexec.store.records import NewJob
+
+logger = logging.getLogger("pennylane_qexec")
 
 
 class Taken(NamedTuple):
@@ -47,9 +50,13 @@ class Book:
         self._lease = lease
         self._calls: Counter[str] = Counter()
         self._asked: set[int] = set()
+        self._in_vain: set[int] = set()
         self._next = 0
         self._by_key: defaultdict[str, deque[StoredJob]] = defaultdict(deque)
-        self.unasked: OrderedDict[int, StoredJob] = OrderedDict()
+        self._keys: defaultdict[str, set[str]] = defaultdict(set)
+        self._places: set[str] = set()
+        self._moved = False
+        self.unasked: dict[int, StoredJob] = {}
         """Jobs that the program has not asked for yet, by their place in the run."""
         self._read()
 
@@ -77,9 +84,21 @@ class Book:
             else:
                 return self._taken(asked, rows)
 
-    def sent_as(self, remote_id: str) -> list[StoredJob]:
-        """All jobs that were sent in one job of a backend, in the order in which it has them."""
-        rows = [row for row in self._store.jobs(self._run.id) if row.remote_id == remote_id]
+    @property
+    def used(self) -> bool:
+        """Whether anything was asked for."""
+        return bool(self._calls)
+
+    def ask_again(self, row: StoredJob) -> None:
+        """Nothing came of a job that was asked for: who asks for the same again asks for this one."""
+        if row.id in self._asked:
+            self._asked.discard(row.id)
+            self._in_vain.add(row.id)
+            self._add(row, first=True)
+
+    def sent_as(self, executor: str, remote_id: str) -> list[StoredJob]:
+        """All jobs that were sent in one job of an executor's backend, in the order in which it has them."""
+        rows = [row for row in self._store.jobs(self._run.id) if (row.executor, row.remote_id) == (executor, remote_id)]
         return sorted(rows, key=lambda row: row.remote_index or 0)
 
     def _read(self) -> None:
@@ -89,36 +108,58 @@ class Book:
         for row in self._store.jobs(self._run.id):
             self._next = max(self._next, row.number + 1)
             if row.id not in self._asked:
-                self._by_key[row.key].append(row)
-                self.unasked[row.number] = row
+                self._add(row)
+
+    def _add(self, row: StoredJob, first: bool = False) -> None:
+        """Let a job be found."""
+        rows = self._by_key[row.key]
+        rows.insert(0 if first else len(rows), row)
+        self._keys[what_of(row.key)].add(row.key)
+        if row.id not in self._in_vain:
+            self.unasked[row.number] = row
 
     def _find(self, asked: Sequence[Written]) -> list[StoredJob | None]:
+        self._places |= {place_of(one.key) for one in asked}
         found: list[StoredJob | None] = []
         for one in asked:
-            rows = self._by_key.get(one.key)
+            rows = self._by_key.get(one.key) or self._elsewhere(one.key)
             row = rows.popleft() if rows else None
             if row is not None:
-                del self.unasked[row.number]
+                self.unasked.pop(row.number, None)
             found.append(row)
         return found
 
+    def _elsewhere(self, key: str) -> deque[StoredJob] | None:
+        """Jobs that ask for the same of a cluster that the program does not have any more, the first of them first."""
+        keys = [other for other in self._keys[what_of(key)] if place_of(other) not in self._places]
+        waiting = [rows for other in keys if (rows := self._by_key[other])]
+        if waiting and not self._moved:
+            self._moved = True
+            logger.warning(
+                "the durable run %r was recorded with other executors than the cluster has now: what they had done is "
+                "not run again. If that is not meant, give the run another name",
+                self._run.name,
+            )
+        return min(waiting, key=lambda rows: rows[0].number, default=None)
+
     def _complete(
         self, found: Sequence[StoredJob | None], asked: Sequence[Written], jobs: Sequence[Job], strict: bool
-    ) -> list[StoredJob]:
-        """What was found, and the rest recorded."""
+    ) -> list[tuple[StoredJob, bool]]:
+        """What was found, and the rest recorded; and whether each was recorded just now, and is ours."""
         missing = [place for place, row in enumerate(found) if row is None]
         if missing and strict and self.unasked:
-            expected = next(iter(self.unasked.values()))
+            expected = self.unasked[min(self.unasked)]
             raise mismatch(self._store, self._run.name, expected, jobs[missing[0]])
         new = iter(self._record(asked, jobs, missing))
-        return [next(new) if row is None else row for row in found]
+        return [(row, False) if row is not None else self._mine(next(new)) for row in found]
+
+    def _mine(self, row: StoredJob) -> tuple[StoredJob, bool]:
+        return row, row.worker == self._worker and row.state == State.CLAIMED
 
     def _put_back(self, found: Sequence[StoredJob | None]) -> None:
         for row in reversed(found):
             if row is not None:
-                self._by_key[row.key].appendleft(row)
-                self.unasked[row.number] = row
-        self.unasked = OrderedDict(sorted(self.unasked.items()))
+                self._add(row, first=True)
 
     def _record(self, asked: Sequence[Written], jobs: Sequence[Job], missing: Sequence[int]) -> list[StoredJob]:
         if not missing:
@@ -128,16 +169,12 @@ class Book:
         self._next += len(new)
         return rows
 
-    def _taken(self, asked: Sequence[Written], rows: Sequence[StoredJob]) -> list[Taken]:
-        call = digest_of(" ".join([one.key for one in asked]))
+    def _taken(self, asked: Sequence[Written], rows: Sequence[tuple[StoredJob, bool]]) -> list[Taken]:
+        call = digest_of(" ".join([what_of(one.key) for one in asked]))
         first = first_number(call, self._calls[call])
         self._calls[call] += 1
-        taken = []
-        for index, row in enumerate(rows):
-            new = row.id not in self._asked and row.worker == self._worker and row.state == State.CLAIMED
-            self._asked.add(row.id)
-            taken.append(Taken(row, first + index, new))
-        return taken
+        self._asked.update(row.id for row, _ in rows)
+        return [Taken(row, first + index, new) for index, (row, new) in enumerate(rows)]
 
 
 def _new(number: int, one: Written, job: Job) -> NewJob:

@@ -50,11 +50,12 @@ class Entry:
         inner: the future of whoever runs it.
         state: where it is, as the store has it.
         letter: what it was sent in last.
+        before: attempts made before those of this process; ``None`` if it makes none.
         left: whether nobody waits for it any more, but will when the program is run again.
         over: whether its end was dealt with.
     """
 
-    __slots__ = ("asking", "future", "inner", "job", "left", "letter", "over", "row", "state")
+    __slots__ = ("asking", "before", "future", "inner", "job", "left", "letter", "over", "row", "state")
 
     def __init__(self, job: Job, row: StoredJob, asking: Asking) -> None:
         self.job = job
@@ -64,6 +65,7 @@ class Entry:
         self.inner: AskedFuture[Outcome] | None = None
         self.state = State(row.state)
         self.letter: Any = None
+        self.before: int | None = None
         self.left = False
         self.over = False
 

@@ -8,9 +8,11 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
-from pennylane_qexec.durable.book import Book
+from pennylane.tape import QuantumScript
+
 from pennylane_qexec.durable.entry import Entry
 from pennylane_qexec.engine import Engine, Times
+from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.job import Follower, Job, Outcome
 from pennylane_qexec.store import State, Store, StoredJob
@@ -27,6 +29,9 @@ class Flight:
         name: the backend's id of it; or the label that it was sent with, if that was not noted.
         known: whether the id is known.
         entries: what the program has asked for.
+
+    Attributes:
+        aside: whether it is not looked for yet, as the program has still to ask for circuits that cannot be read.
     """
 
     def __init__(self, executor: QueuedExecutor, name: str, known: bool, entries: list[Entry]) -> None:
@@ -34,7 +39,13 @@ class Flight:
         self.name = name
         self.known = known
         self.entries = entries
+        self.aside = False
         self._waiting: Future[Any] | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from others."""
+        return self.executor.name, self.name
 
     @property
     def engine(self) -> Engine:
@@ -92,20 +103,40 @@ def flights_of(entries: Sequence[Entry]) -> tuple[list[Flight], list[Entry]]:
     return list(flights.values()), lost
 
 
-def jobs_sent(flight: Flight, book: Book, store: Store, follower: Follower) -> tuple[list[StoredJob], list[Job]]:
-    """All that was sent in a job of a backend: what the program has asked for, and what it may ask for later.
+def jobs_sent(
+    flight: Flight, rows: Sequence[StoredJob], store: Store, follower: Follower
+) -> tuple[list[Job], list[StoredJob]]:
+    """What was sent in a job of a backend.
 
-    Raises:
-        ConfigurationError: a circuit that it did not ask for cannot be read.
+    Args:
+        flight: the job.
+        rows: all that was sent in it: what the program has asked for, and what it may ask for later.
+        store: where their circuits are.
+        follower: of their jobs.
+
+    Returns:
+        The jobs of the rows; and those rows that were not asked for yet, and whose circuits cannot be read.
     """
-    rows = book.sent_as(flight.name)
     asked = {entry.row.id: entry.job for entry in flight.entries}
     texts = store.circuits([row.circuit for row in rows if row.id not in asked])
-    jobs = []
+    jobs, unread = [], []
     for row in rows:
-        job = asked.get(row.id) or Job(circuit_of(texts[row.circuit]), follower=follower)
+        job = asked.get(row.id)
+        if job is None:
+            circuit = _read(texts[row.circuit])
+            if circuit is None:
+                unread.append(row)
+                continue
+            job = Job(circuit, follower=follower)
         jobs.append(replace(job, executor=flight.executor, call=job.call.unbound()))
-    return rows, jobs
+    return jobs, unread
+
+
+def _read(text: str) -> QuantumScript | None:
+    try:
+        return circuit_of(text)
+    except ConfigurationError:
+        return None
 
 
 def _executor(entry: Entry) -> QueuedExecutor | None:

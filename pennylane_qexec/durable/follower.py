@@ -44,4 +44,6 @@ class Follower:
     def leaves(self, jobs: Sequence[Job]) -> bool:
         """Whether jobs that are given up are left at the backend, as the run will ask for them when it goes on."""
         entries = [self._entries.get(job.number) for job in jobs]
+        if any(job.number is None for job in jobs):
+            return self._resumes  # some were not asked for yet
         return self._resumes and any(entry is not None and entry.wanted for entry in entries)

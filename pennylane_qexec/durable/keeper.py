@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import final
 
 from pennylane_qexec.durable.entry import Entry
-from pennylane_qexec.errors import ConfigurationError, StoreError
+from pennylane_qexec.errors import ConfigurationError, ExecutorError, StoreError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Outcome
 from pennylane_qexec.store import Ended, State, Store, StoredJob
@@ -103,6 +103,7 @@ class Keeper:
             raise TakenOverError("another process has taken this one for dead, and over its jobs.")
         for entry in entries:
             entry.state, entry.letter = State.SENDING, letter
+            entry.row = entry.row._replace(executor=executor.name, backend=executor.backend)
         return letter
 
     def sent(self, entries: Sequence[Entry], remote_id: str) -> None:
@@ -134,7 +135,9 @@ class Keeper:
     def _done(self, ended: Sequence[tuple[Entry, Outcome]]) -> list[Entry]:
         if never_sent := [entry for entry, _ in ended if entry.state is State.SENDING]:
             self.again(never_sent)
-        ours = set(self._store.done([_ended(entry.row.id, outcome) for entry, outcome in ended], self._worker))
+        ours = set(
+            self._store.done([_ended(entry.row, outcome, entry.before) for entry, outcome in ended], self._worker)
+        )
         for entry, _ in ended:
             entry.state = State.DONE
         return [entry for entry, _ in ended if entry.row.id not in ours]
@@ -142,7 +145,7 @@ class Keeper:
     def failed(self, ended: Sequence[tuple[Entry, BaseException]]) -> None:
         """Record failures."""
         with self._lock:
-            self._store.failed([Ended(entry.row.id, error=repr(error)) for entry, error in ended], self._worker)
+            self._store.failed([_failed(entry, error) for entry, error in ended], self._worker)
             _set([entry for entry, _ in ended], State.FAILED)
 
     def cancelled(self, entries: Sequence[Entry]) -> None:
@@ -186,7 +189,7 @@ class Keeper:
         self._store.claim(list(outcomes), self._worker, self._lease)
         rows = [row for row in self._store.refresh(list(outcomes)) if row.worker == self._worker]
         waiting = [row for row in rows if row.state == State.SENT]
-        self._store.done([_ended(row.id, outcomes[row.id]) for row in waiting], self._worker)
+        self._store.done([_ended(row, outcomes[row.id]) for row in waiting], self._worker)
 
     def refresh(self, entries: Sequence[Entry]) -> None:
         """Look how entries are that somebody else has."""
@@ -234,16 +237,44 @@ def _ids(entries: Sequence[Entry]) -> list[int]:
     return [entry.row.id for entry in entries]
 
 
-def _ended(job: int, outcome: Outcome) -> Ended:
+def _ended(row: StoredJob, outcome: Outcome, before: int | None = None) -> Ended:
+    """How a job ended.
+
+    Args:
+        row: the job.
+        outcome: what came of it.
+        before: attempts made before those of this process; ``None`` if it made none, but fetched what was there.
+    """
+    attempts = max(1, outcome.attempt)  # 0 from a cache, at no cost
     return Ended(
-        job,
+        row.id,
         _result_text(outcome),
-        started=outcome.started,
-        finished=outcome.finished,
-        seconds=outcome.seconds,
-        cost=outcome.cost,
+        started=float(outcome.started),
+        finished=float(outcome.finished),
+        seconds=float(outcome.seconds),
+        cost=float(outcome.cost) * (1 if before is None else attempts),
         executor=outcome.executor,
         backend=outcome.backend,
+        attempt=attempts + (before or 0),
+        shots=int(outcome.shots),
+    )
+
+
+def _failed(entry: Entry, error: BaseException) -> Ended:
+    """How an entry failed: each attempt counts as what it would have cost."""
+    if not isinstance(error, ExecutorError):
+        return Ended(entry.row.id, error=repr(error))
+    executor = entry.asking.engine.executor(error.executor)
+    price = 0.0
+    if executor is not None:
+        price = executor.charges(entry.job.circuit, entry.job.call).of(1, entry.job.shots, 0.0)
+    return Ended(
+        entry.row.id,
+        error=repr(error),
+        cost=float(price) * error.attempt,
+        executor=error.executor,
+        backend=None if executor is None else executor.backend,
+        attempt=max(1, error.attempt + (entry.before or 0)),
     )
 
 

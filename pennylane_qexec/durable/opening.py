@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +16,8 @@ from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.store import Store
 
 _LEASE = 60.0
+
+_MOMENT = 1.0  # seconds
 
 
 def durable_run(
@@ -64,3 +68,11 @@ def close(run: DurableRun | None) -> None:
     """Close what :func:`records` has opened, if it has."""
     if run is not None:
         run.close(finished=True)
+
+
+def close_behind(run: DurableRun) -> None:
+    """Close what :func:`records` has opened, as its cluster was forgotten: wherever this is called, it may not wait."""
+    thread = threading.Thread(target=run.close, args=(True,), name="qexec-close", daemon=True)
+    with suppress(RuntimeError):  # a program that is ending may not start any
+        thread.start()
+        thread.join(_MOMENT)

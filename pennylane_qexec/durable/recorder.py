@@ -53,7 +53,7 @@ class Recorder:
         leaving.end(self, jobs)
         with self._changed:
             self._expected -= jobs
-            if not self._expected:
+            if self._expected <= 0:
                 self._changed.notify_all()
 
     def put(self, event: Any, delay: float = 0.0) -> None:
@@ -66,14 +66,15 @@ class Recorder:
         """Wait until all jobs that are expected have ended."""
         with self._changed:
             # Ctrl-C does not end a wait that it comes just before: look up now and then.
-            while not self._changed.wait_for(lambda: not self._expected, _LOOK_UP):
+            while not self._changed.wait_for(lambda: self._expected <= 0, _LOOK_UP):
                 pass
 
     def close(self) -> None:
         """End the thread. What was to be handled later is not."""
         if self._thread is not None:
             self._events.put((0.0, _END))
-            self._thread.join()
+            if threading.current_thread() is not self._thread:
+                self._thread.join()
 
     def _start(self) -> None:
         with self._changed:

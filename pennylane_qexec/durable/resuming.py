@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pennylane_qexec.durable.book import Book
@@ -38,6 +39,7 @@ class Resuming:
         recorder: in whose thread this goes on.
         settling: ends them.
         run: runs entries that are not at any backend.
+        spent: told of circuits that were picked up.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Resuming:
         recorder: Recorder,
         settling: Settling,
         run: Callable[[Sequence[Entry]], None],
+        spent: Callable[[Mapping[StoredJob, Outcome]], None],
     ) -> None:
         self._store = store
         self._book = book
@@ -57,6 +60,8 @@ class Resuming:
         self._recorder = recorder
         self._settling = settling
         self._run = run
+        self._spent = spent
+        self._flights: dict[tuple[str, str], Flight] = {}
         self.replayed = 0
         self.picked_up = 0
 
@@ -95,13 +100,24 @@ class Resuming:
             self._recorder.put(lambda: self._look(others, pause), pause)
         ready = [entry for entry in mine if entry.state is State.CLAIMED]
         flights, lost = flights_of([entry for entry in mine if entry.state is not State.CLAIMED])
-        for flight in flights:  # if its backend knows nothing of it, another thread has it run, perhaps at once
-            self._pick_up(flight)
+        for flight in flights:
+            self._recorder.put(partial(self._safely, flight.entries, partial(self._join, flight)))
         return [*ready, *(self._keeper.again(lost) if lost else [])]
 
-    def _pick_up(self, flight: Flight) -> None:
+    def _join(self, flight: Flight) -> None:
+        """Pick a job up; if it is being picked up already, for these entries too."""
         for entry in flight.entries:
-            entry.future.add_done_callback(lambda _: flight.give_up_unwanted())
+            entry.future.add_done_callback(lambda _: self._flights.get(flight.key, flight).give_up_unwanted())
+        known = self._flights.get(flight.key)
+        if known is None:
+            self._flights[flight.key] = flight
+            self._pick_up(flight)
+        else:
+            known.entries += flight.entries
+            if known.aside:
+                self._pick_up(known)
+
+    def _pick_up(self, flight: Flight) -> None:
         if flight.known:
             self._wait_for(flight)
         else:
@@ -128,19 +144,34 @@ class Resuming:
     def _found(self, flight: Flight, future: Future[str | None]) -> None:
         """A backend has said under which id it has the job with a label."""
         if future.cancelled():
+            self._given_up(flight)
             return
         if (error := future.exception()) is not None:
             self._end(flight, error)
         elif (job_id := future.result()) is None:
+            del self._flights[flight.key]
             self._run(self._keeper.again(flight.entries))
         else:
-            rows = self._book.sent_as(flight.name)
+            rows = self._book.sent_as(*flight.key)
             self._keeper.arrived(flight.entries, rows, job_id)
+            del self._flights[flight.key]
             flight.name, flight.known = job_id, True
+            self._flights[flight.key] = flight
             self._wait_for(flight)
 
     def _wait_for(self, flight: Flight) -> None:
-        rows, jobs = jobs_sent(flight, self._book, self._store, self._follower)
+        rows = self._book.sent_as(*flight.key)
+        jobs, unread = jobs_sent(flight, rows, self._store, self._follower)
+        flight.aside = bool(unread)
+        if unread:
+            logger.warning(
+                "job %r at %r is picked up when the program has asked for %d more of its circuits, which could not be "
+                "written into the store",
+                flight.name,
+                flight.executor.name,
+                len(unread),
+            )
+            return
         logger.info("job %r at %r is picked up", flight.name, flight.executor.name)
         flight.wait_for(rows, jobs, lambda flight, future: self._came_back(flight, rows, future))
 
@@ -150,11 +181,15 @@ class Resuming:
     def _taken_up(self, flight: Flight, rows: Sequence[StoredJob], future: Future[list[Outcome]]) -> None:
         """A job that another process had sent has ended."""
         if future.cancelled():
+            self._given_up(flight)
             return
+        del self._flights[flight.key]
         error = future.exception()
         if error is None:
+            fetched = dict(zip(rows, future.result(), strict=True))
+            outcomes = {row.id: outcome for row, outcome in fetched.items()}
             self.picked_up += len(rows)
-            outcomes = dict(zip([row.id for row in rows], future.result(), strict=True))
+            self._spent(fetched)
             self._keep_unasked(flight, rows, outcomes)
             self._settling.settle([Ended(entry, outcomes[entry.row.id]) for entry in flight.entries])
         elif isinstance(error, _NEVER) and not isinstance(error, NoAccessError) and not flight.engine.closed:
@@ -163,6 +198,14 @@ class Resuming:
         else:
             self._end(flight, error)
 
+    def _given_up(self, flight: Flight) -> None:
+        """Nobody waited for a job any more; perhaps somebody has begun to meanwhile."""
+        self._flights.pop(flight.key, None)
+        flight.entries = [entry for entry in flight.entries if not (entry.over or entry.future.cancelled())]
+        if flight.entries:
+            self._flights[flight.key] = flight
+            self._pick_up(flight)
+
     def _keep_unasked(self, flight: Flight, rows: Sequence[StoredJob], outcomes: dict[int, Outcome]) -> None:
         """Record the results of circuits that came along, for when the program asks for them."""
         asked = {entry.row.id for entry in flight.entries}
@@ -170,6 +213,7 @@ class Resuming:
 
     def _end(self, flight: Flight, error: BaseException) -> None:
         """Leave a job at its backend, for the next time that the program is run."""
+        self._flights.pop(flight.key, None)
         for entry in flight.entries:
             entry.left = True
         self._settling.settle([Ended(entry, error) for entry in flight.entries])

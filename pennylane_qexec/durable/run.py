@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import os
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, final
 
 from pennylane_qexec import store as stores
-from pennylane_qexec.budget import Budget
+from pennylane_qexec.budget import Amounts, Budget
 from pennylane_qexec.choosing import Choosing
 from pennylane_qexec.durable import scope
 from pennylane_qexec.durable.book import Book, Taken
 from pennylane_qexec.durable.entry import Asking, Entry, Runner
 from pennylane_qexec.durable.follower import Follower
+from pennylane_qexec.durable.heart import Heart
 from pennylane_qexec.durable.keeper import Keeper
 from pennylane_qexec.durable.recorder import Recorder
 from pennylane_qexec.durable.resuming import Resuming
@@ -27,17 +29,14 @@ from pennylane_qexec.durable.running import Running, leave, raise_what_was_refus
 from pennylane_qexec.durable.settling import Ended, Settling
 from pennylane_qexec.durable.usage import usage_of
 from pennylane_qexec.durable.versions import versions, warn_of_other
-from pennylane_qexec.durable.written import is_recorded, written
+from pennylane_qexec.durable.written import Written, is_recorded, written
 from pennylane_qexec.engine import AskedFuture, Engine
 from pennylane_qexec.engine.loop import in_engine_thread
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.job import Job, Outcome
-from pennylane_qexec.store import State, Store
+from pennylane_qexec.store import State, Store, StoredJob
 
 logger = logging.getLogger("pennylane_qexec")
-
-_BEATS = 3
-"""How often in each lease a run shows that it lives."""
 
 _PATIENCE = 30.0
 """Seconds to wait, at the end, for what is being sent."""
@@ -58,27 +57,38 @@ class DurableRun:
         self._budget = budget
         self._resumes = resumes
         self._open = False
+        self._process = os.getpid()
 
     @property
     def replayed(self) -> int:
-        """How many circuits were answered from the store."""
-        return self._resuming.replayed
+        """How many circuits were answered from the store, since the run was entered."""
+        return self._entered("replayed circuits")._resuming.replayed
 
     @property
     def picked_up(self) -> int:
         """How many circuits were fetched from backends that they had been sent to before."""
-        return self._resuming.picked_up
+        return self._entered("picked up circuits")._resuming.picked_up
 
     @property
     def executed(self) -> int:
         """How many circuits were run."""
-        return self._running.executed
+        return self._entered("run circuits")._running.executed
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the process that opened it, and none that was forked from it."""
+        return self._process == os.getpid()
 
     def __enter__(self) -> Self:
         """Open the store, and let circuits belong to the run: those asked for in this context, and in other threads."""
         self.open()
+        try:
+            if self._budget is not None:
+                self._budget.at_least(usage_of(self._store, self._run))
+        except BaseException:
+            self.close(finished=False)
+            raise
         if self._budget is not None:
-            self._budget.at_least(usage_of(self._store, self._run))
             self._budget.__enter__()
         scope.enter(self)
         return self
@@ -110,6 +120,8 @@ class DurableRun:
         Args:
             finished: whether the run has come to its end; if not, nobody waits for what has not ended.
         """
+        if not self.is_here:
+            return  # what was forked has neither its threads nor its jobs
         try:
             if finished:
                 self._recorder.drain()
@@ -119,6 +131,7 @@ class DurableRun:
                 self._leave_the_rest()
             finally:
                 self._open = False
+                self._heart.stop()
                 self._recorder.close()
                 self._store.leave(self._worker)
                 self._close_store()
@@ -138,18 +151,29 @@ class DurableRun:
         self._concurrent, self._run = run.concurrent, run.id
         self._seed = run.seed
         self._choices: dict[Choosing, Choosing] = {}
-        self._threads: set[int] = set()
+        self._opener = threading.get_ident()
+        self._askers: dict[str, int] = {}
+        self._warned = False
         self._lock = threading.Lock()
         self._keeper = Keeper(self._store, run.id, self._worker, self._lease)
         self._book = Book(self._store, run, self._worker, self._lease)
         self._follower = Follower(self._keeper, self._resumes)
         self._recorder = Recorder(self._handle, f"qexec-run-{self.name}")
-        self._settling = Settling(self._keeper, self._follower, self._recorder, self._wait_for_others, self._resumes)
-        self._running = Running(self._recorder, self._settling)
-        self._resuming = Resuming(
-            self._store, self._book, self._keeper, self._follower, self._recorder, self._settling, self._running.begin
+        self._settling = Settling(
+            self._keeper, self._follower, self._recorder, self._wait_for_others, self._resumes, self._in_vain
         )
-        self._recorder.put(self._beat, self._lease / _BEATS)
+        self._running = Running(self._recorder, self._settling, self._budget)
+        self._resuming = Resuming(
+            self._store,
+            self._book,
+            self._keeper,
+            self._follower,
+            self._recorder,
+            self._settling,
+            self._running.begin,
+            self._spent,
+        )
+        self._heart = Heart(lambda: self._store.renew(self._worker), self._lease, self.name)
         if self._book.unasked:
             logger.info("the durable run %r goes on: %d circuits are recorded", self.name, len(self._book.unasked))
 
@@ -169,7 +193,7 @@ class DurableRun:
 
     def run(self, runner: Runner, engine: Engine, jobs: Sequence[Job]) -> list[Outcome]:
         """Let jobs run that the run has no results of, and wait; as :meth:`Engine.run`."""
-        if not all(map(is_recorded, jobs)):
+        if not all(is_recorded(job, engine) for job in jobs):
             return self._run_mixed(runner, engine, jobs)
         if in_engine_thread() and not engine.runs_here(jobs):
             return runner.run(jobs)  # which refuses
@@ -184,7 +208,7 @@ class DurableRun:
         self, runner: Runner, engine: Engine, jobs: Sequence[Job], asked: Callable[[], bool] | None = None
     ) -> list[AskedFuture[Outcome]]:
         """Let jobs run that the run has no results of; as :meth:`Engine.submit`."""
-        recorded = [is_recorded(job) for job in jobs]
+        recorded = [is_recorded(job, engine) for job in jobs]
         others = [job for job, is_one in zip(jobs, recorded, strict=True) if not is_one]
         chosen = [job for job, is_one in zip(jobs, recorded, strict=True) if is_one]
         entries, mine = self._taken(chosen, Asking(runner, engine, asked, contextvars.copy_context()))
@@ -196,35 +220,51 @@ class DurableRun:
     # -- in the house
 
     def _run_mixed(self, runner: Runner, engine: Engine, jobs: Sequence[Job]) -> list[Outcome]:
-        chosen = [job for job in jobs if is_recorded(job)]
+        recorded = [is_recorded(job, engine) for job in jobs]
+        chosen = [job for job, is_one in zip(jobs, recorded, strict=True) if is_one]
         done = iter(self.run(runner, engine, chosen) if chosen else [])
-        rest = iter(runner.run([job for job in jobs if not is_recorded(job)]))
-        return [next(done) if is_recorded(job) else next(rest) for job in jobs]
+        rest = iter(runner.run([job for job, is_one in zip(jobs, recorded, strict=True) if not is_one]))
+        return [next(done) if is_one else next(rest) for is_one in recorded]
 
     def _taken(self, jobs: Sequence[Job], asking: Asking) -> tuple[list[Entry], list[Entry]]:
         """The entries of a call; and those of them that are to be run."""
-        texts = written(jobs)
+        texts = written(jobs, asking.engine)
         with self._lock:
-            self._note_thread()
+            self._note_thread(texts, jobs)
             taken = self._book.take(texts, jobs, strict=not self._concurrent)
         entries = [self._entry(job, one, asking) for job, one in zip(jobs, taken, strict=True)]
         self._follower.add(entries)
         self._recorder.expect(len(entries))
         new = [entry for entry, one in zip(entries, taken, strict=True) if one.new]
         old = [entry for entry, one in zip(entries, taken, strict=True) if not one.new]
-        return entries, [*new, *(self._resuming.begin(old) if old else [])]
+        try:
+            return entries, [*new, *(self._resuming.begin(old) if old else [])]
+        except Exception as error:
+            self._settling.settle([Ended(entry, error) for entry in entries])
+            raise
 
     def _entry(self, job: Job, taken: Taken, asking: Asking) -> Entry:
         entry = Entry(replace(job, number=taken.number, follower=self._follower), taken.row, asking)
         entry.future.add_done_callback(partial(self._running.dropped, entry))
         return entry
 
-    def _note_thread(self) -> None:
+    def _note_thread(self, texts: Sequence[Written], jobs: Sequence[Job]) -> None:
         """Note that several threads ask: then nobody knows what the next circuit should be."""
-        self._threads.add(threading.get_ident())
-        if len(self._threads) > 1 and not self._concurrent:
+        me = threading.get_ident()
+        if me != self._opener and not self._concurrent:
             self._concurrent = True
             self._store.note_concurrent(self._run)
+        if self._concurrent and not self._warned:
+            sampled = (text.key for text, job in zip(texts, jobs, strict=True) if job.shots)
+            if {self._askers.setdefault(key, me) for key in sampled} - {me}:
+                self._warned = True
+                self._askers.clear()
+                logger.warning(
+                    "several threads ask for the same circuit with shots in the durable run %r. When the program runs "
+                    "again, whoever asks first gets the first result, and may go another way from there: give each "
+                    "thread a durable run of its own, with a name of its own",
+                    self.name,
+                )
 
     def _handle(self, events: Sequence[Any]) -> None:
         self._settling.settle([event for event in events if isinstance(event, Ended)])
@@ -232,28 +272,46 @@ class DurableRun:
             if not isinstance(event, Ended):
                 event()
 
-    def _beat(self) -> None:
-        self._recorder.put(self._beat, self._lease / _BEATS)
-        try:
-            self._store.renew(self._worker)
-        except Exception as error:
-            logger.warning("the durable run %r could not show that it lives: %s", self.name, error)
+    def _in_vain(self, entry: Entry) -> None:
+        with self._lock:
+            self._book.ask_again(entry.row)
+
+    def _spent(self, fetched: Mapping[StoredJob, Outcome]) -> None:
+        """Count what was not known of picked up circuits when the run was entered: shots as a rule were."""
+        if self._budget is not None:
+            shots = sum(one.shots - row.shots for row, one in fetched.items())
+            cost, seconds = (sum(getattr(one, what) for one in fetched.values()) for what in ("cost", "seconds"))
+            self._budget.spend(Amounts(shots, 0, cost, seconds))
+
+    def _entered(self, what: str) -> Self:
+        if "_running" not in vars(self):
+            raise ConfigurationError(
+                f"the durable run {self.name!r} has no {what}: use it in a 'with' statement first."
+            )
+        return self
 
     def _wait_for_others(self, entries: list[Entry]) -> None:
         self._resuming.wait_for_others(entries)
 
     def _finish(self) -> None:
         self._store.finish_run(self.name)
+        if self._resumes and not self._book.used:
+            logger.warning(
+                "nothing was asked for in the durable run %r: only what runs on clusters and their devices is recorded",
+                self.name,
+            )
         if self._book.unasked:
             logger.warning(
-                "the durable run %r ended without asking for %d of the circuits that it has recorded",
+                "the durable run %r ended without asking for %d of the circuits that it has recorded: was it a program "
+                "that does less?",
                 self.name,
                 len(self._book.unasked),
             )
 
     def _say_what_is_left(self) -> None:
         """Say which jobs still run at backends."""
-        rows = [entry.row for entry in self._settling.left if entry.state is State.SENT]
+        left = {entry.row.id for entry in self._settling.left if entry.state is State.SENT}
+        rows = [row for row in self._store.refresh(sorted(left)) if row.state == State.SENT]
         jobs = sorted({(row.executor, str(row.remote_id)) for row in rows})
         if jobs:
             listed = ", ".join(f"{job_id!r} at {executor!r}" for executor, job_id in jobs)

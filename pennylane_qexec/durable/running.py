@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import concurrent.futures
+import sys
 from collections.abc import Sequence
 from functools import partial
 
+from pennylane_qexec.budget import Budget, counting
 from pennylane_qexec.durable.entry import Asking, Entry, Runner
 from pennylane_qexec.durable.recorder import Recorder
 from pennylane_qexec.durable.settling import Ended, Settling
-from pennylane_qexec.engine import wait_for_all
+from pennylane_qexec.engine import AskedFuture, wait_for_all
 from pennylane_qexec.job import Outcome
 
 
@@ -19,20 +21,24 @@ class Running:
     Args:
         recorder: in whose thread it is dealt with how they end.
         settling: deals with that.
+        budget: what counts for all of them, in whatever thread they are asked for.
 
     Attributes:
         executed: how many circuits were run.
     """
 
-    def __init__(self, recorder: Recorder, settling: Settling) -> None:
+    def __init__(self, recorder: Recorder, settling: Settling, budget: Budget | None) -> None:
         self._recorder = recorder
         self._settling = settling
+        self._budget = budget
         self.executed = 0
 
     def here(self, runner: Runner, entries: Sequence[Entry]) -> None:
         """Run entries in the calling thread, and record their results."""
+        _note_attempts(entries)
         try:
-            outcomes: Sequence[Outcome | BaseException] = runner.run([entry.job for entry in entries])
+            with counting(self._budget):
+                outcomes: Sequence[Outcome | BaseException] = runner.run([entry.job for entry in entries])
         except BaseException as error:
             for entry in entries:
                 entry.left = not isinstance(error, Exception)
@@ -52,9 +58,13 @@ class Running:
         def is_asked() -> bool:
             return any(entry.future.asked for entry in entries)
 
-        jobs = [entry.job for entry in entries]
+        def submit() -> list[AskedFuture[Outcome]]:
+            with counting(self._budget):
+                return asking.runner.submit([entry.job for entry in entries], asking.asked or is_asked)
+
+        _note_attempts(entries)
         try:
-            inner = asking.context.copy().run(asking.runner.submit, jobs, asking.asked or is_asked)
+            inner = asking.context.copy().run(submit)
         except Exception as error:
             self._settling.settle([Ended(entry, error) for entry in entries])
             return
@@ -74,9 +84,16 @@ class Running:
         """What a caller waits for has ended, perhaps since it was cancelled."""
         if not future.cancelled():
             return
+        if isinstance(sys.exception(), KeyboardInterrupt | SystemExit):
+            entry.left = True  # the program is being ended, and does not mean this circuit
         if entry.inner is not None:
             entry.inner.cancel()
         self._recorder.put(Ended(entry, None))
+
+
+def _note_attempts(entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        entry.before = entry.row.attempt - 1
 
 
 def wait_or_leave(entries: Sequence[Entry]) -> list[Outcome]:

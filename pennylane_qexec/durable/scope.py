@@ -36,13 +36,14 @@ def current() -> DurableRun | None:
     """
     if not _open or nesting.recorded():
         return None
+    here = [run for run in _open if run.is_here]
     for run in reversed(_of_context.get()):
-        if run in _open:
+        if run in here:
             return run
-    if len(_open) > 1:
-        names = ", ".join(repr(run.name) for run in _open)
+    if len(here) > 1:
+        names = ", ".join(repr(run.name) for run in here)
         raise ConfigurationError(
             f"the durable runs {names} are open, and this thread belongs to none of them: start it with "
             "contextvars.copy_context().run, in the block of the run that it belongs to."
         )
-    return _open[0]
+    return here[0] if here else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ from pennylane_qexec.errors import BudgetExceededError, JobCancelledError, Store
 from pennylane_qexec.job import Outcome
 
 logger = logging.getLogger("pennylane_qexec")
+
+_KEPT = 1000
+"""Entries that were cancelled, and may still be sent with others."""
 
 
 class Ended(NamedTuple):
@@ -33,6 +37,7 @@ class Settling:
         recorder: counts them.
         taken_over: called with entries that another process has now.
         resumes: whether the run asks for what was left when it goes on.
+        in_vain: called with entries of which nothing came, before it is told.
     """
 
     def __init__(
@@ -42,12 +47,15 @@ class Settling:
         recorder: Recorder,
         taken_over: Callable[[list[Entry]], None],
         resumes: bool,
+        in_vain: Callable[[Entry], None],
     ) -> None:
         self._keeper = keeper
         self._follower = follower
         self._recorder = recorder
         self._taken_over = taken_over
         self._resumes = resumes
+        self._in_vain = in_vain
+        self._cancelled: deque[Entry] = deque()
         self.left: list[Entry] = []
         """Entries that nobody waits for now, and that were not given back."""
 
@@ -80,6 +88,7 @@ class Settling:
             others = self._keeper.done(done)
         except StoreError as error:
             for entry, _ in done:
+                self._in_vain(entry)
                 self._forget_and_tell(entry, error)
             return
         for entry, outcome in done:
@@ -101,14 +110,22 @@ class Settling:
             self._write_without(entry, error, later)
         except StoreError as broken:
             logger.warning("how a circuit ended (%r) could not be recorded: %s", error, broken)
+        self._in_vain(entry)
         if later:
             entry.left = True
             self.left.append(entry)
             self.tell(entry, error)
         elif entry.future.cancelled():
-            self.tell(entry, error)  # it is not forgotten: others may go on in the job in which it was sent
+            self._keep_for_a_while(entry)
+            self.tell(entry, error)
         else:
             self._forget_and_tell(entry, error)
+
+    def _keep_for_a_while(self, entry: Entry) -> None:
+        """Not forget an entry that was cancelled: others may go on in the job in which it is sent."""
+        self._cancelled.append(entry)
+        if len(self._cancelled) > _KEPT:
+            self._follower.forget(self._cancelled.popleft())
 
     def _write_without(self, entry: Entry, error: BaseException, later: bool) -> None:
         if later or isinstance(error, StoreError):

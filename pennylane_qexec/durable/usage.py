@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pennylane_qexec.budget import Amounts
+from pennylane_qexec.engine.records import CACHE
 from pennylane_qexec.store import State, Store
 
 _NOT_SENT = (State.WAITING, State.CLAIMED, State.CANCELLED)
@@ -21,6 +22,8 @@ def usage_of(store: Store, run: int) -> Amounts:
     shots = circuits = 0
     cost = seconds = 0.0
     for job in store.jobs(run):
+        if job.backend == CACHE:
+            continue  # it was answered at no cost
         attempts = job.attempt - (job.state in _NOT_SENT)
         shots += attempts * job.shots
         circuits += attempts

@@ -6,13 +6,16 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import pennylane as qml
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.engine import Spreader
+from pennylane_qexec.engine import Engine, Spreader
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.fingerprint import fingerprint
-from pennylane_qexec.job import Job
+from pennylane_qexec.job import Call, Job
 from pennylane_qexec.written import circuit_text, circuit_texts, result_text
+
+_AT, _SHORT = "@", 8
 
 UNWRITTEN = "unwritten:"
 """How the text begins of a circuit that cannot be written: its fingerprint follows."""
@@ -22,7 +25,7 @@ class Written(NamedTuple):
     """A job as it is written.
 
     Attributes:
-        key: equal for jobs that ask for the same.
+        key: equal for jobs that ask for the same of the same cluster: see :func:`what_of` and :func:`place_of`.
         digest: of the circuit's text.
         text: the circuit.
     """
@@ -32,33 +35,62 @@ class Written(NamedTuple):
     text: str
 
 
-def is_recorded(job: Job) -> bool:
+def what_of(key: str) -> str:
+    """The part of a key that says what is asked for."""
+    return key.partition(_AT)[0]
+
+
+def place_of(key: str) -> str:
+    """The part of a key that says of which cluster it is asked for, and with which settings."""
+    return key.partition(_AT)[2]
+
+
+def is_recorded(job: Job, engine: Engine) -> bool:
     """Whether a job is recorded.
 
-    Backpropagation records what the simulator computes, so that it is computed again. And what a cluster hands on to
-    another one is recorded there.
+    Backpropagation records what the simulator computes, and snapshots are given to the program while a circuit runs, so
+    that these are computed again. And what a cluster hands on to another one is recorded there.
     """
-    return not isinstance(job.executor, Spreader) and not (
-        job.call.bound and job.call.config.gradient_method == "backprop"
-    )
+    executors = engine.executors if job.executor is None else (job.executor,)
+    backprop = job.call.bound and job.call.config.gradient_method == "backprop"
+    inside = any(isinstance(executor, Spreader) for executor in executors)
+    return not (backprop or inside or qml.Snapshot in set(map(type, job.circuit.operations)))
 
 
-def written(jobs: Sequence[Job]) -> list[Written]:
+def written(jobs: Sequence[Job], engine: Engine) -> list[Written]:
     """Jobs as they are written.
+
+    Args:
+        jobs: the jobs.
+        engine: of the cluster that they are asked of.
 
     Raises:
         ConfigurationError: one of the circuits contains something that cannot be compared with anything.
     """
-    return list(map(_written, jobs, _texts([job.circuit for job in jobs])))
+    names = [f"{executor.name} {executor.backend}" for executor in engine.executors]
+    places: dict[int, str] = {}
+    texts = _texts([job.circuit for job in jobs])
+    found = []
+    for job, text in zip(jobs, texts, strict=True):
+        call = job.call
+        if id(call) not in places:
+            places[id(call)] = digest_of("\n".join((*names, _settings(call))))[:_SHORT]
+        found.append(_written(job, text, places[id(call)]))
+    return found
 
 
-def _written(job: Job, text: str) -> Written:
-    digest = digest_of(text)
-    method = job.call.method
-    if method == "execute":
-        return Written(digest, digest, text)
-    vector = "" if job.vector is None else result_text(job.vector)
-    return Written(digest_of("\n".join((method, digest, vector))), digest, text)
+def _settings(call: Call) -> str:
+    """What results depend on beside the circuit and who runs it."""
+    measuring = call.config.mcm_config
+    return f"{measuring.postselect_mode} {call.config.gradient_method if call.method != 'execute' else ''}"
+
+
+def _written(job: Job, text: str, place: str) -> Written:
+    digest = what = digest_of(text)
+    if job.call.method != "execute":
+        vector = "" if job.vector is None else result_text(job.vector)
+        what = digest_of("\n".join((job.call.method, digest, vector)))
+    return Written(f"{what}{_AT}{place}", digest, text)
 
 
 def _texts(circuits: Sequence[QuantumScript]) -> list[str]:

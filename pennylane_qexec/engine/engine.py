@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -183,6 +183,11 @@ class Engine:
     def found(self, executor: Executor, label: str) -> Future[str | None]:
         """Ask a backend with a queue for the id of the job that was sent with a label."""
         return self._begin(lambda: self._lanes[executor].found(label))
+
+    @property
+    def executors(self) -> Collection[Executor]:
+        """The executors, in the cluster's order."""
+        return self._lanes.keys()
 
     def executor(self, name: str) -> Executor | None:
         """The executor of a name; ``None`` if there is none."""

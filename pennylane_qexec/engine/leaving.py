@@ -48,7 +48,7 @@ def end(owner: object, jobs: int = 1) -> None:
     """Jobs have come to their end."""
     with _changed:
         _jobs[os.getpid(), owner] -= jobs
-        if not _jobs[os.getpid(), owner]:
+        if _jobs[os.getpid(), owner] <= 0:
             del _jobs[os.getpid(), owner]
             _changed.notify_all()
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from http.client import HTTPException
+from json import JSONDecodeError
 from pickle import PicklingError
 from typing import Any
 
@@ -28,8 +32,8 @@ _OF_THE_CIRCUIT: tuple[type[BaseException], ...] = (
     MemoryError,
     *_PENNYLANE,
 )
-_OF_THE_EXECUTOR = (NoAccessError, ImportError)
-_OF_THE_LINE = (ConnectionError, TimeoutError)
+_OF_THE_EXECUTOR = (NoAccessError, ImportError, ssl.SSLCertVerificationError)
+_OF_THE_LINE = (ConnectionError, TimeoutError, ssl.SSLError, socket.gaierror, HTTPException, JSONDecodeError)
 _CLIENTS = {"requests", "urllib3", "httpx", "httpcore", "aiohttp"}
 """Packages whose errors, without a status, mean that there was no answer, though some of them are a ValueError."""
 

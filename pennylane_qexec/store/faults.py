@@ -11,7 +11,7 @@ from pennylane_qexec.credentials import scrub
 from pennylane_qexec.errors import QExecError, StoreError
 
 _SQLITE = {
-    "NOTADB": "is not a SQLite database. Give another file, or remove this one if nobody needs it",
+    "NOTADB": "is not a SQLite database. Give another file",
     "CORRUPT": (
         "is damaged. Keep a copy of it, with the files -wal and -shm beside it, then restore it from a backup, or "
         "save what can be read with: sqlite3 FILE .recover | sqlite3 NEW"

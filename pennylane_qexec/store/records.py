@@ -73,6 +73,7 @@ class Ended:
         executor: name of the executor that ran it, if it is another one than recorded.
         backend: name of the backend that ran it, if it is another one than recorded.
         attempt: attempts made, if other than recorded.
+        shots: the shots that were run, if other than recorded.
     """
 
     id: int
@@ -85,6 +86,7 @@ class Ended:
     executor: str | None = None
     backend: str | None = None
     attempt: int | None = None
+    shots: int | None = None
 
 
 class StoredJob(NamedTuple):

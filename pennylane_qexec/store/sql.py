@@ -6,10 +6,11 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar, final
+from typing import Any, TypeVar, final
 
 from sqlalchemy import Connection
 
+from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.store import cache_rows, changes, claims, job_rows, run_rows
 from pennylane_qexec.store.base import State, Store
 from pennylane_qexec.store.gate import Gate
@@ -184,5 +185,19 @@ class SqlStore(Store):
     def close(self) -> None:
         self._gate.close()
 
+    def __reduce__(self) -> Any:
+        if "***" in self.url:
+            raise ConfigurationError(
+                f"the store {self.url} was opened with a password, and is not sent to another process: leave the "
+                "password out of the URL, and put it into ~/.pgpass."
+            )
+        return _opened, (self.url,)
+
     def __repr__(self) -> str:
         return f"<Store {self.url}>"
+
+
+def _opened(url: str) -> Store:
+    from pennylane_qexec.store.opening import open_store
+
+    return open_store(url)

@@ -70,7 +70,7 @@ class Resumed:
         keeper, begun = Keeper(self.store, self.run, "me", LEASE), []
         book: Any = Book(self.store, self.store.open_run("run"), "me", LEASE)
         parts: Any = (self.store, book, keeper, Follower(keeper, True), AtOnce(), None)
-        resuming = Resuming(*parts, begun.extend)
+        resuming = Resuming(*parts, begun.extend, dict)
         entry = Entry(Job(flip(0.1)), self.row, Asking(engine, engine, None, contextvars.copy_context()))
         begun += resuming.begin([entry])
         return entry, begun, engine
