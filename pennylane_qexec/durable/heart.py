@@ -38,6 +38,8 @@ class Heart:
             try:
                 alive = self._beat()
             except Exception as error:
+                if self._stopped.is_set():
+                    return
                 logger.warning("the durable run %r could not show that it lives: %s", self._name, error)
                 continue
             if not alive and not buried:

@@ -106,6 +106,7 @@ class DurableRun:
         """Open the store, and read what is recorded."""
         if self._open:
             raise ConfigurationError(f"the durable run {self.name!r} is open already.")
+        self._process = os.getpid()
         self._store: Store = stores.open_store(self._given)
         try:
             self._take_up()
