@@ -161,9 +161,13 @@ def _wait_for(future: Future[Any]) -> None:
 
 
 def _join(thread: threading.Thread) -> None:
-    thread.join(WATCHDOG)
-    if thread.is_alive():
-        _stuck(repr(thread))
+    while thread in threading.enumerate():
+        try:
+            thread.join(WATCHDOG)
+        except RuntimeError:
+            continue  # it is about to be started
+        if thread.is_alive():
+            _stuck(repr(thread))
 
 
 def _let_end(threads: Iterable[threading.Thread]) -> None:
