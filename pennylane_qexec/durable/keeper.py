@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import final
 
+from pennylane_qexec.durable.endings import ended, failed
 from pennylane_qexec.durable.entry import Entry
-from pennylane_qexec.errors import ConfigurationError, ExecutorError, StoreError
+from pennylane_qexec.errors import StoreError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Outcome
 from pennylane_qexec.store import Ended, State, Store, StoredJob
-from pennylane_qexec.written import result_text
-
-logger = logging.getLogger("pennylane_qexec")
 
 _AT_A_BACKEND = (State.SENDING, State.SENT)
 _GIVEN_UP = (State.FAILED, State.CANCELLED)
@@ -127,26 +124,26 @@ class Keeper:
         with self._no_letters:
             self._no_letters.wait_for(lambda: not self._letters, seconds)
 
-    def done(self, ended: Sequence[tuple[Entry, Outcome]]) -> list[Entry]:
+    def done(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> list[Entry]:
         """Record results; returns entries that somebody else has by now."""
         with self._lock:
-            return self._done(ended)
+            return self._done(outcomes)
 
-    def _done(self, ended: Sequence[tuple[Entry, Outcome]]) -> list[Entry]:
+    def _done(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> list[Entry]:
         if never_sent := [entry for entry, _ in ended if entry.state is State.SENDING]:
             self.again(never_sent)
         ours = set(
-            self._store.done([_ended(entry.row, outcome, entry.before) for entry, outcome in ended], self._worker)
+            self._store.done([ended(entry.row, outcome, entry.before) for entry, outcome in outcomes], self._worker)
         )
-        for entry, _ in ended:
+        for entry, _ in outcomes:
             entry.state = State.DONE
         return [entry for entry, _ in ended if entry.row.id not in ours]
 
-    def failed(self, ended: Sequence[tuple[Entry, BaseException]]) -> None:
+    def failed(self, errors: Sequence[tuple[Entry, BaseException]]) -> None:
         """Record failures."""
         with self._lock:
-            self._store.failed([_failed(entry, error) for entry, error in ended], self._worker)
-            _set([entry for entry, _ in ended], State.FAILED)
+            self._store.failed([failed(entry, error) for entry, error in errors], self._worker)
+            _set([entry for entry, _ in errors], State.FAILED)
 
     def cancelled(self, entries: Sequence[Entry]) -> None:
         """Record that nobody wants entries any more."""
@@ -189,7 +186,7 @@ class Keeper:
         self._store.claim(list(outcomes), self._worker, self._lease)
         rows = [row for row in self._store.refresh(list(outcomes)) if row.worker == self._worker]
         waiting = [row for row in rows if row.state == State.SENT]
-        self._store.done([_ended(row, outcomes[row.id]) for row in waiting], self._worker)
+        self._store.done([ended(row, outcomes[row.id]) for row in waiting], self._worker)
 
     def refresh(self, entries: Sequence[Entry]) -> None:
         """Look how entries are that somebody else has."""
@@ -235,52 +232,3 @@ def _set(entries: Sequence[Entry], state: State) -> None:
 
 def _ids(entries: Sequence[Entry]) -> list[int]:
     return [entry.row.id for entry in entries]
-
-
-def _ended(row: StoredJob, outcome: Outcome, before: int | None = None) -> Ended:
-    """How a job ended.
-
-    Args:
-        row: the job.
-        outcome: what came of it.
-        before: attempts made before those of this process; ``None`` if it made none, but fetched what was there.
-    """
-    attempts = max(1, outcome.attempt)  # 0 from a cache, at no cost
-    return Ended(
-        row.id,
-        _result_text(outcome),
-        started=float(outcome.started),
-        finished=float(outcome.finished),
-        seconds=float(outcome.seconds),
-        cost=float(outcome.cost) * (1 if before is None else attempts),
-        executor=outcome.executor,
-        backend=outcome.backend,
-        attempt=attempts + (before or 0),
-        shots=int(outcome.shots),
-    )
-
-
-def _failed(entry: Entry, error: BaseException) -> Ended:
-    """How an entry failed: each attempt counts as what it would have cost."""
-    if not isinstance(error, ExecutorError):
-        return Ended(entry.row.id, error=repr(error))
-    executor = entry.asking.engine.executor(error.executor)
-    price = 0.0
-    if executor is not None:
-        price = executor.charges(entry.job.circuit, entry.job.call).of(1, entry.job.shots, 0.0)
-    return Ended(
-        entry.row.id,
-        error=repr(error),
-        cost=float(price) * error.attempt,
-        executor=error.executor,
-        backend=None if executor is None else executor.backend,
-        attempt=max(1, error.attempt + (entry.before or 0)),
-    )
-
-
-def _result_text(outcome: Outcome) -> str | None:
-    try:
-        return result_text(outcome.result)
-    except ConfigurationError as error:
-        logger.warning("a result cannot be recorded, and its circuit will run again: %s", error)
-        return None

@@ -1,0 +1,67 @@
+"""What is written down of how jobs end: results as text, and what all attempts have cost."""
+
+from __future__ import annotations
+
+import logging
+
+from pennylane_qexec.durable.entry import Entry
+from pennylane_qexec.errors import ConfigurationError, ExecutorError
+from pennylane_qexec.job import Outcome
+from pennylane_qexec.store import Ended, StoredJob
+from pennylane_qexec.written import result_text
+
+logger = logging.getLogger("pennylane_qexec")
+
+
+def ended(row: StoredJob, outcome: Outcome, before: int | None = None) -> Ended:
+    """How a job ended.
+
+    Args:
+        row: the job.
+        outcome: what came of it.
+        before: attempts made before those of this process; ``None`` if it made none, but fetched what was there.
+    """
+    attempts = max(1, outcome.attempt)  # 0 from a cache, at no cost
+    return Ended(
+        row.id,
+        _result_text(outcome),
+        started=float(outcome.started),
+        finished=float(outcome.finished),
+        seconds=float(outcome.seconds),
+        cost=float(outcome.cost) * (1 if before is None else attempts),
+        executor=outcome.executor,
+        backend=outcome.backend,
+        attempt=attempts + (before or 0),
+        shots=int(outcome.shots),
+    )
+
+
+def failed(entry: Entry, error: BaseException) -> Ended:
+    """How an entry failed: each attempt counts as what it would have cost.
+
+    Args:
+        entry: the entry.
+        error: what its caller is told.
+    """
+    if not isinstance(error, ExecutorError):
+        return Ended(entry.row.id, error=repr(error))
+    executor = entry.asking.engine.executor(error.executor)
+    price = 0.0
+    if executor is not None:
+        price = executor.charges(entry.job.circuit, entry.job.call).of(1, entry.job.shots, 0.0)
+    return Ended(
+        entry.row.id,
+        error=repr(error),
+        cost=float(price) * error.attempt,
+        executor=error.executor,
+        backend=None if executor is None else executor.backend,
+        attempt=max(1, error.attempt + (entry.before or 0)),
+    )
+
+
+def _result_text(outcome: Outcome) -> str | None:
+    try:
+        return result_text(outcome.result)
+    except ConfigurationError as error:
+        logger.warning("a result cannot be recorded, and its circuit will run again: %s", error)
+        return None
