@@ -130,14 +130,14 @@ class Keeper:
             return self._done(outcomes)
 
     def _done(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> list[Entry]:
-        if never_sent := [entry for entry, _ in ended if entry.state is State.SENDING]:
+        if never_sent := [entry for entry, _ in outcomes if entry.state is State.SENDING]:
             self.again(never_sent)
         ours = set(
             self._store.done([ended(entry.row, outcome, entry.before) for entry, outcome in outcomes], self._worker)
         )
         for entry, _ in outcomes:
             entry.state = State.DONE
-        return [entry for entry, _ in ended if entry.row.id not in ours]
+        return [entry for entry, _ in outcomes if entry.row.id not in ours]
 
     def failed(self, errors: Sequence[tuple[Entry, BaseException]]) -> None:
         """Record failures."""

@@ -86,7 +86,7 @@ class Settling:
     def _settle_done(self, done: Sequence[tuple[Entry, Outcome]]) -> None:
         try:
             others = self._keeper.done(done)
-        except StoreError as error:
+        except Exception as error:  # whatever it is, nobody is left waiting
             for entry, _ in done:
                 self._in_vain(entry)
                 self._forget_and_tell(entry, error)
