@@ -12,6 +12,7 @@ import pennylane as qml
 from pennylane.devices import Device, ExecutionConfig
 from pennylane.devices.modifiers import simulator_tracking, single_tape_support
 from pennylane.devices.preprocess import validate_device_wires
+from pennylane.math import Interface
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 from pennylane.typing import ResultBatch
@@ -41,6 +42,8 @@ def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher
     """Select or split, and let the chosen executors' own programs prepare the circuit."""
     if dispatcher.unwraps:
         tape = unwrapped(tape)
+    if dispatcher.config.interface is Interface.JAX_JIT:
+        _check_one_batch_axis(tape)
     if device.wires and (device.cluster.splits or not device._executors_know_wires):
         (tape,), _ = validate_device_wires(tape, wires=device.wires, name=device.name)
     return dispatcher(tape)
@@ -125,6 +128,7 @@ class ClusterDevice(Closing, Device):
         dispatcher.unwraps = method is None and config.interface in INTERFACES
         dispatcher.config = replace(
             config,
+            interface=_interface(config, circuit, backprop),
             gradient_method=method or config.gradient_method,
             use_device_gradient=method is not None,
             use_device_jacobian_product=products,
@@ -149,6 +153,10 @@ class ClusterDevice(Closing, Device):
         dispatcher = self._dispatcher(execution_config)
         if any(not dispatcher.prepared(circuit) for circuit in circuits):
             return self._execute_raw(circuits, dispatcher)
+        if dispatcher.config.use_device_gradient and dispatcher.config.interface is Interface.JAX_JIT:
+            for circuit in circuits:
+                _check_one_batch_axis(circuit)
+            return self._execute_expanded([dispatcher.rows(circuit) for circuit in circuits], dispatcher)
         outcomes = self.cluster.run([dispatcher.job(circuit) for circuit in circuits])
         return tuple([outcome.result for outcome in outcomes])
 
@@ -278,6 +286,9 @@ class ClusterDevice(Closing, Device):
             ((circuit,), _only) if dispatcher.prepared(circuit) else _dispatch.tape_transform(circuit, self, dispatcher)
             for circuit in circuits
         ]
+        return self._execute_expanded(expanded, dispatcher)
+
+    def _execute_expanded(self, expanded: Sequence[Expanded], dispatcher: Dispatcher) -> ResultBatch:
         outcomes = iter(self.cluster.run([dispatcher.job(one) for batch, _ in expanded for one in batch]))
         return tuple(postprocess([next(outcomes).result for _ in batch]) for batch, postprocess in expanded)
 
@@ -292,6 +303,25 @@ class ClusterDevice(Closing, Device):
         given = vectors if vectors is not None else [None] * len(circuits)
         jobs = [dispatcher.job(circuit, method, vector) for circuit, vector in zip(circuits, given, strict=True)]
         return tuple(outcome.result for outcome in self.cluster.run(jobs))
+
+
+def _interface(config: ExecutionConfig, circuit: QuantumScript | None, backprop: bool) -> Any:
+    """The interface of a call: ``jax.vmap`` without ``jax.jit`` has to leave JAX by a callback too, as ``jax.jit``."""
+    if config.interface is not Interface.JAX or circuit is None or backprop:
+        return config.interface
+    traced = any(map(qml.math.is_abstract, circuit.get_parameters(trainable_only=False)))
+    return Interface.JAX_JIT if traced else Interface.JAX
+
+
+def _check_one_batch_axis(circuit: QuantumScript) -> None:
+    """Refuse what ``jax.vmap`` within ``jax.vmap`` makes of a circuit that leaves JAX by a callback."""
+    try:
+        circuit.batch_size  # noqa: B018
+    except ValueError as error:
+        raise ConfigurationError(
+            f"a circuit has several batch axes, and a device runs one ({error}) Where jax.vmap stands inside of "
+            "jax.vmap, write one jax.vmap over all points, as in jax.vmap(qnode)(points.reshape(-1)).reshape(m, n)."
+        ) from error
 
 
 def _new_cluster(wires: Any, executors: Any, config: str | None, options: dict[str, Any]) -> QCluster:

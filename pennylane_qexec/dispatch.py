@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pennylane.devices import ExecutionConfig
 from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
+from pennylane.transforms import broadcast_expand
 
 from pennylane_qexec.errors import NoExecutorError
 from pennylane_qexec.executors.base import Binder, Bound, Executor
@@ -18,6 +19,7 @@ from pennylane_qexec.executors.shots import refuse_shot_vector, remember
 from pennylane_qexec.job import Call, Job, Outcome, Postprocessing, Result, Share
 from pennylane_qexec.policies.merges import Plan
 from pennylane_qexec.policies.splits import apportion
+from pennylane_qexec.structure import is_broadcasted
 
 if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster
@@ -101,6 +103,17 @@ class Dispatcher:
     def prepared(self, circuit: QuantumScript) -> bool:
         """Whether a circuit, or what it is a copy of, was returned by :meth:`__call__`."""
         return isinstance(circuit, _Tagged) and circuit.binding < len(self._bindings)
+
+    def rows(self, circuit: QuantumScript) -> Expanded:
+        """The circuits for which one that was broadcasted after it was prepared stands; just itself if it was not.
+
+        ``jax.vmap`` does that to circuits that were prepared when JAX traced them, for executors that differentiate.
+        """
+        if not is_broadcasted(circuit):
+            return (circuit,), _first
+        assert isinstance(circuit, _Tagged)
+        circuits, postprocess = broadcast_expand.tape_transform(circuit)
+        return tuple([_retag(one, circuit.binding, circuit) for one in circuits]), postprocess
 
     def job(self, circuit: QuantumScript, method: str = "execute", vector: Any = None) -> Job:
         """The job of a circuit that :meth:`__call__` returned, or of a copy of it."""
