@@ -1,15 +1,21 @@
 """PennyLane's recording queue, made one per thread.
 
 PennyLane 0.45 keeps the operations that a quantum function records on one stack for the whole process. An operator
-made in any other thread lands in the circuit that is being recorded, without an error. The five class methods that
-touch the stack are replaced by ones that use a stack per thread.
+made in any other thread lands in the circuit that is being recorded, without an error. The five functions that touch
+the stack get code that uses a stack per thread.
+
+Their code is exchanged, and not the functions themselves. Wherever ``@QueuingManager.stop_recording()`` stands in
+PennyLane, the decorated function took hold of ``stop_recording`` when it was imported. It would go on with the old
+stack, and record what it should not.
 """
 
 from __future__ import annotations
 
+import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any
 
 import pennylane as qml
@@ -18,7 +24,6 @@ from pennylane.tape import QuantumTape
 
 from pennylane_qexec.errors import ConfigurationError
 
-_REPLACED = ("add_active_queue", "remove_active_queue", "recording", "active_context", "stop_recording")
 _KNOWN_VERSIONS = ("0.45.",)
 _WAIT_FOR_RECORDERS = 60.0
 
@@ -30,32 +35,57 @@ class _Stack(threading.local):
         self.contexts: list[Any] = []
 
 
-_stack = _Stack()
+# The code of the functions below runs as that of PennyLane's, which do not see the names of this module. What they
+# need is an attribute of QueuingManager.
 
 
-def _add_active_queue(cls: type, queue: Any) -> None:
-    _stack.contexts.append(queue)
+def add_active_queue(cls: Any, queue: Any) -> None:
+    """Make a queue the innermost one of this thread."""
+    cls._stack_per_thread.contexts.append(queue)
 
 
-def _remove_active_queue(cls: type) -> Any:
-    return _stack.contexts.pop()
+def remove_active_queue(cls: Any) -> Any:
+    """Take away this thread's innermost queue."""
+    return cls._stack_per_thread.contexts.pop()
 
 
-def _recording(cls: type) -> bool:
-    return bool(_stack.contexts)
+def recording(cls: Any) -> bool:
+    """Whether this thread records."""
+    return bool(cls._stack_per_thread.contexts)
 
 
-def _active_context(cls: type) -> Any:
-    return _stack.contexts[-1] if _stack.contexts else None
+def active_context(cls: Any) -> Any:
+    """The innermost queue of this thread, if it records."""
+    contexts = cls._stack_per_thread.contexts
+    return contexts[-1] if contexts else None
 
 
-@contextmanager
-def _stop_recording(cls: type) -> Iterator[None]:
-    suspended, _stack.contexts = _stack.contexts, []
+def stop_recording(cls: Any) -> Iterator[None]:
+    """Suspend this thread's recording; a context manager is made of it in PennyLane."""
+    stack = cls._stack_per_thread
+    suspended, stack.contexts = stack.contexts, []
     try:
         yield
     finally:
-        _stack.contexts = suspended
+        stack.contexts = suspended
+
+
+_REPLACEMENTS: tuple[Callable[..., Any], ...] = (
+    add_active_queue,
+    remove_active_queue,
+    recording,
+    active_context,
+    stop_recording,
+)
+
+
+def _function(name: str) -> FunctionType | None:
+    """PennyLane's function under a class method, if there is one as expected."""
+    method = vars(QueuingManager).get(name)
+    if not isinstance(method, classmethod):
+        return None
+    function = inspect.unwrap(method.__func__)  # stop_recording is the generator function under a context manager
+    return function if isinstance(function, FunctionType) else None
 
 
 class _NoLock:
@@ -67,7 +97,7 @@ class _NoLock:
     def __init__(self, old: Any) -> None:
         self._old = old
 
-    def acquire(self, *_: Any) -> bool:
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         return True
 
     def release(self) -> None:
@@ -79,13 +109,22 @@ def make_local() -> None:
     """Give every thread a stack of its own; the calling thread's is the one that there was.
 
     Raises:
-        ConfigurationError: another thread has been recording for a minute.
+        ConfigurationError: another thread has been recording for a minute, or recording is suspended in this one.
     """
+    records = AnnotatedQueue._lock._is_owned()
     # A thread holds one of the old locks while it records: with both in hand, whatever is on the old stack is ours.
     with _held(QuantumTape._lock), _held(AnnotatedQueue._lock):
-        _stack.contexts = QueuingManager._active_contexts
-        for name in _REPLACED:
-            setattr(QueuingManager, name, classmethod(globals()[f"_{name}"]))
+        stack = QueuingManager._stack_per_thread = _Stack()
+        stack.contexts = QueuingManager._active_contexts
+        if records and not stack.contexts:  # what suspended it would put it back where nobody looks any more
+            raise ConfigurationError(
+                "recording is suspended by QueuingManager.stop_recording(), so it cannot be made safe for threads now. "
+                "Open the cluster before the circuit is recorded."
+            )
+        for replacement in _REPLACEMENTS:
+            function = _function(replacement.__name__)
+            assert function is not None  # see check()
+            function.__code__ = replacement.__code__
         AnnotatedQueue._lock = _NoLock(AnnotatedQueue._lock)
         QuantumTape._lock = _NoLock(QuantumTape._lock)
 
@@ -109,7 +148,9 @@ def check() -> None:
     Raises:
         ConfigurationError: it does not.
     """
-    missing = [name for name in (*_REPLACED, "_active_contexts") if name not in vars(QueuingManager)]
+    missing = [function.__name__ for function in _REPLACEMENTS if _function(function.__name__) is None]
+    if "_active_contexts" not in vars(QueuingManager):
+        missing.append("_active_contexts")
     if "_lock" not in vars(AnnotatedQueue) or "_lock" not in vars(QuantumTape):
         missing.append("_lock")
     if missing or not qml.__version__.startswith(_KNOWN_VERSIONS):

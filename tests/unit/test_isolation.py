@@ -21,26 +21,33 @@ from pennylane.queuing import AnnotatedQueue, QueuingManager
 from pennylane_qexec import isolation
 
 BEGINNING = """
-import json, threading
+import contextlib, inspect, json, threading
 import autograd, autograd.tracer
 import pennylane as qml
 import pennylane_qexec as qexec
 from pennylane.queuing import AnnotatedQueue, QueuingManager
 from pennylane_qexec import isolation
 
-def methods():
-    return [vars(QueuingManager)[name] for name in ("recording", "active_context", "stop_recording")]
+def codes():
+    names = ("add_active_queue", "remove_active_queue", "recording", "active_context", "stop_recording")
+    return [inspect.unwrap(vars(QueuingManager)[name].__func__).__code__ for name in names]
 
 class Watched:
-    # In place of PennyLane's lock: says when so many other threads are about to wait for it.
-    def __init__(self, lock, expected):
-        self.lock, self.expected, self.wanted = lock, expected, threading.Event()
+    # In place of PennyLane's lock: the main thread has it once the other threads are about to wait for it.
+    def __init__(self, lock, others):
+        self.lock, self.others, self.expected, self.wanted = lock, others, len(others), threading.Event()
     def acquire(self, *arguments, **options):
-        if threading.current_thread() is not threading.main_thread():
+        main = threading.current_thread() is threading.main_thread()
+        if not main:
             self.expected -= 1
             if self.expected <= 0:
                 self.wanted.set()
-        return self.lock.acquire(*arguments, **options)
+        acquired = self.lock.acquire(*arguments, **options)
+        while main and self.others:
+            self.others.pop().start()
+            if not self.others:
+                self.wanted.wait(20)
+        return acquired
     def release(self):
         self.lock.release()
     def _is_owned(self):
@@ -52,7 +59,7 @@ def record():
     return len(queue.queue)
 """
 FIRST_CLUSTER = """
-before = methods()
+before = codes()
 with AnnotatedQueue() as queue:
     qml.X(0)
     with qexec.QCluster(["default.qubit"]):
@@ -64,14 +71,14 @@ with AnnotatedQueue() as queue:
     with QueuingManager.stop_recording():
         qml.S(3)
     qml.T(4)
-after = methods()
+after = codes()
 isolation.install()
 print(json.dumps({
     "recorded": [operation.name for operation in queue.queue],
     "recording": QueuingManager.recording(),
-    "changed_by_import": any("qexec" in method.__func__.__module__ for method in before),
-    "changed_by_cluster": after != before,
-    "changed_by_second_install": after != methods(),
+    "changed_by_import": any("qexec" in code.co_filename for code in before),
+    "changed_by_cluster": all("qexec" in code.co_filename for code in after),
+    "changed_by_second_install": after != codes(),
 }))
 """
 UNKNOWN = """
@@ -80,6 +87,19 @@ try:
     qexec.QCluster(["default.qubit"])
 except qexec.ConfigurationError as error:
     print(json.dumps({{"error": str(error), "installed": isolation.installed()}}))
+"""
+SUSPENDED = """
+with AnnotatedQueue() as queue:
+    qml.X(0)
+    with QueuingManager.stop_recording():
+        try:
+            qexec.QCluster(["default.qubit"])
+        except qexec.ConfigurationError as error:
+            refusal = str(error)
+    qml.Y(1)
+with qexec.QCluster(["default.qubit"]):
+    pass
+print(json.dumps([refusal, [operation.name for operation in queue.queue], record()]))
 """
 DIFFERENTIATED_MEANWHILE = """
 inside, installed = threading.Event(), threading.Event()
@@ -109,13 +129,10 @@ derivative_in_progress(isolation.install)
 print(json.dumps(slopes))
 """
 THREADS_WAIT = """
-AnnotatedQueue._lock = lock = Watched(AnnotatedQueue._lock, 3)
 counts = []
 threads = [threading.Thread(target=lambda: counts.append(record()), daemon=True) for _ in range(3)]
+AnnotatedQueue._lock = Watched(AnnotatedQueue._lock, list(threads))
 {hold}
-    for thread in threads:
-        thread.start()
-    lock.wanted.wait(20)
     isolation.install()
 for thread in threads:
     thread.join(20)
@@ -161,12 +178,18 @@ def test_installing_again_changes_nothing(first_cluster: Any) -> None:
     ("change", "complaint", "advice"),
     [
         ("qml.__version__ = '0.99.0'", "pennylane 0.99.0 is not known", "Install 'pennylane>=0.45,<0.46'"),
+        ("del QueuingManager.recording", "pennylane 0.45.", "Install 'pennylane>=0.45,<0.46'"),
+        ("QueuingManager.recording = lambda: False", "pennylane 0.45.", "Install 'pennylane>=0.45,<0.46'"),
+        ("del AnnotatedQueue._lock", "pennylane 0.45.", "Install 'pennylane>=0.45,<0.46'"),
         ("del qml.Tracker.update", "this pennylane is not known", "Install 'pennylane>=0.45,<0.46'"),
         ("autograd.tracer.trace_stack.other = 0", "autograd ", "Install 'autograd>=1.7,<1.9'"),
         ("del autograd.tracer.TraceStack.new_trace", "autograd ", "Install 'autograd>=1.7,<1.9'"),
     ],
     ids=[
         "another version of pennylane",
+        "a missing method of the queue",
+        "another method of the queue",
+        "no lock of the queue",
         "another tracker",
         "other things on autograd's stack",
         "another method of autograd's stack",
@@ -181,13 +204,24 @@ def test_what_is_not_known_is_refused_and_left_as_it_is(change: str, complaint: 
 
 
 @pytest.mark.slow
+def test_a_circuit_whose_recording_is_suspended_is_recorded_on_and_the_cluster_opens_later() -> None:
+    refusal, recorded, counted = result_of(SUSPENDED)
+    assert refusal.startswith("recording is suspended by QueuingManager.stop_recording()")
+    assert "Open the cluster before the circuit is recorded" in refusal
+    assert recorded == ["PauliX", "PauliY"]
+    assert counted == 1
+
+
+@pytest.mark.slow
 def test_derivatives_in_progress_go_on_in_every_thread() -> None:
     assert result_of(DIFFERENTIATED_MEANWHILE) == [6, 6, 6]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "hold", ["with AnnotatedQueue():", "with lock.lock:"], ids=["by one that records", "by the first cluster"]
+    "hold",
+    ["with AnnotatedQueue():", "with contextlib.nullcontext():"],
+    ids=["by one that records", "by the first cluster"],
 )
 def test_threads_that_are_kept_waiting_to_record_all_get_to_it(hold: str) -> None:
     assert result_of(THREADS_WAIT.format(hold=hold)) == [1, 1, 1]
