@@ -17,6 +17,7 @@ from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 from pennylane.typing import ResultBatch
 
+from pennylane_qexec.batched_gradients import for_batches
 from pennylane_qexec.closing import Closing
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.config import cluster_options_of
@@ -129,7 +130,7 @@ class ClusterDevice(Closing, Device):
         dispatcher.config = replace(
             config,
             interface=_interface(config, circuit, backprop),
-            gradient_method=method or config.gradient_method,
+            gradient_method=method or for_batches(config.gradient_method, config.interface),
             use_device_gradient=method is not None,
             use_device_jacobian_product=products,
             grad_on_execution=grad_on_execution,

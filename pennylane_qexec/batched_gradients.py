@@ -1,0 +1,89 @@
+"""Gradients of circuits that are broadcasted over what is differentiated.
+
+PennyLane's gradient transforms refuse such circuits, which come from a classical layer in front of a quantum one in
+mini-batches (its issue 4462). Expanded before they are differentiated, they are circuits as any others, and run in one
+batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import pennylane as qml
+from pennylane.math import Interface
+from pennylane.tape import QuantumScript
+from pennylane.transforms import broadcast_expand
+from pennylane.transforms.core import Transform, transform
+
+from pennylane_qexec.structure import is_broadcasted
+
+_REFUSING = (
+    qml.gradients.param_shift,
+    qml.gradients.finite_diff,
+    qml.gradients.spsa_grad,
+    qml.gradients.hadamard_grad,
+)
+"""The gradient transforms that refuse circuits broadcasted over trainable parameters."""
+
+_JAX = (Interface.JAX, Interface.JAX_JIT)
+
+
+def for_batches(method: Any, interface: Any) -> Any:
+    """A gradient method whose circuits are expanded where it would refuse them.
+
+    Args:
+        method: what the configuration of a call has as its gradient method.
+        interface: what differentiates.
+
+    Returns:
+        A twin of the method; the method itself, if it refuses nothing, or nothing can be differentiated.
+    """
+    if interface is Interface.NUMPY or not any(method is one for one in _REFUSING):
+        return method
+    return _twin(method, interface in _JAX)
+
+
+@cache
+def _twin(method: Transform, jax: bool) -> Transform:
+    expand: Callable[..., Any] | None = method.expand_transform
+
+    def expand_batches(tape: QuantumScript, *args: Any, **options: Any) -> Any:
+        """What the method does first, and then a circuit for each row of those that it would refuse."""
+        tapes, postprocess = expand(tape, *args, **options) if expand is not None else ((tape,), _only)
+        if not any(map(is_broadcasted, tapes)):
+            return tapes, postprocess
+        parts = [broadcast_expand(one) if _is_refused(one, jax) else ((one,), _only) for one in tapes]
+
+        def join(results: Any) -> Any:
+            remaining = iter(results)
+            return postprocess([post([next(remaining) for _ in rows]) for rows, post in parts])
+
+        return [row for rows, _ in parts for row in rows], join
+
+    twin = transform(
+        method.tape_transform,
+        expand_transform=expand_batches,
+        classical_cotransform=method.classical_cotransform,
+        final_transform=method.is_final_transform,
+    )
+    # Only before the border to the interface are rows circuits of their own: a gradient of one circuit stays one.
+    twin.register(QuantumScript, method)
+    return twin
+
+
+def _is_refused(tape: QuantumScript, jax: bool) -> bool:
+    """Whether an operation with a trainable parameter is broadcasted."""
+    if not is_broadcasted(tape):
+        return False
+    trainable: Sequence[int] = tape.trainable_params
+    if jax:  # PennyLane looks for what JAX differentiates later, and takes all that jax.jit traces for it. To trace
+        # the rows of what is not differentiated would take many times as long as running them.
+        values = tape.get_parameters(trainable_only=False)
+        trainable = [index for index, value in enumerate(values) if type(value).__module__.endswith("interpreters.ad")]
+    return any(tape.par_info[index]["op"].batch_size is not None for index in trainable)
+
+
+def _only(results: Any) -> Any:
+    return results[0]
