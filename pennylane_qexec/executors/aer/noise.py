@@ -9,7 +9,6 @@ Importing this imports Qiskit and Aer, so it is imported when the first such bac
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
@@ -100,9 +99,7 @@ class FakeMachine:
             self._errors.update(dict.fromkeys(new))
             if new:
                 properties = {**self._properties, "gates": [gate for gate in self._gates if _place(gate) in new]}
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    found = basic_device_gate_errors(BackendProperties.from_dict(properties))
+                found = basic_device_gate_errors(BackendProperties.from_dict(properties))
                 self._errors.update({(name, tuple(qubits)): error for name, qubits, error in found})
             return {key: self._errors[key] for key in sorted(used) if self._errors[key] is not None}
 
