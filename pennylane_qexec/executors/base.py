@@ -145,6 +145,11 @@ class Executor(ABC):
         return False
 
     @property
+    def dynamic(self) -> bool:
+        """Whether it runs circuits of Qiskit's that PennyLane cannot say; see :mod:`pennylane_qexec.dynamic`."""
+        return False
+
+    @property
     def shareable(self) -> bool:
         """Whether worker processes can have copies of it that are as good as the executor itself."""
         return False

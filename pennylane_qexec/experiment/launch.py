@@ -15,6 +15,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.budget import Budget
 from pennylane_qexec.cache.caches import Cache
 from pennylane_qexec.cluster import QCluster
+from pennylane_qexec.dynamic import dynamic_part
 from pennylane_qexec.engine import AskedFuture, processes
 from pennylane_qexec.engine.venue import computing_seconds
 from pennylane_qexec.errors import BudgetExceededError, ExecutorError, JobCancelledError, NoBackendError
@@ -272,9 +273,17 @@ def _objection(executor: Executor, circuits: Sequence[QuantumScript], entry: Ent
     """Why an executor will not take an entry's circuits."""
     for circuit in circuits:
         try:
-            reason = too_small(entry.backend, circuit) or executor.rejects(circuit)
+            reason = too_small(entry.backend, circuit) or _unsaid(executor, circuit) or executor.rejects(circuit)
         except Exception as error:  # of a user's executor
             return error
         if reason is not None:
             return NoBackendError(f"circuit {entry.circuit}", {entry.place: reason})
     return None
+
+
+def _unsaid(executor: Executor, circuit: QuantumScript) -> str | None:
+    """Why a circuit that only Qiskit can say is none for an executor."""
+    part = dynamic_part(circuit)
+    if part is None or executor.dynamic:
+        return None
+    return f"runs no circuit with {part.hyperparameters['reason']}, which only Aer runs: take a backend of local_aer"

@@ -7,11 +7,11 @@ from typing import Any
 
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.dynamic import qubits_of
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.job import Load, Status
 from pennylane_qexec.providers import Backend
-from pennylane_qexec.structure import wires_in
 
 _FORMS = "{'local_aer': ['aer_simulator', 'fake_manila']}"
 
@@ -56,7 +56,7 @@ def too_small(backend: Backend, circuit: QuantumScript) -> str | None:
         qubits = backend.num_qubits
     except Exception as error:  # of a user's provider
         return f"does not say how many qubits it has ({type(error).__name__}: {error})"
-    needed = len(wires_in(circuit))
+    needed = qubits_of(circuit)
     if qubits is None or needed <= qubits:
         return None
     return f"has {qubits} qubit{'s'[: qubits != 1]}, and the circuit needs {needed}"

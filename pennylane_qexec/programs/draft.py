@@ -20,6 +20,25 @@ from pennylane_qexec.errors import ConfigurationError
 MOST_BITS = 12
 """The most measurements that a condition may depend on: all their outcomes are looked at."""
 
+MOST_OPERATIONS = 200_000
+"""The most operations of a circuit, those in definitions and loops counted as often as they occur."""
+
+
+class BeyondPennyLaneError(ConfigurationError):
+    """A circuit does something that PennyLane's circuits cannot, and that a backend of its own framework may.
+
+    Args:
+        message: what is wrong, and what to do about it.
+        reason: what it does, as a noun such as ``"a 'while_loop'"``.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (str(self), self.reason)
+
 
 @dataclass(frozen=True)
 class IsOneOf:
@@ -80,6 +99,11 @@ class Draft:
         if self._condition is not None:
             operation = Conditional(self._condition.value(), operation)
         self._operations.append(operation)
+        if len(self._operations) > MOST_OPERATIONS:
+            raise ConfigurationError(
+                f"a circuit of more than {MOST_OPERATIONS:,} operations, those of definitions and loops as often as "
+                "they occur: give it in parts."
+            )
 
     def barrier(self, wires: Sequence[int]) -> None:
         """Write down a barrier between what has happened on wires and what follows."""
@@ -122,8 +146,9 @@ class Draft:
         known = outer.measurements if outer else ()
         measurements = (*known, *dict.fromkeys(one for one in read if one is not None and one not in known))
         if len(measurements) > MOST_BITS:
-            raise ConfigurationError(
-                f"a condition on {len(measurements)} measured bits: at most {MOST_BITS} are possible. Take fewer bits."
+            raise BeyondPennyLaneError(
+                f"a condition on {len(measurements)} measured bits: at most {MOST_BITS} are possible. Take fewer bits.",
+                f"a condition on {len(measurements)} measured bits",
             )
         places = [None if one is None else measurements.index(one) for one in read]
         rows = [
@@ -187,8 +212,9 @@ class Draft:
 
     def _refuse_if_conditional(self, what: str) -> None:
         if self._condition is not None:
-            raise ConfigurationError(
-                f"a {what} within an if: only gates can depend on bits here. Take the {what} out of the if."
+            raise BeyondPennyLaneError(
+                f"a {what} within an if: only gates can depend on bits here. Take the {what} out of the if.",
+                f"a {what} within an if",
             )
 
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.dynamic import script_of
 from pennylane_qexec.programs.bits import Bits
+from pennylane_qexec.programs.draft import BeyondPennyLaneError, Draft
 from pennylane_qexec.programs.program import Program
+
+_Places = tuple[tuple[int | None, ...], ...]
 
 
 def program_of_qiskit(
@@ -17,6 +23,8 @@ def program_of_qiskit(
 ) -> Program:
     """Read one of Qiskit's circuits. A circuit without measurements counts its qubits, as after ``measure_all``.
 
+    What PennyLane cannot say, such as a loop that ends by what is measured, stays as it is for backends of Qiskit's.
+
     Args:
         circuit: the circuit.
         framework: where it really comes from.
@@ -25,11 +33,20 @@ def program_of_qiskit(
         name: its name; default: the circuit's own.
 
     Raises:
-        ConfigurationError: it has unbound parameters, or something that cannot be said in PennyLane.
+        ConfigurationError: it has unbound parameters, or something that cannot be said in PennyLane, nor run by others.
     """
-    from pennylane_qexec.programs.qiskit.reader import draft_of, registers
+    from pennylane_qexec.programs.qiskit.reader import draft_of
 
-    draft = draft_of(circuit)
+    try:
+        script, registers = _in_pennylane(circuit, draft_of(circuit))
+    except BeyondPennyLaneError as error:
+        script, registers = _as_it_is(circuit, error.reason)
+    return Program(script, framework, Bits(registers, native, separator), name=circuit.name if name is None else name)
+
+
+def _in_pennylane(circuit: Any, draft: Draft) -> tuple[QuantumScript, _Places]:
+    from pennylane_qexec.programs.qiskit.reader import registers
+
     if draft.measures:
         groups = registers(circuit)
     else:
@@ -37,5 +54,20 @@ def program_of_qiskit(
         for qubit in groups[0]:
             draft.measure(qubit, qubit)
     script, places = draft.finished([bit for group in groups for bit in group])
-    bits = Bits(tuple(tuple(map(places.get, group)) for group in groups), native, separator)
-    return Program(script, framework, bits, name=circuit.name if name is None else name)
+    return script, tuple(tuple(map(places.get, group)) for group in groups)
+
+
+def _as_it_is(circuit: Any, reason: str) -> tuple[QuantumScript, _Places]:
+    from pennylane_qexec.programs.qiskit.native import as_it_is, measures
+    from pennylane_qexec.programs.qiskit.reader import registers
+
+    if measures(circuit):
+        groups = registers(circuit)
+    else:
+        circuit = circuit.measure_all(inplace=False)
+        groups = [list(circuit.cregs[-1])]
+    numbers = [[circuit.find_bit(bit).index for bit in group] for group in groups]
+    counted = [number for group in numbers for number in group]
+    script = script_of(as_it_is(circuit, reason), counted)
+    places = {number: place for place, number in enumerate(counted)}
+    return script, tuple(tuple(places[number] for number in group) for group in numbers)

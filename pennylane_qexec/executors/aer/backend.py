@@ -13,8 +13,10 @@ from pennylane.measurements import StateMeasurement
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
+from pennylane_qexec.dynamic import QiskitCircuit, dynamic_part, qubits_of
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.aer.drawing import Seeds
+from pennylane_qexec.executors.aer.dynamic import CountedAsItIs
 from pennylane_qexec.executors.aer.exact import Exact
 from pennylane_qexec.executors.aer.noise import FakeMachine
 from pennylane_qexec.executors.aer.noisy import ExactWithNoise
@@ -33,6 +35,9 @@ from pennylane_qexec.structure import wires_in
 _KEPT_TEMPLATES = 256
 _CIRCUITS_AT_ONCE = 500
 _NUMBERS_AT_ONCE = 2**24
+_UNFIT = ("break_loop", "continue_loop", "store", "while_loop")
+"""Control flow that Qiskit's compiler does not fit to machines."""
+
 _DRAWN_WIRES = 20
 """The most wires for which probabilities are saved and shots drawn from them."""
 
@@ -110,6 +115,8 @@ class AerBackend:
 
     def _compile(self, template: Template) -> Program:
         circuit = template.circuit
+        if dynamic_part(circuit) is not None:
+            return CountedAsItIs(template, self._options["method"], self._machine, self._simulation)
         wires = self._wires_of(circuit)
         noisy, method = self._noisy, self._options["method"]
         if not circuit.shots:
@@ -127,7 +134,7 @@ class AerBackend:
         return wires_in_order(circuit) if self.wires is None else Wires.all_wires([self.wires, circuit.wires])
 
     def _number_of_wires(self, circuit: QuantumScript) -> int:
-        return len(wires_in(circuit)) if self.wires is None else len(self.wires)
+        return qubits_of(circuit) if self.wires is None else len(self.wires)
 
     def binder(self, config: ExecutionConfig) -> QiskitBinder:
         """What prepares circuits."""
@@ -172,7 +179,11 @@ class AerBackend:
 
     def rejects(self, circuit: QuantumScript) -> str | None:
         """Why this circuit cannot be run; see :meth:`Executor.rejects`."""
-        strange = objection_to_wires(self.wires, circuit)
+        part = dynamic_part(circuit)
+        if part is None:
+            strange = objection_to_wires(self.wires, circuit)
+        else:
+            strange = _objection_to_flow(part, self.wires, self._machine)
         if strange is not None:
             return strange
         number = self._number_of_wires(circuit)
@@ -191,6 +202,17 @@ def _plain_noise(model: Any) -> list[Any]:
     """The gates and errors of a noise model as plain values, without their random ids."""
     errors: list[dict[str, Any]] = model.to_dict(serializable=True)["errors"]
     return [model.basis_gates, *[{name: error[name] for name in error if name != "id"} for error in errors]]
+
+
+def _objection_to_flow(part: QiskitCircuit, wires: Wires | None, machine: FakeMachine | None) -> str | None:
+    """Why a circuit that only Qiskit can say cannot be run."""
+    number = part.hyperparameters["qubits"]
+    if wires is not None and number > len(wires):
+        return f"has {len(wires)} wires, and the circuit needs {number}"
+    unfit = [] if machine is None else [name for name in part.hyperparameters["flow"] if name in _UNFIT]
+    if unfit:
+        return f"fits no circuit with a {unfit[0]!r} to its qubits, which Aer without noise can run"
+    return None
 
 
 def _objection_to_measurements(circuit: QuantumScript) -> str | None:

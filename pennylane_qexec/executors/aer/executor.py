@@ -100,6 +100,11 @@ class AerExecutor(Executor):
         return True
 
     @property
+    def dynamic(self) -> bool:
+        """Aer runs Qiskit's circuits as they are."""
+        return True
+
+    @property
     def shareable(self) -> bool:
         """Worker processes build the same simulator, unless it has a noise model or a seed."""
         return self._aer.shareable

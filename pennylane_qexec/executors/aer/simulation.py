@@ -96,25 +96,40 @@ class Simulation:
                     outputs[segment.plan][segment.cell][row] = next(found)
         return outputs
 
+    def counted(self, circuit: Compiled, shots: int, seed: int) -> dict[str, int]:
+        """What Aer counts of one circuit without parameters, by hexadecimal number.
+
+        Raises:
+            RuntimeError: Aer has failed.
+        """
+        (counts,) = self._executed([circuit], [circuit.bound(np.empty((1, 0)))], shots, seed)
+        return dict(counts)
+
     def _run(self, run: _Run, plans: Sequence[Planned]) -> list[Any]:
         compiled = [plans[segment.plan].program.circuits[segment.cell] for segment in run.segments]
-        config = self._config(run, compiled)
-        config.parameterizations = [
+        parameters = [
             one.bound(plans[segment.plan].rows[segment.rows])
             for one, segment in zip(compiled, run.segments, strict=True)
         ]
+        return self._executed(compiled, parameters, run.shots, run.seed)
+
+    def _executed(
+        self, compiled: Sequence[Compiled], parameters: Sequence[Any], shots: int | None, seed: int | None
+    ) -> list[Any]:
+        config = self._config(compiled, shots, seed)
+        config.parameterizations = parameters
         noise = self._machine.noise(together(one.used for one in compiled)) if self._machine else self._noise
         output = cpp_execute_circuits(self._controller, [one.circuit for one in compiled], noise, config)
         if not output["success"]:
             failed = next((one["status"] for one in output["results"] if not one["success"]), "")
             raise RuntimeError(f"Aer says: {output['status']} {failed}".strip())
-        return [one["data"] if run.shots is None else one["data"]["counts"] for one in output["results"]]
+        return [one["data"] if shots is None else one["data"]["counts"] for one in output["results"]]
 
-    def _config(self, run: _Run, compiled: Sequence[Compiled]) -> AerConfig:
+    def _config(self, compiled: Sequence[Compiled], shots: int | None, seed: int | None) -> AerConfig:
         """The options of a run, in Aer's own form."""
-        options: dict[str, Any] = {"shots": run.shots or 1, "seed_simulator": run.seed}
+        options: dict[str, Any] = {"shots": shots or 1, "seed_simulator": seed}
         width = max(one.width for one in compiled)
-        if run.shots is None and self._free_method:
+        if shots is None and self._free_method:
             options.update(method_of_exact_results(self._mixed, width))
         if self._free_threads and width < THREADED_WIRES:
             options["max_parallel_threads"] = 1

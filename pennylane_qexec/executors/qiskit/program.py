@@ -19,6 +19,7 @@ from pennylane.tape import QuantumScript
 from pennylane.transforms import broadcast_expand
 from pennylane.wires import Wires
 
+from pennylane_qexec.dynamic import dynamic_part
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.base import Bound
 from pennylane_qexec.executors.qiskit.gates import KINDS, convertible, taken_apart
@@ -66,7 +67,7 @@ class QiskitBinder:
         )
 
     def __call__(self, circuit: QuantumScript) -> Bound:
-        if self._is_ready(circuit):
+        if dynamic_part(circuit) is not None or self._is_ready(circuit):
             return Bound((circuit,), self._config, _only)
         with QueuingManager.stop_recording():
             circuits, postprocess = _prepared(circuit, self._steps)

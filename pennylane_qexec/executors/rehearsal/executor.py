@@ -10,6 +10,7 @@ from typing import Any, final
 
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.dynamic import qubits_of
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.identity import identity_of
@@ -30,7 +31,6 @@ from pennylane_qexec.executors.rehearsal.outages import Outages
 from pennylane_qexec.executors.rehearsal.planner import Planner
 from pennylane_qexec.executors.shots import objection_to_shots
 from pennylane_qexec.job import JobState, Result, Status
-from pennylane_qexec.structure import wires_in
 
 _VIRTUAL_POLLS = 0.001  # seconds, in which other threads may submit what they have
 
@@ -163,6 +163,11 @@ class Rehearsal(QueuedExecutor):
         chance = [self._seed, self._stream or self.name] if self._inner.seeded else None
         return identity_of(self, "rehearsal", (), inner, drift, chance)
 
+    @property
+    def dynamic(self) -> bool:
+        """Whether the executor inside runs circuits that PennyLane cannot say."""
+        return self._drift is None and self._inner.executor.dynamic
+
     def repeats(self, circuit: QuantumScript) -> bool:
         """Whether nothing drifts, and chance follows from a seed, or is not in the results at all."""
         return self._drift is None and (self._inner.seeded or self._inner.executor.repeats(circuit))
@@ -186,7 +191,7 @@ class Rehearsal(QueuedExecutor):
         objection = objection_to_shots(self, circuit)
         if objection is not None:
             return objection
-        if self._qubits is not None and len(wires_in(circuit)) > self._qubits:
+        if self._qubits is not None and qubits_of(circuit) > self._qubits:
             return f"has {self._qubits} qubits"
         circuit = self.with_shots(circuit)
         reason = None if self._drift is None else drifting.objection(circuit)

@@ -59,12 +59,17 @@ def reading(source: Any) -> Reading:
         target, wanted = reading(source[0]), int(source[1])
         return Reading(target.bits, lambda values: target.value(values) == wanted)
     node = source if isinstance(source, expr.Expr) else expr.lift(source)
-    bits = tuple(dict.fromkeys(bit for var in expr.iter_vars(node) for bit in _bits(var.var)))
+    bits = tuple(dict.fromkeys(bit for var in expr.iter_vars(node) for bit in bits_of(var.name or var.var)))
     _value(node, dict.fromkeys(bits, 0))
     return Reading(bits, lambda values: _value(node, dict(zip(bits, values, strict=True))))
 
 
-def _bits(variable: Any) -> Sequence[Any]:
+def bits_of(variable: Any) -> Sequence[Any]:
+    """The bits of a register, or the one bit that is given.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
     if isinstance(variable, Clbit):
         return (variable,)
     if isinstance(variable, ClassicalRegister):
@@ -79,7 +84,7 @@ def _value(node: Any, values: Values) -> int:
     if isinstance(node, expr.Value):
         return int(node.value)
     if isinstance(node, expr.Var):
-        return sum(values[bit] << place for place, bit in enumerate(_bits(node.var)))
+        return sum(values[bit] << place for place, bit in enumerate(bits_of(node.var)))
     if isinstance(node, expr.Index):
         return (_value(node.target, values) >> _value(node.index, values)) & 1
     if isinstance(node, expr.Cast):

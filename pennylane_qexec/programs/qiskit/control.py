@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from qiskit import QuantumCircuit
-from qiskit.circuit import BoxOp, ForLoopOp, IfElseOp, SwitchCaseOp
+from qiskit.circuit import BoxOp, ControlFlowOp, ForLoopOp, IfElseOp, SwitchCaseOp
 from qiskit.circuit.controlflow import CASE_DEFAULT
 
-from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.programs.draft import Draft
+from pennylane_qexec.programs.draft import BeyondPennyLaneError, Draft
 from pennylane_qexec.programs.qiskit.conditions import reading
 
 MOST_TURNS = 10_000
@@ -44,7 +43,7 @@ def write_control_flow(flow: Flow, operation: Any, wires: Sequence[int], clbits:
         clbits: its classical bits, as those of the outermost circuit.
 
     Raises:
-        ConfigurationError: it is a loop whose turns are not known beforehand.
+        BeyondPennyLaneError: it is a loop whose turns are not known beforehand.
     """
 
     def write(block: QuantumCircuit) -> None:
@@ -60,9 +59,10 @@ def write_control_flow(flow: Flow, operation: Any, wires: Sequence[int], clbits:
     elif isinstance(operation, BoxOp):
         write(operation.blocks[0])
     else:
-        raise ConfigurationError(
+        raise BeyondPennyLaneError(
             f"a {operation.name!r} of Qiskit: how often it runs is not known before. Write it as a for-loop over "
-            "numbers, or without a loop."
+            "numbers, or without a loop.",
+            f"a {operation.name!r}",
         )
 
 
@@ -70,7 +70,7 @@ def loop_parameters(circuit: QuantumCircuit) -> set[Any]:
     """The parameters that for-loops in a circuit give values to."""
     found: set[Any] = set()
     for item in circuit.data:
-        if item.is_control_flow():
+        if isinstance(item.operation, ControlFlowOp):  # breaks are control flow too, without blocks
             if isinstance(item.operation, ForLoopOp):
                 found.add(item.operation.params[1])
             for block in item.operation.blocks:
@@ -112,10 +112,11 @@ def _is_not(value: Callable[[Sequence[int]], int], others: Iterable[int]) -> Cal
 def _turns(operation: Any) -> list[QuantumCircuit]:
     """The body of a for-loop, once for each of its numbers."""
     numbers, parameter, body = operation.params
-    if any(item.name in ("break_loop", "continue_loop") for item in body.data):
-        raise ConfigurationError("a for-loop that breaks or continues: write it out without that.")
     if len(numbers) > MOST_TURNS:
-        raise ConfigurationError(f"a for-loop of {len(numbers)} turns: at most {MOST_TURNS} are written out.")
+        raise BeyondPennyLaneError(
+            f"a for-loop of {len(numbers)} turns: at most {MOST_TURNS} are written out.",
+            f"a 'for_loop' of {len(numbers)} turns",
+        )
     if parameter is None:
         return [body] * len(numbers)
     return [body.assign_parameters({parameter: number}) for number in numbers]

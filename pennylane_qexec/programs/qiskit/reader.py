@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 from qiskit import QuantumCircuit
-from qiskit.circuit import ControlFlowOp, ControlledGate, Delay, Instruction
+from qiskit.circuit import BreakLoopOp, ContinueLoopOp, ControlFlowOp, ControlledGate, Delay, Instruction, Store
 from qiskit.circuit.library import (
     CUGate,
     GlobalPhaseGate,
@@ -25,7 +25,7 @@ from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Operator as MatrixOf
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.programs.draft import Draft
+from pennylane_qexec.programs.draft import BeyondPennyLaneError, Draft
 from pennylane_qexec.programs.qiskit.control import Flow, loop_parameters, write_control_flow
 from pennylane_qexec.programs.qiskit.gates import FIXED, TURNS, fixed
 
@@ -34,6 +34,9 @@ MATRIX_QUBITS = 10
 
 _NOTHING = (IGate, Delay, GlobalPhaseGate)
 """Instructions that change no outcome."""
+
+_NOT_PENNYLANES = (BreakLoopOp, ContinueLoopOp, Store)
+"""Instructions on the way through a circuit, and on classical bits, that PennyLane has nothing like."""
 
 _STANDARD = get_standard_gate_name_mapping()
 
@@ -98,6 +101,11 @@ def _write(draft: Draft, circuit: QuantumCircuit, qubits: Sequence[int], bits: B
 def _write_other(draft: Draft, operation: Any, wires: Sequence[int], clbits: Sequence[Any], bits: Bits) -> None:
     if isinstance(operation, _NOTHING):
         return
+    if isinstance(operation, _NOT_PENNYLANES):
+        raise BeyondPennyLaneError(
+            f"a {operation.name!r} of Qiskit: PennyLane has nothing like it. Write the circuit without it.",
+            f"a {operation.name!r}",
+        )
     if isinstance(operation, ControlFlowOp):
         write_control_flow(Flow(draft, _write, bits), operation, wires, clbits)
     elif isinstance(operation, UnitaryGate):

@@ -14,7 +14,7 @@ from qiskit.circuit.random import random_circuit
 from qiskit_aer import AerSimulator
 
 from pennylane_qexec import programs
-from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.dynamic import dynamic_part
 
 
 def two_registers() -> QuantumCircuit:
@@ -252,15 +252,18 @@ def a_condition_on_many_bits() -> QuantumCircuit:
     return circuit
 
 
-REFUSED = [
-    (a_while_loop, "for-loop over"),
-    (a_loop_that_breaks, "breaks"),
-    (a_measurement_in_an_if, "out of the if"),
-    (a_condition_on_many_bits, "13 measured bits"),
+BEYOND = [
+    (a_while_loop, "a 'while_loop'"),
+    (a_loop_that_breaks, "a 'break_loop'"),
+    (a_measurement_in_an_if, "a measurement within an if"),
+    (a_condition_on_many_bits, "a condition on 13 measured bits"),
 ]
 
 
-@pytest.mark.parametrize(("make", "message"), REFUSED, ids=lambda one: getattr(one, "__name__", None))
-def test_what_cannot_be_said_is_refused(make: Callable[[], QuantumCircuit], message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        programs.read(make())
+@pytest.mark.parametrize(("make", "reason"), BEYOND, ids=lambda one: getattr(one, "__name__", None))
+def test_what_pennylane_cannot_say_stays_as_it_is_with_the_reason(
+    make: Callable[[], QuantumCircuit], reason: str
+) -> None:
+    part = dynamic_part(programs.read(make()).circuit)
+    assert part is not None
+    assert part.hyperparameters["reason"] == reason
