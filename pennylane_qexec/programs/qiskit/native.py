@@ -142,7 +142,7 @@ class _Writer:
     def _maker(self, operation: Any, place: Bits) -> Callable[[Sequence[QuantumCircuit]], Any]:
         """What makes the same control flow of other blocks, once they are written."""
         if isinstance(operation, ForLoopOp):
-            return operation.replace_blocks
+            return lambda blocks: operation.replace_blocks(blocks)
         if isinstance(operation, SwitchCaseOp):
             target = self._source(operation.target, place)
             values = [values for values, _ in operation.cases_specifier()]
