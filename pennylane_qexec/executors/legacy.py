@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from pennylane.devices import Device, LegacyDeviceFacade
+import pennylane as qml
+from pennylane.devices import Device, LegacyDevice, LegacyDeviceFacade, QubitDevice
 from pennylane.exceptions import DeviceError, WireError
-from pennylane.measurements import ClassicalShadowMP, SampleMeasurement, ShadowExpvalMP, StateMeasurement
+from pennylane.measurements import (
+    ClassicalShadowMP,
+    ExpectationMP,
+    MeasurementProcess,
+    MutualInfoMP,
+    ProbabilityMP,
+    SampleMeasurement,
+    ShadowExpvalMP,
+    StateMeasurement,
+    StateMP,
+    VarianceMP,
+    VnEntropyMP,
+)
 from pennylane.operation import StatePrepBase
+from pennylane.ops import Prod, SProd, Sum
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
+from pennylane.wires import Wires
+
+from pennylane_qexec.executors.quirks import Quirks
+from pennylane_qexec.pooling import can_pool
+
+_LETTERS: Mapping[Any, str] = {qml.X: "X", qml.Y: "Y", qml.Z: "Z"}
+_ESTIMATED = {ExpectationMP: "expval", VarianceMP: "var", ProbabilityMP: "probability"}
+"""What a :class:`pennylane.devices.QubitDevice` computes of :meth:`analytic_probability`, unless it knows better."""
 
 
 def check(device: Device, circuit: QuantumScript) -> None:
@@ -30,13 +52,119 @@ def check(device: Device, circuit: QuantumScript) -> None:
             f"{device.name} has the wires {device.wires.tolist()}, and deferring mid-circuit measurements takes "
             f"{circuit.wires.tolist()}"
         )
-    device.target_device.check_validity(circuit.operations, circuit.observables)
+    target = device.target_device
+    target.check_validity(circuit.operations, _checked_by(target, circuit.observables))
     for measurement in circuit.measurements:
-        sampled, exact = isinstance(measurement, SampleMeasurement), isinstance(measurement, StateMeasurement)
-        if exact and not sampled and circuit.shots:
-            raise DeviceError(f"{device.name} measures {measurement} without shots only")
-        if sampled and not exact and not circuit.shots:
-            raise DeviceError(f"{device.name} measures {measurement} with shots only")
+        objection = _objection(device, target, measurement, bool(circuit.shots))
+        if objection is not None:
+            raise DeviceError(f"{device.name} {objection}")
+
+
+def _checked_by(target: Any, observables: Sequence[Any]) -> Sequence[Any]:
+    """The observables that a device has to know.
+
+    A device that carries out whole batches itself is not asked by PennyLane, and so need not list products to measure
+    them: Qiskit's do not.
+    """
+    if type(target).batch_execute in (LegacyDevice.batch_execute, QubitDevice.batch_execute):
+        return observables
+    return [one for observable in observables for one in _factors(observable)]
+
+
+def _factors(observable: Any) -> Iterator[Any]:
+    if isinstance(observable, Prod):
+        for operand in observable.operands:
+            yield from _factors(operand)
+    else:
+        yield observable
+
+
+def _objection(device: Device, target: Any, measurement: MeasurementProcess, sampling: bool) -> str | None:
+    """Why a device does not measure something, as the end of a sentence."""
+    sampled, exact = isinstance(measurement, SampleMeasurement), isinstance(measurement, StateMeasurement)
+    if sampling:
+        if exact and not sampled:
+            return f"measures {measurement} without shots only"
+        return None if target.capabilities().get("supports_finite_shots", True) else "runs circuits without shots only"
+    if (sampled and not exact) or isinstance(measurement, ClassicalShadowMP | ShadowExpvalMP):
+        return f"measures {measurement} with shots only"
+    method = _ESTIMATED.get(type(measurement))
+    if method is not None:
+        computes = not isinstance(target, QubitDevice) or any(
+            _has_its_own(target, name) for name in (method, "probability", "analytic_probability")
+        )
+        return None if computes else f"estimates {measurement} from shots, and the circuit has none"
+    if exact and device.shots.total_shots is None and not target.capabilities().get("returns_state"):
+        return f"has no state, of which {measurement} is made"
+    if exact and Quirks.of(device.name, {}).mixed and type(measurement) is not StateMP:
+        return f"has a density matrix, which PennyLane takes for state vectors when it measures {measurement}"
+    labelled = isinstance(measurement, VnEntropyMP | MutualInfoMP) and target.wires != Wires(range(target.num_wires))
+    return f"measures {measurement} only if its wires are numbered from 0" if labelled else None
+
+
+def _has_its_own(target: Any, name: str) -> bool:
+    return getattr(type(target), name) is not getattr(QubitDevice, name)
+
+
+def together(device: Device, circuit: QuantumScript) -> list[list[int]]:
+    """Which measurements of a circuit a legacy device can take in one run, as indices.
+
+    Such a device rotates each observable's wires for itself, and then reads everything off what has become of them:
+    probabilities, counts, samples and states also. PennyLane separates observables of different bases, but does not
+    look at what is measured without one, nor at the state; and of an identity it knows the expectation value only.
+    """
+    measurements = circuit.measurements
+    everything = list(range(len(measurements)))
+    if len(measurements) < 2 or not isinstance(device, LegacyDeviceFacade) or all(map(_is_expectation, measurements)):
+        return [everything]
+    terms = [index for index in everything if _has_terms(measurements[index])]
+    alone = [index for index in everything if index not in terms and _is_alone(measurements[index])]
+    shared: list[tuple[list[int], dict[Any, Any]]] = []
+    wires = Wires.all_wires([device.wires or [], circuit.wires])
+    for index in sorted({*everything} - {*terms} - {*alone}):
+        basis = _basis(measurements[index], wires)
+        for indices, read in shared:
+            if all(read.get(wire, letter) == letter for wire, letter in basis.items()):
+                indices.append(index)
+                read.update(basis)
+                break
+        else:
+            shared.append(([index], basis))
+    return [*(indices for indices, _ in shared), *([index] for index in alone), *([terms] if terms else [])]
+
+
+def _is_expectation(measurement: MeasurementProcess) -> bool:
+    return isinstance(measurement, ExpectationMP) and measurement.obs is not None
+
+
+def _has_terms(measurement: MeasurementProcess) -> bool:
+    """Whether PennyLane takes a measurement apart by itself, in a circuit that has nothing else than such ones."""
+    return _is_expectation(measurement) and isinstance(measurement.obs, Sum | SProd)
+
+
+def _is_alone(measurement: MeasurementProcess) -> bool:
+    """Whether nothing may be measured beside it: a state, a shadow, an identity or a sum."""
+    if not isinstance(measurement, SampleMeasurement):
+        return True
+    observable: Any = measurement.obs
+    if isinstance(observable, Sum | SProd):
+        return True
+    return observable is not None and all(isinstance(one, qml.Identity) for one in _factors(observable))
+
+
+def _basis(measurement: MeasurementProcess, wires: Wires) -> dict[Any, Any]:
+    """What a measurement needs its wires to be read in: a letter, or an object of its own for whatever is no Pauli."""
+    if measurement.obs is None:
+        return dict.fromkeys(measurement.wires or wires, "Z")
+    letters: dict[Any, Any] = {}
+    for factor in _factors(measurement.obs):
+        if isinstance(factor, qml.Identity):
+            continue
+        letter = _LETTERS.get(type(factor))
+        if letter is None or factor.wires[0] in letters:
+            return dict.fromkeys(measurement.obs.wires, object())
+        letters[factor.wires[0]] = letter
+    return letters
 
 
 def seed(device: LegacyDeviceFacade, seed: Any) -> None:
@@ -86,6 +214,13 @@ def with_preparation_decomposed(circuit: QuantumScript) -> QuantumScript:
             for gate in (operation.decomposition() if isinstance(operation, StatePrepBase) else [operation])
         ]
     return circuit.copy(operations=operations)
+
+
+def samples_bits(device: Device, circuit: QuantumScript) -> bool:
+    """Whether all that a circuit measures on a legacy device can be made of one row of bits for each shot."""
+    if not isinstance(device, LegacyDeviceFacade) or takes_shadows(device, circuit):
+        return False
+    return device.target_device.capabilities().get("model") == "qubit" and can_pool(circuit)
 
 
 def takes_shadows(device: Device, circuit: QuantumScript) -> bool:

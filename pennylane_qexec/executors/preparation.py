@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pennylane as qml
-from pennylane.devices import ExecutionConfig
+from pennylane.devices import Device, ExecutionConfig, LegacyDeviceFacade
+from pennylane.devices.preprocess import validate_device_wires
 from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
@@ -16,6 +19,7 @@ from pennylane_qexec.executors.base import Bound
 from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
 from pennylane_qexec.executors.unchanged import Unchanged, unchanged_by
 from pennylane_qexec.job import Postprocessing, Result
+from pennylane_qexec.pooling import pool
 
 
 class _Program(threading.local):
@@ -35,14 +39,20 @@ class DeviceBinder:
         self._here = _Program()
 
     def __call__(self, circuit: QuantumScript) -> Bound:
-        if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(circuit):
+        device, here = self._source.device(circuit), self._here
+        if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(device):
+            if not self._source.quirks.no_shot_vectors and legacy.samples_bits(device, circuit):
+                return self._in_bins(validate_device_wires(circuit, device.wires or circuit.wires)[0][0])
             return self._joined([circuit.copy(shots=shots) for shots in circuit.shots], tuple)
-        if self._source.takes_circuits_wires and self._defers(circuit):
-            (given,) = self._source.with_wires(circuit)
-            return self._joined(*qml.defer_measurements(given, allow_postselect=False))
+        if isinstance(device, LegacyDeviceFacade):
+            if self._defers(circuit):
+                (given,) = self._source.with_wires(circuit)
+                return self._joined(*qml.defer_measurements(given, allow_postselect=False))
+            groups = legacy.together(device, circuit)
+            if len(groups) > 1:
+                return self._apart(circuit, groups)
         if circuit.shots and self._source.quirks.prepares_exactly_only:
             circuit = legacy.with_preparation_decomposed(circuit)
-        device, here = self._source.device(circuit), self._here
         with self._source.exclusive():
             if here.device is not device:
                 here.device, here.program = device, self._source.program(device, self._config)
@@ -56,13 +66,41 @@ class DeviceBinder:
             here.unchanged.note(circuit, circuits, postprocess)
         return Bound(tuple(circuits), self._config, lambda results: postprocess(results)[0])
 
-    def _takes_no_shot_vector(self, circuit: QuantumScript) -> bool:
-        return self._source.quirks.no_shot_vectors or legacy.takes_shadows(self._source.device(circuit), circuit)
+    def _takes_no_shot_vector(self, device: Device) -> bool:
+        """Whether the device cannot be given a shot vector.
+
+        PennyLane reads those of devices of the older interface wrongly: several measurements where two neighbours are
+        equal, and single shots.
+        """
+        return self._source.quirks.no_shot_vectors or isinstance(device, LegacyDeviceFacade)
 
     def _defers(self, circuit: QuantumScript) -> bool:
-        """Whether the program would add wires to the circuit, which the device has to be built with."""
+        """Whether the program would put wires in place of mid-circuit measurements: that decides what is measured."""
         deferred = self._config.mcm_config.mcm_method == "deferred"
         return deferred and any(isinstance(operation, MidMeasure) for operation in circuit.operations)
+
+    def _in_bins(self, circuit: QuantumScript) -> Bound:
+        """The circuit with all its shots at once, sampled, and each number of them evaluated by itself."""
+        samples = pool(circuit.copy(shots=circuit.shots.total_shots))
+        edges = np.cumsum([0, *circuit.shots])
+
+        def join(results: Sequence[Result]) -> Result:
+            rows = [np.asarray(result) for result in results]
+            return tuple([samples.evaluate([[row[start:stop]] for row in rows]) for start, stop in pairwise(edges)])
+
+        return self._joined(samples.circuits, join)
+
+    def _apart(self, circuit: QuantumScript, groups: Sequence[Sequence[int]]) -> Bound:
+        """The circuit, once for each group of measurements that the device can take in one run."""
+
+        def join(results: Sequence[Result]) -> Result:
+            by_index: dict[int, Result] = {}
+            for group, result in zip(groups, results, strict=True):
+                by_index.update(zip(group, (result,) if len(group) == 1 else result, strict=True))
+            return tuple([by_index[index] for index in sorted(by_index)])
+
+        parts = [circuit.copy(measurements=[circuit.measurements[index] for index in group]) for group in groups]
+        return self._joined(parts, join)
 
     def _joined(self, circuits: Sequence[QuantumScript], join: Postprocessing) -> Bound:
         """Several circuits prepared, whose results become one."""

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 import pytest
+from pennylane.devices import ExecutionConfig, QubitDevice
+from pennylane.measurements import DensityMatrixMP
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
@@ -78,3 +80,154 @@ def test_the_number_of_shots_changes_from_circuit_to_circuit(name: str) -> None:
     executor = qexec.executor(name, wires=1)
     circuits = [QuantumScript([FLIP], [qml.counts()], shots=shots) for shots in (3, 8, 3)]
     assert [sum(counts.values()) for counts in executor.run(circuits)] == [3, 8, 3]
+
+
+ROTATED = (qml.RY(0.7, 0), qml.RX(0.4, 1), qml.CNOT([0, 1]), qml.RZ(0.3, 0))
+DIVIDED = {
+    "a distribution beside another basis": [qml.expval(qml.X(0)), qml.probs(wires=[0])],
+    "two bases of distributions": [qml.probs(op=qml.X(0)), qml.probs(wires=[1, 0])],
+    "a product beside one factor": [qml.var(qml.X(0) @ qml.Y(1)), qml.probs(op=qml.X(0)), qml.expval(qml.X(0))],
+    "no Pauli": [qml.probs(op=qml.Hermitian(np.array([[1, 0.5], [0.5, -0.3]]), 0)), qml.probs()],
+    "a sum": [qml.expval(qml.X(0) + 0.5 * qml.Z(1)), qml.probs(wires=[0])],
+    "an identity": [qml.var(qml.Identity(0)), qml.expval(qml.X(0)), qml.probs(wires=[0])],
+    "nothing to divide": [qml.expval(qml.Z(0)), qml.probs(), qml.var(qml.Z(0) @ qml.Z(1))],
+}
+"""Of a legacy device, all but the last were read in one basis, or raised."""
+
+
+@pytest.mark.parametrize("name", ["cirq.simulator", "cirq.mixedsimulator", "qiskit.aer"])
+@pytest.mark.parametrize("measurements", DIVIDED.values(), ids=DIVIDED.keys())
+def test_measurements_of_different_bases_are_exact_beside_each_other(name: str, measurements: list[Any]) -> None:
+    circuit = QuantumScript(ROTATED, measurements)
+    expected = qml.device("default.qubit", wires=2).execute(circuit)
+    for found, right in zip(qexec.executor(name, wires=2).run([circuit])[0], expected, strict=True):
+        assert np.shape(found) == np.shape(right)
+        assert np.asarray(found) == pytest.approx(np.asarray(right), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cirq.simulator", "qiskit.aer"])
+def test_the_state_is_not_what_another_measurement_has_made_of_it(name: str) -> None:
+    hermitian = qml.Hermitian(np.diag([1, 2, 3, 4.0]) + 0.3 * (np.eye(4, k=1) + np.eye(4, k=-1)), [0, 1])
+    circuit = QuantumScript(ROTATED, [qml.expval(hermitian), qml.density_matrix([0]), qml.mutual_info([0], [1])])
+    expected = qml.device("default.qubit", wires=2).execute(circuit)
+    for found, right in zip(qexec.executor(name, wires=2).run([circuit])[0], expected, strict=True):
+        assert np.asarray(found) == pytest.approx(np.asarray(right), abs=1e-5)
+
+
+@pytest.mark.parametrize("measured", [qml.density_matrix([0]), qml.purity([0]), qml.vn_entropy([0])], ids=str)
+def test_parts_of_a_density_matrix_go_to_an_executor_that_can(measured: Any) -> None:
+    """PennyLane's older interface takes the density matrix for a batch of state vectors: four numbers for one."""
+    with qexec.QCluster(["cirq.mixedsimulator", "default.mixed"], wires=2) as cluster:
+        results = cluster.execute([QuantumScript([qml.H(0), qml.CNOT([0, 1])], [measured])] * 2)
+        right = {"density": np.eye(2) / 2, "purity": 0.5, "vnentropy": np.log(2)}
+        expected = right["density"] if isinstance(measured, DensityMatrixMP) else right[str(measured).split("(")[0]]
+        assert np.asarray(results[0]) == pytest.approx(expected)
+        assert {row.executor for row in cluster.history} == {"default.mixed"}
+
+
+@pytest.mark.parametrize("name", ["cirq.simulator", "qiskit.aer", "qiskit.basicsim"])
+def test_sampled_measurements_of_different_bases_do_not_disturb_each_other(name: str) -> None:
+    """In X's eigenstate with eigenvalue 1 beside |1>, each basis has one outcome, and another one would have two."""
+    measured = [qml.counts(qml.X(0)), qml.counts(wires=[1]), qml.expval(qml.X(0) @ qml.Z(1)), qml.sample(qml.X(0))]
+    measured += [qml.probs(wires=[1]), qml.var(qml.Identity(1)), qml.counts(qml.Y(1))]
+    circuit = QuantumScript([qml.H(0), qml.X(1)], measured, shots=400)
+    x, one, product, samples, distribution, nothing, either = qexec.executor(name, wires=2).run([circuit])[0]
+    assert {float(key): int(count) for key, count in x.items()} == {1.0: 400}
+    assert {str(key): int(count) for key, count in one.items()} == {"1": 400}
+    assert (float(product), float(nothing)) == (-1.0, 0.0)
+    assert np.asarray(samples).tolist() == [1.0] * 400
+    assert np.asarray(distribution).tolist() == [0.0, 1.0]
+    assert sum(either.values()) == 400
+    assert min(either.values()) > 0  # the chance of one outcome only is 2**-399
+
+
+def test_the_outcome_of_a_mid_circuit_measurement_is_not_read_in_the_basis_of_another_observable(
+    open_device: Any,
+) -> None:
+    @qml.qnode(open_device("cirq.simulator", 2), shots=50)
+    def circuit() -> Any:
+        qml.X(0)
+        outcome = qml.measure(0)
+        qml.H(0)
+        return qml.expval(qml.X(0)), qml.counts(outcome), qml.probs(op=outcome)
+
+    value, counts, distribution = circuit()
+    assert float(value) == -1.0
+    assert {float(key): int(count) for key, count in counts.items()} == {1.0: 50}
+    assert np.asarray(distribution).tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["cirq.simulator", "qiskit.aer"])
+def test_equal_numbers_in_a_shot_vector_do_not_scramble_samples(name: str) -> None:
+    measured = [qml.sample(wires=[1, 0]), qml.probs(wires=[1]), qml.counts(qml.Z(0)), qml.expval(qml.Y(1))]
+    circuit = QuantumScript([FLIP], measured, shots=(5, 10, 10, 1, 1))
+    results = qexec.executor(name, wires=2).run([circuit])[0]
+    assert len(results) == 5
+    for shots, (samples, distribution, counts, _) in zip(circuit.shots, results, strict=True):
+        assert np.asarray(samples).tolist() == [[0, 1]] * shots
+        assert np.asarray(distribution).tolist() == [1.0, 0.0]
+        assert {float(key): int(count) for key, count in counts.items()} == {-1.0: shots}
+
+
+def test_a_shot_vector_is_run_at_once_where_the_device_samples_bits() -> None:
+    executor = qexec.executor("cirq.simulator", wires=1)
+    circuit = QuantumScript([FLIP], [qml.probs(wires=[0]), qml.expval(qml.Z(0))], shots=(3,) * 100)
+    prepared = executor.binder(ExecutionConfig(), circuit)(circuit).circuits
+    assert [one.shots.total_shots for one in prepared] == [300]
+
+
+@pytest.mark.parametrize("name", ["qiskit.aer", "qiskit.basicsim"])
+def test_products_of_paulis_are_measured_by_devices_that_do_not_list_them(name: str) -> None:
+    circuit = QuantumScript([FLIP], [qml.expval(qml.Z(0) @ qml.Z(1)), qml.expval(qml.Z(0) + qml.Z(0) @ qml.Z(1))])
+    values = qexec.executor(name, wires=2).run([circuit.copy(shots=10)])[0]
+    assert np.asarray(values).tolist() == [-1.0, -2.0]
+
+
+class _Hardware(QubitDevice):  # type: ignore[misc]
+    """A plug-in's device as its author writes it: it only samples, and here it always measures ones."""
+
+    name = short_name = "test.hardware"
+    pennylane_requires = version = author = "0"
+    operations = frozenset({"Hadamard", "RY"})
+
+    def apply(self, operations: Any, **kwargs: Any) -> None:
+        self.rotated = {gate.wires[0] for gate in [*operations, *kwargs.get("rotations", ())]}
+
+    def generate_samples(self) -> np.ndarray:
+        row = [int(wire not in self.rotated) for wire in self.wires]
+        return np.array([row] * self.shots)
+
+
+def test_a_device_of_somebody_else_measures_every_basis_by_itself() -> None:
+    circuit = QuantumScript([], [qml.expval(qml.X(0)), qml.counts(), qml.sample(qml.X(0))], shots=(4, 4))
+    results = qexec.executor(_Hardware(wires=2)).run([circuit])[0]
+    for value, counts, samples in results:
+        assert (float(value), list(samples)) == (1.0, [1.0] * 4)  # rotated, the wire measures 0
+        assert {str(key): int(count) for key, count in counts.items()} == {"11": 4}
+
+
+@pytest.mark.parametrize(
+    ("measurement", "shots", "why"),
+    [
+        (qml.expval(qml.Z(0)), None, "estimates .* from shots"),
+        (qml.probs(wires=[0]), None, "estimates .* from shots"),
+        (qml.purity([0]), None, "has no state"),
+        (qml.state(), None, "has no state"),
+        (qml.classical_shadow([0]), None, "with shots only"),
+        (qml.purity([0]), 5, "without shots only"),
+    ],
+    ids=str,
+)
+def test_what_a_device_cannot_measure_is_refused_before_it_runs(measurement: Any, shots: Any, why: str) -> None:
+    with qexec.QCluster([_Hardware(wires=1)]) as cluster:
+        with pytest.raises(qexec.NoExecutorError, match=why):
+            cluster.execute([QuantumScript([], [measurement], shots=shots)])
+        assert len(cluster.history) == 0
+
+
+@pytest.mark.parametrize("measurement", [qml.vn_entropy(["a"]), qml.mutual_info(["a"], ["b"])], ids=str)
+def test_entropies_of_labelled_wires_go_to_an_executor_that_can(measurement: Any) -> None:
+    """PennyLane's older interface computes them for numbered wires only, and says so when it runs."""
+    with qexec.QCluster(["cirq.simulator", "default.qubit"], wires=["a", "b"]) as cluster:
+        cluster.execute([QuantumScript([qml.H("a")], [measurement])] * 2)
+        assert {row.executor for row in cluster.history} == {"default.qubit"}
