@@ -25,7 +25,7 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 RECORD = PAGE.with_suffix(".json")
 PICTURE = PAGE.with_suffix(".svg")
 EDGE = 20
-NOT_BENCHMARKS = ("answers", "everything", "profile_step")
+NOT_BENCHMARKS = ("answers", "differential", "everything", "profile_step")  # "differential" takes hours
 PACKAGES = ("pennylane", "pennylane-lightning", "pennylane-qiskit", "qiskit-aer", "qiskit-ibm-runtime", "jax", "numpy")
 
 Answers = dict[str, list[Answer]]

@@ -1,0 +1,359 @@
+"""One case, carried out and judged."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+
+import pennylane_qexec as qexec
+from differential import compare, fronts
+from differential.drawing import Case
+from differential.fronts import Answer
+from differential.kinds import KINDS, LEGACY, Pool, wires_of
+from differential.programs import Gate, function
+from differential.theory import NotDerivable, Right, State, derivative, hessian
+
+PROJECTED = 1e-3
+"""The least probability of what is selected afterwards for which anything can be said."""
+
+
+@dataclass
+class Verdict:
+    """What came of a case.
+
+    Attributes:
+        finds: what is wrong: its sort, and what was found.
+        did: what was compared, counted.
+        notes: what is not ours, but odd.
+    """
+
+    finds: list[tuple[str, str]] = field(default_factory=list)
+    did: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+
+def check(case: Case, pool: Pool) -> Verdict:
+    """Carry a case out with our package, and judge it by theory and by the bare device."""
+    verdict = Verdict()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        got = fronts.ours(case, pool)
+        kinds = list(dict.fromkeys(case.executors))
+        bare = {kind: fronts.bare(case, kind) for kind in (kinds if got.error is not None else kinds[:1])}
+        if got.error is not None:
+            _judge_error(case, got.error, bare, verdict)
+            return verdict
+        first = bare[kinds[0]]
+        wrong = _wrong(case, got, verdict.did)
+        of_bare = [] if first.error is not None else _wrong(case, replace(first), Counter())
+        for sort, text in wrong:
+            verdict.finds.append((sort, text + (" (so is the bare device's)" if _among(sort, of_bare) else "")))
+        if not wrong and of_bare:
+            verdict.notes.append(f"the bare device is wrong: {of_bare[0][1]}")
+        if first.error is None and not wrong:
+            _judge_form(case, got, first, verdict)
+            counted = first if kinds[0] not in LEGACY else fronts.bare(case, "default.qubit")
+            _judge_counts(case, got, counted, verdict)
+            _judge_independence(case, pool, verdict)
+        elif first.error is not None:
+            verdict.did["right where the bare device raises"] += 1
+    return verdict
+
+
+def _among(sort: str, finds: Sequence[tuple[str, str]]) -> bool:
+    return any(other == sort for other, _ in finds)
+
+
+# -- errors
+
+
+def _judge_error(case: Case, error: Exception, bare: dict[str, Answer], verdict: Verdict) -> None:
+    """An error is right if it says something, and the bare device raises its like, or there is none."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, AssertionError) and "plain PennyLane" in str(error):
+        verdict.finds.append(("plain", str(error)))
+        return
+    errors = [answer.error for answer in bare.values()]
+    causes = [error, getattr(error, "cause", error)]
+    known = isinstance(error, qexec.QExecError | qml.exceptions.QuantumFunctionError) or any(
+        isinstance(cause, type(other)) for other in errors if other is not None for cause in causes
+    )
+    if not str(error).strip() or not known:
+        verdict.finds.append(("error", text))
+    missing = [kind for kind in bare if KINDS[kind].bare is None]
+    if all(other is None for other in errors) and not missing and case.front != "experiment":
+        verdict.finds.append(("refused", text))
+    elif all(other is None for other in errors):
+        verdict.notes.append(f"refused: {text}")
+    verdict.did["raised"] += 1
+
+
+# -- values
+
+
+def _wrong(case: Case, answer: Answer, did: Counter[str]) -> list[tuple[str, str]]:
+    """What is wrong with an answer, by theory."""
+    wrong = []
+    for x, value in answer.calls:
+        try:
+            wrong += [("value", text) for text in _wrong_values(case, x, value, did)]
+        except NotDerivable:
+            did["nothing left"] += 1
+        except Exception as error:
+            wrong.append(("value", f"cannot be read ({type(error).__name__}: {error}): {str(value)[:200]}"))
+    if case.front == "map" and answer.derivatives:
+        x, found = answer.derivatives[0]
+        wrong += _wrong_derivatives(case, [x, x + fronts.APART], found, did)
+    else:
+        for x, found in answer.derivatives:
+            wrong += _wrong_derivatives(case, [x], found, did)
+    return wrong
+
+
+def order_of_wires(case: Case) -> list[Any]:
+    """All wires, in the order in which a measurement without wires has them.
+
+    Without wires of the device, PennyLane takes 0 to n - 1 in order, and others as they are first used.
+    """
+    given = wires_of(case)
+    if given is not None and case.front != "experiment":
+        return given
+    with qml.QueuingManager.stop_recording():
+        tape = qml.tape.make_qscript(function(case.program))(case.program.x, case.program.c)
+    used = list(qml.wires.Wires.all_wires([op.wires for op in tape.operations]))
+    wires = [*used, *(wire for wire in tape.wires if wire not in used)]
+    numbers = list(range(len(wires)))
+    return numbers if set(used) == set(numbers[: len(used)]) and set(wires) == set(numbers) else wires
+
+
+def _rights(case: Case, x: np.ndarray, c: np.ndarray | None = None) -> list[list[Right]]:
+    """What is right: for each element of the batch, or the only one, for each measurement."""
+    rows = [x] if case.program.batch is None else [x[:, index] for index in range(x.shape[1])]
+    wires = order_of_wires(case)
+    result = []
+    for row in rows:
+        state = State(case.program, row, wires)
+        if state.weight < PROJECTED:
+            raise NotDerivable("almost nothing is left after postselection")
+        result.append([state.right(one, case.program.c if c is None else c) for one in case.program.measurements])
+    return result
+
+
+def _accuracy(case: Case) -> float:
+    return max(KINDS[name].accuracy for name in case.executors)
+
+
+def _noisy(case: Case) -> float:
+    return max(KINDS[name].noisy for name in case.executors)
+
+
+def _wrong_values(case: Case, x: np.ndarray, value: Any, did: Counter[str]) -> list[str]:
+    rights = _rights(case, x)
+    program = case.program
+    copies = len(case.executors) if dict(case.policy).get("split") == "multiplier" and case.front != "experiment" else 1
+    bins = case.shots if isinstance(case.shots, tuple) else (case.total_shots,)
+    parts = value if isinstance(case.shots, tuple) else (value,)
+    if len(parts) != len(bins):
+        return [f"{len(parts)} results for {len(bins)} numbers of shots"]
+    wrong = []
+    for shots, part in zip(bins, parts, strict=True):
+        leaves = part if len(program.measurements) > 1 else (part,)
+        if len(leaves) != len(program.measurements):
+            wrong.append(f"{len(leaves)} results for {len(program.measurements)} measurements")
+            continue
+        for number, (measured, leaf) in enumerate(zip(program.measurements, leaves, strict=True)):
+            each = [leaf] if program.batch is None else leaf
+            if program.batch is not None and len(each) != program.batch:
+                wrong.append(f"{len(each)} results of {measured.kind} for a batch of {program.batch}")
+                continue
+            for row, one in zip(rights, each, strict=True):
+                wrong += _wrong_leaf(case, measured, row[number], one, shots * copies)
+                did[measured.kind] += 1
+    return wrong
+
+
+def _wrong_leaf(case: Case, measured: Any, right: Right, leaf: Any, shots: int) -> list[str]:
+    if not shots:
+        found = compare.analytic(measured, right, leaf, _accuracy(case) if not _noisy(case) else 2 * _noisy(case))
+    else:
+        least = shots
+        if any(step.postselect is not None for step in case.program.mid_measures):
+            least = 0
+        found = compare.sampled(measured, right, leaf, shots, least, _noisy(case))
+    return [] if found is None else [found]
+
+
+# -- derivatives
+
+
+def _cost_by_theory(case: Case, x: np.ndarray, c: np.ndarray) -> float:
+    total = 0.0
+    for row in _rights(case, x, c):
+        for number, (measured, right) in enumerate(zip(case.program.measurements, row, strict=True)):
+            assert right.value is not None
+            factors = fronts.weights(number, right.value.size if measured.kind == "probs" else 1)
+            total += float((right.value.real * factors).sum())
+    return total
+
+
+def _hessian_by_theory(case: Case, x: np.ndarray) -> np.ndarray:
+    """Of shape ``(arguments, arguments)``; for a batch of rows, one for each, along the last axis."""
+    if case.program.batch is None:
+        return hessian(lambda one: _cost_by_theory(case, one, case.program.c), x)
+    single = replace(case, program=replace(case.program, batch=None))
+    return np.stack([_hessian_by_theory(single, x[:, row]) for row in range(x.shape[1])], axis=-1)
+
+
+def _wrong_derivatives(
+    case: Case, at: Sequence[np.ndarray], found: tuple[np.ndarray, ...], did: Counter[str]
+) -> list[tuple[str, str]]:
+    c = case.program.c
+    try:
+        if case.order == 2:
+            right = [sum(_hessian_by_theory(case, x) for x in at)]
+        else:
+            right = [sum(derivative(lambda one: _cost_by_theory(case, one, c), x) for x in at)]
+            if len(found) > 1:
+                right.append(sum(derivative(lambda one, x=x: _cost_by_theory(case, x, one), c) for x in at))
+    except NotDerivable:
+        did["no derivative"] += 1
+        return []
+    wrong = []
+    for name, got, expected in zip("xc"[: len(found)], found, right, strict=True):
+        got = np.asarray(got, dtype=float)
+        if case.interface == "jax-vmap":  # row by row
+            got = got.sum(axis=0) if name == "c" else np.moveaxis(got, 0, -1)
+        if got.shape != np.shape(expected):
+            wrong.append(("gradient", f"derivative by {name} has the shape {got.shape} for {np.shape(expected)}"))
+            continue
+        allowed = _allowed(case, name, len(at))
+        did[f"derivative of order {case.order}"] += 1
+        if not np.all(np.abs(got - expected) <= allowed * max(1.0, float(np.max(np.abs(expected), initial=0)))):
+            texts = [np.array2string(one, precision=5).replace("\n", "") for one in (got, np.asarray(expected))]
+            wrong.append(("gradient", f"derivative by {name} is {texts[0]} in place of {texts[1]} +- {allowed:.2g}"))
+    return wrong
+
+
+_USES = {"TrotterProduct": 8, "ApproxTimeEvolution": 4}
+
+
+def _allowed(case: Case, name: str, calls: int) -> float:
+    """How far a derivative may be from right: by rounding; or by chance, with a limit of the standard deviation.
+
+    A parameter-shift derivative adds, for each use of a parameter, values with coefficients of which the squares add up
+    to at most 1, each estimated anew. So does one by a coefficient: it is one estimate.
+    """
+    noisy = _noisy(case)
+    exact = 50 * _accuracy(case) if case.order == 1 else 1000 * _accuracy(case)
+    if case.method == "finite-diff":
+        exact = max(exact, 1e-4 if _accuracy(case) < 1e-5 else 0.1)
+    if case.method == "spsa":
+        return np.inf
+    reach = sum(_reach(case, number) for number in range(len(case.program.measurements)))
+    if noisy:
+        exact += 2 * noisy * reach
+    if not case.total_shots:
+        return exact
+    shots = min(case.shots) if isinstance(case.shots, tuple) else case.total_shots
+    if case.method == "finite-diff" or _differs(case):
+        return np.inf
+    uses = sum(
+        _USES.get(step.name, 1) * number.factor**2
+        for step in case.program.operations
+        if isinstance(step, Gate)
+        for number in step.numbers
+        if number.argument is not None
+    )
+    spread = reach * np.sqrt(calls) * (np.sqrt(2 * uses) if name == "x" else 1)
+    return exact + compare.off_by(shots, float(spread), 2 * float(spread))
+
+
+def _differs(case: Case) -> bool:
+    """Whether PennyLane takes finite differences of some gate, of which shots leave nothing."""
+    with qml.QueuingManager.stop_recording():
+        tape = qml.tape.make_qscript(function(case.program))(case.program.x, case.program.c)
+    return any(getattr(op, "grad_method", "A") == "F" for op in tape.operations)
+
+
+def _reach(case: Case, number: int) -> float:
+    """The largest absolute value of a measurement, with its weight."""
+    measured = case.program.measurements[number]
+    weight = float(fronts.weights(number, 8).max())
+    if measured.observable is None or not measured.observable.numbers:
+        return weight * (4 if measured.kind == "var" else 1)
+    c = case.program.c
+    return weight * sum(
+        abs(one.factor * (1 if one.argument is None else c[one.argument])) for one in measured.observable.numbers
+    )
+
+
+# -- forms, counts, independence
+
+
+def _judge_form(case: Case, got: Answer, bare: Answer, verdict: Verdict) -> None:
+    if case.front == "experiment" or _postselects(case) or dict(case.policy).get("split") == "multiplier":
+        return
+    ours, theirs = compare.form(got.calls[0][1]), compare.form(bare.calls[0][1])
+    if ours != theirs:
+        verdict.finds.append(("form", f"the result is {ours} in place of {theirs}"))
+    verdict.did["form"] += 1
+
+
+def _postselects(case: Case) -> bool:
+    return any(step.postselect is not None for step in case.program.mid_measures)
+
+
+def _judge_counts(case: Case, got: Answer, bare: Answer, verdict: Verdict) -> None:
+    """What was counted: the tracker as the bare device's, the history as the tracker."""
+    if got.tracked is None or bare.tracked is None or case.front in ("threads", "map", "plain") or case.order:
+        return
+    if KINDS[case.executors[0]].bare is None or case.splits or len(set(case.executors)) > 1:
+        return
+    if not case.total_shots or case.interface.startswith("jax"):
+        return
+    theirs = bare.tracked.get("shots")
+    if case.front != "execute" and got.tracked.get("shots") != theirs:
+        verdict.finds.append(("tracker", f"shots: {got.tracked.get('shots')} in place of {theirs}"))
+    if got.recorded != theirs:
+        verdict.finds.append(("history", f"{got.recorded} shots in the history, in place of {theirs}"))
+    verdict.did["counts"] += 1
+
+
+def _judge_independence(case: Case, pool: Pool, verdict: Verdict) -> None:
+    """Calls without a seed draw other shots: equal results where that is improbable are wrong."""
+    if not case.total_shots or case.order or case.front in ("plain", "threads", "experiment", "map"):
+        return
+    if case.interface.startswith("jax") or case.program.mid_measures or case.program.batch or case.transform:
+        return
+    rights = _rights(case, case.program.x)[0]
+    if any(m.kind in ("classical_shadow", "shadow_expval") for m in case.program.measurements):
+        return
+    shots = case.shots[0] if isinstance(case.shots, tuple) else case.total_shots
+    chance = min(_collision(m, right, shots) for m, right in zip(case.program.measurements, rights, strict=True))
+    needed = int(np.ceil(np.log(compare.IMPROBABLE) / np.log(chance))) if chance < 0.9 else 99
+    if needed > 7:
+        return
+    values = [fronts.ours(case, pool) for _ in range(needed + 1)]
+    texts = {str(one.calls[0][1]) if one.error is None else str(one.error) for one in values}
+    if len(texts) == 1:
+        verdict.finds.append(("independence", f"{needed + 1} calls returned the same: {next(iter(texts))[:200]}"))
+    verdict.did["independence"] += 1
+
+
+def _collision(measured: Any, right: Right, shots: int) -> float:
+    """An upper limit of the probability that two calls return the same."""
+    if measured.observable is not None and measured.observable.numbers:
+        return 1.0
+    if right.probabilities is None or right.values is None:
+        return 1.0
+    probabilities = right.probabilities
+    if measured.kind == "sample":
+        return float(np.sum(probabilities**2)) ** shots
+    largest = max(float(p * (1 - p)) for p in probabilities)
+    return min(1.0, 1.1 / np.sqrt(2 * np.pi * shots * largest + 1e-9)) if shots * largest > 5 else 1.0

@@ -1,0 +1,117 @@
+"""Executors by name, the bare devices that they are compared with, and clusters that many cases share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pennylane as qml
+
+import pennylane_qexec as qexec
+from differential.drawing import Case
+from differential.programs import LABELS, SPARE
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of executor.
+
+    Attributes:
+        bare: name of the PennyLane device that computes the same; ``None`` if there is none.
+        accuracy: how near its analytic values are to the right ones.
+        noisy: whether it is far from them on purpose: as far as this, for values between -1 and 1.
+        tracked: whether the bare device counts what this executor counts.
+    """
+
+    bare: str | None
+    accuracy: float = 1e-6
+    noisy: float = 0.0
+
+
+KINDS = {
+    "default.qubit": Kind("default.qubit"),
+    "lightning.qubit": Kind("lightning.qubit"),
+    "default.mixed": Kind("default.mixed"),
+    "reference.qubit": Kind("reference.qubit"),
+    "cirq.simulator": Kind("cirq.simulator", 3e-5),
+    "cirq.mixedsimulator": Kind("cirq.mixedsimulator", 3e-5),
+    "qiskit.aer": Kind("qiskit.aer"),
+    "aer": Kind(None),
+    "aer:fake_manila": Kind(None, noisy=0.45),
+    "jax": Kind(None),
+    "hybrid": Kind("lightning.qubit"),
+    "rehearsal": Kind("lightning.qubit"),
+    "process": Kind("lightning.qubit"),
+    "process:default.qubit": Kind("default.qubit"),
+}
+LEGACY = frozenset({"cirq.simulator", "cirq.mixedsimulator", "qiskit.aer"})
+"""Devices of PennyLane's older interface."""
+
+
+def spec(name: str) -> Any:
+    """What a user gives for an executor of a kind."""
+    if name == "hybrid":
+        return qexec.Hybrid(["lightning.qubit", "default.qubit"], rule=_smallest)
+    if name == "rehearsal":
+        return qexec.Rehearsal("lightning.qubit")
+    if name.startswith("process"):
+        return {"type": name.partition(":")[2] or "lightning.qubit", "parallel": "process", "workers": 1}
+    if name == "qiskit.aer":
+        return {"type": name, "method": "automatic"}
+    return name
+
+
+def _smallest(circuit: Any, members: Any) -> Any:
+    return members[0]
+
+
+def wires_of(case: Case) -> list[Any] | None:
+    """The wires of a case's device."""
+    if case.wires == "none":
+        return None
+    names = list(case.program.names)
+    return [*names, SPARE] if case.wires == "spare" else names
+
+
+def for_device(wires: list[Any] | None) -> Any:
+    """Wires as users write them."""
+    return len(wires) if wires is not None and wires == list(range(len(wires))) else wires
+
+
+def bare_device(name: str, wires: list[Any] | None, labels: int = 0) -> Any:
+    """The bare device of a kind, or that of which the results have the same form."""
+    bare = KINDS[name].bare or "default.qubit"
+    if wires is None and name in LEGACY:
+        wires = list(LABELS[labels])
+    return qml.device(bare, wires=for_device(wires))
+
+
+class Pool:
+    """Clusters that are opened when first needed, and stay open for all cases that want the like."""
+
+    def __init__(self) -> None:
+        self._clusters: dict[Any, qexec.QCluster] = {}
+        self._executor: qexec.QuantumExecutor | None = None
+
+    def cluster(self, executors: tuple[str, ...], policy: tuple[tuple[str, Any], ...], wires: Any) -> qexec.QCluster:
+        """A cluster of executors with a policy."""
+        in_order = None if wires is None else tuple(wires)
+        key = (executors, policy, in_order if len(self._clusters) < 150 else None)
+        if key not in self._clusters:
+            made = qexec.QCluster([spec(name) for name in executors], wires=for_device(wires), **dict(policy))
+            self._clusters[key] = made
+        return self._clusters[key]
+
+    @property
+    def experiments(self) -> qexec.QuantumExecutor:
+        """What runs experiments."""
+        if self._executor is None:
+            self._executor = qexec.QuantumExecutor(providers=["local_aer", "local_pennylane", "local_cirq"])
+        return self._executor
+
+    def close(self) -> None:
+        """Close everything."""
+        for cluster in self._clusters.values():
+            cluster.close()
+        if self._executor is not None:
+            self._executor.close()
