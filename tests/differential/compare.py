@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pennylane as qml
-
 from differential.programs import Measured
 from differential.theory import Right
 
@@ -54,8 +53,9 @@ def analytic(measured: Measured, right: Right, leaf: Any, accuracy: float) -> st
     expected = right.value
     if measured.kind == "state" and got.ndim == 1:  # up to its phase
         got = np.outer(got, got.conj())
-    if got.shape != expected.shape:
+    if np.squeeze(got).shape != np.squeeze(expected).shape:  # what else there is of shape is that of the bare device
         return f"{measured.kind} has the shape {got.shape} in place of {expected.shape}"
+    got = got.reshape(expected.shape)
     scale = max(1.0, float(np.max(np.abs(expected), initial=0)))
     if not np.allclose(got, expected, rtol=0, atol=accuracy * scale):
         return f"{measured.kind} is {_short(got)} in place of {_short(expected)}"
@@ -99,7 +99,9 @@ def _var(measured: Measured, right: Right, leaf: Any, shots: int, least: int, no
     got = as_array(leaf)
     if got.shape != ():
         return f"var has the shape {got.shape} in place of ()"
-    assert right.value is not None and right.values is not None and right.probabilities is not None
+    assert right.value is not None
+    assert right.values is not None
+    assert right.probabilities is not None
     mean = right.probabilities @ right.values
     squares = (right.values - mean) ** 2
     of_squares = np.sqrt(max(right.probabilities @ (squares - right.value) ** 2, 0))

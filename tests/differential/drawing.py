@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from hypothesis import strategies as st
-
 from differential.programs import (
     CHANNELS,
     GATES,
@@ -24,6 +22,7 @@ from differential.programs import (
     Observable,
     Program,
 )
+from hypothesis import strategies as st
 
 SHARED = 5
 """How many structures of circuits the cases with slow compilers share."""
@@ -102,6 +101,7 @@ _MIXED: tuple[tuple[str, ...], ...] = (
     ("process", "lightning.qubit"),
     ("reference.qubit", "default.qubit"),
 )
+_FOR_JAX = (("default.qubit",), ("lightning.qubit",), ("lightning.qubit", "default.qubit"), ("aer",))
 _POLICIES: tuple[tuple[tuple[str, Any], ...], ...] = (
     (),
     (("selector", "random"),),
@@ -119,9 +119,7 @@ def draw(rng: Random) -> Case:
     jax = interface.startswith("jax")
     executors = rng.choice(_MIXED) if rng.random() < 0.25 else (_weighted(rng, _SINGLE),)
     if jax:
-        executors = rng.choice(
-            [("default.qubit",), ("lightning.qubit",), ("lightning.qubit", "default.qubit"), ("aer",)]
-        )
+        executors = rng.choice(_FOR_JAX)
     front = _weighted(rng, _FRONTS)
     if front == "plain":
         executors = (rng.choice(("default.qubit", "lightning.qubit", "default.mixed", "reference.qubit")),)
@@ -137,8 +135,11 @@ def draw(rng: Random) -> Case:
     if order == 2 and method in ("finite-diff", "spsa", "hadamard", "adjoint"):
         method = "best"
     policy = rng.choice(_SPLITS) if shots and len(executors) > 1 and rng.random() < 0.6 else rng.choice(_POLICIES)
+    mixed = any("mixed" in one for one in executors)
+    if mixed and policy == _SPLITS[1]:  # who can run noise runs all the shots, others none
+        policy = _SPLITS[0]
     slow = jax or executors[0] in ("qiskit.aer", "jax")
-    wants = _Wants(bool(shots), order, method, front, jax, any("mixed" in one for one in executors))
+    wants = _Wants(bool(shots), order, method, front, jax, mixed)
     program = _program(Random(rng.randrange(SHARED)) if slow else rng, wants)
     if slow:
         program = replace(program, arguments=tuple(_angle(rng) for _ in program.arguments))
@@ -344,9 +345,8 @@ def _measured(rng: Random, draft: Program, wants: _Wants, mid: int) -> Measured:
         return Measured(kind, wires=wires[:1], other=wires[1:])
     if kind in ("expval", "var", "shadow_expval"):
         words = kind != "expval" or (wants.samples and wants.front == "experiment")
-        return Measured(
-            kind, observable=_observable(rng, draft, words, kind == "shadow_expval"), seed=rng.randrange(99)
-        )
+        measured = _observable(rng, draft, words, kind == "shadow_expval")
+        return Measured(kind, observable=measured, seed=rng.randrange(99))
     if kind in ("probs", "counts", "sample"):
         if rng.random() < 0.2 and wants.front != "experiment":
             return Measured(kind, observable=_word(rng, draft.wires, "XYZ"))

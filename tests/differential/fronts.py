@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pennylane as qml
-from pennylane import numpy as pnp
-
-import pennylane_qexec as qexec
 from differential.drawing import Case
 from differential.kinds import KINDS, Pool, bare_device, for_device, wires_of
 from differential.programs import SPARE, Program, function
+from pennylane import numpy as pnp
+
+import pennylane_qexec as qexec
 
 APART = 0.1
 """Where a front end makes several calls, their arguments differ by this."""
@@ -88,7 +88,7 @@ def bare(case: Case, kind: str) -> Answer:
     """What PennyLane makes of it with the bare device of a kind of executor, or one whose results have that form."""
 
     def answered() -> Answer:
-        device = bare_device(kind, wires_of(case), case.program.labels)
+        device = bare_device(kind, wires_of(case), case.program.labels, bool(case.total_shots))
         by_tape = case.front in ("execute", "qml.execute", "dev.execute", "experiment")
         with qml.Tracker(device) as tracker:
             answer = _carried_out(case, partial(_by_tape, case, device, None) if by_tape else _qnode(case, device))

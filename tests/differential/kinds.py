@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pennylane as qml
-
-import pennylane_qexec as qexec
 from differential.drawing import Case
 from differential.programs import LABELS, SPARE
+
+import pennylane_qexec as qexec
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ def for_device(wires: list[Any] | None) -> Any:
     return len(wires) if wires is not None and wires == list(range(len(wires))) else wires
 
 
-def bare_device(name: str, wires: list[Any] | None, labels: int = 0) -> Any:
-    """The bare device of a kind, or that of which the results have the same form."""
-    bare = KINDS[name].bare or "default.qubit"
+def bare_device(name: str, wires: list[Any] | None, labels: int, samples: bool) -> Any:
+    """The bare device of a kind, or one whose results have the same form: that of one that does not backpropagate."""
+    bare = KINDS[name].bare or ("default.qubit" if samples else "lightning.qubit")
     if wires is None and name in LEGACY:
         wires = list(LABELS[labels])
     return qml.device(bare, wires=for_device(wires))

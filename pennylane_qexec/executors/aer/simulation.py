@@ -129,6 +129,9 @@ class Simulation:
         """The options of a run, in Aer's own form."""
         options: dict[str, Any] = {"shots": shots or 1, "seed_simulator": seed}
         width = max(one.width for one in compiled)
+        if shots is None and self._machine is None:
+            # Aer leaves out what cannot matter for what is saved, and then loses the X and Y of expectation values.
+            options["enable_truncation"] = False
         if shots is None and self._free_method:
             options.update(method_of_exact_results(self._mixed, width))
         if self._free_threads and width < THREADED_WIRES:

@@ -173,6 +173,15 @@ def test_random_circuits_have_pennylanes_states(seed: int) -> None:
     assert _close(result[1], expected[1])
 
 
+@pytest.mark.parametrize("kind", [qml.expval, qml.var])
+def test_observables_of_some_wires_are_exact_whatever_is_done_to_others(kind: Any) -> None:
+    """Aer 0.17.2 leaves out gates that cannot matter, and then the expectation value of Y below is 0."""
+    operations = [qml.CZ([2, 1]), qml.RX(0.4, 2), qml.RY(0.9, 2), qml.CZ([0, 1])]
+    words = [qml.X(2), qml.Y(2), qml.Z(2), qml.Y(2) @ qml.Z(1), qml.dot([0.3, 0.4], [qml.X(2), qml.Z(0)])]
+    circuits = [QuantumScript(operations, [kind(word)]) for word in words]
+    assert all(map(_close, AerExecutor().run(circuits), REFERENCE.run(circuits)))
+
+
 def _with_mid_measures(shots: int | None, postselect: int | None) -> QuantumScript:
     with qml.queuing.AnnotatedQueue() as queue:
         qml.RX(0.9, 0)
