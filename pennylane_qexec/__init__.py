@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     )
     from pennylane_qexec.futures import Later
     from pennylane_qexec.gathering import as_completed, gather
-    from pennylane_qexec.job import JobState, Outcome, Result, Share, Status
+    from pennylane_qexec.job import JobState, Outcome, Result, Share, Status, Usage
     from pennylane_qexec.policies import hedges, merges, retries, selectors, splits
     from pennylane_qexec.providers import Backend, Provider, VirtualProvider
     from pennylane_qexec.qelectrons import QElectron, qelectron, run_later
@@ -115,6 +115,7 @@ __all__ = [
     "StoreError",
     "Tier",
     "UnansweredError",
+    "Usage",
     "VirtualClock",
     "VirtualProvider",
     "WorkerDiedError",
@@ -159,7 +160,7 @@ _HOMES = {
     ),
     "futures": ("Later",),
     "gathering": ("as_completed", "gather"),
-    "job": ("JobState", "Outcome", "Result", "Share", "Status"),
+    "job": ("JobState", "Outcome", "Result", "Share", "Status", "Usage"),
     "policies": ("hedges", "merges", "retries", "selectors", "splits"),
     "providers": ("Backend", "Provider", "VirtualProvider"),
     "qelectrons": ("QElectron", "qelectron", "run_later"),

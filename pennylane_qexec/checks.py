@@ -19,7 +19,7 @@ def description(circuit: QuantumScript) -> str:
     return f"this circuit of {len(circuit.wires)} wires ({'analytic' if shots is None else f'{shots} shots'})"
 
 
-def check_options(timeout: Any, batch_window: Any, failover: Any) -> None:
+def check_options(timeout: Any, batch_window: Any, failover: Any, history_limit: Any) -> None:
     """Refuse options of a cluster that make no sense."""
     if timeout is not None and not (_is_number(timeout) and timeout > 0):
         raise ConfigurationError(f"timeout={timeout!r} must be a number of seconds above 0, or None for no limit.")
@@ -27,6 +27,11 @@ def check_options(timeout: Any, batch_window: Any, failover: Any) -> None:
         raise ConfigurationError(f"batch_window={batch_window!r} must be a number of seconds, at least 0.")
     if not isinstance(failover, bool):
         raise ConfigurationError(f"failover={failover!r} must be True or False.")
+    whole = isinstance(history_limit, int) and not isinstance(history_limit, bool) and history_limit >= 0
+    if history_limit is not None and not whole:
+        raise ConfigurationError(
+            f"history_limit={history_limit!r} must be a whole number of jobs, at least 0, or None to keep all."
+        )
 
 
 def refuse_both(selector: Any, split: Any) -> None:

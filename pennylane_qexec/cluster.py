@@ -18,13 +18,21 @@ from pennylane_qexec.cache.answering import Answering
 from pennylane_qexec.cache.caches import GivenCache, cache_of
 from pennylane_qexec.choosing import Choosing
 from pennylane_qexec.dispatch import Dispatcher
-from pennylane_qexec.engine import AskedFuture, Engine, History, lasting_objection, nesting, prepares_late
+from pennylane_qexec.engine import (
+    KEPT_ROWS,
+    AskedFuture,
+    Engine,
+    History,
+    lasting_objection,
+    nesting,
+    prepares_late,
+)
 from pennylane_qexec.errors import NoExecutorError, checked_seed
 from pennylane_qexec.estimates import Estimate, Preview, estimate
 from pennylane_qexec.executors import refuse_split
 from pennylane_qexec.executors.base import Executor, Parallel
 from pennylane_qexec.executors.specs import executors as make_executors
-from pennylane_qexec.job import Job, Outcome, Result, Share
+from pennylane_qexec.job import Job, Outcome, Result, Share, Usage, used_by
 from pennylane_qexec.nested import Nestable, with_clusters_wrapped
 from pennylane_qexec.policies import Policies, hedges, merges, retries
 from pennylane_qexec.policies.merges import Merge
@@ -60,6 +68,8 @@ class QCluster(Nestable):
             store, see :func:`~pennylane_qexec.store.open_store`. To go on after a crash, use :func:`durable_run`.
         seed: of the policies that choose at random, and of the jitter of retries. Simulators have seeds of their own.
         wires: the wires of devices that are built here and are not given wires of their own.
+        history_limit: how many jobs ``history`` keeps a row of; of more, the oldest are dropped, which it says, and
+            its ``totals`` go on counting them. ``None`` to keep all.
 
     Raises:
         ConfigurationError: no executors, options that do not go together, or a wrong one.
@@ -83,8 +93,9 @@ class QCluster(Nestable):
         store: Any = None,
         seed: int | None = None,
         wires: Any = None,
+        history_limit: int | None = KEPT_ROWS,
     ) -> None:
-        checks.check_options(timeout, batch_window, failover)
+        checks.check_options(timeout, batch_window, failover, history_limit)
         self._seed = checked_seed(seed)
         rng = np.random.default_rng(self._seed)
         self.budget = budget_of(budget)
@@ -107,6 +118,7 @@ class QCluster(Nestable):
             "cache": self.cache,
             "store": store,
             "seed": seed,
+            "history_limit": history_limit,
         }
         self._token = reopening.new_token(self)
         self._engine = Engine(
@@ -118,6 +130,7 @@ class QCluster(Nestable):
             rng=rng.spawn(1)[0],
             budget=self.budget,
             hedge=hedges.of(hedge),
+            history_limit=history_limit,
         )
         self._answering = (
             None
@@ -298,11 +311,22 @@ class QCluster(Nestable):
         Returns:
             For each circuit what ``qml.execute`` on one device with all the shots would return.
         """
+        return self.execute_counted(circuits, config)[0]
+
+    def execute_counted(
+        self, circuits: Sequence[QuantumScript], config: ExecutionConfig | None = None
+    ) -> tuple[list[Result], list[Usage]]:
+        """Run circuits as :meth:`execute` does; returns their results, and what each has used."""
         checks.check_circuits(circuits)
         dispatcher = Dispatcher(self, config)
         expanded = [dispatcher(circuit) for circuit in circuits]
-        outcomes = iter(self.run([dispatcher.job(one) for batch, _ in expanded for one in batch]))
-        return [postprocess([next(outcomes).result for _ in batch]) for batch, postprocess in expanded]
+        remaining = iter(self.run([dispatcher.job(one) for batch, _ in expanded for one in batch]))
+        results, usages = [], []
+        for batch, postprocess in expanded:
+            outcomes = [next(remaining) for _ in batch]
+            results.append(postprocess([outcome.result for outcome in outcomes]))
+            usages.append(used_by(outcomes))
+        return results, usages
 
     def estimate(self, circuits: Sequence[QuantumScript]) -> Estimate:
         """What circuits are going to use, by the policies as they stand; runs, reserves and changes nothing.

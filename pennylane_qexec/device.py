@@ -10,7 +10,7 @@ from typing import Any
 
 import pennylane as qml
 from pennylane.devices import Device, ExecutionConfig
-from pennylane.devices.modifiers import simulator_tracking, single_tape_support
+from pennylane.devices.modifiers import single_tape_support
 from pennylane.devices.preprocess import validate_device_wires
 from pennylane.math import Interface
 from pennylane.tape import QuantumScript
@@ -27,7 +27,7 @@ from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.job import Outcome
-from pennylane_qexec.tally import Tally
+from pennylane_qexec.tally import Tally, counts_itself, track
 from pennylane_qexec.unwrapping import INTERFACES, unwrapped
 
 _OPTION = "qexec.dispatcher"
@@ -50,7 +50,7 @@ def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher
     return dispatcher(tape)
 
 
-@simulator_tracking
+@counts_itself
 @single_tape_support
 class ClusterDevice(Closing, Device):
     """Many simulators and QPUs as one PennyLane device.
@@ -157,9 +157,12 @@ class ClusterDevice(Closing, Device):
         if dispatcher.config.use_device_gradient and dispatcher.config.interface is Interface.JAX_JIT:
             for circuit in circuits:
                 _check_one_batch_axis(circuit)
-            return self._execute_expanded([dispatcher.rows(circuit) for circuit in circuits], dispatcher)
+            return self._execute_expanded(circuits, [dispatcher.rows(circuit) for circuit in circuits], dispatcher)
         outcomes = self.cluster.run([dispatcher.job(circuit) for circuit in circuits])
-        return tuple([outcome.result for outcome in outcomes])
+        results = tuple([outcome.result for outcome in outcomes])
+        if self.tracker.active:
+            track(self.tracker, circuits, results, [[outcome] for outcome in outcomes])
+        return results
 
     def submit(
         self,
@@ -287,11 +290,20 @@ class ClusterDevice(Closing, Device):
             ((circuit,), _only) if dispatcher.prepared(circuit) else _dispatch.tape_transform(circuit, self, dispatcher)
             for circuit in circuits
         ]
-        return self._execute_expanded(expanded, dispatcher)
+        return self._execute_expanded(circuits, expanded, dispatcher)
 
-    def _execute_expanded(self, expanded: Sequence[Expanded], dispatcher: Dispatcher) -> ResultBatch:
-        outcomes = iter(self.cluster.run([dispatcher.job(one) for batch, _ in expanded for one in batch]))
-        return tuple(postprocess([next(outcomes).result for _ in batch]) for batch, postprocess in expanded)
+    def _execute_expanded(
+        self, circuits: Sequence[QuantumScript], expanded: Sequence[Expanded], dispatcher: Dispatcher
+    ) -> ResultBatch:
+        remaining = iter(self.cluster.run([dispatcher.job(one) for batch, _ in expanded for one in batch]))
+        outcomes = [[next(remaining) for _ in batch] for batch, _ in expanded]
+        results = tuple(
+            postprocess([outcome.result for outcome in own])
+            for own, (_, postprocess) in zip(outcomes, expanded, strict=True)
+        )
+        if self.tracker.active:
+            track(self.tracker, circuits, results, outcomes)
+        return results
 
     def _call(
         self,

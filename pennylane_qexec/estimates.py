@@ -25,7 +25,8 @@ class Part:
 
     Attributes:
         executor: its name.
-        circuits: how many it is going to run, after what its backend needs them to be expanded into.
+        circuits: how many its backend is going to run: one for each basis in which a circuit is measured, after what
+            the backend needs it to be expanded into.
         shots: their shots, all together.
         cost: US dollars; ``None`` where it depends on a running time that nobody knows.
         seconds: running time, by the executor's speed until now; ``None`` if it has not run anything.
@@ -153,19 +154,17 @@ def estimate(preview: Preview, circuits: Sequence[QuantumScript]) -> Estimate:
 
 
 def _part(executor: Executor, jobs: Sequence[Job]) -> Part:
-    circuits = [executor.with_shots(job.circuit) for job in jobs]
     if isinstance(executor, ClusterExecutor):
-        inside = executor.cluster.estimate(circuits)
+        inside = executor.cluster.estimate([executor.with_shots(job.circuit) for job in jobs])
         return Part(executor.name, inside.circuits, inside.shots, inside.cost, inside.seconds)
-    shots = [circuit.shots.total_shots or 0 for circuit in circuits]
-    load = executor.load()
-    costs: list[float | None] = []
-    for job, each in zip(jobs, shots, strict=True):
-        price, seconds = executor.charges(job.circuit, job.call), load.seconds(1, each)
-        unknown = price.per_second > 0 and seconds is None
-        costs.append(None if unknown else price.of(1, each, seconds or 0.0))
-    times = [load.seconds(1, each) for each in shots]
-    return Part(executor.name, len(jobs), sum(shots), _total(costs), _total(times))
+    usages = [executor.usage_of(job.circuit, job.call) for job in jobs]
+    return Part(
+        executor.name,
+        sum(usage.circuits for usage in usages),
+        sum(usage.shots for usage in usages),
+        _total([usage.cost for usage in usages]),
+        _total([usage.seconds for usage in usages]),
+    )
 
 
 def _total(numbers: Sequence[float | None]) -> float | None:

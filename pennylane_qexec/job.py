@@ -23,6 +23,23 @@ class Costs(Protocol):
     def of(self, circuits: int, shots: int, seconds: float) -> float: ...
 
 
+class Usage(NamedTuple):
+    """What circuits use of a backend: what it is going to bill, or has billed.
+
+    Attributes:
+        circuits: the circuits that the backend runs: one for each basis in which a circuit is measured, and for each
+            circuit that has to be run in place of it.
+        shots: their shots, all together; 0 without shots.
+        cost: US dollars; ``None`` if it depends on a running time that nobody knows.
+        seconds: running time; ``None`` if nobody knows it.
+    """
+
+    circuits: int = 1
+    shots: int = 0
+    cost: float | None = 0.0
+    seconds: float | None = None
+
+
 class Status(NamedTuple):
     """What a backend says of itself.
 
@@ -54,7 +71,7 @@ class Load(NamedTuple):
     Attributes:
         waiting: circuits that wait for it or run on it.
         circuits_per_second: circuits per second of running time; 0 before the first batch.
-        shots_per_second: shots per second of running time; 0 before the first batch with shots.
+        shots_per_second: shots per second of running time, in all bases; 0 before the first batch with shots.
     """
 
     waiting: int = 0
@@ -207,7 +224,7 @@ class Job:
 
     @property
     def shots(self) -> int:
-        """All the shots of the circuit together; 0 for an analytic one."""
+        """All the shots of the circuit together, whatever number of bases it is measured in; 0 for an analytic one."""
         return self.circuit.shots.total_shots or 0
 
 
@@ -218,15 +235,16 @@ class Outcome:
     Attributes:
         result: what PennyLane returns for the circuit.
         executor: name of the executor that ran it.
-        shots: the shots that were run.
+        shots: the shots that were run for the result, in all bases that are measured.
         batch: number of the batch it ran in.
         attempt: attempts made, the good one included.
         submitted: when it was asked for; UTC, in seconds since 1970.
         started: when its batch began.
         finished: when its batch ended.
-        cost: US dollars.
+        cost: US dollars, for the attempt that the result is of.
         backend: name of the executor's backend.
         seconds: its part of the running time of its batch.
+        circuits: the circuits that the backend ran for the result; 0 if a cache knew it.
     """
 
     result: Result
@@ -240,3 +258,19 @@ class Outcome:
     cost: float = 0.0
     backend: str = ""
     seconds: float = 0.0
+    circuits: int = 1
+
+
+def together(usages: Sequence[Usage]) -> Usage:
+    """The sum of what was used; what nobody knows counts as nothing."""
+    return Usage(
+        sum(usage.circuits for usage in usages),
+        sum(usage.shots for usage in usages),
+        sum(usage.cost or 0.0 for usage in usages),
+        sum(usage.seconds or 0.0 for usage in usages),
+    )
+
+
+def used_by(outcomes: Sequence[Outcome]) -> Usage:
+    """What jobs have used together."""
+    return together([Usage(one.circuits, one.shots, one.cost, one.seconds) for one in outcomes])

@@ -14,7 +14,7 @@ from pennylane_qexec.closing import Closing
 from pennylane_qexec.engine import Spreader, capacity_of
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.job import Result, Status, Work
+from pennylane_qexec.job import Result, Status, Usage, Work
 
 if TYPE_CHECKING:
     from pennylane_qexec.estimates import Estimate
@@ -38,8 +38,10 @@ class Nestable(Closing):
         """The executors that can run a circuit now."""
 
     @abstractmethod
-    def execute(self, circuits: Sequence[QuantumScript], config: ExecutionConfig | None = None) -> list[Result]:
-        """Run circuits by the cluster's policies."""
+    def execute_counted(
+        self, circuits: Sequence[QuantumScript], config: ExecutionConfig | None = None
+    ) -> tuple[list[Result], list[Usage]]:
+        """Run circuits by the cluster's policies, and say what each has used."""
 
     @abstractmethod
     def estimate(self, circuits: Sequence[QuantumScript]) -> Estimate:
@@ -70,13 +72,22 @@ class ClusterExecutor(Spreader):
 
     def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
         """Run circuits by the policies of the cluster inside."""
-        return self.cluster.execute(circuits)
+        return self.perform(Work(tuple(circuits)))
 
     def perform(self, work: Work) -> Sequence[Result]:
         """Carry out a batch, with the options of the user's call that do not concern derivatives."""
+        return self.perform_counted(work)[0]
+
+    def perform_counted(self, work: Work) -> tuple[Sequence[Result], Sequence[Usage]]:
+        """The same, with what each circuit has used inside."""
         if work.call.method != "execute":
-            return super().perform(work)
-        return self.cluster.execute(work.circuits, _without_derivatives(work.call.config))
+            return super().perform(work), ()
+        return self.cluster.execute_counted(work.circuits, _without_derivatives(work.call.config))
+
+    def usage(self, circuit: QuantumScript) -> Usage:
+        """What the executors inside are going to bill, as the policies stand."""
+        inside = self.cluster.estimate([circuit])
+        return Usage(inside.circuits, inside.shots, inside.cost, inside.seconds)
 
     def rejects(self, circuit: QuantumScript) -> str | None:
         """Why none of the executors inside can take a circuit."""

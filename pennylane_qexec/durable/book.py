@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pennylane_qexec.durable.mismatch import mismatch
 from pennylane_qexec.durable.written import Written, digest_of, first_number, place_of, what_of
 from pennylane_qexec.errors import StoreMismatchError
-from pennylane_qexec.job import Job
+from pennylane_qexec.job import Job, Usage
 from pennylane_qexec.store import Run, State, Store, StoredJob
 from pennylane_qexec.store.records import NewJob
 
@@ -180,4 +180,5 @@ class Book:
 def _new(number: int, one: Written, job: Job) -> NewJob:
     executor = job.executor
     name, backend = ("", "") if executor is None else (executor.name, executor.backend)
-    return NewJob(number, one.key, one.digest, one.text, name, backend, job.shots)
+    usage = Usage(1, job.shots) if executor is None else executor.usage_of(job.circuit, job.call)
+    return NewJob(number, one.key, one.digest, one.text, name, backend, shots=usage.shots, circuits=usage.circuits)

@@ -6,7 +6,8 @@ import logging
 
 from pennylane_qexec.durable.entry import Entry
 from pennylane_qexec.errors import ConfigurationError, ExecutorError
-from pennylane_qexec.job import Outcome
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.job import Job, Outcome
 from pennylane_qexec.store import Ended, StoredJob
 from pennylane_qexec.written import result_text
 
@@ -33,6 +34,7 @@ def ended(row: StoredJob, outcome: Outcome, before: int | None = None) -> Ended:
         backend=outcome.backend,
         attempt=attempts + (before or 0),
         shots=int(outcome.shots),
+        circuits=int(outcome.circuits),
     )
 
 
@@ -48,7 +50,7 @@ def failed(entry: Entry, error: BaseException) -> Ended:
     executor = entry.asking.engine.executor(error.executor)
     price = 0.0
     if executor is not None:
-        price = executor.charges(entry.job.circuit, entry.job.call).of(1, entry.job.shots, 0.0)
+        price = _price(executor, entry.job)
     return Ended(
         entry.row.id,
         error=repr(error),
@@ -57,6 +59,12 @@ def failed(entry: Entry, error: BaseException) -> Ended:
         backend=None if executor is None else executor.backend,
         attempt=max(1, error.attempt + (entry.before or 0)),
     )
+
+
+def _price(executor: Executor, job: Job) -> float:
+    """What an attempt costs, whatever time it takes."""
+    usage, charges = executor.usage_of(job.circuit, job.call), executor.charges(job.circuit, job.call)
+    return charges.of(usage.circuits, usage.shots, 0.0) if charges.per_second or usage.cost is None else usage.cost
 
 
 def _result_text(outcome: Outcome) -> str | None:

@@ -240,4 +240,5 @@ def _outcome(row: StoredJob) -> Outcome | None:
         cost=row.cost,
         backend=row.backend,
         seconds=row.seconds,
+        circuits=row.circuits,
     )

@@ -281,8 +281,9 @@ class DurableRun:
         """Count what was not known of picked up circuits when the run was entered: shots as a rule were."""
         if self._budget is not None:
             shots = sum(one.shots - row.shots for row, one in fetched.items())
+            circuits = sum(one.circuits - row.circuits for row, one in fetched.items())
             cost, seconds = (sum(getattr(one, what) for one in fetched.values()) for what in ("cost", "seconds"))
-            self._budget.spend(Amounts(shots, 0, cost, seconds))
+            self._budget.spend(Amounts(shots, circuits, cost, seconds))
 
     def _entered(self, what: str) -> Self:
         if "_running" not in vars(self):

@@ -26,7 +26,7 @@ def usage_of(store: Store, run: int) -> Amounts:
             continue  # it was answered at no cost
         attempts = job.attempt - (job.state in _NOT_SENT)
         shots += attempts * job.shots
-        circuits += attempts
+        circuits += attempts * job.circuits
         cost += job.cost
         seconds += job.seconds
     return Amounts(shots, circuits, cost, seconds)

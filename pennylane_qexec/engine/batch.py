@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from pennylane_qexec.budget import pass_on
 from pennylane_qexec.engine.carrier import Carrier, Spreader
 from pennylane_qexec.engine.sending import Sending
-from pennylane_qexec.engine.spending import settle_attempt
+from pennylane_qexec.engine.spending import settle_attempt, shots_of, used
 from pennylane_qexec.engine.ticket import Ticket
 from pennylane_qexec.engine.withdrawals import Withdrawals
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.job import JobState, Work
+from pennylane_qexec.job import Job, JobState, Usage, Work
 
 
 @dataclass(eq=False)
@@ -43,13 +43,13 @@ class Batch:
     @property
     def work(self) -> Work:
         """What the executor is given."""
-        return Work.of([ticket.job for ticket in self.tickets])
+        return Work.of(self.jobs)
 
     def start(self) -> None:
         """Note that it runs."""
         now = time.time()
         self.began = time.perf_counter()
-        self.sending.jobs = [ticket.job for ticket in self.tickets]
+        self.sending.jobs = self.jobs
         for ticket in self.tickets:
             ticket.state = JobState.RUNNING
             ticket.started = ticket.future.started = now
@@ -70,23 +70,35 @@ class Batch:
                     ticket.account.hand_on()
         return context
 
-    def settle(self, executor: Executor, seconds: float, used: bool = True) -> None:
-        """Settle what its circuits have used of budgets.
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs of its tickets."""
+        return [ticket.job for ticket in self.tickets]
+
+    def settle(self, executor: Executor, usages: Sequence[Usage]) -> None:
+        """Settle what its circuits have used of budgets; if an executor hands them on, that is counted there.
 
         Args:
             executor: who had it.
-            seconds: how long.
-            used: whether they have used anything; if an executor hands them on, that is counted there.
+            usages: what each circuit has used; none of them if nothing has run.
         """
         accounts = [ticket.account for ticket in self.tickets]
         if any(accounts):
-            used = used and not isinstance(executor, Spreader)
-            settle_attempt(executor, [ticket.job for ticket in self.tickets], accounts, seconds, used)
+            settle_attempt(accounts, () if isinstance(executor, Spreader) else usages)
 
-    def settle_failed(self, executor: Executor, error: Exception | None = None) -> None:
-        """Settle after an attempt that failed, or (without an error) was given up: what was sent counts as used."""
+    def settle_failed(self, executor: Executor, error: Exception | None = None) -> Sequence[Usage]:
+        """Settle after an attempt that failed, or (without an error) was given up: what was sent counts as used.
+
+        Returns:
+            What each of its circuits has used; none of them if nothing has run, or if it is known to another only.
+        """
         nothing_ran = not self.sending.reached or (error is not None and executor.ran_nothing(error))
-        self.settle(executor, time.perf_counter() - self.began, used=not nothing_ran)
+        seconds = (time.perf_counter() - self.began) / len(self.tickets)
+        usages = [] if nothing_ran or isinstance(executor, Spreader) else used(executor, self.jobs, seconds)
+        self.settle(executor, usages)
+        for ticket, usage in zip(self.tickets, usages, strict=False):
+            ticket.spent.append(usage)
+        return usages
 
     def leave(self, ticket: Ticket) -> None:
         """A ticket is not wanted any more; the batch is given up when none of it is."""
@@ -156,10 +168,10 @@ class Level:
             probe: whether it finds out if the executor is up again: one circuit is enough for that.
         """
         first = self.waiting.popleft()
-        tickets, shots = [first], first.job.shots
+        tickets, shots = [first], self._shots(first)
         most = 1 if first.alone or probe else self._batch_size(first)
         while self.waiting and len(tickets) < most and self._go_together(first, self.waiting[0]):
-            shots += self.waiting[0].job.shots
+            shots += self._shots(self.waiting[0])
             if self._executor.max_shots is not None and shots > self._executor.max_shots:
                 break
             tickets.append(self.waiting.popleft())
@@ -167,6 +179,10 @@ class Level:
         if len(going) < len(tickets):
             self._forget([ticket for ticket in tickets if ticket not in going])
         return Batch(number, going) if going else None
+
+    def _shots(self, ticket: Ticket) -> int:
+        """The shots that count for the most that a batch may have, if there is a limit."""
+        return 0 if self._executor.max_shots is None else shots_of(self._executor, ticket.job)
 
     def _go_together(self, first: Ticket, other: Ticket) -> bool:
         """Whether two tickets may share a batch. What hands circuits on has them counted for the same budgets."""

@@ -27,13 +27,13 @@ from pennylane_qexec.engine.desk import Desk
 from pennylane_qexec.engine.errands import Errands
 from pennylane_qexec.engine.futures import AskedFuture
 from pennylane_qexec.engine.hedging import Hedging
-from pennylane_qexec.engine.history import History
+from pennylane_qexec.engine.history import KEPT_ROWS, History
 from pennylane_qexec.engine.lane import Lane
 from pennylane_qexec.engine.loop import LoopThread, in_engine_thread
 from pennylane_qexec.engine.records import Times, record_done
 from pennylane_qexec.engine.rescue import Rescue
 from pennylane_qexec.engine.sending import Sending
-from pennylane_qexec.engine.spending import accounts_of, chosen, given_back_on_error
+from pennylane_qexec.engine.spending import accounts_of, chosen, counted, given_back_on_error
 from pennylane_qexec.engine.ticket import Ticket, tickets_of
 from pennylane_qexec.engine.waiting import wait
 from pennylane_qexec.engine.withdrawals import Withdrawals
@@ -41,7 +41,7 @@ from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.errors import BudgetExceededError, ConfigurationError, ExecutorError, StoreError, UnansweredError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.queued import QueuedExecutor
-from pennylane_qexec.job import Job, JobState, Outcome
+from pennylane_qexec.job import Job, JobState, Outcome, Usage
 from pennylane_qexec.policies.hedges import Hedge
 from pennylane_qexec.policies.retries import Backoff
 
@@ -60,6 +60,7 @@ class Engine:
         rng: for the jitter of retries.
         budget: counts for all jobs.
         hedge: when a job that runs for long is given to a second executor; ``None`` for never.
+        history_limit: how many rows the history keeps; ``None`` for all.
     """
 
     def __init__(
@@ -73,8 +74,9 @@ class Engine:
         rng: np.random.Generator,
         budget: Budget | None = None,
         hedge: Hedge | None = None,
+        history_limit: int | None = KEPT_ROWS,
     ) -> None:
-        self.history = History()
+        self.history = History(history_limit)
         self._budget = budget
         self._timeout = timeout
         self._common = CommonQueue()
@@ -176,7 +178,9 @@ class Engine:
 
         async def outcomes() -> list[Outcome]:
             ran = await self._lanes[executor].take_up(job_id, Sending(jobs))
-            return record_done(self.history, executor, jobs, ran, times, self.next_batch_number(), len(jobs))
+            ran = counted(executor, jobs, ran)
+            self.used(ran.usages)
+            return record_done(self.history, executor, jobs, ran, times, self.next_batch_number())
 
         return self._begin(outcomes)
 
@@ -259,31 +263,34 @@ class Engine:
 
     def _run_here(self, jobs: Sequence[Job]) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
-        failed: list[tuple[list[int], Exception]] = []
+        failed: list[tuple[list[int], Exception, list[Usage]]] = []
         accounts = self._accounts(jobs)
         with given_back_on_error(accounts):
             for indices in here.groups(jobs):
+                spent: list[Usage] = []
                 try:
-                    done = self._short_way.run([jobs[index] for index in indices], chosen(accounts, indices))
+                    done = self._short_way.run([jobs[index] for index in indices], chosen(accounts, indices), spent)
                 except Exception as error:
-                    failed.append((indices, error))
+                    failed.append((indices, error, spent))
                 else:
                     self._lanes[jobs[indices[0]].executor].health.succeeded()
                     outcomes.update(zip(indices, done, strict=True))
             going: dict[int, Future[Outcome]] = {}
-            for indices, raised in failed:
-                futures = self._go_on([jobs[index] for index in indices], raised, chosen(accounts, indices))
+            for indices, raised, used in failed:
+                futures = self._go_on([jobs[index] for index in indices], raised, chosen(accounts, indices), used)
                 going.update(zip(indices, futures, strict=True))
             outcomes.update(zip(going, wait(list(going.values())), strict=True))
         return [outcomes[index] for index in range(len(jobs))]
 
     def _go_on(
-        self, jobs: Sequence[Job], error: Exception, accounts: Sequence[Account] | None
+        self, jobs: Sequence[Job], error: Exception, accounts: Sequence[Account] | None, spent: Sequence[Usage]
     ) -> list[AskedFuture[Outcome]]:
         """After a failure in the calling thread: through the lanes, one by one."""
         if here.must_run_here(jobs) or in_engine_thread():
             raise error if isinstance(error, BudgetExceededError) else ExecutorError(jobs[0].executor.name, 1, error)
         tickets = tickets_of(jobs, _yes, accounts=accounts)
+        for ticket, usage in zip(tickets, spent, strict=False):
+            ticket.spent.append(usage)
         self._hand_in(self._take_over, self._lanes[jobs[0].executor], tickets, error)
         return [ticket.future for ticket in tickets]
 
@@ -308,21 +315,24 @@ class Engine:
         """A batch has started."""
         self._hedging.started(lane, batch)
 
+    def used(self, usages: Sequence[Usage]) -> None:
+        """An attempt at jobs has used something, whatever came of it."""
+        self.history.spend(usages)
+
     def finished(self, lane: Lane, batch: Batch, ran: Ran) -> None:
         """A batch has run: settle its tickets."""
         lane.health.succeeded()
         self._hedging.ended(batch, well=True)
         began = time.time() - ran.seconds
-        kept = [(t, result) for t, result in zip(batch.tickets, ran.results, strict=True) if t not in batch.gone]
-        tickets = [ticket for ticket, _ in kept]
+        kept = [one for one in zip(batch.tickets, ran.results, ran.usages, strict=True) if one[0] not in batch.gone]
+        tickets = [ticket for ticket, _, _ in kept]
         outcomes = record_done(
             self.history,
             lane.executor,
             [ticket.job for ticket in tickets],
-            Ran([result for _, result in kept], ran.seconds),
+            Ran([result for _, result, _ in kept], ran.seconds, tuple([usage for _, _, usage in kept])),
             [Times(ticket.submitted, max(ticket.started, began), ticket.attempts + 1) for ticket in tickets],
             batch.number,
-            len(batch.tickets),
         )
         for ticket, outcome in zip(tickets, outcomes, strict=True):
             self._desk.settle(self._hedging.won(ticket), JobState.DONE, outcome)

@@ -190,7 +190,7 @@ class Hedging:
         ticket.attempts += 1
         second = Ticket(job, ticket.context, _yes, account=account)
         second.depth, second.alone, second.attempts = ticket.depth, ticket.alone, ticket.attempts
-        second.submitted, second.since = ticket.submitted, ticket.since
+        second.submitted, second.since, second.spent = ticket.submitted, ticket.since, ticket.spent
         second.tried = {lane.executor for lane in self._lanes}  # it goes nowhere else
         race = _Race(ticket, second, ticket.leave)
         self._races[ticket] = self._races[second] = race

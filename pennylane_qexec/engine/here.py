@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from pennylane_qexec.budget import NOTHING, Account, pass_on, restore, settle
+from pennylane_qexec.budget import Account, pass_on, restore
 from pennylane_qexec.engine import nesting, processes
 from pennylane_qexec.engine.history import History
 from pennylane_qexec.engine.records import Times, record_done
-from pennylane_qexec.engine.spending import measured
+from pennylane_qexec.engine.spending import counted, settle_attempt, shots_in, used
 from pennylane_qexec.engine.ticket import same_call
 from pennylane_qexec.engine.venue import EACH, HEAVY, may_use_processes, seconds
 from pennylane_qexec.engine.worker import Ran, perform
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.device import DeviceExecutor
-from pennylane_qexec.job import Job, Outcome, Work
+from pennylane_qexec.job import Job, Outcome, Usage, Work
 
 _WORTH_STARTING_PROCESSES = 2.0
 
@@ -54,41 +54,45 @@ class ShortWay:
             processes.crew.warm_up()
         return not processes.crew.warm
 
-    def run(self, jobs: Sequence[Job], accounts: Sequence[Account] | None = None) -> list[Outcome]:
+    def run(self, jobs: Sequence[Job], accounts: Sequence[Account] | None, spent: list[Usage]) -> list[Outcome]:
         """Run jobs of one executor and one call.
 
         Args:
             jobs: the jobs.
-            accounts: what they have reserved of budgets.
+            accounts: what they have reserved of budgets; ``None`` if none counts.
+            spent: where to put what each has used, if this fails; nothing if none of them ran.
         """
         executor: Executor = jobs[0].executor
         executor.meter.add(len(jobs))
-        submitted = time.time()
+        submitted, start = time.time(), time.perf_counter()
+        usages: Sequence[Usage] = ()
         try:
             with nesting.inside(nesting.depth(), jobs[0].follower is not None):
-                ran = perform(executor, Work.of(jobs)) if accounts is None else _counted(executor, jobs, accounts)
+                performed = perform(executor, Work.of(jobs)) if accounts is None else _apart(executor, jobs)
+            ran = counted(executor, jobs, performed)
+            usages = ran.usages
+        except BaseException as error:
+            if not isinstance(error, Exception) or not executor.ran_nothing(error):
+                usages = used(executor, jobs, (time.perf_counter() - start) / len(jobs))
+                spent += usages
+            raise
         finally:
             executor.meter.add(-len(jobs))
-        executor.meter.ran(len(jobs), sum(job.shots for job in jobs), ran.seconds)
+            self._history.spend(usages)
+            if accounts is not None:
+                settle_attempt(accounts, usages)
+        executor.meter.ran(len(jobs), shots_in(usages), ran.seconds)
         times = [Times(submitted, submitted)] * len(jobs)
-        return record_done(self._history, executor, jobs, ran, times, self._next_batch_number(), len(jobs))
+        return record_done(self._history, executor, jobs, ran, times, self._next_batch_number())
 
 
-def _counted(executor: Executor, jobs: Sequence[Job], accounts: Sequence[Account]) -> Ran:
-    """Run jobs and settle what they have used of budgets; circuits that they ask for themselves do not count again."""
-    start, used, token = time.perf_counter(), True, pass_on(())
-    seconds = None
+def _apart(executor: Executor, jobs: Sequence[Job]) -> Ran:
+    """Run jobs that budgets count; circuits that they ask for themselves do not count again."""
+    token = pass_on(())
     try:
-        ran = perform(executor, Work.of(jobs))
-        seconds = ran.seconds
-        return ran
-    except Exception as error:
-        used = not executor.ran_nothing(error)
-        raise
+        return perform(executor, Work.of(jobs))
     finally:
         restore(token)
-        each = (time.perf_counter() - start if seconds is None else seconds) / len(jobs)
-        settle(accounts, [measured(executor, job, each) if used else NOTHING for job in jobs])
 
 
 def must_run_here(jobs: Sequence[Job]) -> bool:

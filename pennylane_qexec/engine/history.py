@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.budget.amounts import SCALES
 from pennylane_qexec.engine.sketches import Sketch, Sketcher
 from pennylane_qexec.fingerprint import fingerprint
-from pennylane_qexec.job import JobState
+from pennylane_qexec.job import JobState, Usage
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -32,7 +33,8 @@ class Row:
         circuit: the circuit, a sketch of it, or its fingerprint.
         executor: name of the executor that had it last; ``""`` if none had taken it.
         backend: name of that executor's backend.
-        shots: the circuit's shots; 0 if analytic.
+        shots: the shots that were run for its result, in all bases that are measured; of a job that did not end well,
+            those of all attempts. 0 if analytic.
         batch: number of the batch it ran in; 0 if it ran in none.
         attempt: attempts made.
         state: how it ended.
@@ -40,8 +42,9 @@ class Row:
         started: when its batch began.
         finished: when its batch ended.
         seconds: the job's part of the running time of its batch, so that these add up.
-        cost: US dollars.
+        cost: US dollars, for the same attempts.
         error: what went wrong last, if it did not end well.
+        circuits: the circuits that the backend ran for it, in the same attempts; 0 if a cache knew the result.
     """
 
     circuit: QuantumScript | Sketch | str
@@ -57,6 +60,7 @@ class Row:
     seconds: float = 0.0
     cost: float = 0.0
     error: str = ""
+    circuits: int = 1
 
     @property
     def fingerprint(self) -> str:
@@ -84,25 +88,54 @@ class Row:
 
 
 class History(Sequence[Row]):
-    """The last jobs that ended, oldest first.
+    """The last jobs that ended, oldest first; and what all of them have used, also those that are dropped.
 
     Args:
-        kept: how many; older ones are forgotten.
+        kept: how many jobs to keep; of more, the oldest are dropped. ``None`` for all.
     """
 
-    def __init__(self, kept: int = KEPT_ROWS) -> None:
+    def __init__(self, kept: int | None = KEPT_ROWS) -> None:
         self._rows: deque[Row] = deque(maxlen=kept)
+        self._ended = 0
+        self._circuits = self._shots = self._cost = self._seconds = 0  # in whole units, as budgets have them
         self._lock = threading.Lock()
+
+    @property
+    def totals(self) -> Usage:
+        """What everything that was sent has used: circuits, shots, cost (US dollars) and seconds of running time.
+
+        Counted whenever an attempt ends, as a :class:`Budget` does: with attempts that failed or were given up, and
+        with jobs whose rows were dropped. What a cache answers is not in it.
+        """
+        with self._lock:
+            return Usage(self._circuits, self._shots, self._cost / SCALES[2], self._seconds / SCALES[3])
+
+    @property
+    def dropped(self) -> int:
+        """How many of the jobs that ended have no row any more, as there were too many."""
+        with self._lock:
+            return self._ended - len(self._rows)
+
+    def spend(self, usages: Sequence[Usage]) -> None:
+        """Add what attempts have used to the totals."""
+        with self._lock:
+            for circuits, shots, cost, seconds in usages:
+                self._circuits += circuits
+                self._shots += shots
+                self._cost += round((cost or 0.0) * SCALES[2])
+                self._seconds += round((seconds or 0.0) * SCALES[3])
 
     def add(self, rows: Sequence[Row]) -> None:
         """Add rows, with their circuits made small by :func:`compact`."""
         with self._lock:
             self._rows.extend(rows)
+            self._ended += len(rows)
 
     def clear(self) -> None:
-        """Forget all rows."""
+        """Forget all rows, and begin to count anew."""
         with self._lock:
             self._rows.clear()
+            self._ended = self._circuits = self._shots = self._cost = self._seconds = 0
 
     def to_dataframe(self) -> pandas.DataFrame:
         """One row for each job.
@@ -110,12 +143,17 @@ class History(Sequence[Row]):
         Returns:
             A table with the columns ``fingerprint``, ``executor``, ``backend``, ``shots``, ``batch``, ``attempt``,
             ``state``, ``submitted``, ``started``, ``finished`` (UTC), ``seconds_queued``, ``seconds_running`` (the
-            job's part of its batch, so that they add up), ``cost`` (US dollars) and ``error``.
+            job's part of its batch, so that they add up), ``cost`` (US dollars) and ``error``. Its
+            ``attrs["dropped"]`` says how many older jobs are not in it any more; :attr:`totals` has what they used.
         """
         import pandas
 
         columns = list(Row("", "", "", 0, 0, 0, JobState.DONE, 0.0, 0.0, 0.0).to_dict())
-        return pandas.DataFrame([row.to_dict() for row in self], columns=columns)
+        with self._lock:
+            rows, dropped = list(self._rows), self._ended - len(self._rows)
+        table = pandas.DataFrame([row.to_dict() for row in rows], columns=columns)
+        table.attrs["dropped"] = dropped
+        return table
 
     def plot_timeline(self, ax: matplotlib.axes.Axes | None = None) -> matplotlib.axes.Axes:
         """Draw when each executor ran its jobs, as bars over seconds since the first was submitted.
@@ -142,7 +180,8 @@ class History(Sequence[Row]):
             return iter(list(self._rows))
 
     def __repr__(self) -> str:
-        return f"<History of {len(self)} jobs>"
+        older = f", and {dropped:,} older ones that were dropped" if (dropped := self.dropped) else ""
+        return f"<History of {len(self)} jobs{older}>"
 
 
 def compact(circuit: QuantumScript, sketcher: Sketcher | None = None) -> QuantumScript | Sketch | str:

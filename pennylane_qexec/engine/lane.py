@@ -16,6 +16,7 @@ from pennylane_qexec.engine.carrier import Spreader
 from pennylane_qexec.engine.common import CommonQueue
 from pennylane_qexec.engine.health import FIRST_PAUSE, Health
 from pennylane_qexec.engine.sending import Sending
+from pennylane_qexec.engine.spending import counted, shots_in
 from pennylane_qexec.engine.ticket import Ticket
 from pennylane_qexec.engine.venue import capacity_of
 from pennylane_qexec.engine.window import Window
@@ -24,6 +25,7 @@ from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.executors import objection_to_shots
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.queued import QueuedExecutor
+from pennylane_qexec.job import Usage
 
 
 class Post(Protocol):
@@ -32,6 +34,7 @@ class Post(Protocol):
     def finished(self, lane: Lane, batch: Batch, ran: Ran) -> None: ...
     def failed(self, lane: Lane, batch: Batch, error: BaseException) -> None: ...
     def started(self, lane: Lane, batch: Batch) -> None: ...
+    def used(self, usages: Sequence[Usage]) -> None: ...
     def next_batch_number(self) -> int: ...
     def share_out(self) -> None: ...
     @property
@@ -231,12 +234,14 @@ class Lane:
             ran = await level.carrier.carry(batch.work, context, batch.sending)
         except Exception as error:
             self._end(level, batch)
-            batch.settle_failed(self.executor, error)
+            self._post.used(batch.settle_failed(self.executor, error))
             self._post.failed(self, batch, error)
         else:
             self._end(level, batch)
-            batch.settle(self.executor, ran.seconds)
-            self.executor.meter.ran(len(batch.tickets), sum(ticket.job.shots for ticket in batch.tickets), ran.seconds)
+            ran = counted(self.executor, batch.jobs, ran)
+            batch.settle(self.executor, ran.usages)
+            self._post.used(ran.usages)
+            self.executor.meter.ran(len(batch.tickets), shots_in(ran.usages), ran.seconds)
             self._post.finished(self, batch, ran)
         self.pump()
 
@@ -246,7 +251,7 @@ class Lane:
             task.result()
             return
         self._end(level, batch)
-        batch.settle_failed(self.executor)
+        self._post.used(batch.settle_failed(self.executor))
         self.pump()
 
     def _end(self, level: Level, batch: Batch) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from pennylane_qexec.budget import NOTHING, Account, Amount, Budget, amount, in_force, opened, settle
 from pennylane_qexec.engine import nesting
+from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.executors import objection_to_shots
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.job import Job
+from pennylane_qexec.job import Job, Usage
 
 _INSTANT = 1e-6
 """Seconds, the shortest that is reserved: where all have been used, not even what takes an unknown time is sent."""
@@ -38,40 +39,66 @@ def accounts_of(jobs: Sequence[Job], executors: Collection[Executor], own: Budge
 
 def expected(executor: Executor, job: Job) -> Amount:
     """What an attempt at a job on an executor is going to use, as far as that is known."""
-    shots = executor.with_shots(job.circuit).shots.total_shots or 0
-    price = executor.charges(job.circuit, job.call)
-    seconds = executor.load().seconds(1, shots) or _INSTANT
-    return amount(shots, 1, price.of(1, shots, seconds), seconds)
+    usage = executor.usage_of(job.circuit, job.call)
+    seconds, cost = usage.seconds or _INSTANT, usage.cost
+    if cost is None:
+        cost = executor.charges(job.circuit, job.call).of(usage.circuits, usage.shots, seconds)
+    return amount(usage.shots, usage.circuits, cost, seconds)
 
 
-def measured(executor: Executor, job: Job, seconds: float) -> Amount:
-    """What an attempt at a job has used.
-
-    Args:
-        executor: who had it.
-        job: the job.
-        seconds: its part of the running time of its batch.
-    """
-    price = executor.charges(job.circuit, job.call)
-    return amount(job.shots, 1, price.of(1, job.shots, seconds), seconds)
+def shots_of(executor: Executor, job: Job) -> int:
+    """The shots that an executor runs for a job, in all bases that are measured."""
+    return executor.usage_of(job.circuit, job.call).shots
 
 
-def settle_attempt(
-    executor: Executor, jobs: Sequence[Job], accounts: Sequence[Account | None], seconds: float, used: bool = True
-) -> None:
-    """Count what an attempt at a batch has used.
+def used(executor: Executor, jobs: Sequence[Job], seconds: float) -> list[Usage]:
+    """What an attempt at jobs of one batch has used.
 
     Args:
-        executor: who had it.
-        jobs: the jobs of the batch.
-        accounts: their accounts; ``None`` for those for which no budget counts.
-        seconds: the running time of the batch.
-        used: whether anything is to be counted.
+        executor: who had them.
+        jobs: the jobs.
+        seconds: the part of each in the running time of the batch.
     """
-    each = seconds / len(jobs)
-    counted = [(job, account) for job, account in zip(jobs, accounts, strict=True) if account is not None]
-    amounts = [measured(executor, job, each) if used else NOTHING for job, _ in counted]
-    settle([account for _, account in counted], amounts)
+    return [_used(executor, job, seconds) for job in jobs]
+
+
+def _used(executor: Executor, job: Job, seconds: float) -> Usage:
+    circuits, shots, cost, _ = executor.usage_of(job.circuit, job.call)
+    price = executor.charges(job.circuit, job.call)
+    if price.per_second or cost is None:
+        cost = price.of(circuits, shots, seconds)
+    return Usage(circuits, shots, cost, seconds)
+
+
+def counted(executor: Executor, jobs: Sequence[Job], ran: Ran) -> Ran:
+    """A batch that ran, with what each of its jobs has used; what the run itself has shown goes first."""
+    each = ran.seconds / len(jobs)
+    if len(ran.usages) == len(jobs):
+        usages = [usage._replace(seconds=each) for usage in ran.usages]
+    else:
+        usages = used(executor, jobs, each)
+    return ran._replace(usages=tuple(usages))
+
+
+def shots_in(usages: Sequence[Usage]) -> int:
+    """The shots that were run, all together."""
+    return sum([usage.shots for usage in usages])
+
+
+def settle_attempt(accounts: Sequence[Account | None], usages: Sequence[Usage]) -> None:
+    """Count what an attempt at a batch has used of budgets.
+
+    Args:
+        accounts: of its jobs; ``None`` for those for which no budget counts.
+        usages: what each job has used; none of them if nothing is to be counted.
+    """
+    counting = [index for index, account in enumerate(accounts) if account is not None]
+    amounts = [_amount(usages[index]) if usages else NOTHING for index in counting]
+    settle([account for account in accounts if account is not None], amounts)
+
+
+def _amount(usage: Usage) -> Amount:
+    return amount(usage.shots, usage.circuits, usage.cost or 0.0, usage.seconds or 0.0)
 
 
 def chosen(accounts: Sequence[Account] | None, indices: Sequence[int]) -> Sequence[Account] | None:

@@ -12,7 +12,7 @@ from pennylane_qexec.budget import Account, Budget
 from pennylane_qexec.engine import nesting
 from pennylane_qexec.engine.futures import AskedFuture
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.job import Call, Job, JobState, Outcome
+from pennylane_qexec.job import Call, Job, JobState, Outcome, Usage
 
 
 class Ticket:
@@ -29,6 +29,7 @@ class Ticket:
         tried: executors it has failed on for good.
         error: what went wrong last.
         account: what it has reserved of the budgets that count for it; ``None`` if none does.
+        spent: what attempts that failed have used; two tickets that race for one circuit share it.
         alone: whether it must not share a batch, since a batch with it has failed.
         leave: takes it out of wherever it waits or runs.
     """
@@ -49,6 +50,7 @@ class Ticket:
         "kept",
         "leave",
         "since",
+        "spent",
         "started",
         "state",
         "submitted",
@@ -78,6 +80,7 @@ class Ticket:
         self.executor: Executor | None = job.executor
         self.attempts = 0
         self.attempts_here = 0
+        self.spent: list[Usage] = []
         self.tried: set[Executor] = set()
         self.error: BaseException | None = None
         self.alone = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from pennylane_qexec.engine.spending import shots_of
 from pennylane_qexec.engine.ticket import Ticket
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.queued import QueuedExecutor
@@ -38,7 +39,7 @@ class Window:
         """Whether a batch of these tickets has no room for more."""
         limit, shots = self._executor.max_circuits, self._executor.max_shots
         enough = limit is not None and len(tickets) >= limit
-        return enough or (shots is not None and sum(ticket.job.shots for ticket in tickets) >= shots)
+        return enough or (shots is not None and sum(shots_of(self._executor, one.job) for one in tickets) >= shots)
 
     def left(self, tickets: Sequence[Ticket], arrived: float, idle: bool) -> float:
         """Seconds after which to ask again whether a batch leaves; 0 if it leaves now.

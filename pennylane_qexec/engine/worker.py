@@ -29,10 +29,17 @@ _KEPT_EXECUTORS = 128
 
 
 class Ran(NamedTuple):
-    """The results of a batch, and the seconds that running it took."""
+    """The results of a batch, and the seconds that running it took.
+
+    Attributes:
+        results: of its circuits.
+        seconds: it took.
+        usages: what each circuit has used, where only running it shows that; else empty.
+    """
 
     results: list[Any]
     seconds: float
+    usages: tuple[Any, ...] = ()
 
 
 def tamed(function: Callable[[], Any]) -> Any:
@@ -53,8 +60,13 @@ def tamed(function: Callable[[], Any]) -> Any:
 def perform(executor: Any, work: Any) -> Ran:
     """Carry out a batch."""
     start = time.perf_counter()
-    results = tamed(lambda: list(executor.perform(work)))
-    return Ran(complete(results, len(work.circuits)), time.perf_counter() - start)
+    results, usages = tamed(lambda: _performed(executor, work))
+    return Ran(complete(results, len(work.circuits)), time.perf_counter() - start, usages)
+
+
+def _performed(executor: Any, work: Any) -> tuple[list[Any], tuple[Any, ...]]:
+    results, usages = executor.perform_counted(work)
+    return list(results), tuple(usages)
 
 
 def complete(results: list[Any], circuits: int) -> list[Any]:

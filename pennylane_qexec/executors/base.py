@@ -14,11 +14,12 @@ from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
 from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.executors.bases import Runs, simulated
 from pennylane_qexec.executors.cost import Cost, cost_of
 from pennylane_qexec.executors.meter import Meter
 from pennylane_qexec.executors.settings import for_device
 from pennylane_qexec.executors.shots import OwnShots, reshot
-from pennylane_qexec.job import Call, Load, Postprocessing, Result, Status, Work
+from pennylane_qexec.job import Call, Load, Postprocessing, Result, Status, Usage, Work
 
 Parallel = Literal["auto", "thread", "process"] | concurrent.futures.Executor
 
@@ -44,7 +45,8 @@ class Executor(ABC):
             :class:`concurrent.futures.Executor`: there. ``"auto"``: local simulators run small batches in the
             calling thread and heavy ones in worker processes; everything else runs in threads.
         max_circuits: the most circuits in one batch.
-        max_shots: the most shots in one batch, added up over its circuits. A single circuit with more is refused.
+        max_shots: the most shots in one batch, added up over its circuits as the backend runs them (:meth:`usage`). A
+            single circuit with more is refused.
         batch_window: seconds that a batch which is not full waits for more circuits.
         cost: what the backend charges: a :class:`Cost`, or a mapping with its arguments.
 
@@ -183,6 +185,36 @@ class Executor(ABC):
         """What the backend charges for a circuit of a call that it ran."""
         return self.cost
 
+    def usage(self, circuit: QuantumScript) -> Usage:
+        """What the backend bills for a circuit; asked before and after it runs, and nothing is run for it.
+
+        Estimates, budgets, histories, costs and trackers count by it. Here: a circuit for each basis in which the
+        circuit is measured, each with all of its shots, at the executor's ``cost``. Give it for a backend that runs
+        something else, and return :meth:`billed`.
+
+        Args:
+            circuit: a circuit with its own shots.
+        """
+        return self.billed(simulated(self.with_shots(circuit)))
+
+    def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
+        """The same for a circuit of a call, which may be bound; only executors that prepare circuits need more."""
+        return self.usage(circuit)
+
+    def billed(self, runs: Runs, price: Cost | None = None) -> Usage:
+        """What it costs to run one circuit, and how long it takes, by the speed of the executor until now.
+
+        Args:
+            runs: how many circuits the backend runs for it, and their shots, all together.
+            price: what it charges; default: the executor's ``cost``.
+        """
+        circuits, shots = runs
+        price = self.cost if price is None else price
+        seconds = self.meter.load().seconds(1, shots)
+        if seconds is None:
+            return Usage(circuits, shots, None if price.per_second else price.of(circuits, shots, 0.0))
+        return Usage(circuits, shots, price.of(circuits, shots, seconds), seconds)
+
     def ran_nothing(self, error: BaseException) -> bool:
         """Whether an error means that no circuit of its batch ran, so that none is to be paid for.
 
@@ -219,6 +251,10 @@ class Executor(ABC):
     def supports(self, config: ExecutionConfig, circuit: QuantumScript | None) -> bool:
         """Whether the backend itself differentiates circuits by the configuration's method."""
         return False
+
+    def perform_counted(self, work: Work) -> tuple[Sequence[Result], Sequence[Usage]]:
+        """Carry out a batch, and say what each circuit has used, where only that shows it; else nothing."""
+        return self.perform(work), ()
 
     def perform(self, work: Work) -> Sequence[Result]:
         """Carry out a batch. Subclasses give :meth:`run`; only those that offer derivatives, or have a seed, need more.

@@ -6,25 +6,31 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from pennylane.devices import Device, ExecutionConfig
+from pennylane.devices import Device, ExecutionConfig, LegacyDeviceFacade
 from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors import broadcasting, legacy, numbered
 from pennylane_qexec.executors.base import Binder, Bound, Executor, Parallel
+from pennylane_qexec.executors.bases import SHADOWS, Runs, simulated
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.memory import free_memory, in_words
 from pennylane_qexec.executors.numbering import of_parts
 from pennylane_qexec.executors.preparation import DeviceBinder
+from pennylane_qexec.executors.preparing import Prepared
 from pennylane_qexec.executors.settings import for_device
 from pennylane_qexec.executors.shots import objection_to_shots
 from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
-from pennylane_qexec.job import Call, Result, Work
+from pennylane_qexec.job import Call, Result, Usage, Work
 from pennylane_qexec.structure import batch_size, wires_in
 
 _STATE_VECTORS = ("default.qubit", "lightning.qubit")
+_WHOLE = ("default.mixed", *_STATE_VECTORS)
+"""Devices whose programs leave a circuit whole, whatever observables it measures."""
+
+_AS_ASKED = Call()
 _WIDE = 26  # wires, whose state takes a gibibyte
 
 
@@ -96,6 +102,7 @@ class DeviceExecutor(Executor):
             )
         self._source = source
         self.wires = source.wires
+        self._prepared = Prepared(source.name in _WHOLE)
 
     @property
     def backend(self) -> str:
@@ -128,6 +135,22 @@ class DeviceExecutor(Executor):
     def repeats(self, circuit: QuantumScript) -> bool:
         """Whether it is a simulator, and the circuit has no shots or the simulator a seed."""
         return self.local and (not circuit.shots or self._source.seeded)
+
+    def usage(self, circuit: QuantumScript) -> Usage:
+        """What the device runs for a circuit: what its own program makes of it, in each basis that is measured."""
+        return self.usage_of(circuit, _AS_ASKED)
+
+    def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
+        """The same for a circuit of a call."""
+        return self.billed(self._prepared(self, circuit, call, self._runs))
+
+    def _runs(self, circuit: QuantumScript) -> Runs:
+        """What is run for a prepared circuit. A device of the older interface measures all of it together."""
+        runs = simulated(circuit)
+        several = runs[0] > 1 and not any(isinstance(mp, SHADOWS) for mp in circuit.measurements)
+        if several and isinstance(self.device(circuit), LegacyDeviceFacade):
+            return 1, circuit.shots.total_shots or 0
+        return runs
 
     def device(self, circuit: QuantumScript | None = None) -> Device:
         """The device that the current thread uses, for this circuit."""

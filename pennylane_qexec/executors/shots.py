@@ -13,6 +13,7 @@ from pennylane.measurements import Shots
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.job import Usage
 
 OwnShots = int | None
 
@@ -30,6 +31,7 @@ class HasShots(Protocol):
     def max_shots(self) -> int | None: ...
     @property
     def members(self) -> Sequence[HasShots]: ...
+    def usage(self, circuit: QuantumScript) -> Usage: ...
 
 
 class Reshot(QuantumScript):
@@ -106,12 +108,16 @@ def objection_to_shots(executor: HasShots, circuit: QuantumScript) -> str | None
         The end of a sentence that begins with the executor's name.
     """
     try:
-        shots = reshot(circuit, executor).shots.total_shots or 0
+        circuit = reshot(circuit, executor)
     except ConfigurationError:
         return f"runs circuits with {_in_words(executor.shots)}, and this one has a shot vector"
-    if executor.max_shots is not None and shots > executor.max_shots:
-        return f"takes at most {executor.max_shots} shots"
-    return None
+    if executor.max_shots is None or not circuit.shots:
+        return None
+    asked, run = circuit.shots.total_shots or 0, executor.usage(circuit).shots
+    if run <= executor.max_shots:
+        return None
+    why = "" if run <= asked else f", and runs {run} for this circuit, as it measures several bases"
+    return f"takes at most {executor.max_shots} shots{why}"
 
 
 def common_shots(executors: Sequence[HasShots]) -> OwnShots:

@@ -21,7 +21,7 @@ _OVER = or_(jobs.c.state == State.FAILED, jobs.c.state == State.CANCELLED)
 _JOB = ("job", "me")
 _REMOTE = (*_JOB, "remote_id", "remote_index")
 _END = (*_JOB, "result", "error", "started", "finished")
-_RAN = ("executor", "backend", "attempt", "shots")
+_RAN = ("executor", "backend", "attempt", "shots", "circuits")
 _SPENT = ("seconds", "cost")
 
 
@@ -88,7 +88,7 @@ def ended(connection: Connection, target: State, ends: Sequence[Ended], worker: 
     rows = [
         (
             *(end.id, worker, end.result, plain(end.error) if end.error else "", end.started, end.finished or now),
-            *(end.executor, end.backend, end.attempt, end.shots),
+            *(end.executor, end.backend, end.attempt, end.shots, end.circuits),
             *(end.seconds, end.cost),
         )
         for end in ends

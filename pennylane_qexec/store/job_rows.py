@@ -43,7 +43,20 @@ _PAGE = 1000
 _WITHOUT_RESULT = [null() if column is jobs.c.result else column for column in COLUMNS]
 _NUMBERED = Numbered(COLUMNS)
 _IDS_NUMBERED = Numbered([jobs.c.number, jobs.c.id])
-_NEW = ("run", "number", "key", "circuit", "executor", "backend", "shots", "submitted", "state", "worker", "claim")
+_NEW = (
+    "run",
+    "number",
+    "key",
+    "circuit",
+    "executor",
+    "backend",
+    "shots",
+    "submitted",
+    "state",
+    "worker",
+    "claim",
+    "circuits",
+)
 _INSERT = Prepared(lambda connection: insert_into(connection, jobs).on_conflict_do_nothing(), _NEW)
 _INSERT_TEXTS = Prepared(
     lambda connection: insert_into(connection, circuits).on_conflict_do_nothing(), ["digest", "text"]
@@ -102,12 +115,12 @@ def _recorded(connection: Connection, run: int, new: Sequence[NewJob], fresh: Fr
 def _inserted(connection: Connection, run: int, new: Sequence[NewJob], fresh: Fresh) -> int:
     texts = {job.circuit: job.text for job in new}
     _INSERT_TEXTS.change(connection, sorted(texts.items()))
-    rows = [(run, job.number, *_asked(job, fresh), fresh.state, fresh.worker, fresh.claim) for job in new]
+    rows = [(run, job.number, *_asked(job, fresh), fresh.state, fresh.worker, fresh.claim, job.circuits) for job in new]
     return _INSERT.change(connection, rows)
 
 
 def _as_inserted(number: int, run: int, job: NewJob, fresh: Fresh) -> StoredJob:
-    return StoredJob(number, run, job.number, *_asked(job, fresh), fresh.state, 1, fresh.worker)
+    return StoredJob(number, run, job.number, *_asked(job, fresh), fresh.state, 1, fresh.worker, circuits=job.circuits)
 
 
 def _asked(job: NewJob, fresh: Fresh) -> tuple[str, str, str, str, int, float]:

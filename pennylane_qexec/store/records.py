@@ -44,8 +44,9 @@ class NewJob:
         text: the circuit.
         executor: name of the executor that it is meant for.
         backend: name of that executor's backend.
-        shots: its shots; 0 if analytic.
+        shots: its shots, in all bases that are measured; 0 if analytic.
         submitted: when it was asked for; 0 for now.
+        circuits: how many its backend runs for it.
     """
 
     number: int
@@ -56,6 +57,7 @@ class NewJob:
     backend: str = ""
     shots: int = 0
     submitted: float = 0.0
+    circuits: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ class Ended:
         executor: name of the executor that ran it, if it is another one than recorded.
         backend: name of the backend that ran it, if it is another one than recorded.
         attempt: attempts made, if other than recorded.
-        shots: the shots that were run, if other than recorded.
+        shots: the shots that an attempt ran, if other than recorded.
+        circuits: the circuits that an attempt ran, if other than recorded.
     """
 
     id: int
@@ -87,6 +90,7 @@ class Ended:
     backend: str | None = None
     attempt: int | None = None
     shots: int | None = None
+    circuits: int | None = None
 
 
 class StoredJob(NamedTuple):
@@ -100,7 +104,7 @@ class StoredJob(NamedTuple):
         circuit: digest of its circuit.
         executor: name of the executor.
         backend: name of the executor's backend.
-        shots: its shots; 0 if analytic.
+        shots: its shots, in all bases that are measured and in one attempt; 0 if analytic.
         submitted: when it was asked for.
         state: a :class:`~pennylane_qexec.store.State`, as a text.
         attempt: which attempt this is, or was.
@@ -110,6 +114,7 @@ class StoredJob(NamedTuple):
         started: when it began to run.
         finished: when it ended; ``None`` if it has not.
         seconds: its part of the running time of its batches, in all attempts.
+        circuits: how many its backend runs for it in one attempt.
         cost: US dollars, in all attempts.
         error: what went wrong.
         result: the result, where results are asked for.
@@ -132,6 +137,7 @@ class StoredJob(NamedTuple):
     started: float = 0.0
     finished: float | None = None
     seconds: float = 0.0
+    circuits: int = 1
     cost: float = 0.0
     error: str = ""
     result: str | None = None

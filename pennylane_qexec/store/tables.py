@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The last migration: what an opened database is at."""
 
 VERSION_TABLE = "qexec_version"
@@ -79,6 +79,7 @@ jobs = Table(
     Column("error", Text, nullable=False, server_default=text("''")),
     Column("result", Text),
     Column("claim", Text),  # which call of claim() got the job, so that the call can be repeated
+    Column("circuits", BigInteger, nullable=False, server_default="1"),
     UniqueConstraint("run", "number"),
 )
 

@@ -10,15 +10,18 @@ from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
 from pennylane_qexec.executors.base import Binder, Executor, Parallel
+from pennylane_qexec.executors.bases import counted
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.numbering import of_parts
+from pennylane_qexec.executors.preparing import Prepared
 from pennylane_qexec.executors.shots import objection_to_shots
-from pennylane_qexec.job import Result, Work
+from pennylane_qexec.job import Call, Result, Usage, Work
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.aer.backend import AerBackend
 
+_AS_ASKED = Call()
 _PACKAGES = ("qiskit", "qiskit-aer", "qiskit-ibm-runtime")
 
 
@@ -88,6 +91,7 @@ class AerExecutor(Executor):
             (optimization_level, seed_transpiler),
         )
         self._machine = backend
+        self._prepared = Prepared(one_to_one=True)
 
     @property
     def backend(self) -> str:
@@ -118,6 +122,14 @@ class AerExecutor(Executor):
     def repeats(self, circuit: QuantumScript) -> bool:
         """Whether the circuit has no shots, and Aer's method no chance in it; or there is a seed."""
         return self._aer.seeded or (not circuit.shots and self._aer.exact)
+
+    def usage(self, circuit: QuantumScript) -> Usage:
+        """What is counted for a circuit: a circuit of Qiskit for each group of measurements that are made together."""
+        return self.usage_of(circuit, _AS_ASKED)
+
+    def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
+        """The same for a circuit of a call."""
+        return self.billed(self._prepared(self, circuit, call, counted))
 
     def effort(self, circuits: Sequence[QuantumScript]) -> float:
         """How much computing a batch is, in amplitude updates."""

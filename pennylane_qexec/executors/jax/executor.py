@@ -13,6 +13,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError, checked_seed, unknown
 from pennylane_qexec.executors.base import Parallel
+from pennylane_qexec.executors.bases import Runs, counted
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.executors.identity import identity_of
@@ -140,6 +141,13 @@ class JaxExecutor(DeviceExecutor):
             return reason
         labels = self.wires or {label for one in circuit.operations for label in wire_labels(one)}
         return self._fusion.too_large(len(labels))
+
+    def _runs(self, circuit: QuantumScript) -> Runs:
+        """What is run for a prepared circuit: its bases share one function, and each has shots of its own."""
+        runs = super()._runs(circuit)
+        if runs[0] > 1 and self._fusion.structure(fuse([circuit])[0]).traceable:
+            return counted(circuit)
+        return runs
 
     def perform(self, work: Work) -> Sequence[Result]:
         """Carry out a batch; circuits that the simulator would take as they are need not be prepared one by one."""

@@ -13,17 +13,21 @@ from pennylane.wires import Wires
 
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
 from pennylane_qexec.executors.base import Binder
+from pennylane_qexec.executors.bases import counted
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.objections import objection_to_counting, objection_to_wires
+from pennylane_qexec.executors.preparing import Prepared
 from pennylane_qexec.executors.qbraid.jobs import Flight
 from pennylane_qexec.executors.qbraid.machine import Machine
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.underway import Flights, ids_of
-from pennylane_qexec.job import JobState, Result, Status
+from pennylane_qexec.job import Call, JobState, Result, Status, Usage
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.qbraid.plans import Plan, Planner
+
+_AS_ASKED = Call()
 
 
 class QBraidExecutor(QueuedExecutor):
@@ -86,6 +90,7 @@ class QBraidExecutor(QueuedExecutor):
             cost=cost,
         )
         self._options = _checked_options(options)
+        self._prepared = Prepared(one_to_one=True)
         self._seed = checked_seed(seed)
         self._replica = 0
         self._start()
@@ -106,6 +111,14 @@ class QBraidExecutor(QueuedExecutor):
     def repeats(self, circuit: QuantumScript) -> bool:
         """No: what the device draws has no seed here."""
         return False
+
+    def usage(self, circuit: QuantumScript) -> Usage:
+        """What is counted for a circuit: one of the device for each group of measurements that are made together."""
+        return self.usage_of(circuit, _AS_ASKED)
+
+    def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
+        """The same for a circuit of a call."""
+        return self.billed(self._prepared(self, circuit, call, counted))
 
     def status(self) -> Status:
         """What the device said of itself at most half a minute ago; nothing is asked before the first job."""

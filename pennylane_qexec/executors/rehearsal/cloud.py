@@ -9,6 +9,7 @@ from typing import final
 
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.executors.bases import Runs
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.rehearsal.chance import generator_of
 from pennylane_qexec.executors.rehearsal.clocks import Clock
@@ -64,6 +65,7 @@ class Cloud:
         name: str,
         circuits: Sequence[QuantumScript],
         fingerprints: tuple[str, ...],
+        runs: Runs,
         cost: Cost,
         label: str = "",
     ) -> Job:
@@ -73,6 +75,7 @@ class Cloud:
             name: the executor's name.
             circuits: the job's circuits.
             fingerprints: of these.
+            runs: how many circuits are run for them, and their shots.
             cost: what the backend charges.
             label: what the job is to be found by; empty for nothing.
 
@@ -91,7 +94,7 @@ class Cloud:
                 self._refused[fingerprints] += 1
                 raise RefusedError(f"{name!r} did not take the job, this time.")
             shots = tuple(circuit.shots.total_shots or 0 for circuit in circuits)
-            order = Order(name, fingerprints, self._jobs.numbers(fingerprints), shots, label)
+            order = Order(name, fingerprints, self._jobs.numbers(fingerprints), shots, label, runs)
             ends = [job.end for job in self._jobs.going(now)]
             record = self._planner.record(order, now, ends, len(self._jobs), fate, rng, cost)
             job = self._jobs.add(record, circuits)

@@ -11,9 +11,11 @@ from pennylane.measurements import ClassicalShadowMP
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.executors.bases import SHADOWS, Runs, counted, simulated, together
 from pennylane_qexec.executors.rehearsal.durations import seconds
 from pennylane_qexec.job import Result
 from pennylane_qexec.pooling import Pool, can_pool, pool
+from pennylane_qexec.structure import batch_size
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,14 @@ def objection(circuit: QuantumScript) -> str | None:
     if not can_pool(circuit):
         return f"has drift=, which errs in bits that are read, and {circuit.measurements} are none"
     return None
+
+
+def runs(circuit: QuantumScript) -> Runs:
+    """What is run for a circuit so that its bits can be read with errors, see :class:`Misread`."""
+    if any(isinstance(measurement, SHADOWS) for measurement in circuit.measurements):
+        return together([simulated(one) for one in Misread(circuit).circuits])
+    circuits, shots = counted(circuit)
+    return circuits * batch_size(circuit) * circuit.shots.num_copies, shots * batch_size(circuit)
 
 
 class Misread:

@@ -12,6 +12,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.dynamic import qubits_of
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
+from pennylane_qexec.executors.bases import together
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.queued import QueuedExecutor
@@ -30,7 +31,7 @@ from pennylane_qexec.executors.rehearsal.ledger import Entry, LedgerFile
 from pennylane_qexec.executors.rehearsal.outages import Outages
 from pennylane_qexec.executors.rehearsal.planner import Planner
 from pennylane_qexec.executors.shots import objection_to_shots
-from pennylane_qexec.job import JobState, Result, Status
+from pennylane_qexec.job import JobState, Result, Status, Usage
 
 _VIRTUAL_POLLS = 0.001  # seconds, in which other threads may submit what they have
 
@@ -182,6 +183,14 @@ class Rehearsal(QueuedExecutor):
         """Every job there was, as it is now, in the order in which they were submitted."""
         return self._cloud.entries()
 
+    def usage(self, circuit: QuantumScript) -> Usage:
+        """What the inner executor runs for a circuit, at this one's ``cost``; with drift, what is run to be misread."""
+        circuit = self.with_shots(circuit)
+        if self._drift is not None and drifting.objection(circuit) is None:
+            return self.billed(drifting.runs(circuit))
+        usage = self._inner.executor.usage(circuit)
+        return self.billed((usage.circuits, usage.shots))
+
     def status(self) -> Status:
         """Whether it is up, how many jobs wait, and how long the next one probably will."""
         return self._cloud.status()
@@ -217,7 +226,9 @@ class Rehearsal(QueuedExecutor):
         for circuit in circuits:
             self._check(circuit)
         fingerprints = tuple(fingerprint_of(circuit) for circuit in circuits)
-        return self._cloud.submit(self.name, circuits, fingerprints, self.cost, label).record.job_id
+        usages = [self.usage(circuit) for circuit in circuits]
+        runs = together([(usage.circuits, usage.shots) for usage in usages])
+        return self._cloud.submit(self.name, circuits, fingerprints, runs, self.cost, label).record.job_id
 
     def find(self, label: str) -> str | None:
         """The id of the first job with a label, whoever submitted it, that has not failed and was not cancelled."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pennylane_qexec.executors.bases import Runs
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.rehearsal.drift import Drift
 from pennylane_qexec.executors.rehearsal.durations import Duration
@@ -28,6 +29,7 @@ class Order:
         numbers: of each circuit, how many results of equal circuits are drawn already.
         shots: of each circuit.
         label: what it is submitted with; empty if with none.
+        runs: how many circuits the backend runs for these, in all bases that are measured, and their shots.
     """
 
     executor: str
@@ -35,6 +37,7 @@ class Order:
     numbers: tuple[int, ...]
     shots: tuple[int, ...]
     label: str = ""
+    runs: Runs = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,9 @@ class Planner:
             rng: draws its times.
             cost: what the backend charges.
         """
-        moment, shots = now - self.began, sum(order.shots)
+        moment, (circuits, shots) = now - self.began, order.runs
         queue, overhead = self.queue(rng), self.overhead(rng)
-        length = overhead + self.circuit_time * len(order.shots) + self.shot_time * shots
+        length = overhead + self.circuit_time * circuits + self.shot_time * shots
         start = self.outages.resumes(max(moment + queue, self._free(ends)))
         end, broken = self._end(start, start if fortune.lost else start + length)
         reason = broken or _reason(fortune)
@@ -110,7 +113,7 @@ class Planner:
             reason=reason,
             ran=run > 0,
             executed=int(run * shots),
-            charge=cost.of(len(order.shots), shots, length) if paid else 0.0,
+            charge=cost.of(circuits, shots, length) if paid else 0.0,
             unanswered=0 if reason else fortune.unanswered,
             flips=self.drift.after(start, jobs) if self.drift else 0.0,
         )

@@ -50,6 +50,7 @@ class Record:
     unanswered: int
     flips: float
     label: str = ""
+    runs: tuple[int, int] = (0, 0)
 
     def plain(self) -> dict[str, Any]:
         """What can be written as JSON."""
@@ -58,7 +59,7 @@ class Record:
     @classmethod
     def of_plain(cls, plain: Mapping[str, Any]) -> Record:
         """The record that was written."""
-        lists = {name: tuple(plain[name]) for name in ("fingerprints", "numbers", "shots")}
+        lists = {name: tuple(plain[name]) for name in ("fingerprints", "numbers", "shots", "runs") if name in plain}
         return cls(**{**plain, **lists, "fate": JobState(plain["fate"])})
 
     def progress(self, moment: float) -> float:

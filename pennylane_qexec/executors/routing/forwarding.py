@@ -75,7 +75,7 @@ def carried_out_by(member: Executor, work: Work) -> list[Result]:
     part: list[int] = []
     shots = 0
     for index, circuit in enumerate(work.circuits):
-        more = member.with_shots(circuit).shots.total_shots or 0
+        more = member.usage_of(circuit, work.call).shots if member.max_shots is not None else 0
         full = member.max_circuits is not None and len(part) >= member.max_circuits
         if part and (full or (member.max_shots is not None and shots + more > member.max_shots)):
             results += member.perform(work.part(part))

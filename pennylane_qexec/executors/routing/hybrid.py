@@ -17,7 +17,9 @@ from pennylane_qexec.executors.routing.chooser import Chooser
 from pennylane_qexec.executors.routing.forwarding import MemberBinder, address_of, at_address, carried_out_by
 from pennylane_qexec.executors.routing.rules import BySize, Rule, smallest_first
 from pennylane_qexec.executors.specs import executors
-from pennylane_qexec.job import Call, Result, Status, Work
+from pennylane_qexec.job import Call, Result, Status, Usage, Work
+
+_AS_ASKED = Call()
 
 
 class Hybrid(Executor):
@@ -144,6 +146,18 @@ class Hybrid(Executor):
         """What the member that a circuit went to charges."""
         member, inner = self._member(circuit, call)
         return self.cost if member is None or not self._by_member else member.charges(circuit, inner)
+
+    def usage(self, circuit: QuantumScript) -> Usage:
+        """What the member that gets a circuit bills for it, or what the Hybrid's own ``cost`` makes of that."""
+        return self.usage_of(circuit, _AS_ASKED)
+
+    def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
+        """The same for a circuit of a call, which may be bound for a member."""
+        member, inner = self._member(circuit, call)
+        if member is None:
+            return super().usage(circuit)
+        usage = member.usage_of(circuit, inner)
+        return usage if self._by_member else self.billed((usage.circuits, usage.shots))
 
     def _member(self, circuit: QuantumScript, call: Call) -> tuple[Executor | None, Call]:
         """The member that ran a circuit of a call, and the call as it had it."""

@@ -15,9 +15,11 @@ from pennylane.wires import Wires
 
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError
 from pennylane_qexec.executors.base import Binder
+from pennylane_qexec.executors.bases import Runs, counted
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.objections import objection_to_counting, objection_to_wires
+from pennylane_qexec.executors.preparing import Prepared
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.runtime.account import Account
 from pennylane_qexec.executors.runtime.jobs import Flight
@@ -25,9 +27,9 @@ from pennylane_qexec.executors.runtime.labels import found
 from pennylane_qexec.executors.runtime.modes import Mode, ModeName
 from pennylane_qexec.executors.runtime.names import machine
 from pennylane_qexec.executors.runtime.options import Primitive, checked
-from pennylane_qexec.executors.runtime.words import can_estimate
+from pennylane_qexec.executors.runtime.words import can_estimate, estimated_together
 from pennylane_qexec.executors.underway import Flights, ids_of
-from pennylane_qexec.job import JobState, Result, Status, Work
+from pennylane_qexec.job import Call, JobState, Result, Status, Usage, Work
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.runtime.plans import Plan, Planner
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 _BY_NUMBERS = 0x6E756D62
 """What the seeds of jobs whose circuits have numbers have in place of the replica."""
 
+_AS_ASKED = Call()
 _LOCAL_POLLS = (0.002, 0.05)
 _REMOTE_POLLS = (0.5, 10.0)
 _PACKAGES = ("qiskit", "qiskit-aer", "qiskit-ibm-runtime")
@@ -132,6 +135,7 @@ class RuntimeExecutor(QueuedExecutor):
         self._levels = (optimization_level, seed_transpiler)
         self._seed = seed
         self._replica = 0
+        self._prepared = Prepared(one_to_one=True)
         self._start()
 
     @property
@@ -156,6 +160,29 @@ class RuntimeExecutor(QueuedExecutor):
     def session_id(self) -> str | None:
         """IBM's id of the session or batch that is open."""
         return self._mode.session_id
+
+    def usage(self, circuit: QuantumScript) -> Usage:
+        """What the primitives run for a circuit, all its shots for each of these circuits.
+
+        The Sampler has a circuit for each group of measurements that are made together. Of the Estimator, it is assumed
+        that it measures the words that commute qubit by qubit together, as it does in local mode; circuits that an
+        option such as ``resilience_level`` or twirling adds are not known here, and not counted.
+
+        Args:
+            circuit: a circuit with its own shots.
+        """
+        return self.usage_of(circuit, _AS_ASKED)
+
+    def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
+        """The same for a circuit of a call."""
+        return self.billed(self._prepared(self, circuit, call, self._runs))
+
+    def _runs(self, circuit: QuantumScript) -> Runs:
+        """What is run for a prepared circuit."""
+        if circuit.shots and self._options.estimates and can_estimate(circuit):
+            groups = estimated_together(circuit)
+            return groups, groups * (circuit.shots.total_shots or 0)
+        return counted(circuit)
 
     def status(self) -> Status:
         """What the machine said of itself at most half a minute ago; nothing is asked before the first job."""

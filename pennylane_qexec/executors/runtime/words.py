@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 from pennylane.measurements import ExpectationMP, MeasurementProcess
+from pennylane.pauli import PauliWord, compute_partition_indices
+from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
+
+from pennylane_qexec.executors.bases import Counter
 
 
 def can_estimate(circuit: QuantumScript) -> bool:
@@ -35,3 +39,13 @@ def words(measurement: MeasurementProcess) -> Iterator[tuple[dict[Any, str], flo
 def constant(measurement: MeasurementProcess) -> float:
     """The weight of the identity."""
     return sum((float(np.real(weight)) for word, weight in measurement.obs.pauli_rep.items() if not len(word)), 0.0)
+
+
+def _groups(circuit: QuantumScript) -> int:
+    found = dict.fromkeys([PauliWord(word) for measurement in circuit.measurements for word, _ in words(measurement)])
+    with QueuingManager.stop_recording():
+        return len(compute_partition_indices([word.operation() for word in found]))
+
+
+estimated_together = Counter(_groups)
+"""The groups of words, of all of a circuit's expectation values, that commute qubit by qubit."""
