@@ -12,6 +12,8 @@ import pennylane as qml
 import pytest
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.budget import Budget
+from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.errors import AnalyticCircuitError, ConfigurationError
 from pennylane_qexec.executors import DeviceExecutor, Executor, QueuedExecutor
 from pennylane_qexec.job import JobState, Outcome, Status, Work
@@ -114,6 +116,29 @@ class ExecutorContract:
         """Sums of 1000 shots have a spread of 29: that fewer than 5 of 16 differ has a probability below 1e-8."""
         values = _numbered(executor, [range(16)]).values()
         assert not self.seeded or len(set(values)) > 4
+
+    def test_usage_is_known_before_anything_runs(self, executor: Executor) -> None:
+        once, twice = executor.usage(flip(0.4, shots=20)), executor.usage(flip(0.4, shots=40))
+        assert once.circuits >= 1
+        assert twice.shots == 2 * once.shots > 0
+        assert not self.analytic or executor.usage(flip(0.4)).shots == 0
+
+    def test_estimates_budgets_and_histories_count_what_usage_says(self) -> None:
+        circuits = [
+            flip(0.4, shots=20),
+            QuantumScript([qml.H(0)], [qml.expval(qml.Z(0)), qml.expval(qml.X(0))], shots=30),
+        ]
+        executor = self.make()
+        usages = [executor.usage(circuit) for circuit in circuits]
+        expected = sum(usage.circuits for usage in usages), sum(usage.shots for usage in usages)
+        budget = Budget()
+        with QCluster([executor], budget=budget) as cluster:
+            estimate = cluster.estimate(circuits)
+            cluster.execute(circuits)
+        used, totals = budget.used, cluster.history.totals
+        assert (estimate.circuits, estimate.shots) == expected
+        assert (used.circuits, used.shots) == expected
+        assert (totals.circuits, totals.shots) == expected
 
     def test_it_says_its_name_and_status(self, executor: Executor) -> None:
         assert executor.name

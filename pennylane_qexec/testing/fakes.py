@@ -33,7 +33,7 @@ class ScriptedExecutor(Executor):
 
     Attributes:
         batches: the circuits of every batch that was run or failed, in order.
-        shots_run: the shots that were really run, all together.
+        shots_run: the shots that were really run, all together, in all bases that were measured.
         started: set when the first batch has started.
     """
 
@@ -66,7 +66,7 @@ class ScriptedExecutor(Executor):
         if failure is not None:
             raise failure
         with self._lock:
-            self.shots_run += sum(circuit.shots.total_shots or 0 for circuit in circuits)
+            self.shots_run += sum(self._simulator.usage(circuit).shots for circuit in circuits)
         return self._simulator.run(circuits)
 
 

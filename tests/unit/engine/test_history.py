@@ -128,6 +128,53 @@ def test_old_rows_are_forgotten() -> None:
     assert [one.executor for one in history] == ["2", "3", "4"]
 
 
+def test_what_is_dropped_is_said() -> None:
+    history = qexec.History(kept=3)
+    history.add([row(str(index)) for index in range(3)])
+    assert (history.dropped, repr(history), history.to_dataframe().attrs["dropped"]) == (0, "<History of 3 jobs>", 0)
+    history.add([row("3"), row("4")])
+    assert (history.dropped, history.to_dataframe().attrs["dropped"]) == (2, 2)
+    assert repr(history) == "<History of 3 jobs, and 2 older ones that were dropped>"
+
+
+def test_totals_go_on_when_rows_are_dropped(open_cluster: Any) -> None:
+    cluster = open_cluster([ScriptedExecutor(cost={"per_shot": 0.1})], history_limit=2, budget=qexec.Budget())
+    cluster.execute([flip(0.1, 10)] * 5)
+    assert (len(cluster.history), cluster.history.dropped) == (2, 3)
+    assert cluster.history.totals[:3] == (5, 50, pytest.approx(5.0))
+    circuits, shots, cost, seconds = cluster.history.totals
+    assert cluster.budget.used == (shots, circuits, cost, seconds)
+
+
+def test_totals_have_the_attempts_that_failed_in_the_calling_thread_too(open_cluster: Any) -> None:
+    class Local(ScriptedExecutor):
+        local = True
+
+    cluster = open_cluster([Local(failures=[ConnectionError("no")])], retry={"initial": 0.001}, budget=qexec.Budget())
+    cluster.execute([flip(0.1, 10)] * 2)
+    assert cluster.history.totals[:2] == (4, 40) == cluster.budget.used[1::-1]
+
+
+@pytest.mark.parametrize("limit", [0, None])
+def test_a_history_may_keep_nothing_or_everything(open_cluster: Any, limit: Any) -> None:
+    cluster = open_cluster(["default.qubit"], history_limit=limit)
+    cluster.execute([flip(0.1, 10)] * 3)
+    assert (len(cluster.history), cluster.history.dropped) == ((0, 3) if limit == 0 else (3, 0))
+    assert cluster.history.totals.shots == 30
+
+
+@pytest.mark.parametrize("limit", [-1, 2.5, "many", True])
+def test_a_limit_that_is_no_number_of_jobs_is_refused(limit: Any) -> None:
+    with pytest.raises(qexec.ConfigurationError, match="history_limit"):
+        qexec.QCluster(["default.qubit"], history_limit=limit)
+
+
+def test_a_device_takes_the_limit_of_its_history() -> None:
+    with qml.device("qexec.cluster", wires=1, executors="default.qubit", history_limit=1) as device:
+        qml.execute([flip(0.1, 10)] * 2, device)
+        assert (len(device.history), device.history.dropped) == (1, 1)
+
+
 def test_a_history_can_be_cleared() -> None:
     history = qexec.History()
     history.add([row()])
