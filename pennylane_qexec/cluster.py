@@ -17,6 +17,7 @@ from pennylane_qexec.budget import Budget, budget_of
 from pennylane_qexec.cache.answering import Answering
 from pennylane_qexec.cache.caches import GivenCache, cache_of
 from pennylane_qexec.choosing import Choosing
+from pennylane_qexec.derivatives import Derivatives
 from pennylane_qexec.dispatch import Dispatcher
 from pennylane_qexec.engine import (
     KEPT_ROWS,
@@ -318,7 +319,7 @@ class QCluster(Nestable):
     ) -> tuple[list[Result], list[Usage]]:
         """Run circuits as :meth:`execute` does; returns their results, and what each has used."""
         checks.check_circuits(circuits)
-        dispatcher = Dispatcher(self, config)
+        dispatcher = Dispatcher(self, Derivatives(self.executors).follow(config or ExecutionConfig(), circuits))
         expanded = [dispatcher(circuit) for circuit in circuits]
         remaining = iter(self.run([dispatcher.job(one) for batch, _ in expanded for one in batch]))
         results, usages = [], []

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pennylane as qml
@@ -21,12 +22,14 @@ from pennylane_qexec.batched_gradients import for_batches
 from pennylane_qexec.closing import Closing
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.config import cluster_options_of
-from pennylane_qexec.derivatives import Derivatives
+from pennylane_qexec.derivatives import JAX, Derivatives, Limit, check_trainable, ends_records, made_ready
 from pennylane_qexec.dispatch import Dispatcher, Expanded
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.device import DeviceExecutor
+from pennylane_qexec.executors.settings import without_derivatives
 from pennylane_qexec.job import Outcome
+from pennylane_qexec.recorded import are_recorded, is_plain, levels
 from pennylane_qexec.tally import Tally, counts_itself, track
 from pennylane_qexec.unwrapping import INTERFACES, unwrapped
 
@@ -36,18 +39,21 @@ RUNS_LATER = "qexec.later"
 
 _CLUSTER_OPTIONS = frozenset(inspect.signature(QCluster).parameters) - {"executors", "wires"}
 _DEFAULT_EXECUTOR = "lightning.qubit"
+_NO_LIMIT = Limit()
 
 
 @qml.transform
-def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher) -> Expanded:
+def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher, limit: Limit = _NO_LIMIT) -> Expanded:
     """Select or split, and let the chosen executors' own programs prepare the circuit."""
+    given = tape = limit.prepared(tape)
     if dispatcher.unwraps:
         tape = unwrapped(tape)
     if dispatcher.config.interface is Interface.JAX_JIT:
         _check_one_batch_axis(tape)
     if device.wires and (device.cluster.splits or not device._executors_know_wires):
         (tape,), _ = validate_device_wires(tape, wires=device.wires, name=device.name)
-    return dispatcher(tape)
+    circuits, postprocess = dispatcher(tape)
+    return circuits, limit.guarded(postprocess, given)
 
 
 @counts_itself
@@ -119,6 +125,8 @@ class ClusterDevice(Closing, Device):
         config = config or ExecutionConfig()
         settled = bool(config.use_device_gradient) and _OPTION in config.device_options
         method = str(config.gradient_method) if settled else self._derivatives.method(config, circuit)
+        if circuit is not None:
+            Limit.of(config, method).check(circuit)
         backprop = method == "backprop"
         products = bool(config.use_device_jacobian_product) and method is not None and not backprop
         grad_on_execution = config.grad_on_execution
@@ -126,8 +134,8 @@ class ClusterDevice(Closing, Device):
             grad_on_execution = not backprop and not products
         later = RUNS_LATER in config.device_options
         dispatcher = Dispatcher(self.cluster, later=later)
-        dispatcher.unwraps = method is None and config.interface in INTERFACES
-        dispatcher.config = replace(
+        dispatcher.unwraps = callable(config.gradient_method) and config.interface in INTERFACES
+        settled_config = replace(
             config,
             interface=_interface(config, circuit, backprop),
             gradient_method=method or for_batches(config.gradient_method, config.interface),
@@ -137,12 +145,21 @@ class ClusterDevice(Closing, Device):
             convert_to_numpy=not (backprop or dispatcher.unwraps),
             device_options={_OPTION: dispatcher, **({RUNS_LATER: True} if later else {})},
         )
-        return dispatcher.config
+        if settled:
+            by_choice = not config.device_options[_OPTION].config.use_device_gradient
+        else:
+            by_choice = config.gradient_method == "best"
+        plain = config.interface == Interface.NUMPY and (backprop or (method is not None and by_choice))
+        dispatcher.config = without_derivatives(settled_config) if plain else settled_config
+        return settled_config
 
     def preprocess_transforms(self, execution_config: ExecutionConfig | None = None) -> CompilePipeline:
         """One transform: select or split, then the chosen executors' own programs."""
         program = CompilePipeline()
-        program.add_transform(_dispatch, device=self, dispatcher=self._dispatcher(execution_config))
+        dispatcher = self._dispatcher(execution_config)
+        config = dispatcher.config
+        limit = Limit.of(config, str(config.gradient_method) if config.use_device_gradient else None)
+        program.add_transform(_dispatch, device=self, dispatcher=dispatcher, limit=limit)
         return program
 
     def execute(
@@ -152,6 +169,8 @@ class ClusterDevice(Closing, Device):
         if not circuits:
             return ()
         dispatcher = self._dispatcher(execution_config)
+        if not ends_records(dispatcher.config) and any(not is_plain(one) and are_recorded(one) for one in circuits):
+            return self._execute_recorded(circuits, dispatcher.config)
         if any(not dispatcher.prepared(circuit) for circuit in circuits):
             return self._execute_raw(circuits, dispatcher)
         if dispatcher.config.use_device_gradient and dispatcher.config.interface is Interface.JAX_JIT:
@@ -188,19 +207,11 @@ class ClusterDevice(Closing, Device):
             Tally(self.tracker, method, circuits, futures)
         return futures
 
-    def stand_in_for(self, device: Device, same_gradients: bool) -> None:
-        """Take the place of another device from now on: what runs here counts in that device's tracker too.
-
-        Args:
-            device: the other device.
-            same_gradients: whether ``diff_method="best"`` is what it is on that device.
-        """
+    def stand_in_for(self, device: Device) -> None:
+        """Take the place of another device from now on: what runs here counts in that device's tracker too."""
         executors = self.cluster.executors
         if not any(isinstance(one, DeviceExecutor) and one.device() is device for one in executors):
             self._origin = device
-        if same_gradients:
-            best = device.setup_execution_config(ExecutionConfig(gradient_method="best")).gradient_method
-            self._derivatives = Derivatives(executors, best if isinstance(best, str) else "adjoint")
 
     @property
     def tracker(self) -> qml.Tracker:
@@ -285,10 +296,23 @@ class ClusterDevice(Closing, Device):
         dispatcher: Dispatcher = config.device_options[_OPTION]
         return dispatcher
 
+    def _execute_recorded(self, circuits: Sequence[QuantumScript], config: ExecutionConfig) -> ResultBatch:
+        """Run circuits with numbers by which somebody differentiates, so that the results can be differentiated."""
+        results: ResultBatch = qml.execute(
+            circuits,
+            self,
+            diff_method="best",
+            max_diff=max(config.derivative_order, *map(levels, circuits)),
+            mcm_method=config.mcm_config.mcm_method,
+            postselect_mode=config.mcm_config.postselect_mode,
+        )
+        return results
+
     def _execute_raw(self, circuits: Sequence[QuantumScript], dispatcher: Dispatcher) -> ResultBatch:
+        prepared = list(map(dispatcher.prepared, circuits))
         expanded = [
-            ((circuit,), _only) if dispatcher.prepared(circuit) else _dispatch.tape_transform(circuit, self, dispatcher)
-            for circuit in circuits
+            ((circuit,), _only) if ready else _dispatch.tape_transform(circuit, self, dispatcher)
+            for circuit, ready in zip(circuits, prepared, strict=True)
         ]
         return self._execute_expanded(circuits, expanded, dispatcher)
 
@@ -312,10 +336,26 @@ class ClusterDevice(Closing, Device):
         config: ExecutionConfig | None,
         vectors: Sequence[Any] | None = None,
     ) -> Any:
-        dispatcher = self._dispatcher(config)
+        dispatcher = self._differentiating(config, circuits)
+        if dispatcher.config.interface in JAX:  # it says for which parameters a derivative is wanted, and no others
+            for circuit in circuits:
+                check_trainable(circuit)
+        prepare = partial(_dispatch.tape_transform, device=self, dispatcher=dispatcher)
+        prepared = list(map(dispatcher.prepared, circuits))
+        ready = [one if known else made_ready(one, prepare) for one, known in zip(circuits, prepared, strict=True)]
         given = vectors if vectors is not None else [None] * len(circuits)
-        jobs = [dispatcher.job(circuit, method, vector) for circuit, vector in zip(circuits, given, strict=True)]
+        jobs = [dispatcher.job(circuit, method, vector) for circuit, vector in zip(ready, given, strict=True)]
         return tuple(outcome.result for outcome in self.cluster.run(jobs))
+
+    def _differentiating(self, config: ExecutionConfig | None, circuits: Sequence[QuantumScript]) -> Dispatcher:
+        """What prepares circuits for the method by which the executors differentiate them."""
+        config = config or ExecutionConfig(gradient_method="adjoint")
+        if _OPTION in config.device_options:
+            dispatcher = self._dispatcher(config)
+            if dispatcher.config.use_device_gradient and dispatcher.config.gradient_method != "backprop":
+                return dispatcher
+        config = self._derivatives.differentiating(config, circuits)
+        return self._dispatcher(self.setup_execution_config(config, circuits[0] if circuits else None))
 
 
 def _interface(config: ExecutionConfig, circuit: QuantumScript | None, backprop: bool) -> Any:

@@ -9,7 +9,7 @@ from pennylane.wires import Wires
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.device import ClusterDevice
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors import DeviceExecutor, Executor, like
+from pennylane_qexec.executors import like
 
 
 def device_for(origin: Any, executors: Any, options: dict[str, Any]) -> ClusterDevice:
@@ -25,14 +25,8 @@ def device_for(origin: Any, executors: Any, options: dict[str, Any]) -> ClusterD
         device = ClusterDevice(wires, cluster=executors, **options)
     else:
         device = ClusterDevice(wires, executors=[like(origin)] if executors is None else executors, **options)
-    device.stand_in_for(origin, same_gradients=all(_is_like(one, origin) for one in device.cluster.executors))
+    device.stand_in_for(origin)
     return device
-
-
-def _is_like(executor: Executor, origin: Any) -> bool:
-    """Whether an executor computes here on a device like a QNode's, which then differentiates as it does there."""
-    here = isinstance(executor, DeviceExecutor) and executor.local and executor.parallel in ("auto", "thread")
-    return here and executor.backend == origin.name
 
 
 def plain(wires: Wires | None) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pennylane.devices import ExecutionConfig
@@ -14,6 +13,7 @@ from pennylane_qexec.closing import Closing
 from pennylane_qexec.engine import Spreader, capacity_of
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError
 from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.settings import without_derivatives
 from pennylane_qexec.job import Result, Status, Usage, Work
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class ClusterExecutor(Spreader):
         """The same, with what each circuit has used inside."""
         if work.call.method != "execute":
             return super().perform(work), ()
-        return self.cluster.execute_counted(work.circuits, _without_derivatives(work.call.config))
+        return self.cluster.execute_counted(work.circuits, without_derivatives(work.call.config))
 
     def usage(self, circuit: QuantumScript) -> Usage:
         """What the executors inside are going to bill, as the policies stand."""
@@ -131,12 +131,6 @@ def _clusters_in(cluster: Nestable) -> Iterator[Nestable]:
         if isinstance(executor, ClusterExecutor):
             yield executor.cluster
             yield from _clusters_in(executor.cluster)
-
-
-def _without_derivatives(config: ExecutionConfig) -> ExecutionConfig:
-    return replace(
-        config, device_options={}, gradient_method=None, gradient_keyword_arguments={}, use_device_gradient=False
-    )
 
 
 def _joined(reasons: Mapping[str, str]) -> str:

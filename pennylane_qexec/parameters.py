@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pennylane as qml
-from autograd.numpy.numpy_boxes import ArrayBox
 from pennylane.tape import QuantumScript
 
 
@@ -32,26 +31,9 @@ def _is_torch(parameter: Any) -> bool:
     return bool(qml.math.get_interface(parameter) == "torch")
 
 
-def are_recorded(tape: QuantumScript) -> bool:
-    """Whether an interface records at present what is computed with the parameters."""
-    return any(map(_records, tape.get_parameters(trainable_only=False)))
-
-
 def has_jax(tape: QuantumScript) -> bool:
     """Whether some of the parameters are JAX's."""
     return "jax" in map(qml.math.get_interface, tape.get_parameters(trainable_only=False))
-
-
-def _records(parameter: Any) -> bool:
-    if isinstance(parameter, int | float):
-        return False
-    if isinstance(parameter, ArrayBox):
-        return True
-    if _is_torch(parameter):
-        import torch
-
-        return bool(parameter.requires_grad) and torch.is_grad_enabled()
-    return qml.math.get_interface(parameter) == "jax" and bool(qml.math.requires_grad(parameter, interface="jax"))
 
 
 def belong_to_this_thread(tape: QuantumScript) -> bool:

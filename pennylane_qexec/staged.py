@@ -19,9 +19,10 @@ from pennylane.transforms import convert_to_numpy_parameters
 from pennylane.workflow import _resolve_execution_config, _resolve_interface, _setup_transform_program, run
 from pennylane.workflow.qnode import _convert_to_interface, _to_qfunc_output_type
 
-from pennylane_qexec import parameters
+from pennylane_qexec import parameters, recorded
 from pennylane_qexec.device import RUNS_LATER
 from pennylane_qexec.job import Result
+from pennylane_qexec.unwrapping import unwrapped
 
 _NO_CACHE = ("auto", None, False)
 _JAX = (Interface.JAX, Interface.JAX_JIT)
@@ -76,7 +77,7 @@ class StagedCall:
         self.config, outer, inner = _setting(qnode, _resolve_interface(qnode.interface, tapes), tapes)
         config = self.config
         without_boundary = config.interface == Interface.NUMPY or config.gradient_method == "backprop"
-        if without_boundary and any(map(parameters.are_recorded, tapes)):
+        if without_boundary and any(map(recorded.are_recorded, tapes)):
             # What differentiates records what the simulator computes; JAX records in its own thread only.
             self.sendable, self.movable = False, not any(map(parameters.has_jax, tapes))
             return
@@ -101,7 +102,8 @@ class StagedCall:
             def ran(results: Sequence[Result]) -> Any:
                 return run(tapes, _AnsweredDevice(device, tuple(zip(*results, strict=True))), self.config, inner)
         else:
-            circuits, inner_postprocess = inner(tapes)
+            # The inner program expects what comes from inside of the boundary: numbers that nobody records.
+            circuits, inner_postprocess = inner([unwrapped(tape) for tape in tapes])
 
             def ran(results: Sequence[Result]) -> Any:
                 return run(tapes, device, self.config, _AnsweredProgram(inner, tuple(inner_postprocess(results))))

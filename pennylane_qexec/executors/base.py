@@ -252,6 +252,18 @@ class Executor(ABC):
         """Whether the backend itself differentiates circuits by the configuration's method."""
         return False
 
+    def best_derivative(self, config: ExecutionConfig, circuit: QuantumScript | None) -> str | None:
+        """The method by which the backend itself would differentiate circuits, if it is left to choose.
+
+        Args:
+            config: the execution configuration of the call.
+            circuit: a circuit without shots; ``None`` if it is not known yet.
+
+        Returns:
+            One of PennyLane's ``"adjoint"``, ``"backprop"`` and ``"device"``; ``None`` if it would not.
+        """
+        return None
+
     def perform_counted(self, work: Work) -> tuple[Sequence[Result], Sequence[Usage]]:
         """Carry out a batch, and say what each circuit has used, where only that shows it; else nothing."""
         return self.perform(work), ()

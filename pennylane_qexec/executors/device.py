@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -20,7 +21,7 @@ from pennylane_qexec.executors.memory import free_memory, in_words
 from pennylane_qexec.executors.numbering import of_parts
 from pennylane_qexec.executors.preparation import DeviceBinder
 from pennylane_qexec.executors.preparing import Prepared
-from pennylane_qexec.executors.settings import for_device
+from pennylane_qexec.executors.settings import DERIVATIVES, for_device
 from pennylane_qexec.executors.shots import objection_to_shots
 from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
 from pennylane_qexec.job import Call, Result, Usage, Work
@@ -191,7 +192,20 @@ class DeviceExecutor(Executor):
         """Whether the device differentiates this circuit by the configuration's method."""
         device = self.device(circuit)
         with self._source.exclusive():
-            return bool(device.supports_derivatives(for_device(config), circuit))
+            try:
+                return bool(device.supports_derivatives(for_device(config), circuit))
+            except Exception:  # devices try it out, and some kinds of operations raise whatever they like then
+                return False
+
+    def best_derivative(self, config: ExecutionConfig, circuit: QuantumScript | None) -> str | None:
+        """What the device makes of ``diff_method="best"``; ``None`` for parameter shifts."""
+        best = replace(config, gradient_method="best", device_options={})
+        if not self.supports(best, circuit):
+            return None
+        device = self.device(circuit)
+        with self._source.exclusive():
+            method = device.setup_execution_config(for_device(best), circuit).gradient_method
+        return method if method in DERIVATIVES else None
 
     def binder(self, config: ExecutionConfig, circuit: QuantumScript) -> Binder:
         """What prepares circuits by the device's own program."""

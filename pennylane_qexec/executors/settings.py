@@ -23,3 +23,16 @@ def for_device(config: ExecutionConfig) -> ExecutionConfig:
         use_device_gradient=config.use_device_gradient if derivative else None,
         grad_on_execution=config.grad_on_execution if derivative else None,
     )
+
+
+def without_derivatives(config: ExecutionConfig) -> ExecutionConfig:
+    """The configuration of a call that nobody differentiates."""
+    return replace(
+        config,
+        device_options={},
+        gradient_method=None,
+        gradient_keyword_arguments={},
+        use_device_gradient=False,
+        use_device_jacobian_product=False,
+        grad_on_execution=None,
+    )

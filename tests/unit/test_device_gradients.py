@@ -125,17 +125,27 @@ def test_second_derivatives_by_jax_through_backprop(open_device: Any) -> None:
     assert np.allclose(jax.hessian(circuit)(jax.numpy.array(X)), HESSIAN)
 
 
+BESIDE_A_PROCESS = ["default.qubit", {"type": "default.qubit", "parallel": "process"}]
+
+
 @pytest.mark.parametrize(
     ("executors", "shots", "chosen"),
     [
+        ("default.qubit", None, "backprop"),
+        (["default.qubit", "default.mixed"], None, "backprop"),
+        (["default.qubit", "jax"], None, "backprop"),
+        ("lightning.qubit", None, "adjoint"),
         (SIMULATORS, None, "adjoint"),
+        (BESIDE_A_PROCESS, None, "adjoint"),
+        (["lightning.qubit", "default.mixed"], None, None),
+        ("reference.qubit", None, None),
         (SIMULATORS, 10, None),
         (["default.qubit", "qiskit.aer"], None, None),
         (["default.qubit", ScriptedExecutor()], None, None),
     ],
-    ids=["analytic", "shots", "one without derivatives", "no device"],
+    ids=str,
 )
-def test_best_is_adjoint_where_every_executor_offers_it_and_nothing_is_sampled(
+def test_best_is_what_the_executors_devices_choose_or_adjoint_or_parameter_shifts(
     open_device: Any, executors: Any, shots: Any, chosen: str | None
 ) -> None:
     device = open_device(executors, 2)
@@ -144,6 +154,77 @@ def test_best_is_adjoint_where_every_executor_offers_it_and_nothing_is_sampled(
     assert config.use_device_gradient == (chosen is not None)
     assert config.gradient_method == (chosen or "best")
     assert device.supports_derivatives(config, circuit) == (chosen is not None)
+
+
+def of_an_observable(angles: Any) -> Any:
+    """Its value is ``x[0] * sin(x[1]) + cos(x[1])``."""
+    qml.RY(angles[1], 0)
+    return qml.expval(qml.Hamiltonian([angles[0], 1.0], [qml.X(0), qml.Z(0)]))
+
+
+OF_AN_OBSERVABLE = [np.sin(X[1]), X[0] * np.cos(X[1]) - np.sin(X[1])]
+
+
+@pytest.mark.parametrize("interface", INTERFACES.values(), ids=INTERFACES)
+@pytest.mark.parametrize("executors", ["default.qubit", "lightning.qubit", "aer", SIMULATORS], ids=str)
+def test_best_differentiates_by_coefficients_of_observables(open_device: Any, interface: Any, executors: Any) -> None:
+    gradient = interface(qml.QNode(of_an_observable, open_device(executors)))
+    assert np.allclose(gradient, OF_AN_OBSERVABLE, atol=1e-6)
+
+
+@pytest.mark.parametrize("interface", INTERFACES.values(), ids=INTERFACES)
+def test_the_adjoint_method_is_refused_for_coefficients_of_observables(open_device: Any, interface: Any) -> None:
+    circuit = qml.QNode(of_an_observable, open_device("lightning.qubit"), diff_method="adjoint")
+    with pytest.raises(Exception, match="parameter of an observable"):
+        interface(circuit)
+
+
+@pytest.mark.parametrize("executors", ["lightning.qubit", "default.qubit"])
+def test_the_adjoint_method_takes_coefficients_that_nobody_differentiates_by_for_constants(
+    open_device: Any, executors: Any
+) -> None:
+    factors = pnp.array([2.0, 1.0], requires_grad=True)
+
+    @qml.qnode(open_device(executors), diff_method="adjoint")
+    def circuit(angle: Any) -> Any:
+        qml.RY(angle, 0)
+        return qml.expval(qml.Hamiltonian(factors, [qml.X(0), qml.Z(0)]))
+
+    assert qml.grad(circuit)(pnp.array(0.3)) == pytest.approx(2 * np.cos(0.3) - np.sin(0.3))
+
+
+def test_entropies_of_wires_with_labels_can_be_differentiated(open_device: Any) -> None:
+    @qml.qnode(open_device("default.qubit", ["a", 7]))
+    def circuit(angle: Any) -> Any:
+        qml.RY(angle, 7)
+        qml.CNOT([7, "a"])
+        return qml.vn_entropy(["a"])
+
+    angle = 0.8
+    probability = np.cos(angle / 2) ** 2
+    right = np.sin(angle) / 2 * np.log(probability / (1 - probability))
+    assert qml.grad(circuit)(pnp.array(angle)) == pytest.approx(right)
+
+
+def test_a_broadcasted_circuit_is_simulated_once(open_device: Any) -> None:
+    device = open_device("default.qubit")
+    circuit = qml.QNode(ansatz, device)
+    with qml.Tracker(device) as tracker:
+        for numbers in (np, pnp):
+            assert circuit(numbers.array([[0.1] * 50, [0.2] * 50])).shape == (50,)
+    assert tracker.totals["simulations"] == 2
+    assert len(device.history) == 2
+
+
+def test_a_trotter_product_is_differentiated(open_device: Any) -> None:
+    def circuit(time: Any) -> Any:
+        qml.TrotterProduct(qml.dot([0.5, 0.3], [qml.X(0), qml.Z(0)]), time=time)
+        return qml.expval(qml.Z(0))
+
+    bare = qml.QNode(circuit, qml.device("default.qubit", wires=1))
+    for executors in ("default.qubit", SIMULATORS):
+        gradient = jax.grad(qml.QNode(circuit, open_device(executors, 1)))(0.7)
+        assert float(gradient) == pytest.approx(float(jax.grad(bare)(0.7)), abs=1e-6)
 
 
 def test_best_with_shots_is_parameter_shift(open_device: Any) -> None:

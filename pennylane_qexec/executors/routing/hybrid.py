@@ -172,6 +172,14 @@ class Hybrid(Executor):
         member = self._choose.if_any(circuit)
         return member is not None and member.supports(config, circuit)
 
+    def best_derivative(self, config: ExecutionConfig, circuit: QuantumScript | None) -> str | None:
+        """What the member that gets a circuit would choose; without a circuit, what every member would choose."""
+        if circuit is not None:
+            member = self._choose.if_any(circuit)
+            return None if member is None else member.best_derivative(config, circuit)
+        own = {member.best_derivative(config, None) for member in self._members}
+        return own.pop() if len(own) == 1 else None
+
     def binder(self, config: ExecutionConfig, circuit: QuantumScript) -> Binder:
         """What makes circuits ready for the members that get them."""
         return MemberBinder(self._members, self._choose, config)

@@ -1,0 +1,195 @@
+"""Derivatives under way: what Autograd, JAX and PyTorch record of what is computed with the numbers of a circuit.
+
+A circuit whose numbers are being recorded has to be computed where the record can go on, in the thread that calls, or
+what it returns would be taken for a constant: a derivative of zero, without an error.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+from autograd.builtins import SequenceBox
+from autograd.extend import defvjp, primitive
+from autograd.numpy.numpy_boxes import ArrayBox
+from pennylane.exceptions import QuantumFunctionError
+from pennylane.tape import QuantumScript
+from pennylane.transforms import convert_to_numpy_parameters
+
+HIGHER_ORDER = (
+    "a derivative of a derivative was asked for, and this QNode differentiates {order} only. Create it with "
+    "max_diff={more}, and with diff_method='best' or 'parameter-shift' if it is 'adjoint'."
+)
+
+_PLAIN = {float, int, complex, np.ndarray, np.float64, np.float32, np.int64, np.complex128}
+
+_data = attrgetter("data")
+
+
+def is_plain(circuit: QuantumScript) -> bool:
+    """Whether all numbers of a circuit are Python's and NumPy's."""
+    return _PLAIN.issuperset(map(type, chain.from_iterable(map(_data, circuit.operations)))) and all(
+        measurement.obs is None or _PLAIN.issuperset(map(type, measurement.obs.data))
+        for measurement in circuit.measurements
+    )
+
+
+def are_recorded(circuit: QuantumScript) -> bool:
+    """Whether an interface records at present what is computed with the numbers of a circuit."""
+    return any(map(_is_recorded, _of_interfaces(circuit)))
+
+
+def observables_are_recorded(circuit: QuantumScript) -> bool:
+    """Whether an interface records at present what is computed with the numbers of the circuit's observables."""
+    return any(map(_is_recorded, _numbers_of_observables(circuit)))
+
+
+def levels(circuit: QuantumScript) -> int:
+    """How many derivatives, one inside the other, are under way with respect to numbers of a circuit.
+
+    Of PyTorch this cannot be told from the numbers; see :func:`hooked`.
+    """
+    found: set[int] = set()
+    for number in _of_interfaces(circuit):
+        while isinstance(number, ArrayBox):
+            found.add(number._trace)
+            number = number._value
+        while _is_tracer(number):
+            # What is differentiated has a primal value; what is vectorized a value; what is compiled has none.
+            primal = getattr(number, "primal", None)
+            if primal is not None:
+                found.add(id(number._trace))
+            number = getattr(number, "val", None) if primal is None else primal
+    return len(found)
+
+
+def higher_order(order: int) -> QuantumFunctionError:
+    """The error for derivatives of a higher order than those that can be computed."""
+    return QuantumFunctionError(HIGHER_ORDER.format(order="once" if order == 1 else f"{order} times", more=order + 1))
+
+
+def without_constants(circuit: QuantumScript) -> QuantumScript:
+    """The circuit with NumPy's numbers in its observables.
+
+    PennyLane takes arrays of ``pennylane.numpy`` for trainable, whether a derivative by them was asked for or not.
+    """
+    if all(type(number) in _PLAIN for number in _numbers_of_observables(circuit)):
+        return circuit
+    (plain,), _ = convert_to_numpy_parameters(QuantumScript([], circuit.measurements))
+    return circuit.copy(measurements=plain.measurements)
+
+
+def tensors(circuit: QuantumScript) -> list[Any]:
+    """Those of a circuit's numbers whose use PyTorch records."""
+    return [number for number in _of_interfaces(circuit) if _is_tensor(number) and _is_recorded(number)]
+
+
+def hooked(result: Any, by: Sequence[Any]) -> Any:
+    """A result, of which PyTorch is told that its derivative is no constant, but one that nobody can differentiate.
+
+    Args:
+        result: tensors, in tuples; whatever else is left as it is.
+        by: the tensors that it may be differentiated by.
+    """
+    import torch
+
+    if isinstance(result, tuple):
+        return tuple([hooked(each, by) for each in result])
+    if isinstance(result, torch.Tensor) and result.requires_grad:
+        # Gradients are recorded, for derivatives of a higher order, only while gradient mode is on.
+        result.register_hook(lambda vector: not_differentiable(vector, by) if torch.is_grad_enabled() else None)
+    return result
+
+
+def not_differentiable(result: Any, by: Sequence[Any]) -> Any:
+    """A result as tensors that can be used, but not be differentiated.
+
+    Args:
+        result: numbers, in tuples.
+        by: the tensors that it depends on.
+    """
+    import torch
+
+    if isinstance(result, tuple):
+        return tuple([not_differentiable(each, by) for each in result])
+    return torch.as_tensor(result) + _refusing()(*by)
+
+
+def differentiable_once(result: Any) -> Any:
+    """A result that Autograd refuses to differentiate if that derivative is going to be differentiated.
+
+    PennyLane's boundary would take what the derivative is multiplied with for a constant.
+
+    Args:
+        result: arrays and boxes, in tuples.
+    """
+    if isinstance(result, tuple | list | SequenceBox):
+        return tuple([differentiable_once(each) for each in result])
+    return _once(result) if isinstance(result, ArrayBox) else result
+
+
+@primitive
+def _once(result: Any) -> Any:
+    return result
+
+
+def _times(vector: Any) -> Any:
+    if isinstance(vector, ArrayBox):
+        raise higher_order(1)
+    return vector
+
+
+defvjp(_once, lambda answer, result: _times)
+
+
+@cache
+def _refusing() -> Callable[..., Any]:
+    """A function of tensors that is zero, and cannot be differentiated."""
+    import torch
+
+    class Refusing(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, *tensors: Any) -> Any:
+            return torch.zeros((), dtype=torch.float32)
+
+        @staticmethod
+        def backward(context: Any, *vectors: Any) -> Any:
+            raise higher_order(1)
+
+    return Refusing.apply  # type: ignore[no-any-return]
+
+
+def _of_interfaces(circuit: QuantumScript) -> Iterator[Any]:
+    """The numbers of a circuit that are neither Python's nor NumPy's."""
+    numbers = chain(chain.from_iterable(map(_data, circuit.operations)), _numbers_of_observables(circuit))
+    return (number for number in numbers if type(number) not in _PLAIN)
+
+
+def _numbers_of_observables(circuit: QuantumScript) -> Iterable[Any]:
+    return chain.from_iterable(one.obs.data for one in circuit.measurements if one.obs is not None)
+
+
+def _is_recorded(number: Any) -> bool:
+    if isinstance(number, ArrayBox):
+        return True
+    if _is_tensor(number):
+        import torch
+
+        return bool(number.requires_grad) and torch.is_grad_enabled()
+    return _is_tracer(number)
+
+
+def _is_tensor(number: Any) -> bool:
+    return bool(type(number) not in _PLAIN and qml.math.get_interface(number) == "torch")
+
+
+def _is_tracer(number: Any) -> bool:
+    """Whether JAX traces a number; if it was not imported, it does not."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(number, jax.core.Tracer)
