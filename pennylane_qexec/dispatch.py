@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pennylane.devices import ExecutionConfig
+from pennylane.devices.preprocess import validate_device_wires
 from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 from pennylane.transforms import broadcast_expand
@@ -19,7 +20,7 @@ from pennylane_qexec.executors.shots import refuse_shot_vector, remember
 from pennylane_qexec.job import Call, Job, Outcome, Postprocessing, Result, Share
 from pennylane_qexec.policies.merges import Plan
 from pennylane_qexec.policies.splits import apportion
-from pennylane_qexec.structure import is_broadcasted
+from pennylane_qexec.structure import is_broadcasted, measures_everything, wires_in_order
 
 if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster
@@ -91,6 +92,7 @@ class Dispatcher:
         """
         if circuit.shots.has_partitioned_shots:
             refuse_shot_vector(self._cluster.executors, circuit.shots)
+        circuit = self._with_measured_wires(circuit)
         late = self._cluster.binds_late and not self.config.use_device_gradient
         refusals: dict[Executor, Exception] = {}
         while True:
@@ -99,6 +101,20 @@ class Dispatcher:
                 return self._late(circuit, candidates[0]) if late else self._dispatch(circuit, candidates)
             except _RefusedError as refused:
                 refusals[refused.executor] = refused.cause
+
+    def _with_measured_wires(self, circuit: QuantumScript) -> QuantumScript:
+        """The circuit, with wires in measurements of all wires, where executors and merges might order them otherwise.
+
+        They are measured in the order that one PennyLane device would use: its own, or that of numbers from 0 on.
+        """
+        if not any(map(measures_everything, circuit.measurements)) or not circuit.wires:
+            return circuit
+        given = (executor.wires for executor in self._cluster.executors if executor.wires is not None)
+        in_order = wires_in_order(circuit)
+        wires = next((own for own in given if own.contains_wires(circuit.wires)), in_order)
+        if wires == in_order == circuit.wires:
+            return circuit
+        return validate_device_wires(circuit, wires=wires)[0][0]
 
     def prepared(self, circuit: QuantumScript) -> bool:
         """Whether a circuit, or what it is a copy of, was returned by :meth:`__call__`."""

@@ -35,6 +35,7 @@ from pennylane.transforms.dynamic_one_shot import fill_in_value, gather_mcm
 from pennylane.wires import Wires
 
 from pennylane_qexec.job import Result
+from pennylane_qexec.structure import wires_in_order
 
 POOLED = (SampleMeasurement, ClassicalShadowMP, ShadowExpvalMP)
 """Measurements that are evaluated on samples."""
@@ -190,7 +191,7 @@ class _Cells:
     def _sampled(self, operations: Sequence[Any], measurements: Sequence[Any]) -> int:
         wires = Wires.all_wires([mp.wires for mp in measurements])
         if any(not mp.wires for mp in measurements):
-            wires = self._circuit.wires
+            wires = wires_in_order(self._circuit)
 
         def evaluate(shares: Sequence[Result]) -> list[Result]:
             samples = np.concatenate([np.reshape(np.asarray(share), (-1, len(wires))) for share in shares]).astype(int)

@@ -82,6 +82,18 @@ def wires_in(circuit: QuantumScript) -> set[Any]:
     return found
 
 
+def wires_in_order(circuit: QuantumScript) -> Wires:
+    """The wires of a circuit, in the order that PennyLane's simulators give them: numbers from 0 on by size."""
+    wires = circuit.wires
+    numbers = range(len(wires))
+    return wires if wires.labels == tuple(numbers) or set(wires) != set(numbers) else Wires(numbers)
+
+
+def measures_everything(measurement: MeasurementProcess) -> bool:
+    """Whether a measurement is of all wires, whichever these are."""
+    return measurement.obs is None and measurement.mv is None and not measurement.wires
+
+
 class Part(NamedTuple):
     """What an operation contributes to a structure.
 

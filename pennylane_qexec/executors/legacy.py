@@ -37,6 +37,18 @@ _ESTIMATED = {ExpectationMP: "expval", VarianceMP: "var", ProbabilityMP: "probab
 """What a :class:`pennylane.devices.QubitDevice` computes of :meth:`analytic_probability`, unless it knows better."""
 
 
+def with_whole_state(device: Device, circuit: QuantumScript) -> QuantumScript:
+    """The circuit as a legacy device takes it, which for a state with wires returns the density matrix of these."""
+    if not isinstance(device, LegacyDeviceFacade):
+        return circuit
+    wires = device.wires or Wires([])
+    if not any(type(mp) is StateMP and mp.wires == wires for mp in circuit.measurements):
+        return circuit
+    return circuit.copy(
+        measurements=[StateMP() if type(mp) is StateMP and mp.wires == wires else mp for mp in circuit.measurements]
+    )
+
+
 def check(device: Device, circuit: QuantumScript) -> None:
     """Refuse a prepared circuit that a legacy device would fail on, or answer wrongly.
 
@@ -94,6 +106,8 @@ def _objection(device: Device, target: Any, measurement: MeasurementProcess, sam
             _has_its_own(target, name) for name in (method, "probability", "analytic_probability")
         )
         return None if computes else f"estimates {measurement} from shots, and the circuit has none"
+    if type(measurement) is StateMP and measurement.wires:
+        return f"has the state of its wires in their own order, {target.wires.tolist()}, only"
     if exact and device.shots.total_shots is None and not target.capabilities().get("returns_state"):
         return f"has no state, of which {measurement} is made"
     if exact and Quirks.of(device.name, {}).mixed and type(measurement) is not StateMP:

@@ -20,6 +20,7 @@ from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
 from pennylane_qexec.executors.unchanged import Unchanged, unchanged_by
 from pennylane_qexec.job import Postprocessing, Result
 from pennylane_qexec.pooling import pool
+from pennylane_qexec.structure import wires_in_order
 
 
 class _Program(threading.local):
@@ -42,7 +43,7 @@ class DeviceBinder:
         device, here = self._source.device(circuit), self._here
         if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(device):
             if not self._source.quirks.no_shot_vectors and legacy.samples_bits(device, circuit):
-                return self._in_bins(validate_device_wires(circuit, device.wires or circuit.wires)[0][0])
+                return self._in_bins(validate_device_wires(circuit, device.wires or wires_in_order(circuit))[0][0])
             return self._joined([circuit.copy(shots=shots) for shots in circuit.shots], tuple)
         if isinstance(device, LegacyDeviceFacade):
             if self._defers(circuit):
@@ -59,7 +60,8 @@ class DeviceBinder:
                 here.unchanged = unchanged_by(here.program, self._source, self._config)
             if here.unchanged is not None and here.unchanged.covers(circuit):
                 return Bound((circuit,), self._config, _only)
-            circuits, postprocess = here.program(self._source.with_wires(circuit))
+            given = [legacy.with_whole_state(device, one) for one in self._source.with_wires(circuit)]
+            circuits, postprocess = here.program(given)
         for one in circuits:
             legacy.check(device, one)
         if here.unchanged is not None:

@@ -18,6 +18,7 @@ from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors import legacy
 from pennylane_qexec.executors.numbering import Numbering
 from pennylane_qexec.executors.quirks import Quirks
+from pennylane_qexec.structure import wires_in_order
 
 _KEPT_DEVICES = 8
 
@@ -57,7 +58,9 @@ class GivenDevice:
         return device.preprocess_transforms(config)
 
     def with_wires(self, circuit: QuantumScript) -> tuple[QuantumScript, ...]:
-        return (circuit,)
+        if self.wires is not None or not self.quirks.needs_measured_wires or not circuit.wires:
+            return (circuit,)
+        return tuple(validate_device_wires(circuit, wires=wires_in_order(circuit))[0])
 
     def with_seed(self, circuit: QuantumScript, seed: int) -> Device:
         return self._device
@@ -130,7 +133,7 @@ class BuiltDevices:
         exact = circuit is not None and self.quirks.exact_options is not None and circuit.shots.total_shots is None
         if not self.takes_circuits_wires:
             return None, exact
-        wires = tuple(circuit.wires) if circuit is not None and circuit.wires else (0,)
+        wires = tuple(wires_in_order(circuit)) if circuit is not None and circuit.wires else (0,)
         return wires, exact
 
     def _device(self, key: tuple[Any, bool]) -> Device:
@@ -191,10 +194,11 @@ class BuiltDevices:
         return last[2]
 
     def with_wires(self, circuit: QuantumScript) -> tuple[QuantumScript, ...]:
-        """The circuit; where the device is built for the circuit's wires, with those wires in its measurements."""
-        if not self.takes_circuits_wires or not circuit.wires:
+        """The circuit; where the device does not find them itself, with the circuit's wires in its measurements."""
+        needed = self.takes_circuits_wires or (self.wires is None and self.quirks.needs_measured_wires)
+        if not needed or not circuit.wires:
             return (circuit,)
-        return tuple(validate_device_wires(circuit, wires=circuit.wires)[0])
+        return tuple(validate_device_wires(circuit, wires=wires_in_order(circuit))[0])
 
     def become_replica(self, number: int) -> None:
         self._replica = number + 1

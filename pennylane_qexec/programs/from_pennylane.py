@@ -18,7 +18,7 @@ from pennylane.workflow import construct_batch
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.programs.bits import Bits
 from pennylane_qexec.programs.program import Program
-from pennylane_qexec.structure import is_broadcasted
+from pennylane_qexec.structure import is_broadcasted, wires_in_order
 from pennylane_qexec.unwrapping import unwrapped
 
 
@@ -149,5 +149,4 @@ def _all(circuit: QuantumScript, wires: Wires | None) -> Wires:
         return wires
     if not circuit.wires:
         raise ConfigurationError("a circuit without wires has nothing that can be counted. Give it some.")
-    numbers = range(len(circuit.wires))
-    return Wires(numbers) if set(circuit.wires) == set(numbers) else circuit.wires
+    return wires_in_order(circuit)

@@ -25,12 +25,12 @@ from pennylane_qexec.executors.aer.programs import CountedByAer, Drawn, Program
 from pennylane_qexec.executors.aer.simulation import Planned, Simulation
 from pennylane_qexec.executors.aer.sizes import effort, too_large
 from pennylane_qexec.executors.objections import objection_to_wires
-from pennylane_qexec.executors.qiskit.program import QiskitBinder, wires_in_order
+from pennylane_qexec.executors.qiskit.program import QiskitBinder
 from pennylane_qexec.fusion import Template, fuse, unfused
 from pennylane_qexec.job import Result
 from pennylane_qexec.kept import Kept
 from pennylane_qexec.pooling import POOLED, can_pool
-from pennylane_qexec.structure import wires_in
+from pennylane_qexec.structure import wires_in, wires_in_order
 
 _KEPT_TEMPLATES = 256
 _CIRCUITS_AT_ONCE = 500

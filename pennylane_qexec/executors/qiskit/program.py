@@ -12,7 +12,7 @@ import numpy as np
 import pennylane as qml
 from pennylane.devices import ExecutionConfig
 from pennylane.devices.preprocess import decompose, validate_device_wires
-from pennylane.measurements import ClassicalShadowMP, MeasurementProcess, ShadowExpvalMP
+from pennylane.measurements import ClassicalShadowMP, ShadowExpvalMP
 from pennylane.ops import MidMeasure
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
@@ -26,18 +26,11 @@ from pennylane_qexec.executors.qiskit.gates import KINDS, convertible, taken_apa
 from pennylane_qexec.executors.qiskit.sampling import at_the_end, by_recipes, postselected
 from pennylane_qexec.executors.settings import for_device
 from pennylane_qexec.job import Postprocessing, Result
-from pennylane_qexec.structure import is_broadcasted
+from pennylane_qexec.structure import is_broadcasted, measures_everything, wires_in_order
 
 Step = Callable[[QuantumScript], tuple[Sequence[QuantumScript], Postprocessing]]
 
 _BY_RECIPES = (ClassicalShadowMP, ShadowExpvalMP)
-
-
-def wires_in_order(circuit: QuantumScript) -> Wires:
-    """The wires of a circuit, in the order that PennyLane's simulators give them: numbers from 0 on by size."""
-    wires = circuit.wires
-    numbers = range(len(wires))
-    return wires if wires.labels == tuple(numbers) or set(wires) != set(numbers) else Wires(numbers)
 
 
 class QiskitBinder:
@@ -79,7 +72,7 @@ class QiskitBinder:
             and not is_broadcasted(circuit)
             and not circuit.shots.has_partitioned_shots
             and not (circuit.shots and any(isinstance(mp, _BY_RECIPES) for mp in circuit.measurements))
-            and (not any(map(_measures_everything, circuit.measurements)) or self._wires_of(circuit) is circuit.wires)
+            and (not any(map(measures_everything, circuit.measurements)) or self._wires_of(circuit) is circuit.wires)
         )
 
     def _wires_of(self, circuit: QuantumScript) -> Wires:
@@ -87,7 +80,7 @@ class QiskitBinder:
 
     def _with_wires(self, circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
         """Measurements of everything get wires before there are more, which deferring adds."""
-        if not any(map(_measures_everything, circuit.measurements)):
+        if not any(map(measures_everything, circuit.measurements)):
             return (circuit,), _only
         circuits, postprocess = validate_device_wires(circuit, wires=self._wires_of(circuit))
         return circuits, postprocess
@@ -173,10 +166,6 @@ def _in_columns(rows: Sequence[Result]) -> Result:
     if isinstance(rows[0], tuple):
         return tuple(map(_in_columns, zip(*rows, strict=True)))
     return list(rows) if isinstance(rows[0], dict) else np.stack(rows)
-
-
-def _measures_everything(measurement: MeasurementProcess) -> bool:
-    return measurement.obs is None and measurement.mv is None and not measurement.wires
 
 
 def _postselects(operation: Any) -> bool:
