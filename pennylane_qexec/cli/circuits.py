@@ -55,6 +55,6 @@ def _text(file: str, name: str) -> str:
         raise ConfigurationError(f"{name} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{name} is no text, and so no OpenQASM.") from error
-    if "OPENQASM" not in text:
+    if ";" not in text:
         raise ConfigurationError(f"{name} is no OpenQASM: its first line should be 'OPENQASM 2.0;' or 'OPENQASM 3.0;'.")
     return text

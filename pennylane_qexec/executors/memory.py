@@ -16,7 +16,7 @@ from pennylane_qexec.structure import batch_size, wires_in
 
 _BYTES_PER_AMPLITUDE = 16
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-_AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", re.IGNORECASE)
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _FRESH = 1.0  # seconds
 
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
@@ -68,7 +68,7 @@ def amount(value: int | float | str | None) -> float | None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
         return float(value)
-    found = _AMOUNT.fullmatch(value) if isinstance(value, str) else None
+    found = _AMOUNT.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise ConfigurationError(f"memory={value!r} is no amount of memory: give bytes, or text such as '8G'.")
     return float(found[1]) * 1024.0 ** _UNITS[found[2].upper()]

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.programs.files import with_includes
 from pennylane_qexec.programs.from_qiskit import program_of_qiskit
+from pennylane_qexec.programs.outline import Outline, check, includes, outline_of, without_comments
 from pennylane_qexec.programs.program import Program
 
-_VERSION = re.compile(r"\s*(?:(?://[^\n]*\n|/\*.*?\*/)\s*)*OPENQASM\s+([0-9]+)(?:\.[0-9]+)?\s*;", re.DOTALL)
-
-_COMMENT = re.compile(r"//[^\n]*")
-_GATE = re.compile(r"\bgate\s+(\w+)")
-_INCLUDE = re.compile(r"""\binclude\s*["']([^"']*)""")
-_STANDARD = ("qelib1.inc", "stdgates.inc")
+_LIBRARY_OF_2 = "qelib1.inc"
 
 
 @dataclass(frozen=True)
@@ -50,40 +46,53 @@ def program_of_saved(saved: Text) -> Program:
 def version_of(text: str) -> int:
     """The version of OpenQASM that a text is written in, 2 or 3.
 
+    Texts in version 3 need not say so; nor do those in version 2 that include its library.
+
     Raises:
         ConfigurationError: it is no OpenQASM, or of another version.
     """
-    found = _VERSION.match(text)
-    if found is None or int(found[1]) not in (2, 3):
-        raise ConfigurationError(
-            f"a text that begins with {text[:40]!r} is no circuit: OpenQASM begins with 'OPENQASM 2.0;' or "
-            "'OPENQASM 3.0;'. Give a file as pathlib.Path(...)."
-        )
-    return int(found[1])
-
-
-def files_in(text: str) -> list[str]:
-    """The files that a text includes, besides those that every reader of OpenQASM has."""
-    return [name for name in _INCLUDE.findall(_COMMENT.sub("", text)) if name not in _STANDARD]
+    return _version(outline_of(text), text)
 
 
 def circuit_of(text: str) -> Any:
     """Qiskit's circuit of a text in OpenQASM 2 or 3.
 
     Raises:
-        ConfigurationError: something in it is wrong, or not known to Qiskit.
+        ConfigurationError: something in it is wrong, not known to Qiskit, too large, or in a file.
     """
-    return _from_2(text) if version_of(text) == 2 else _from_3(text)
+    text = with_includes(text, None)
+    outline = outline_of(text)
+    version = _version(outline, text)
+    check(outline, version)
+    try:
+        return _from_2(text, outline) if version == 2 else _from_3(text)
+    except (RecursionError, MemoryError) as error:
+        raise ConfigurationError(
+            f"OpenQASM {version} that Qiskit cannot read: {error or type(error).__name__}. Give a smaller circuit."
+        ) from error
 
 
-def _from_2(text: str) -> Any:
+def _version(outline: Outline, text: str) -> int:
+    if outline.version in (2, 3):
+        return outline.version
+    if outline.version is None and ";" in outline.tokens and outline.tokens[0] != "OPENQASM":
+        return 2 if any(name == _LIBRARY_OF_2 for name, _, _ in includes(outline)) else 3
+    raise ConfigurationError(
+        f"a text that begins with {text[:40]!r} is no circuit: OpenQASM begins with 'OPENQASM 2.0;' or "
+        "'OPENQASM 3.0;'. Give a file as pathlib.Path(...)."
+    )
+
+
+def _from_2(text: str, outline: Outline) -> Any:
     from qiskit import qasm2
 
     # Qiskit would take its own gate of that name, whatever the text says that it is.
-    defined = set(_GATE.findall(_COMMENT.sub("", text)))
+    tokens = outline.tokens
+    defined = {tokens[index + 1] for index, token in enumerate(tokens[:-1]) if token == "gate"}
     try:
         return qasm2.loads(
-            text,
+            without_comments(text),  # of which a long row ends the program
+            include_path=(),
             custom_instructions=[one for one in qasm2.LEGACY_CUSTOM_INSTRUCTIONS if one.name not in defined],
             custom_classical=qasm2.LEGACY_CUSTOM_CLASSICAL,
         )

@@ -14,6 +14,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec import isolation
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.programs.files import text_of
 from pennylane_qexec.programs.from_pennylane import program_of_function, program_of_qnode, program_of_script
 from pennylane_qexec.programs.from_qiskit import program_of_qiskit
 from pennylane_qexec.programs.openqasm import Text, program_of_saved, program_of_text
@@ -93,8 +94,4 @@ def _reader(circuit: Any) -> Callable[[Any], Program]:
 
 
 def _program_of_file(path: Path) -> Program:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{str(path)!r} cannot be read: {error}. Give a file of OpenQASM.") from error
-    return program_of_text(text)
+    return program_of_text(text_of(path))

@@ -12,7 +12,8 @@ from pennylane.measurements import MeasurementProcess
 from pennylane.queuing import QueuingManager
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.programs.openqasm import Text, circuit_of, files_in, version_of
+from pennylane_qexec.programs.files import text_of, with_includes
+from pennylane_qexec.programs.openqasm import Text, circuit_of, version_of
 from pennylane_qexec.programs.others import converted
 from pennylane_qexec.programs.program import Program
 from pennylane_qexec.programs.reading import framework_of, read
@@ -35,8 +36,7 @@ def to_text(circuit: Any) -> tuple[str, str]:
         return circuit.text, circuit.framework
     program = read(circuit)
     if isinstance(circuit, str | Path):
-        text = circuit if isinstance(circuit, str) else circuit.read_text(encoding="utf-8-sig")
-        return _written(circuit_of(text)) if files_in(text) else text, program.framework
+        return circuit if isinstance(circuit, str) else text_of(circuit), program.framework
     if program.framework in ("pennylane", "cirq"):
         return _written(_in_qiskit(program)), program.framework
     try:
@@ -59,10 +59,7 @@ def from_text(text: str, framework: str) -> Any:
         ConfigurationError: the text is no OpenQASM that can be read, or includes files of the machine that reads it.
     """
     version_of(text)
-    if files := files_in(text):
-        raise ConfigurationError(
-            f"a saved circuit includes {files[0]!r}: no file is read for it. Write what is in there into the circuit."
-        )
+    with_includes(text, None)
     if framework == "qiskit":
         return circuit_of(text)
     return text if framework.startswith("openqasm") else Text(text, framework)

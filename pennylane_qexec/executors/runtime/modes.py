@@ -123,8 +123,8 @@ def seconds(time: float | str) -> int:
         ConfigurationError: it is neither.
     """
     if isinstance(time, str):
-        parts = re.findall(r"(\d+)\s*([dhms])", time.lower())
-        if parts and not re.sub(r"\d+\s*[dhms]", "", time.lower()).strip():
+        parts = re.findall(r"(?<!\d)(\d+)\s*([dhms])", time.lower())
+        if parts and not re.sub(r"(?<!\d)\d+\s*[dhms]", "", time.lower()).strip():
             return sum(int(number) * _UNITS[unit] for number, unit in parts)
     elif not isinstance(time, bool) and time >= 1:
         return int(time)

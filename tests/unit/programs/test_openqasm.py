@@ -46,6 +46,22 @@ def test_a_text_is_a_circuit_of_its_version(text: str, framework: str) -> None:
     assert probabilities(program, "big") == {"1010": 1.0}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '// a comment\ninclude "stdgates.inc";\nqubit[2] q;\nbit[2] c;\nx q[0];\nc = measure q;\n',
+        "qubit[2] q; bit[2] c; U(pi, 0, pi) q[0]; c = measure q;",
+        'include "qelib1.inc"; qreg q[2]; creg c[2]; x q[0]; measure q -> c;',
+    ],
+)
+def test_a_text_that_does_not_say_its_version_is_read_by_what_it_includes(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "circuit.qasm"
+    path.write_text(text)
+    for circuit in (text, path):
+        assert probabilities(programs.read(circuit)) == pytest.approx({"01": 1.0})
+    assert probabilities(programs.read(programs.from_text(*programs.to_text(path)))) == pytest.approx({"01": 1.0})
+
+
 def test_a_path_is_a_file_with_a_circuit(tmp_path: Path) -> None:
     path = tmp_path / "circuit.qasm"
     path.write_text(TWO)
@@ -58,12 +74,13 @@ def test_gates_that_older_texts_know_are_known() -> None:
 
 
 REFUSED = {
-    "something else": ("qubit q;", "begins with 'OPENQASM 2.0;'"),
+    "something else": ("a cat, and a mouse", "begins with 'OPENQASM 2.0;'"),
+    "something else with semicolons": ("int main() { return 0; }", "Qiskit does not read"),
     "a name of a file": ("circuit.qasm", "pathlib.Path"),
     "another version": ("OPENQASM 4.0;", "OPENQASM 2.0"),
     "a mistake in version 2": ("OPENQASM 2.0; qreg q[1]; h q[0];", "'h' before definition"),
     "a mistake in version 3": ("OPENQASM 3.0; qubit q; h q;", "h"),
-    "what cannot be parsed": ("OPENQASM 3.0; qubit[ q;", "mistake|Qiskit does not read"),
+    "what cannot be parsed": ("OPENQASM 3.0; qubit q; x[ q;", "Qiskit does not read"),
     "inputs": ('OPENQASM 3.0; include "stdgates.inc"; input angle theta; qubit q; rx(theta) q;', "values: theta"),
 }
 

@@ -154,7 +154,7 @@ def test_what_openqasm_cannot_say_is_refused(make: Callable[[], Any], message: s
 
 def test_text_that_is_no_openqasm_does_not_come_back() -> None:
     with pytest.raises(ConfigurationError, match="no circuit"):
-        programs.from_text("x q[0];", "cirq")
+        programs.from_text("x q[0]", "cirq")
 
 
 def test_no_files_are_read_for_a_text_that_somebody_saved(tmp_path: Path) -> None:
@@ -166,9 +166,9 @@ def test_no_files_are_read_for_a_text_that_somebody_saved(tmp_path: Path) -> Non
         programs.from_text(f"OPENQASM 2.0; {includes}", "openqasm2")
 
 
-def test_what_a_text_includes_is_written_into_its_saved_form(tmp_path: Path) -> None:
+def test_what_a_file_includes_is_written_into_its_saved_form(tmp_path: Path) -> None:
     (tmp_path / "own.inc").write_text("gate spread a, b { CX a, b; }\n")
     gates = "qreg q[2]; creg c[2]; U(pi,0,pi) q[0]; spread q[0], q[1]; measure q -> c;"
-    text = f'OPENQASM 2.0;\ninclude "{tmp_path}/own.inc";\n{gates}'
-    again = programs.from_text(*programs.to_text(text))
+    (tmp_path / "circuit.qasm").write_text(f'OPENQASM 2.0;\ninclude "own.inc";\n{gates}')
+    again = programs.from_text(*programs.to_text(tmp_path / "circuit.qasm"))
     assert probabilities(programs.read(again)) == pytest.approx({"11": 1.0})
