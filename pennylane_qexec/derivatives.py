@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from pennylane import numpy as pnp
-from pennylane.devices import ExecutionConfig
+from pennylane.devices import ExecutionConfig, LegacyDeviceFacade
 from pennylane.exceptions import QuantumFunctionError
+from pennylane.gradients import param_shift_cv
 from pennylane.math import Interface
 from pennylane.tape import QuantumScript
 
@@ -94,6 +95,20 @@ class Derivatives:
                     "QNode, or qml.execute, with diff_method='best' or 'parameter-shift'."
                 )
         return config
+
+    def of_modes(self, config: ExecutionConfig, circuit: QuantumScript | None) -> ExecutionConfig:
+        """The configuration, with what PennyLane's parameter shifts of continuous variables have to know of a device.
+
+        They ask the device what it can measure, as only devices of the older interface say.
+        """
+        if config.gradient_method is not param_shift_cv:
+            return config
+        devices = [one.device(circuit) for one in self._executors if isinstance(one, DeviceExecutor)]
+        asked = [device for device in devices if isinstance(device, LegacyDeviceFacade)]
+        if not asked:
+            return config
+        poorest = min(asked, key=lambda device: len(device.target_device.observables))
+        return replace(config, gradient_keyword_arguments={**config.gradient_keyword_arguments, "dev": poorest})
 
     def offers_products(self, config: ExecutionConfig, circuit: QuantumScript | None) -> bool:
         """Whether every executor computes vector-Jacobian products of such circuits."""

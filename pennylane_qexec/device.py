@@ -122,7 +122,7 @@ class ClusterDevice(Closing, Device):
         self, config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
     ) -> ExecutionConfig:
         """Decide how to differentiate, and attach what prepares the circuits of the call."""
-        config = config or ExecutionConfig()
+        config = self._derivatives.of_modes(config or ExecutionConfig(), circuit)
         settled = bool(config.use_device_gradient) and _OPTION in config.device_options
         method = str(config.gradient_method) if settled else self._derivatives.method(config, circuit)
         if circuit is not None:

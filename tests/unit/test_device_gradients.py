@@ -285,3 +285,32 @@ def test_jax_jit_runs_the_circuit_in_every_call(open_device: Any) -> None:
     for angle in (0.1, 0.9):
         assert float(circuit(jax.numpy.array([angle, 0.3]))) == pytest.approx(np.cos(angle) * np.cos(0.3))
     assert len(device.history) == 2
+
+
+def shifted_mode(x: Any) -> Any:
+    qml.Displacement(x, 0.1, wires=0)
+    qml.Beamsplitter(0.4, 0.2, wires=[0, 1])
+    return qml.expval(qml.QuadX(0))
+
+
+def squeezed_mode(x: Any) -> Any:
+    qml.Displacement(x, 0.1, wires=0)
+    qml.Squeezing(0.2 * x, 0.1, wires=0)
+    return qml.expval(qml.NumberOperator(0))
+
+
+def spread_of_a_mode(x: Any) -> Any:
+    qml.Displacement(x, 0.1, wires=0)
+    qml.Squeezing(0.2 * x, 0.1, wires=0)
+    return qml.var(qml.QuadX(0))
+
+
+@pytest.mark.parametrize("circuit", [shifted_mode, squeezed_mode, spread_of_a_mode])
+@pytest.mark.parametrize("method", ["best", "parameter-shift"])
+def test_continuous_variables_are_differentiated_as_on_the_device_itself(
+    open_device: Any, circuit: Any, method: str
+) -> None:
+    bare = qml.QNode(circuit, qml.device("default.gaussian", wires=2), diff_method=method)
+    ours = qml.QNode(circuit, open_device("default.gaussian", 2), diff_method=method)
+    angle = pnp.array(0.4)
+    assert qml.grad(ours)(angle) == pytest.approx(qml.grad(bare)(angle))
