@@ -17,6 +17,7 @@ from pennylane.tape import QuantumScript
 from pennylane.transforms import broadcast_expand
 from pennylane.transforms.core import Transform, transform
 
+from pennylane_qexec.recorded import differentiable_once
 from pennylane_qexec.structure import is_broadcasted
 
 _REFUSING = (
@@ -30,28 +31,35 @@ _REFUSING = (
 _JAX = (Interface.JAX, Interface.JAX_JIT)
 
 
-def for_batches(method: Any, interface: Any) -> Any:
+def for_batches(method: Any, interface: Any, order: int = 1) -> Any:
     """A gradient method whose circuits are expanded where it would refuse them.
+
+    With Autograd it is also one of which no derivative of a derivative is taken for a constant.
 
     Args:
         method: what the configuration of a call has as its gradient method.
         interface: what differentiates.
+        order: how often.
 
     Returns:
         A twin of the method; the method itself, if it refuses nothing, or nothing can be differentiated.
     """
     if interface is Interface.NUMPY or not any(method is one for one in _REFUSING):
         return method
-    return _twin(method, interface in _JAX)
+    return _twin(method, interface in _JAX, interface is Interface.AUTOGRAD and order == 1)
 
 
 @cache
-def _twin(method: Transform, jax: bool) -> Transform:
+def _twin(method: Transform, jax: bool, once: bool) -> Transform:
     expand: Callable[..., Any] | None = method.expand_transform
 
     def expand_batches(tape: QuantumScript, *args: Any, **options: Any) -> Any:
         """What the method does first, and then a circuit for each row of those that it would refuse."""
-        tapes, postprocess = expand(tape, *args, **options) if expand is not None else ((tape,), _only)
+        tapes, expanded = expand(tape, *args, **options) if expand is not None else ((tape,), _only)
+
+        def postprocess(results: Any) -> Any:
+            return differentiable_once(expanded(results)) if once else expanded(results)
+
         if not any(map(is_broadcasted, tapes)):
             return tapes, postprocess
         parts = [broadcast_expand(one) if _is_refused(one, jax) else ((one,), _only) for one in tapes]

@@ -135,8 +135,9 @@ def test_autograd_does_not_lose_what_a_first_derivative_is_multiplied_with(open_
 
     assert mixed(qml.QNode(turn, open_device("default.qubit"))) == pytest.approx(-np.sin(X))
     assert mixed(qml.QNode(turn, open_device("lightning.qubit"), max_diff=2)) == pytest.approx(-np.sin(X))
-    with REFUSED:
-        mixed(qml.QNode(turn, open_device("lightning.qubit")))
+    for method in ("adjoint", "parameter-shift", "finite-diff"):
+        with REFUSED:
+            mixed(qml.QNode(turn, open_device("lightning.qubit"), diff_method=method))
 
 
 def test_the_third_derivative_is_refused_where_two_were_asked_for(open_device: Any) -> None:
