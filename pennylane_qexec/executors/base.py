@@ -201,6 +201,10 @@ class Executor(ABC):
         """The same for a circuit of a call, which may be bound; only executors that prepare circuits need more."""
         return self.usage(circuit)
 
+    def most_shots(self, circuit: QuantumScript) -> int:
+        """The shots of a circuit that have to run together, for ``max_shots``."""
+        return self.usage(circuit).shots
+
     def billed(self, runs: Runs, price: Cost | None = None) -> Usage:
         """What it costs to run one circuit, and how long it takes, by the speed of the executor until now.
 

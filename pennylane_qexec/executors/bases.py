@@ -164,4 +164,6 @@ def counted(circuit: QuantumScript) -> Runs:
 
 def together(runs: Sequence[Runs]) -> Runs:
     """The sum of what is run for circuits."""
+    if len(runs) == 1:
+        return runs[0]
     return sum(circuits for circuits, _ in runs), sum(shots for _, shots in runs)

@@ -14,7 +14,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors import broadcasting, legacy, numbered
 from pennylane_qexec.executors.base import Binder, Bound, Executor, Parallel
-from pennylane_qexec.executors.bases import SHADOWS, Runs, simulated
+from pennylane_qexec.executors.bases import SHADOWS, Runs, simulated, together
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.memory import free_memory, in_words
@@ -143,7 +143,11 @@ class DeviceExecutor(Executor):
 
     def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
         """The same for a circuit of a call."""
-        return self.billed(self._prepared(self, circuit, call, self._runs))
+        return self.billed(together(self._prepared(self, circuit, call, self._runs)))
+
+    def most_shots(self, circuit: QuantumScript) -> int:
+        """The shots of the largest of the circuits that are made of one."""
+        return max([shots for _, shots in self._prepared(self, circuit, _AS_ASKED, self._runs)], default=0)
 
     def _runs(self, circuit: QuantumScript) -> Runs:
         """What is run for a prepared circuit. A device of the older interface measures all of it together."""

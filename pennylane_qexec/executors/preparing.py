@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.executors.bases import SHADOWS, Runs, together
+from pennylane_qexec.executors.bases import SHADOWS, Runs
 from pennylane_qexec.fusion import fuse
 from pennylane_qexec.job import Call
 from pennylane_qexec.kept import Kept
@@ -27,12 +27,12 @@ class Prepared:
 
     def __init__(self, one_to_one: bool) -> None:
         self._one_to_one = one_to_one
-        self._kept: Kept[Runs] = Kept(_KEPT)
+        self._kept: Kept[Sequence[Runs]] = Kept(_KEPT)
 
     def __call__(
         self, executor: Executor, circuit: QuantumScript, call: Call, count: Callable[[QuantumScript], Runs]
-    ) -> Runs:
-        """What is run for a circuit.
+    ) -> Sequence[Runs]:
+        """What is run for a circuit, for each of the circuits that the executor makes of it.
 
         Args:
             executor: who runs it.
@@ -41,10 +41,10 @@ class Prepared:
             count: what is run for a circuit that the executor has prepared.
         """
         if call.bound:
-            return count(circuit)
+            return (count(circuit),)
         circuit = executor.with_shots(circuit)
         if self._one_to_one and _stays_one(circuit):
-            return count(circuit)
+            return (count(circuit),)
         key = fuse([circuit])[0].template.key
         outcomes = call.config.mcm_config
         asked = None if key is None else (key, outcomes.mcm_method, outcomes.postselect_mode)
@@ -56,12 +56,12 @@ class Prepared:
 
 def _of_parts(
     executor: Executor, circuit: QuantumScript, config: ExecutionConfig, count: Callable[[QuantumScript], Runs]
-) -> Runs:
+) -> Sequence[Runs]:
     try:
         parts = executor.binder(config, circuit)(circuit).circuits
     except Exception:  # whatever it is, it will be raised again where the circuit runs
-        return count(circuit)
-    return together([count(part) for part in parts])
+        return (count(circuit),)
+    return [count(part) for part in parts]
 
 
 def _stays_one(circuit: QuantumScript) -> bool:

@@ -13,7 +13,6 @@ from pennylane.measurements import Shots
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.job import Usage
 
 OwnShots = int | None
 
@@ -31,7 +30,7 @@ class HasShots(Protocol):
     def max_shots(self) -> int | None: ...
     @property
     def members(self) -> Sequence[HasShots]: ...
-    def usage(self, circuit: QuantumScript) -> Usage: ...
+    def most_shots(self, circuit: QuantumScript) -> int: ...
 
 
 class Reshot(QuantumScript):
@@ -113,7 +112,7 @@ def objection_to_shots(executor: HasShots, circuit: QuantumScript) -> str | None
         return f"runs circuits with {_in_words(executor.shots)}, and this one has a shot vector"
     if executor.max_shots is None or not circuit.shots:
         return None
-    asked, run = circuit.shots.total_shots or 0, executor.usage(circuit).shots
+    asked, run = circuit.shots.total_shots or 0, executor.most_shots(circuit)
     if run <= executor.max_shots:
         return None
     why = "" if run <= asked else f", and runs {run} for this circuit, as it measures several bases"

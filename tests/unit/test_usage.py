@@ -236,6 +236,13 @@ def test_the_most_shots_of_an_executor_are_those_of_all_bases(open_cluster: Any)
         cluster.execute([energy(3000)])
 
 
+def test_circuits_that_a_device_takes_apart_need_not_run_together(open_cluster: Any) -> None:
+    """It makes three circuits of 1000 shots of this one, and they come in two batches."""
+    cluster = open_cluster([{"type": "reference.qubit", "max_shots": 2000}])
+    cluster.execute([energy()])
+    assert cluster.history.totals[:2] == (3, 3000)
+
+
 def test_attempts_that_failed_are_in_the_totals_as_in_the_budget(open_cluster: Any) -> None:
     executor = ScriptedExecutor(failures=[ConnectionError("no")], cost=PRICE)
     cluster = open_cluster([executor], budget=qexec.Budget(), retry={"attempts": 2, "initial": 0.001})
@@ -364,3 +371,9 @@ class Answering(Executor):
 def test_a_custom_executor_is_assumed_to_run_every_basis(open_cluster: Any) -> None:
     cluster = open_cluster([Answering(cost=PRICE)])
     assert cluster.estimate([energy()]).shots == 3000
+
+
+def test_a_circuit_of_which_nothing_is_left_to_run_uses_nothing(open_cluster: Any) -> None:
+    cluster = open_cluster([{"type": "reference.qubit", "max_shots": 2000}])
+    assert cluster.execute([bell(qml.expval(qml.I(0)))]) == [1.0]
+    assert cluster.history.totals[:2] == (0, 0)

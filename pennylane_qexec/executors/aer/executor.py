@@ -10,7 +10,7 @@ from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
 from pennylane_qexec.executors.base import Binder, Executor, Parallel
-from pennylane_qexec.executors.bases import counted
+from pennylane_qexec.executors.bases import counted, together
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.numbering import of_parts
@@ -129,7 +129,11 @@ class AerExecutor(Executor):
 
     def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
         """The same for a circuit of a call."""
-        return self.billed(self._prepared(self, circuit, call, counted))
+        return self.billed(together(self._prepared(self, circuit, call, counted)))
+
+    def most_shots(self, circuit: QuantumScript) -> int:
+        """The shots of the largest of the circuits that are made of one."""
+        return max([shots for _, shots in self._prepared(self, circuit, _AS_ASKED, counted)], default=0)
 
     def effort(self, circuits: Sequence[QuantumScript]) -> float:
         """How much computing a batch is, in amplitude updates."""

@@ -13,7 +13,7 @@ from pennylane.wires import Wires
 
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
 from pennylane_qexec.executors.base import Binder
-from pennylane_qexec.executors.bases import counted
+from pennylane_qexec.executors.bases import counted, together
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.objections import objection_to_counting, objection_to_wires
@@ -118,7 +118,11 @@ class QBraidExecutor(QueuedExecutor):
 
     def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
         """The same for a circuit of a call."""
-        return self.billed(self._prepared(self, circuit, call, counted))
+        return self.billed(together(self._prepared(self, circuit, call, counted)))
+
+    def most_shots(self, circuit: QuantumScript) -> int:
+        """The shots of the largest of the circuits that are made of one."""
+        return max([shots for _, shots in self._prepared(self, circuit, _AS_ASKED, counted)], default=0)
 
     def status(self) -> Status:
         """What the device said of itself at most half a minute ago; nothing is asked before the first job."""

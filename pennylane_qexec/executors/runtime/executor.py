@@ -15,7 +15,7 @@ from pennylane.wires import Wires
 
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError
 from pennylane_qexec.executors.base import Binder
-from pennylane_qexec.executors.bases import Runs, counted
+from pennylane_qexec.executors.bases import Runs, counted, together
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.objections import objection_to_counting, objection_to_wires
@@ -175,7 +175,11 @@ class RuntimeExecutor(QueuedExecutor):
 
     def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
         """The same for a circuit of a call."""
-        return self.billed(self._prepared(self, circuit, call, self._runs))
+        return self.billed(together(self._prepared(self, circuit, call, self._runs)))
+
+    def most_shots(self, circuit: QuantumScript) -> int:
+        """The shots of the largest of the circuits that are made of one."""
+        return max([shots for _, shots in self._prepared(self, circuit, _AS_ASKED, self._runs)], default=0)
 
     def _runs(self, circuit: QuantumScript) -> Runs:
         """What is run for a prepared circuit."""
