@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +11,12 @@ import numpy as np
 import pennylane as qml
 from pennylane.devices import Device, ExecutionConfig, LegacyDeviceFacade
 from pennylane.devices.preprocess import validate_device_wires
-from pennylane.ops import MidMeasure
+from pennylane.exceptions import DeviceError
+from pennylane.measurements import ExpectationMP
+from pennylane.operation import Operator
+from pennylane.ops import MidMeasure, SProd
+from pennylane.ops.op_math import CompositeOp
+from pennylane.ops.qubit.observables import BasisStateProjector
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.executors import legacy
@@ -21,6 +26,9 @@ from pennylane_qexec.executors.unchanged import Unchanged, unchanged_by
 from pennylane_qexec.job import Postprocessing, Result
 from pennylane_qexec.pooling import pool
 from pennylane_qexec.structure import wires_in_order
+
+_ROTATED = {qml.X, qml.Y, qml.Z, qml.Hadamard, qml.Identity, BasisStateProjector}
+"""Factors of observables that PennyLane's ``diagonalize_measurements`` rotates, or that are diagonal."""
 
 
 class _Program(threading.local):
@@ -52,6 +60,8 @@ class DeviceBinder:
             groups = legacy.together(device, circuit)
             if len(groups) > 1:
                 return self._apart(circuit, groups)
+        if self._source.quirks.rotates_letters_only:
+            _refuse_other_bases(device, circuit)
         if circuit.shots and self._source.quirks.prepares_exactly_only:
             circuit = legacy.with_preparation_decomposed(circuit)
         with self._source.exclusive():
@@ -113,6 +123,33 @@ class DeviceBinder:
             return join([part.postprocess([next(remaining) for _ in part.circuits]) for part in parts])
 
         return Bound(tuple(one for part in parts for one in part.circuits), self._config, postprocess)
+
+
+def _refuse_other_bases(device: Device, circuit: QuantumScript) -> None:
+    """Refuse what a device would read off without rotating to its basis, and identities, of which it knows the mean.
+
+    Raises:
+        DeviceError: there is such a measurement.
+    """
+    for measurement in circuit.measurements:
+        observable = measurement.obs
+        if observable is None:
+            continue
+        kinds = {*map(type, _factors(observable))}
+        if not kinds <= _ROTATED or (kinds == {qml.Identity} and not isinstance(measurement, ExpectationMP)):
+            raise DeviceError(
+                f"{device.name} measures products and sums of Paulis and Hadamards, and not {measurement}"
+            )
+
+
+def _factors(observable: Operator) -> Iterator[Operator]:
+    operands = observable.operands if isinstance(observable, CompositeOp) else ()
+    if isinstance(observable, SProd):
+        operands = (observable.base,)
+    if not operands:
+        yield observable
+    for operand in operands:
+        yield from _factors(operand)
 
 
 def _only(results: Sequence[Result]) -> Result:

@@ -23,6 +23,7 @@ class Quirks:
         prepares_exactly_only: with shots it runs no state preparation, so that has to be decomposed first.
         needs_shots: given an analytic circuit, it would estimate from shots of its own choosing.
         needs_measured_wires: without wires of its own, it does not measure all wires of a circuit in their order.
+        rotates_letters_only: it reads observables other than Paulis and Hadamards as if they were diagonal.
         seeded_later: it takes no seed, and the simulator in it does.
         exact_options: options of a second device, for analytic circuits; ``None`` if one device does both.
     """
@@ -33,6 +34,7 @@ class Quirks:
     prepares_exactly_only: bool = False
     needs_shots: bool = False
     needs_measured_wires: bool = False
+    rotates_letters_only: bool = False
     seeded_later: bool = False
     exact_options: Mapping[str, Any] | None = None
 
@@ -48,6 +50,7 @@ class Quirks:
             prepares_exactly_only=name.startswith("cirq."),
             needs_shots=qiskit and not exact and "statevector" not in str(options.get("method", "")),
             needs_measured_wires=name == "reference.qubit",
+            rotates_letters_only=name == "reference.qubit",
             seeded_later=name in _SEEDED_LATER,
             exact_options={"method": "statevector"} if exact else None,
         )
