@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pennylane_qexec import isolation
+from pennylane_qexec import interrupts, isolation
 from pennylane_qexec.engine import leaving
 from pennylane_qexec.engine.worker import tamed
 from pennylane_qexec.futures import Later
@@ -79,7 +79,7 @@ class _Background:
     def _wait(self) -> bool:
         """Wait for all functions; says whether there were any."""
         unfinished = list(self._unfinished)
-        concurrent.futures.wait(unfinished)
+        interrupts.wait(lambda seconds: not concurrent.futures.wait(unfinished, seconds).not_done)
         return bool(unfinished)
 
 

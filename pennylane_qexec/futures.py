@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from pennylane_qexec import ledger
+from pennylane_qexec import interrupts, ledger
 from pennylane_qexec.engine import nesting
 from pennylane_qexec.engine.futures import AskedFuture
 from pennylane_qexec.job import Outcome, Result
@@ -190,7 +190,8 @@ class CircuitFuture(Later):
             job.cancel()
 
     def _compute(self) -> None:
-        with self._finishing:
+        interrupts.acquire(self._finishing)
+        try:
             if self._finish is None:
                 return
             try:
@@ -199,3 +200,5 @@ class CircuitFuture(Later):
                 self._error = error
             # After Ctrl-C, in contrast, somebody may ask again.
             self._finish = None
+        finally:
+            self._finishing.release()

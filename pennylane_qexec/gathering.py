@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from typing import Any
 
+from pennylane_qexec import interrupts
 from pennylane_qexec.errors import ConfigurationError
 
 
@@ -75,7 +75,7 @@ def as_completed(
     """
     futures = _checked(futures)
     with bar(len(futures), progress) as advance:
-        for future in concurrent.futures.as_completed(futures, timeout):
+        for future in interrupts.as_completed(futures, timeout):
             advance()
             yield future
 

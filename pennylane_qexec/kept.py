@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
-from typing import Generic, TypeVar
+from concurrent.futures import Future, wait
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from pennylane_qexec import interrupts
 
 V = TypeVar("V")
 
@@ -21,6 +24,10 @@ class _Made(Future[tuple[V] | None]):
     def __init__(self) -> None:
         super().__init__()
         self.maker = threading.get_ident()
+
+
+def _is_made(made: _Made[Any], timeout: float | None) -> bool:
+    return bool(wait([made], timeout).done)
 
 
 class Kept(Generic[V]):
@@ -59,6 +66,7 @@ class Kept(Generic[V]):
                 return self._fill(key, made, make)
             if made.maker == threading.get_ident() and not made.done():
                 return make()
+            interrupts.wait(partial(_is_made, made))
             value = made.result()
             if value is not None:
                 return value[0]

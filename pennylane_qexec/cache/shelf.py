@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+from pennylane_qexec import interrupts
 from pennylane_qexec.engine import wait_at_exit
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.store import Cached, Store
@@ -87,7 +88,7 @@ class Shelf:
         with self._changed:
             if self._idle():
                 return False
-            if not self._changed.wait_for(self._idle, _AT_LEAVING):
+            if not interrupts.wait(lambda seconds: self._changed.wait_for(self._idle, seconds), _AT_LEAVING):
                 logger.warning(
                     "the cache %s does not answer: %d results are not kept", self.store.url, len(self._waiting)
                 )

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from pennylane_qexec import interrupts
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -32,7 +34,7 @@ def follow(experiment: UnderWay, console: Console) -> None:
         KeyboardInterrupt: Ctrl-C; the experiment is cancelled then.
     """
     columns = (TextColumn("running"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with interrupts.noticed(), Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("running", total=1.0)
         try:
             while not experiment.wait(_BETWEEN):

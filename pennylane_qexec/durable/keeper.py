@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import final
 
+from pennylane_qexec import interrupts
 from pennylane_qexec.durable.endings import ended, failed
 from pennylane_qexec.durable.entry import Entry
 from pennylane_qexec.errors import StoreError
@@ -122,7 +123,7 @@ class Keeper:
     def wait_for_letters(self, seconds: float) -> None:
         """Wait until nothing is being sent any more."""
         with self._no_letters:
-            self._no_letters.wait_for(lambda: not self._letters, seconds)
+            interrupts.wait(lambda pause: self._no_letters.wait_for(lambda: not self._letters, pause), seconds)
 
     def done(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> list[Entry]:
         """Record results; returns entries that somebody else has by now."""

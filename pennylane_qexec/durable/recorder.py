@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from pennylane_qexec import interrupts
 from pennylane_qexec.engine import leaving
 from pennylane_qexec.engine.loop import serve_here
 
@@ -19,7 +20,7 @@ logger = logging.getLogger("pennylane_qexec")
 _MOST = 500
 """The most events that are handled together, so that each is written soon."""
 
-_LONG, _LOOK_UP = 60.0, 1.0  # seconds
+_LONG = 60.0  # seconds
 
 _END = object()
 
@@ -65,16 +66,19 @@ class Recorder:
     def drain(self) -> None:
         """Wait until all jobs that are expected have ended."""
         with self._changed:
-            # Ctrl-C does not end a wait that it comes just before: look up now and then.
-            while not self._changed.wait_for(lambda: self._expected <= 0, _LOOK_UP):
-                pass
+            interrupts.wait(lambda seconds: self._changed.wait_for(lambda: self._expected <= 0, seconds))
 
     def close(self) -> None:
         """End the thread. What was to be handled later is not."""
         if self._thread is not None:
             self._events.put((0.0, _END))
             if threading.current_thread() is not self._thread:
-                self._thread.join()
+                interrupts.wait(self._has_ended)
+
+    def _has_ended(self, timeout: float | None) -> bool:
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return self._thread is None or not self._thread.is_alive()
 
     def _start(self) -> None:
         with self._changed:

@@ -9,6 +9,8 @@ import weakref
 from concurrent.futures import Future, wait
 from typing import Protocol
 
+from pennylane_qexec import interrupts
+from pennylane_qexec.engine import leaving
 from pennylane_qexec.engine.withdrawals import PATIENCE
 
 _MORE = 2.0  # seconds
@@ -41,11 +43,13 @@ def cancel_at_exit(owner: Ends) -> None:
 def _end() -> None:
     # A process forked from one with clusters has its list, but none of the threads that would cancel anything.
     owners = list(_owners.get(os.getpid(), ()))
+    if leaving.interrupted():
+        interrupts.give_up()
     try:
         begun = [future for owner in owners if (future := owner.let_go()) is not None]
         # They end by themselves, unless something that is called when a job ends hangs in an engine's thread.
-        wait(begun, PATIENCE + _MORE)
+        interrupts.wait(lambda seconds: not wait(begun, seconds).not_done, PATIENCE + _MORE)
     except KeyboardInterrupt:
-        pass
+        interrupts.give_up()
     for owner in owners:
         owner.say_what_is_left()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Generic, TypeVar
 
+from pennylane_qexec import interrupts
 from pennylane_qexec.engine.loop import in_engine_thread
 from pennylane_qexec.errors import ConfigurationError
 
@@ -42,8 +43,8 @@ class AskedFuture(Future[T], Generic[T]):
             concurrent.futures.CancelledError: the future was cancelled.
             ConfigurationError: this was called by what is called when a job ends, and the result is not there.
         """
-        self._ask(timeout)
-        return super().result(timeout)
+        self._wait(timeout)
+        return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What :meth:`result` would raise, as soon as that is known; ``None`` if nothing.
@@ -51,17 +52,29 @@ class AskedFuture(Future[T], Generic[T]):
         Args:
             timeout: seconds to wait for it; ``None`` for as long as it takes.
         """
-        self._ask(timeout)
-        return super().exception(timeout)
+        self._wait(timeout)
+        return super().exception(0)
 
-    def _ask(self, timeout: float | None) -> None:
+    def _wait(self, timeout: float | None) -> None:
         self._asked = True
-        if timeout is None and in_engine_thread() and not self.done():
+        if self.done():
+            return
+        if timeout is None and in_engine_thread():
             raise ConfigurationError(
                 "a function called when a job ends (add_done_callback) waits for another future, but it is called by "
                 "the thread that would bring the result. Give the other future a callback, or wait in a thread of your "
                 "own."
             )
+        interrupts.wait(self._has_ended, timeout)
+
+    def _has_ended(self, timeout: float | None) -> bool:
+        try:
+            super().exception(timeout)
+        except TimeoutError:
+            return False
+        except CancelledError:
+            pass
+        return True
 
 
 def resolve(future: AskedFuture[T], value: T | BaseException) -> None:

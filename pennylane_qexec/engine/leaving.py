@@ -6,18 +6,22 @@ import atexit
 import importlib
 import logging
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+
+from pennylane_qexec import interrupts
 
 logger = logging.getLogger("pennylane_qexec")
 
 _WORTH_A_WORD = 2.0  # seconds after which somebody who waits for the end of a program wants to know why
 
-_LOOK_UP = 1.0  # seconds
-
 _changed = threading.Condition()
 _jobs: Counter[tuple[int, object]] = Counter()
+_expected: set[int] = set()
+"""Processes that have not come to :func:`_leave` yet, although they will."""
+
 _waits: list[tuple[int, Callable[[], bool | None]]] = []
 
 
@@ -66,11 +70,21 @@ def _register() -> None:
     register = getattr(threading, "_register_atexit", atexit.register)
     try:
         register(_leave)
+        _expected.add(os.getpid())
     except RuntimeError:
         atexit.register(_leave)
 
 
+def interrupted() -> bool:
+    """Whether the end of the program was interrupted before anything could be waited for.
+
+    A Ctrl-C that comes while the traceback of another one is printed ends what Python does at the end of a program.
+    """
+    return os.getpid() in _expected
+
+
 def _leave() -> None:
+    _expected.discard(os.getpid())
     # A process forked from one with clusters has its lists, but none of the threads that would bring them to an end.
     try:
         waited = True
@@ -80,18 +94,24 @@ def _leave() -> None:
                 waited = wait() or waited
     except KeyboardInterrupt:
         logger.warning("interrupted while waiting for the last jobs: %d have not ended", _left())
+        if isinstance(vars(sys).get("last_value"), KeyboardInterrupt):
+            interrupts.give_up()  # Ctrl-C has ended the program, and was pressed again
+        atexit.unregister(_leave)
+        interrupts.end_program()
 
 
 def _wait_for_jobs() -> bool:
     with _changed:
         if not _left():
             return False
-        if not _changed.wait_for(lambda: not _left(), _WORTH_A_WORD):
+        if not _wait_until_none_is_left(_WORTH_A_WORD):
             logger.warning("the program ends when its last %d jobs have ended; Ctrl-C ends it now", _left())
-            # Ctrl-C does not end a wait that it comes just before: look up now and then.
-            while not _changed.wait_for(lambda: not _left(), _LOOK_UP):
-                pass
+            _wait_until_none_is_left()
     return True
+
+
+def _wait_until_none_is_left(timeout: float | None = None) -> bool:
+    return interrupts.wait(lambda seconds: _changed.wait_for(lambda: not _left(), seconds), timeout)
 
 
 def _left() -> int:

@@ -7,8 +7,10 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any
+
+from pennylane_qexec import interrupts
 
 
 class _Here(threading.local):
@@ -66,10 +68,12 @@ class LoopThread:
 
     def end(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a coroutine in the thread as the last thing it does, and wait for its end."""
-        if (ended := self.begin(last)) is not None and self._loop is not None and self._thread is not None:
+        thread = self._thread
+        if (ended := self.begin(last)) is not None and self._loop is not None and thread is not None:
+            interrupts.wait(lambda seconds: bool(wait([ended], seconds).done))
             ended.result()
             _stop(self._loop)
-            self._thread.join()
+            interrupts.wait(lambda seconds: _has_ended(thread, seconds))
 
 
 class _Calls:
@@ -102,6 +106,11 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     loop.run_forever()
     loop.close()
+
+
+def _has_ended(thread: threading.Thread, timeout: float | None) -> bool:
+    thread.join(timeout)
+    return not thread.is_alive()
 
 
 def _stop(loop: asyncio.AbstractEventLoop) -> None:

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
+from pennylane_qexec import interrupts
+
 _depth: ContextVar[int] = ContextVar("pennylane_qexec_depth", default=0)
 _recorded: ContextVar[bool] = ContextVar("pennylane_qexec_recorded", default=False)
 
@@ -67,7 +69,7 @@ class _Hold:
         self._inner = inner
 
     def __enter__(self) -> None:
-        self._inner.acquire()
+        interrupts.acquire(self._inner)
         self._token = _holds.set((*_holds.get(), self))
 
     def __exit__(self, *error: object) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
-import threading
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 
+from pennylane_qexec import interrupts
 from pennylane_qexec.engine import awaited
 from pennylane_qexec.job import Outcome
-
-_LOOK_UP = 1.0  # seconds
 
 
 def wait(futures: Sequence[Future[Outcome]]) -> list[Outcome]:
@@ -31,10 +29,13 @@ def wait_for_all(futures: Sequence[Future[Outcome]]) -> list[Outcome]:
 
 
 def _wait_until_done(futures: Sequence[Future[Outcome]]) -> None:
-    # Ctrl-C does not end a wait that it comes just before: the main thread looks up now and then.
-    pause = _LOOK_UP if threading.current_thread() is threading.main_thread() else None
     left: Collection[Future[Outcome]] = futures
-    while left:
-        done, left = concurrent.futures.wait(left, pause, concurrent.futures.FIRST_EXCEPTION)
+
+    def look(seconds: float | None) -> bool:
+        nonlocal left
+        done, left = concurrent.futures.wait(left, seconds, concurrent.futures.FIRST_EXCEPTION)
         for future in done:
             future.result()
+        return not left
+
+    interrupts.wait(look)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec import interrupts
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import JobState, Result
 
@@ -126,6 +127,6 @@ class QueuedExecutor(Executor):
         pause = threading.Event()
         interval = self.poll_interval
         while not self.poll(job_id).final:
-            pause.wait(interval)
+            interrupts.wait(pause.wait, interval)
             interval = min(2 * interval, self.poll_interval_max)
         return self.fetch(job_id)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pennylane_qexec import interrupts
 from pennylane_qexec.budget import Budget
 from pennylane_qexec.cache.caches import Cache
 from pennylane_qexec.errors import ConfigurationError
@@ -88,7 +89,9 @@ class Run:
     def wait(self, timeout: float | None) -> bool:
         """Wait until everything has ended, or for some seconds; returns whether it has."""
         with self._condition:
-            return self._condition.wait_for(lambda: not self._under_way, timeout)
+            return interrupts.wait(
+                lambda seconds: self._condition.wait_for(lambda: not self._under_way, seconds), timeout
+            )
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Have a function called whenever an entry has ended."""

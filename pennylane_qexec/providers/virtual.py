@@ -5,11 +5,12 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, final
 
+from pennylane_qexec import interrupts
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.providers.asking import asked
 from pennylane_qexec.providers.backend import Backend, Provider
@@ -94,7 +95,7 @@ class VirtualProvider:
             :attr:`errors`, or has not listed its backends within a minute, is left out.
         """
         listing = {name: self._list(name) for name in self._names()}
-        late = concurrent.futures.wait(listing.values(), timeout=_SECONDS_TO_LIST).not_done
+        late = _late(listing.values(), _SECONDS_TO_LIST)
         found: dict[str, dict[str, Backend]] = {}
         for name, listed in listing.items():
             if listed in late:
@@ -116,7 +117,9 @@ class VirtualProvider:
         if name is None:
             provider, _, name = provider.partition("/")
         self._check_known(provider)
-        backends = self._list(provider).result()
+        listed = self._list(provider)
+        _late([listed])
+        backends = listed.result()
         if isinstance(backends, str):
             raise ConfigurationError(f"provider {provider!r} cannot be used: {backends}")
         if name not in backends:
@@ -180,7 +183,7 @@ def _online(found: Mapping[str, Mapping[str, Backend]]) -> dict[str, dict[str, B
     """Those of the backends that take jobs."""
     everything = [backend for backends in found.values() for backend in backends.values()]
     questions = {str(backend): asked(partial(_takes_jobs, backend)) for backend in everything if backend.asks}
-    late = concurrent.futures.wait(questions.values(), timeout=_SECONDS_TO_ANSWER).not_done
+    late = _late(questions.values(), _SECONDS_TO_ANSWER)
     if late:
         names = [name for name, question in questions.items() if question in late]
         logger.warning("no answer after %g s, taken for offline: %s", _SECONDS_TO_ANSWER, ", ".join(names))
@@ -190,6 +193,19 @@ def _online(found: Mapping[str, Mapping[str, Backend]]) -> dict[str, dict[str, B
         return question is None or (question not in late and question.result())
 
     return {provider: {name: one for name, one in some.items() if online(one)} for provider, some in found.items()}
+
+
+def _late(futures: Collection[Future[Any]], timeout: float | None = None) -> set[Future[Any]]:
+    """Those of the futures that have not ended in time."""
+    late: set[Future[Any]] = set()
+
+    def look(seconds: float | None) -> bool:
+        nonlocal late
+        late = concurrent.futures.wait(futures, seconds).not_done
+        return not late
+
+    interrupts.wait(look, timeout)
+    return late
 
 
 def _takes_jobs(backend: Backend) -> bool:

@@ -9,11 +9,14 @@ import signal
 import subprocess
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-_MINUTE = 60
+_HANGS = 300
+"""Seconds after which a program is killed that is still there. It has no effect on those that come to their end."""
+
 _TAKE_LONG = (
     *(
         "doomed.programs",
@@ -33,11 +36,18 @@ class Forks:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         command = [sys.executable, "-W", "ignore", "-m", "doomed.forks"]
         self._process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         return self
 
     def __exit__(self, *_: object) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # and what it has forked off, if a test failed
         self._process.communicate()
 
     def run(self, program: str, folder: Path, store: str, *doom: Any) -> dict[str, Any] | None:
@@ -81,7 +91,7 @@ def _fork(arguments: list[str]) -> tuple[int, int]:
         os.close(writing)
         return child, reading
     os.close(reading)
-    signal.alarm(_MINUTE)  # one that hangs is killed too, and missed
+    signal.alarm(_HANGS)  # one that hangs is killed too, and missed
     with os.fdopen(writing, "w") as pipe:
         json.dump(_carry_out(*arguments), pipe)
     os._exit(0)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fakes import programs
+from fakes.programs import Program
 
 import pennylane_qexec as qexec
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-
-PATIENCE = 120.0  # seconds after which a test that hangs fails
 
 HEAD = """
 import logging, signal, sys, threading
@@ -56,41 +54,11 @@ logging.basicConfig(format="%(message)s")
 LEFT = "1 jobs that nobody waits for could not be cancelled and may still run: "
 
 
-class Program:
-    """A program that runs, line by line of what it tells."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def wait_for(self, line: str) -> None:
-        """Wait until it tells something."""
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == line + "\n"
-
-    def interrupt(self) -> None:
-        """Press Ctrl-C."""
-        self._process.send_signal(signal.SIGINT)
-
-    def end(self) -> tuple[list[str], list[str]]:
-        """Wait for its end; returns the lines that it told until then, and those of the errors."""
-        told, errors = self._process.communicate(timeout=PATIENCE)
-        return told.splitlines(), errors.splitlines()
-
-    @property
-    def code(self) -> int | None:
-        return self._process.returncode
-
-
 @contextmanager
 def running(script: str, *arguments: str) -> Iterator[Program]:
     """A program, killed at the end if it has not ended."""
-    command = [sys.executable, "-c", HEAD + script, *arguments]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
-        try:
-            yield Program(process)
-        finally:
-            process.kill()
+    with programs.running(HEAD + script, *arguments) as program:
+        yield program
 
 
 WITHOUT_WITH = """
@@ -176,7 +144,7 @@ cluster.submit([Job(flip(0.1), qpu)])
         told, errors = program.end()
     assert told == ["cancelling qpu-1", "cancelled qpu-1"]
     assert errors[-1] == "interrupted while waiting for the last jobs: 1 have not ended"
-    assert program.code == 0
+    assert program.code == -signal.SIGINT
 
 
 @pytest.mark.parametrize("end", ["", "sys.exit(3)"])

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
-from typing import Any
 
 import pytest
+from fakes import programs
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-PATIENCE = 120.0  # seconds after which a test that hangs fails
-
 HEAD = """
-import logging, sys, threading
+import logging, signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let what runs in the background ignore it
 import pennylane_qexec as qexec
 from pennylane_qexec.job import Job
 from pennylane_qexec.testing import FakeQPU, ScriptedExecutor, flip
@@ -43,10 +41,8 @@ def tell(future):
 """
 
 
-def run(script: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", HEAD + script], capture_output=True, text=True, timeout=PATIENCE, **options
-    )
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    return programs.run(HEAD + script)
 
 
 def test_a_program_ends_after_what_it_submitted_to_threads() -> None:
@@ -224,15 +220,12 @@ cluster = qexec.QCluster([qpu])
 cluster.submit([Job(flip(0.1), qpu)])
 logging.basicConfig(format="%(message)s")
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", HEAD + script], stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as program:
-        assert program.stderr is not None
-        assert "ends when its last 1 jobs have ended" in program.stderr.readline()
-        program.send_signal(signal.SIGINT)
-        rest = program.stderr.read()
-        assert program.wait(PATIENCE) == 0
-    assert rest == "interrupted while waiting for the last jobs: 1 have not ended\n"
+    with programs.running(HEAD + script) as program:
+        program.wait_for_error("ends when its last 1 jobs have ended")
+        program.interrupt()
+        _, errors = program.end()
+    assert errors == ["interrupted while waiting for the last jobs: 1 have not ended"]
+    assert program.code == -signal.SIGINT
 
 
 def test_a_forked_process_does_not_wait_for_jobs_of_its_parent() -> None:

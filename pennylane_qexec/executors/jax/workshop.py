@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable
 
-from pennylane_qexec import isolation
+from pennylane_qexec import interrupts, isolation
 
 
 class Workshop:
@@ -44,7 +44,10 @@ class Workshop:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until there is nothing to do; whether that came to be within ``timeout`` seconds."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._thread is None or not self._thread.is_alive(), timeout)
+            return interrupts.wait(lambda seconds: self._changed.wait_for(self._is_idle, seconds), timeout)
+
+    def _is_idle(self) -> bool:
+        return self._thread is None or not self._thread.is_alive()
 
     def close(self) -> None:
         """Forget the tasks that have not begun."""
@@ -70,4 +73,7 @@ _at_work: weakref.WeakSet[Workshop] = weakref.WeakSet()
 def _leave() -> None:
     for workshop in list(_at_work):
         workshop.close()
-        workshop.wait()
+        try:
+            workshop.wait()
+        except KeyboardInterrupt:
+            interrupts.end_now()
