@@ -33,16 +33,27 @@ def as_array(leaf: Any) -> np.ndarray:
     return np.asarray(qml.math.toarray(leaf) if hasattr(leaf, "detach") else leaf)
 
 
-def form(result: Any) -> Any:
-    """The type, shape and precision of a result, all the way down; of counts, those of keys and numbers."""
+def form(result: Any, strict: bool = True) -> Any:
+    """The type, shape and precision of a result, all the way down; of counts, those of keys and numbers.
+
+    Args:
+        result: the result.
+        strict: whether to tell NumPy's numbers from Autograd's, and how precise they are.
+    """
     if isinstance(result, Mapping):
+        if not strict:
+            return "counts"
         return (type(result).__name__, sorted({type(key).__name__ for key in result}),
                 sorted({type(one).__name__ for one in result.values()}))  # fmt: skip
     if isinstance(result, tuple | list):
-        return type(result).__name__, [form(one) for one in result]
+        return type(result).__name__, [form(one, strict) for one in result]
     array = as_array(result)
     kind = type(result).__name__
-    return ("array" if kind in ("ArrayImpl",) else kind), array.shape, str(array.dtype)
+    number = {"ArrayImpl": "array", "float": "float64"}.get(kind, kind)
+    if not strict:
+        number = "Tensor" if number == "Tensor" else "numbers"
+        return number, array.shape, array.dtype.kind
+    return number, array.shape, str(array.dtype)
 
 
 def analytic(measured: Measured, right: Right, leaf: Any, accuracy: float) -> str | None:

@@ -44,6 +44,8 @@ KINDS = {
     "process": Kind("lightning.qubit"),
     "process:default.qubit": Kind("default.qubit"),
 }
+STRICT = frozenset({"default.qubit", "lightning.qubit", "default.mixed", "reference.qubit"})
+"""Kinds whose results have the very form of the bare device's."""
 LEGACY = frozenset({"cirq.simulator", "cirq.mixedsimulator", "qiskit.aer"})
 """Devices of PennyLane's older interface."""
 
