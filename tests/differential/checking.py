@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 from differential import compare, fronts
-from differential.drawing import Case
+from differential.drawing import SPOILED, Case
 from differential.fronts import Answer
 from differential.kinds import KINDS, LEGACY, STRICT, Pool, wires_of
 from differential.programs import Gate, function
@@ -44,6 +44,9 @@ def check(case: Case, pool: Pool) -> Verdict:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         got = fronts.ours(case, pool)
+        if SPOILED.keys() & set(case.executors):
+            _judge_spoiled(case, got, verdict)
+            return verdict
         kinds = list(dict.fromkeys(case.executors))
         bare = {kind: fronts.bare(case, kind) for kind in (kinds if got.error is not None else kinds[:1])}
         if got.error is not None:
@@ -59,6 +62,9 @@ def check(case: Case, pool: Pool) -> Verdict:
         ):
             verdict.notes.append(f"as the bare device's: {wrong[0][1]}")
             return verdict
+        if case.transform and wrong and {sort for sort, _ in wrong} <= {sort for sort, _ in of_bare}:
+            verdict.notes.append(f"the transform is wrong: {wrong[0][1]}")
+            return verdict
         for sort, text in wrong:
             verdict.finds.append((sort, text + (" (so is the bare device's)" if _among(sort, of_bare) else "")))
         if not wrong and of_bare:
@@ -68,6 +74,10 @@ def check(case: Case, pool: Pool) -> Verdict:
             counted = first if kinds[0] not in LEGACY else fronts.bare(case, "default.qubit")
             _judge_counts(case, got, counted, verdict)
             _judge_independence(case, pool, verdict)
+            _judge_shares(case, got, verdict)
+            _judge_seeds(case, verdict)
+        if not wrong:
+            _judge_mixture(case, got, pool, verdict)
         elif first.error is not None:
             verdict.did["right where the bare device raises"] += 1
     return verdict
@@ -83,6 +93,17 @@ def _unreadable(finds: Sequence[tuple[str, str]]) -> bool:
 
 
 # -- errors
+
+
+def _judge_spoiled(case: Case, got: Answer, verdict: Verdict) -> None:
+    """What is no result must be refused, by an error that says whose it is."""
+    verdict.did["spoiled results"] += 1
+    if got.error is None:
+        verdict.finds.append(
+            ("unchecked", f"{case.executors[0]} returned no result, and it was taken: {got.calls}"[:300])
+        )
+    elif not isinstance(got.error, qexec.ExecutorError) or got.error.executor not in str(got.error):
+        verdict.finds.append(("unchecked", f"{case.executors[0]}: {type(got.error).__name__}: {got.error}"))
 
 
 def _judge_error(case: Case, error: Exception, bare: dict[str, Answer], verdict: Verdict) -> None:
@@ -362,6 +383,73 @@ def _judge_independence(case: Case, pool: Pool, verdict: Verdict) -> None:
     if len(texts) == 1:
         verdict.finds.append(("independence", f"{needed + 1} calls returned the same: {next(iter(texts))[:200]}"))
     verdict.did["independence"] += 1
+
+
+def _judge_shares(case: Case, got: Answer, verdict: Verdict) -> None:
+    """Two shares of one circuit draw other shots."""
+    split, number = dict(case.policy).get("split"), len(case.executors)
+    single = len(case.program.measurements) == 1 and case.program.measurements[0].kind == "sample"
+    if split is None or number < 2 or not single or case.front in ("experiment", "threads", "map"):
+        return
+    if case.program.mid_measures or case.program.batch or isinstance(case.shots, tuple):
+        return
+    samples = compare.as_array(got.calls[0][1])
+    size = case.total_shots // (1 if split == "multiplier" else number)
+    (right,) = _rights(case, case.program.x)[0]
+    if _collision(case.program.measurements[0], right, size - 1) > compare.IMPROBABLE:
+        return
+    verdict.did["shares"] += 1
+    for index in range(1, len(samples) - size + 2):  # wherever the second begins
+        if np.array_equal(samples[: size - 1], samples[index : index + size - 1]):
+            verdict.finds.append(("independence", f"{size - 1} samples come twice, {index} shots apart"))
+            return
+
+
+def _judge_seeds(case: Case, verdict: Verdict) -> None:
+    """With seeds, clusters opened anew repeat what they return."""
+    if (
+        not case.seeds
+        or case.front not in ("device", "execute", "qelectron")
+        or case.order
+        or case.interface != "numpy"
+    ):
+        return
+    if dict(case.policy).get("selector") is not None:
+        return
+    texts = []
+    for _ in range(2):
+        fresh = Pool()
+        texts.append(str(fronts.ours(case, fresh).calls))
+        fresh.close()
+    verdict.did["seeds"] += 1
+    if texts[0] != texts[1]:
+        verdict.finds.append(("seeds", f"with seeds, {texts[0][:150]} and then {texts[1][:150]}"))
+
+
+def _judge_mixture(case: Case, got: Answer, pool: Pool, verdict: Verdict) -> None:
+    """A derivative over executors with and without noise is the one's or the other's, and no mixture of both."""
+    kinds = list(dict.fromkeys(case.executors))
+    if (
+        not got.derivatives
+        or len(kinds) < 2
+        or not _noisy(case)
+        or case.total_shots
+        or case.front in ("threads", "map")
+    ):
+        return
+    alone = [fronts.ours(replace(case, executors=(kind,)), pool) for kind in kinds]
+    if any(one.error is not None for one in alone):
+        return
+    verdict.did["mixtures"] += 1
+    found = got.derivatives[0][1]
+    if not any(_close(found, one.derivatives[0][1]) for one in alone):
+        verdict.finds.append(
+            ("mixture", f"a derivative of {found} is none of {[one.derivatives[0][1] for one in alone]}")
+        )
+
+
+def _close(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
+    return all(np.allclose(one, other, atol=1e-5) for one, other in zip(some, others, strict=True))
 
 
 def _collision(measured: Any, right: Right, shots: int) -> float:

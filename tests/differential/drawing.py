@@ -47,6 +47,7 @@ class Case:
         wires: of the device: ``"none"``, ``"program"``, or ``"spare"`` for one more.
         transform: what is on top, see ``fronts.py``.
         mcm_method: of the QNode.
+        seeds: ``""`` for none, ``"cluster"`` for one of the cluster, ``"equal"`` for the same of every executor.
     """
 
     program: Program
@@ -61,6 +62,7 @@ class Case:
     wires: str = "none"
     transform: str = ""
     mcm_method: str | None = None
+    seeds: str = ""
 
     @property
     def total_shots(self) -> int:
@@ -101,6 +103,10 @@ _MIXED: tuple[tuple[str, ...], ...] = (
     ("process", "lightning.qubit"),
     ("reference.qubit", "default.qubit"),
 )
+SEEDED = frozenset({"default.qubit", "lightning.qubit", "default.mixed", "reference.qubit", "aer", "aer:fake_manila"})
+"""Kinds that take a seed."""
+SPOILED = {"custom:nan": False, "custom:text": False, "custom:counts": False, "custom:few": True, "custom:two": True}
+"""Executors whose results are no results: whether of samples, or of expectation values."""
 _FOR_JAX = (("default.qubit",), ("lightning.qubit",), ("lightning.qubit", "default.qubit"), ("aer",))
 _POLICIES: tuple[tuple[tuple[str, Any], ...], ...] = (
     (),
@@ -109,7 +115,7 @@ _POLICIES: tuple[tuple[tuple[str, Any], ...], ...] = (
 )
 _SPLITS: tuple[tuple[tuple[str, Any], ...], ...] = ((("split", "uniform"),), (("split", "multiplier"),))
 _FRONTS = {"device": 34, "qelectron": 18, "run_later": 9, "map": 6, "execute": 8, "qml.execute": 8, "threads": 5,
-           "dev.execute": 4, "experiment": 5, "plain": 3}  # fmt: skip
+           "dev.execute": 5, "program": 3, "experiment": 5, "plain": 3}  # fmt: skip
 _METHODS = {"best": 46, "parameter-shift": 18, "adjoint": 9, "backprop": 9, "hadamard": 5, "finite-diff": 7, "spsa": 4}
 
 
@@ -123,13 +129,17 @@ def draw(rng: Random) -> Case:
     front = _weighted(rng, _FRONTS)
     if front == "plain":
         executors = (rng.choice(("default.qubit", "lightning.qubit", "default.mixed", "reference.qubit")),)
-    if front in ("execute", "dev.execute", "experiment"):
-        interface = "numpy"
+    if rng.random() < 0.01:
+        return _spoiled(rng)
+    if front in ("execute", "experiment") or (jax and front in ("dev.execute", "program")):
+        interface, jax = "numpy", False
     if jax and front in ("map", "threads", "run_later", "plain"):
         front = "device"
     shots = _shots(rng, front)
     order = 0 if interface == "numpy" else _weighted(rng, {0: 25, 1: 60, 2: 0 if shots else 15})
     method = _weighted(rng, _METHODS) if order else "best"
+    if front in ("dev.execute", "program"):
+        order, method = min(order, 1), "best"
     if shots and method in ("finite-diff", "spsa", "adjoint", "backprop") and rng.random() < 0.9:
         method = "parameter-shift"
     if order == 2 and method in ("finite-diff", "spsa", "hadamard", "adjoint"):
@@ -167,7 +177,18 @@ def draw(rng: Random) -> Case:
         wires=wires,
         transform=_transform(rng, program, front, slow),
         mcm_method=_mcm_method(rng, program, shots),
+        seeds=rng.choice(["cluster", "equal"]) if shots and SEEDED.issuperset(executors) and rng.random() < 0.2 else "",
     )
+
+
+def _spoiled(rng: Random) -> Case:
+    """An executor that a user has written, and that returns what it must not."""
+    kind = rng.choice(sorted(SPOILED))
+    angle = Gate("RX", (0,), (Number(_angle(rng)),))
+    measured = Measured("sample", wires=(0, 1)) if SPOILED[kind] else Measured("expval", Observable("word", (0,), "Z"))
+    program = Program(2, (angle, Gate("H", (1,))), (measured,))
+    front = rng.choice(["device", "execute", "qelectron"])
+    return Case(program, front, (kind,), shots=500 if SPOILED[kind] or rng.random() < 0.5 else None)
 
 
 @dataclass(frozen=True)
@@ -200,7 +221,7 @@ def _shots(rng: Random, front: str) -> Shots:
 
 
 def _transform(rng: Random, program: Program, front: str, slow: bool) -> str:
-    if slow or front in ("execute", "qml.execute", "dev.execute", "experiment") or rng.random() < 0.85:
+    if slow or front in ("execute", "qml.execute", "dev.execute", "program", "experiment") or rng.random() < 0.85:
         return ""
     return rng.choice(["compile", "split_non_commuting", "broadcast_expand", "split_to_single_terms"])
 

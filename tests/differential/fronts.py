@@ -14,6 +14,7 @@ from differential.drawing import Case
 from differential.kinds import KINDS, Pool, bare_device, for_device, wires_of
 from differential.programs import SPARE, Program, function
 from pennylane import numpy as pnp
+from pennylane.devices import ExecutionConfig
 
 import pennylane_qexec as qexec
 
@@ -62,7 +63,7 @@ def ours(case: Case, pool: Pool) -> Answer:
     if case.front == "experiment":
         return _caught(partial(_experiment, case, pool))
     wires = wires_of(case)
-    cluster = pool.cluster(case.executors, case.policy, wires)
+    cluster = pool.cluster(case)
     device = qml.device("qexec.cluster", wires=for_device(wires), cluster=cluster)
     cluster.history.clear()
 
@@ -89,7 +90,7 @@ def bare(case: Case, kind: str) -> Answer:
 
     def answered() -> Answer:
         device = bare_device(kind, wires_of(case), case.program.labels, bool(case.total_shots))
-        by_tape = case.front in ("execute", "qml.execute", "dev.execute", "experiment")
+        by_tape = case.front in ("execute", "qml.execute", "dev.execute", "program", "experiment")
         with qml.Tracker(device) as tracker:
             answer = _carried_out(case, partial(_by_tape, case, device, None) if by_tape else _qnode(case, device))
         answer.tracked = dict(tracker.totals)
@@ -150,9 +151,20 @@ def _by_tape(case: Case, device: Any, cluster: qexec.QCluster | None, x: Any, c:
         return cluster.execute([tape])[0]
     if cluster is not None and case.front == "dev.execute":
         return device.execute((tape,))[0]
+    if cluster is not None and case.front == "program":
+        return _by_its_program(tape, device, case.interface)
     method = case.method if case.order else None
     kwargs = _gradient_kwargs(case) if case.order else {}
     (result,) = qml.execute([tape], device, diff_method=method, max_diff=case.max_diff, gradient_kwargs=kwargs)
+    return result
+
+
+def _by_its_program(tape: qml.tape.QuantumScript, device: Any, interface: str) -> Any:
+    """As users do who prepare circuits themselves, by a configuration that says only what they differentiate with."""
+    method = None if interface == "numpy" else "gradient-transform"
+    program = device.preprocess_transforms(ExecutionConfig(interface=interface, gradient_method=method))
+    diff_method = None if interface == "numpy" else "parameter-shift"
+    (result,) = qml.execute([tape], device, diff_method=diff_method, transform_program=program)
     return result
 
 

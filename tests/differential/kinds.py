@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pennylane as qml
-from differential.drawing import Case
+from differential.drawing import SPOILED, Case
 from differential.programs import LABELS, SPARE
+from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
 
@@ -35,7 +38,7 @@ KINDS = {
     "reference.qubit": Kind("reference.qubit"),
     "cirq.simulator": Kind("cirq.simulator", 3e-5),
     "cirq.mixedsimulator": Kind("cirq.mixedsimulator", 3e-5),
-    "qiskit.aer": Kind("qiskit.aer"),
+    "qiskit.aer": Kind(None),  # without shots, the bare device takes some
     "aer": Kind(None),
     "aer:fake_manila": Kind(None, noisy=0.45),
     "jax": Kind(None),
@@ -43,23 +46,57 @@ KINDS = {
     "rehearsal": Kind("lightning.qubit"),
     "process": Kind("lightning.qubit"),
     "process:default.qubit": Kind("default.qubit"),
+    **dict.fromkeys(SPOILED, Kind(None)),
 }
 STRICT = frozenset({"default.qubit", "lightning.qubit", "default.mixed", "reference.qubit"})
 """Kinds whose results have the very form of the bare device's."""
+SEED = 7
 LEGACY = frozenset({"cirq.simulator", "cirq.mixedsimulator", "qiskit.aer"})
 """Devices of PennyLane's older interface."""
 
 
-def spec(name: str) -> Any:
+class Spoiled(qexec.Executor):
+    """An executor that returns what it must not.
+
+    Args:
+        how: ``"nan"``, ``"text"``, ``"counts"`` (in place of an expectation value), ``"few"`` samples, or a ``"two"``
+            among them.
+    """
+
+    def __init__(self, how: str) -> None:
+        super().__init__(f"custom-{how}")
+        self._how = how
+
+    def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Any]:
+        """Something for every circuit."""
+        return [self._result(circuit) for circuit in circuits]
+
+    def _result(self, circuit: QuantumScript) -> Any:
+        if self._how == "nan":
+            return np.float64("nan")
+        if self._how == "text":
+            return "0.5"
+        shots = circuit.shots.total_shots or 0
+        if self._how == "counts":
+            return {"0": shots}
+        samples = np.zeros((5 if self._how == "few" else shots, len(circuit.measurements[0].wires)), dtype=int)
+        if self._how == "two":
+            samples[0, 0] = 2
+        return samples
+
+
+def spec(name: str, seed: int | None = None) -> Any:
     """What a user gives for an executor of a kind."""
+    if name in SPOILED:
+        return Spoiled(name.partition(":")[2])
+    if seed is not None:
+        return {"type": name, "seed": seed}
     if name == "hybrid":
         return qexec.Hybrid(["lightning.qubit", "default.qubit"], rule=_smallest)
     if name == "rehearsal":
         return qexec.Rehearsal("lightning.qubit")
     if name.startswith("process"):
         return {"type": name.partition(":")[2] or "lightning.qubit", "parallel": "process", "workers": 1}
-    if name == "qiskit.aer":
-        return {"type": name, "method": "automatic"}
     return name
 
 
@@ -88,6 +125,16 @@ def bare_device(name: str, wires: list[Any] | None, labels: int, samples: bool) 
     return qml.device(bare, wires=for_device(wires))
 
 
+def opened(case: Case) -> qexec.QCluster:
+    """A new cluster for a case."""
+    options: dict[str, Any] = {"seed": SEED} if case.seeds == "cluster" else {}
+    if SPOILED.keys() & set(case.executors):
+        options["retry"] = {"attempts": 1}
+    seed = SEED if case.seeds == "equal" else None
+    made = [spec(name, seed) for name in case.executors]
+    return qexec.QCluster(made, wires=for_device(wires_of(case)), **dict(case.policy), **options)
+
+
 class Pool:
     """Clusters that are opened when first needed, and stay open for all cases that want the like."""
 
@@ -95,13 +142,12 @@ class Pool:
         self._clusters: dict[Any, qexec.QCluster] = {}
         self._executor: qexec.QuantumExecutor | None = None
 
-    def cluster(self, executors: tuple[str, ...], policy: tuple[tuple[str, Any], ...], wires: Any) -> qexec.QCluster:
-        """A cluster of executors with a policy."""
-        in_order = None if wires is None else tuple(wires)
-        key = (executors, policy, in_order if len(self._clusters) < 150 else None)
+    def cluster(self, case: Case) -> qexec.QCluster:
+        """The cluster of a case."""
+        wires = wires_of(case)
+        key = (case.executors, case.policy, case.seeds, None if wires is None else tuple(wires))
         if key not in self._clusters:
-            made = qexec.QCluster([spec(name) for name in executors], wires=for_device(wires), **dict(policy))
-            self._clusters[key] = made
+            self._clusters[key] = opened(case)
         return self._clusters[key]
 
     @property
