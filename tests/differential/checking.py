@@ -14,8 +14,8 @@ from differential import compare, fronts
 from differential.drawing import SPOILED, Case
 from differential.fronts import Answer
 from differential.kinds import KINDS, LEGACY, STRICT, Pool, wires_of
-from differential.programs import Gate, function
-from differential.theory import NotDerivable, Right, State, derivative, hessian
+from differential.programs import Gate, Number, function
+from differential.theory import NotDerivable, Right, State, derivative, hessian, number_of
 
 import pennylane_qexec as qexec
 
@@ -109,6 +109,10 @@ def _judge_spoiled(case: Case, got: Answer, verdict: Verdict) -> None:
 def _judge_error(case: Case, error: Exception, bare: dict[str, Answer], verdict: Verdict) -> None:
     """An error is right if it says something, and the bare device raises its like, or there is none."""
     text = f"{type(error).__name__}: {error}"
+    if case.front == "plain":
+        if fronts.bare(_unnested(case), case.executors[0]).error is None:
+            verdict.finds.append(("plain", f"plain PennyLane raises {text}"))
+        return
     if isinstance(error, AssertionError) and "plain PennyLane" in str(error):
         verdict.finds.append(("plain", str(error)))
         return
@@ -125,6 +129,18 @@ def _judge_error(case: Case, error: Exception, bare: dict[str, Answer], verdict:
     elif all(other is None for other in errors):
         verdict.notes.append(f"refused: {text}")
     verdict.did["raised"] += 1
+
+
+def _unnested(case: Case) -> Case:
+    """The case with numbers in place of nested QNodes, and of all arguments beside them."""
+    program = case.program
+    steps = [
+        replace(step, numbers=tuple(Number(number_of(one, program.x)) for one in step.numbers))
+        if isinstance(step, Gate) and any(one.nested for one in step.numbers)
+        else step
+        for step in program.operations
+    ]
+    return case if program.batch is not None else replace(case, program=replace(program, operations=tuple(steps)))
 
 
 # -- values

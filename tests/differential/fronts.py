@@ -69,9 +69,9 @@ def ours(case: Case, pool: Pool) -> Answer:
 
     def answered() -> Answer:
         counted = device
-        if case.front in ("device", "threads"):
+        if case.front == "device":
             call = _qnode(case, device)
-        elif case.front in ("qelectron", "run_later", "map"):
+        elif case.front in ("qelectron", "run_later", "map", "threads"):
             counted = qml.device(KINDS[case.executors[0]].bare or "default.qubit", wires=_origin_wires(case))
             call = _qelectron(case, counted, cluster)
         else:
@@ -132,7 +132,7 @@ def _qnode(case: Case, device: Any) -> Any:
 
 def _qelectron(case: Case, origin: Any, cluster: qexec.QCluster) -> Function:
     made = qexec.qelectron(_qnode(case, origin), executors=cluster)
-    if case.front == "qelectron":
+    if case.front in ("qelectron", "threads"):
         return made
     if case.front == "run_later":
         return lambda x, c: made.run_later(x, c).result()

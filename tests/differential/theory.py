@@ -83,7 +83,7 @@ class State:
         return result
 
     def _done(self, branches: list[Branch], gate: Gate, x: Sequence[float]) -> list[Branch]:
-        values = [_number(one, x) for one in gate.numbers]
+        values = [number_of(one, x) for one in gate.numbers]
         steps = [
             (kraus, self._positions(op.wires))
             for op in [_operator(self.program, gate, values)]
@@ -202,7 +202,8 @@ _LETTERS = {
 }
 
 
-def _number(number: programs.Number, x: Sequence[float]) -> float:
+def number_of(number: programs.Number, x: Sequence[float]) -> float:
+    """The value of a parameter."""
     if number.argument is None:
         return number.factor
     value = float(x[number.argument])
