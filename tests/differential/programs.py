@@ -307,8 +307,9 @@ def _nested(angle: Any) -> Any:
 
     @qml.qnode(qml.device("default.qubit", wires=1))
     def inner(angle: Any) -> Any:
-        qml.RX(angle, 0)
-        return qml.expval(qml.Z(0))
+        qml.H(0)
+        qml.RZ(angle, 0)
+        return qml.expval(qml.X(0))  # of which PennyLane makes operators while the other one is recorded
 
     return inner(angle)
 
