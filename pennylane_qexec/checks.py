@@ -71,3 +71,15 @@ def check_circuits(circuits: Any) -> None:
                 f"{circuit!r} is no list of circuits: give a list of QuantumScripts, which "
                 "qml.tape.make_qscript(function)(...) and qml.workflow.construct_tape(qnode)(...) make."
             )
+
+
+def mixed(executors: Sequence[Executor]) -> str:
+    """What to say where a policy chooses among executors whose results differ."""
+    names = ", ".join(repr(executor.name) for executor in executors)
+    return (
+        f"the executors of this cluster ({names}) give results that differ by more than chance, by their noise for "
+        "instance, and its selector takes one for this call and another for the next. Circuits that differ in nothing "
+        "but parameters, as those of a gradient, stay together. To decide who runs what, give selector= a function "
+        "(circuit, executors) -> executor; to share the shots of every circuit out in the same way, give split=; or "
+        "make a cluster for each kind."
+    )

@@ -35,6 +35,17 @@ class Choosing:
         """Whether circuits wait for whoever is free first."""
         return self.selector is selectors.least_loaded and self.split is None
 
+    def is_split(self, circuit: QuantumScript) -> bool:
+        """Whether the shots of a circuit are shared out."""
+        return self.split is not None and bool(circuit.shots)
+
+    def keeps_sweeps(self, circuit: QuantumScript) -> bool:
+        """Whether who gets one circuit of a sweep gets them all, if that makes a difference.
+
+        A function of the user's is asked for every circuit.
+        """
+        return splits.is_built_in(self.split) if self.is_split(circuit) else selectors.is_built_in(self.selector)
+
     def select(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> Executor:
         """Ask the selector who is to run a circuit.
 

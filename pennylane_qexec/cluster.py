@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,7 @@ from pennylane_qexec.engine import (
 )
 from pennylane_qexec.errors import NoExecutorError, checked_seed
 from pennylane_qexec.estimates import Estimate, Preview, estimate
-from pennylane_qexec.executors import refuse_split
+from pennylane_qexec.executors import are_equivalent, refuse_split
 from pennylane_qexec.executors.base import Executor, Parallel
 from pennylane_qexec.executors.specs import executors as make_executors
 from pennylane_qexec.job import Job, Outcome, Result, Share, Usage, used_by
@@ -141,6 +143,7 @@ class QCluster(Nestable):
         self._records = None if store is None else durable.records(store)
         if self._records is not None:
             self._forgotten = weakref.finalize(self, durable.close_behind, self._records)
+        self._warned = False
         isolation.install()
 
     def use(self, *, selector: Any = None, split: Any = None, merge: Any = None) -> None:
@@ -262,6 +265,25 @@ class QCluster(Nestable):
         chosen = None if split is None else policies.resolve("split", split)
         checks.check_repeatable(chosen)
         return Choosing(policies.resolve("selector", _DEFAULT if selector is None else selector), chosen)
+
+    def keeps_sweeps(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> bool:
+        """Whether a circuit has to go where those go that differ from it in numbers only.
+
+        The first time that executors are chosen among whose results differ, a warning says so.
+        """
+        if self._equivalent:
+            return False
+        choice = self._choice
+        if not choice.keeps_sweeps(circuit):
+            return False
+        if not self._warned and not choice.is_split(circuit) and not are_equivalent(candidates):
+            self._warned = True
+            warnings.warn(checks.mixed(self.executors), UserWarning, stacklevel=2)
+        return True
+
+    @cached_property
+    def _equivalent(self) -> bool:
+        return are_equivalent(self.executors)
 
     def prepares_late(self, executor: Executor, circuit: QuantumScript, later: bool) -> bool:
         """Whether a circuit will run in another process, where it is better prepared too.

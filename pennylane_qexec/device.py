@@ -134,6 +134,7 @@ class ClusterDevice(Closing, Device):
             grad_on_execution = not backprop and not products
         later = RUNS_LATER in config.device_options
         dispatcher = Dispatcher(self.cluster, later=later)
+        dispatcher.batches_are_calls = config.interface in (Interface.NUMPY, Interface.JAX_JIT)
         dispatcher.unwraps = callable(config.gradient_method) and config.interface in INTERFACES
         settled_config = replace(
             config,
@@ -177,7 +178,9 @@ class ClusterDevice(Closing, Device):
             for circuit in circuits:
                 _check_one_batch_axis(circuit)
             return self._execute_expanded(circuits, [dispatcher.rows(circuit) for circuit in circuits], dispatcher)
-        outcomes = self.cluster.run([dispatcher.job(circuit) for circuit in circuits])
+        jobs = [dispatcher.job(circuit) for circuit in circuits]
+        dispatcher.end_batch()
+        outcomes = self.cluster.run(jobs)
         results = tuple([outcome.result for outcome in outcomes])
         if self.tracker.active:
             track(self.tracker, circuits, results, [[outcome] for outcome in outcomes])
@@ -319,7 +322,9 @@ class ClusterDevice(Closing, Device):
     def _execute_expanded(
         self, circuits: Sequence[QuantumScript], expanded: Sequence[Expanded], dispatcher: Dispatcher
     ) -> ResultBatch:
-        remaining = iter(self.cluster.run([dispatcher.job(one) for batch, _ in expanded for one in batch]))
+        jobs = [dispatcher.job(one) for batch, _ in expanded for one in batch]
+        dispatcher.end_batch()
+        remaining = iter(self.cluster.run(jobs))
         outcomes = [[next(remaining) for _ in batch] for batch, _ in expanded]
         results = tuple(
             postprocess([outcome.result for outcome in own])

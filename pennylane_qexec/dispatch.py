@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,10 @@ from pennylane.transforms import broadcast_expand
 from pennylane_qexec.errors import NoExecutorError
 from pennylane_qexec.executors.base import Binder, Bound, Executor
 from pennylane_qexec.executors.shots import refuse_shot_vector, remember
-from pennylane_qexec.job import Call, Job, Outcome, Postprocessing, Result, Share
+from pennylane_qexec.job import Affinity, Call, Job, Outcome, Postprocessing, Result, Share
 from pennylane_qexec.policies.merges import Plan
 from pennylane_qexec.policies.splits import apportion
-from pennylane_qexec.structure import is_broadcasted, measures_everything, wires_in_order
+from pennylane_qexec.structure import is_broadcasted, measures_everything, sweep_of, wires_in_order
 
 if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster
@@ -68,18 +68,21 @@ class Dispatcher:
 
     Attributes:
         unwraps: whether circuits come with numbers of an interface, to be replaced by NumPy's.
+        batches_are_calls: whether each batch of circuits is a call of its own, as in functions compiled by ``jax.jit``.
     """
 
     def __init__(self, cluster: QCluster | Preview, config: ExecutionConfig | None = None, later: bool = False) -> None:
         self._cluster = cluster
         self._later = later
         self.unwraps = False
+        self.batches_are_calls = False
         self.config = config or _PLAIN
         self._binders: dict[tuple[Executor, bool, bool], Binder] = {}
         self._bindings: list[tuple[Executor | None, Call]] = []
         self._numbers: dict[tuple[Executor | None, int], int] = {}
         self._calls: dict[tuple[int, str], Call] = {}
         self._unbound: Call | None = None
+        self._answers: dict[tuple[Any, ...], Any] = {}
         self._adding = threading.Lock()
 
     def __call__(self, circuit: QuantumScript) -> Expanded:
@@ -138,7 +141,10 @@ class Dispatcher:
         executor, call = self._bindings[number]
         if method != "execute":
             call = self._calls.setdefault((number, method), replace(call, method=method))
-        return Job(circuit, executor, call, vector)
+        affinity = None
+        if executor is None and self._cluster.keeps_sweeps(circuit, self._cluster.executors):
+            affinity = self._said(circuit, (), Affinity)
+        return Job(circuit, executor, call, vector, affinity=affinity)
 
     def _candidates(self, circuit: QuantumScript, refusals: dict[Executor, Exception]) -> list[Executor]:
         reasons = {executor: f"refuses it ({type(error).__name__}: {error})" for executor, error in refusals.items()}
@@ -148,13 +154,31 @@ class Dispatcher:
             raise error from next(reversed(refusals.values()), None)
 
     def _dispatch(self, circuit: QuantumScript, candidates: list[Executor]) -> Expanded:
-        shares = self._cluster.shares(circuit, candidates)
+        shares = self._asked(self._cluster.shares, circuit, candidates)
         if len(shares) > 1:
             plan = self._cluster.merge.plan(circuit.copy(shots=circuit.shots.total_shots))
             if plan is not None:
                 return self._split(circuit, shares, plan)
-            return self._whole(circuit, self._cluster.select(circuit, candidates))
+            return self._whole(circuit, self._asked(self._cluster.select, circuit, candidates))
         return self._whole(circuit, shares[0].executor)
+
+    def _asked(self, ask: Callable[..., Any], circuit: QuantumScript, candidates: list[Executor]) -> Any:
+        """What a policy says of a circuit; what it has said of one that differs in numbers only, if that matters."""
+        if not self._cluster.keeps_sweeps(circuit, candidates):
+            return ask(circuit, candidates)
+        return self._said(circuit, (ask.__name__, *candidates), lambda: ask(circuit, candidates))
+
+    def _said(self, circuit: QuantumScript, question: tuple[Any, ...], ask: Callable[[], Any]) -> Any:
+        key = (threading.get_ident() if self.batches_are_calls else None, sweep_of(circuit), question)
+        answer = self._answers.get(key)
+        return self._answers.setdefault(key, ask()) if answer is None else answer
+
+    def end_batch(self) -> None:
+        """All circuits of a batch have become jobs. If the next one is another call, policies are asked anew."""
+        if self.batches_are_calls and self._answers:
+            thread = threading.get_ident()
+            for key in [key for key in self._answers if key[0] == thread]:
+                del self._answers[key]
 
     def _whole(self, circuit: QuantumScript, executor: Executor) -> Expanded:
         """The circuit with its own measurements, prepared by its executor, or in the worker that runs it."""

@@ -99,6 +99,7 @@ class Planner(Protocol):
     @property
     def fails_over(self) -> bool: ...
     def candidates(self, circuit: QuantumScript, refusals: dict[Executor, str]) -> list[Executor]: ...
+    def keeps_sweeps(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> bool: ...
     def prepares_late(self, executor: Executor, circuit: QuantumScript, later: bool) -> bool: ...
 
 
@@ -121,6 +122,10 @@ class Preview:
     def candidates(self, circuit: QuantumScript, refusals: dict[Executor, str]) -> list[Executor]:
         """The executors that can run a circuit now."""
         return self._cluster.candidates(circuit, refusals)
+
+    def keeps_sweeps(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> bool:
+        """Whether a circuit would go where those go that differ from it in numbers only."""
+        return self._cluster.keeps_sweeps(circuit, candidates)
 
     def prepares_late(self, executor: Executor, circuit: QuantumScript, later: bool) -> bool:
         """Whether a circuit would be prepared in another process."""

@@ -202,6 +202,17 @@ class Follower(Protocol):
         """Whether jobs that are given up are left at the backend, to be asked for later."""
 
 
+@dataclass(eq=False, slots=True)
+class Affinity:
+    """Jobs with the same one go to the same executor, if they are left to whoever is free first.
+
+    Attributes:
+        lane: that of the executor which has taken the first of them; ``None`` until then.
+    """
+
+    lane: Any = None
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One circuit, one executor, some shots (those of the circuit).
@@ -213,6 +224,7 @@ class Job:
         vector: the (co)tangent of a Jacobian product.
         number: its number in a durable run; ``None`` in none.
         follower: who is told of its way to a backend with a queue; jobs with different ones share no batch.
+        affinity: with which others it goes, if no executor is given; ``None`` if with none.
     """
 
     circuit: QuantumScript
@@ -221,6 +233,7 @@ class Job:
     vector: Any = None
     number: int | None = None
     follower: Follower | None = None
+    affinity: Affinity | None = None
 
     @property
     def shots(self) -> int:

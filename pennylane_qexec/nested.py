@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pennylane.devices import ExecutionConfig
@@ -13,6 +13,7 @@ from pennylane_qexec.closing import Closing
 from pennylane_qexec.engine import Spreader, capacity_of
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError
 from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.equivalence import of_all
 from pennylane_qexec.executors.settings import without_derivatives
 from pennylane_qexec.job import Call, Result, Status, Usage, Work
 
@@ -69,6 +70,11 @@ class ClusterExecutor(Spreader):
     def members(self) -> Sequence[Executor]:
         """The executors of the cluster inside."""
         return self.cluster.executors
+
+    @property
+    def equivalence(self) -> Hashable:
+        """That of the executors inside, if they have it in common; else its own."""
+        return of_all(self.members) or id(self)
 
     def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
         """Run circuits by the policies of the cluster inside."""

@@ -12,6 +12,7 @@ from pennylane.measurements import ExpectationMP, MeasurementProcess, VarianceMP
 from pennylane.operation import Operator
 from pennylane.ops import Conditional, MidMeasure, Prod
 from pennylane.ops.functions import bind_new_parameters
+from pennylane.ops.op_math import CompositeOp, SymbolicOp
 from pennylane.pytrees.pytrees import flatten_registrations
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
@@ -210,6 +211,28 @@ def _is_number(value: Any) -> bool:
         return bool(np.shape(value) == ())
     except Exception:  # a tracer, a symbol, a complex number: each library raises what it likes
         return False
+
+
+def sweep_of(circuit: QuantumScript) -> Hashable:
+    """What circuits have in common that differ in nothing but numbers, as the rows of a gradient or of a batch do.
+
+    It tells less apart than the key of a group of circuits of one structure, in which numbers can be bound: here
+    matrices, states, coefficients and words count as numbers too.
+    """
+    operations = tuple([(operation.name, wire_labels(operation)) for operation in circuit.operations])
+    return operations, tuple(map(_kind_of_measurement, circuit.measurements)), circuit.shots
+
+
+def _kind_of_measurement(measurement: MeasurementProcess) -> Hashable:
+    return type(measurement), measurement.wires.labels, None if measurement.obs is None else _kind(measurement.obs)
+
+
+def _kind(observable: Operator) -> Hashable:
+    if isinstance(observable, CompositeOp):
+        return type(observable), tuple(map(_kind, observable.operands))
+    if isinstance(observable, SymbolicOp):
+        return type(observable), _kind(observable.base)
+    return observable.name, observable.wires.labels
 
 
 def batch_size(circuit: QuantumScript) -> int:

@@ -185,9 +185,22 @@ class Lane:
         fitting = (
             ticket
             for ticket in common
-            if self.executor not in ticket.tried and self.objection(ticket.job.circuit) is None
+            if self.executor not in ticket.tried
+            and self._may_take(ticket)
+            and self.objection(ticket.job.circuit) is None
         )
         return list(itertools.islice(fitting, min(most, self.executor.max_circuits or most)))
+
+    def _may_take(self, ticket: Ticket) -> bool:
+        """Whether a ticket goes with none that another executor has taken, unless that one cannot take more of them."""
+        other: Lane | None = None if ticket.job.affinity is None else ticket.job.affinity.lane
+        return (
+            other is None
+            or other is self
+            or other.health.down
+            or other.executor in ticket.tried
+            or other.objection(ticket.job.circuit) is not None
+        )
 
     def _adopt(self, level: Level, adoptable: Sequence[Ticket]) -> bool:
         """Pull from the common queue: a full batch if there is one, else a fair part of what waits.
@@ -201,6 +214,8 @@ class Lane:
         chosen = adoptable if self._window.seconds and self._window.is_full(adoptable) else adoptable[:fair]
         for ticket in chosen:
             self._common.remove(ticket)
+            if ticket.job.affinity is not None:
+                ticket.job.affinity.lane = self
         level.admit(chosen, self._common.arrived)
         if self._lanes > 1 and self._gathers:
             asyncio.get_running_loop().call_soon(self._post.share_out)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pennylane_qexec.executors.base import Bound, Executor
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.device import DeviceExecutor
+from pennylane_qexec.executors.equivalence import are_equivalent
 from pennylane_qexec.executors.names import cluster_class, executor
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.shots import common_shots, objection_to_shots, refuse_split
@@ -41,6 +42,7 @@ __all__ = [
     "Simulator",
     "Tier",
     "VirtualClock",
+    "are_equivalent",
     "common_shots",
     "executor",
     "executors",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -24,6 +24,9 @@ from pennylane_qexec.job import Call, Load, Postprocessing, Result, Status, Usag
 Parallel = Literal["auto", "thread", "process"] | concurrent.futures.Executor
 
 _PARALLEL = ("auto", "process", "thread")
+
+IDEAL = "ideal"
+"""The :attr:`Executor.equivalence` of simulators without noise."""
 
 
 class Executor(ABC):
@@ -164,6 +167,19 @@ class Executor(ABC):
         everything that makes a difference, the same in every process: backend, options, noise, seed, versions.
         """
         return None
+
+    @property
+    def equivalence(self) -> Hashable:
+        """What executors have in common whose results are the same in distribution.
+
+        The built-in policies of a cluster share the rows of one sweep, such as the circuits of a gradient, out to
+        executors for which this is equal, and keep them together on one executor otherwise.
+
+        Simulators without noise have :data:`IDEAL`. An executor of your own is, as here, equivalent to those of its
+        class with the same :attr:`identity`, or, where that is ``None``, the same :attr:`backend`. If it has the seed
+        in its identity, return a value without the seed.
+        """
+        return type(self), self.identity or self.backend
 
     def repeats(self, circuit: QuantumScript) -> bool:
         """Whether one result of a circuit is as good as another: it is exact, or follows from a seed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -13,10 +13,10 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors import broadcasting, legacy, numbered
-from pennylane_qexec.executors.base import Binder, Bound, Executor, Parallel
+from pennylane_qexec.executors.base import IDEAL, Binder, Bound, Executor, Parallel
 from pennylane_qexec.executors.bases import SHADOWS, Runs, simulated, together
 from pennylane_qexec.executors.cost import Cost
-from pennylane_qexec.executors.identity import identity_of
+from pennylane_qexec.executors.identity import identity_of, is_ours
 from pennylane_qexec.executors.memory import free_memory, in_words
 from pennylane_qexec.executors.numbering import of_parts
 from pennylane_qexec.executors.preparation import DeviceBinder
@@ -132,6 +132,19 @@ class DeviceExecutor(Executor):
         if not isinstance(source, BuiltDevices):
             return None
         return identity_of(self, "device", source.packages, source.name, self.wires, source.options)
+
+    @property
+    def equivalence(self) -> Hashable:
+        """That of simulators without noise, or the device's name and options but for the seed."""
+        source = self._source
+        if not is_ours(self):
+            return type(self), self.identity or id(self)
+        if source.quirks.ideal:
+            return IDEAL
+        if not isinstance(source, BuiltDevices):
+            return id(source)
+        options = {name: value for name, value in source.options.items() if name not in ("seed", "seed_simulator")}
+        return identity_of(self, "device", (), source.name, options) or id(source)
 
     def repeats(self, circuit: QuantumScript) -> bool:
         """Whether it is a simulator, and the circuit has no shots or the simulator a seed."""

@@ -10,6 +10,12 @@ _SIMULATORS = ("default.", "lightning.", "cirq.", "reference.", "null.", "qiskit
 _MIXED = ("default.mixed", "cirq.mixedsimulator")
 _SEEDED_LATER = ("cirq.simulator", "cirq.mixedsimulator")
 _NOT_EXACT = ("backend", "method", "noise_model")
+_IDEAL = frozenset({"default.qubit", "default.mixed", "default.clifford", "reference.qubit"}) | frozenset(
+    {"lightning.qubit", "lightning.gpu", "lightning.kokkos", "lightning.amdgpu"}
+    | {"cirq.simulator", "cirq.mixedsimulator", "cirq.qsim", "qiskit.aer", "qiskit.basicsim"}
+)
+_WITHOUT_EFFECT = {"seed", "seed_simulator", "c_dtype", "batch_obs", "mpi", "max_workers", "qubits"}
+"""Options that leave the distribution of results as it is."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,7 @@ class Quirks:
         needs_measured_wires: without wires of its own, it does not measure all wires of a circuit in their order.
         rotates_letters_only: it reads observables other than Paulis and Hadamards as if they were diagonal.
         seeded_later: it takes no seed, and the simulator in it does.
+        ideal: its results are those of theory, without noise and approximations.
         exact_options: options of a second device, for analytic circuits; ``None`` if one device does both.
     """
 
@@ -36,6 +43,7 @@ class Quirks:
     needs_measured_wires: bool = False
     rotates_letters_only: bool = False
     seeded_later: bool = False
+    ideal: bool = False
     exact_options: Mapping[str, Any] | None = None
 
     @classmethod
@@ -52,5 +60,6 @@ class Quirks:
             needs_measured_wires=name == "reference.qubit",
             rotates_letters_only=name == "reference.qubit",
             seeded_later=name in _SEEDED_LATER,
+            ideal=name in _IDEAL and _WITHOUT_EFFECT.issuperset(options),
             exact_options={"method": "statevector"} if exact else None,
         )

@@ -213,6 +213,10 @@ class BuiltDevices:
 
 def _seen_options(device: Device) -> dict[str, Any]:
     """The options of a device built by somebody else, as far as its quirks depend on them."""
+    if device.name == "default.mixed" and getattr(device, "readout_err", None):
+        return {"readout_prob": device.readout_err}
+    if str(device.name).startswith("cirq.") or not type(device).__module__.startswith("pennylane"):
+        return {"built by": "somebody else"}
     if device.name != "qiskit.aer":
         return {}
     backend = device.target_device.backend

@@ -105,9 +105,18 @@ def least_loaded(circuit: QuantumScript, executors: Sequence[Any]) -> Any:
 
 
 cyclic: Fresh = _Cyclic()
-"""One executor after the other, per circuit, going on across calls."""
+"""One executor after the other, per circuit, going on across calls.
+
+Circuits of a call that differ in nothing but numbers stay together, unless the executors are equivalent.
+"""
 
 random: Fresh = _Random()
 """Uniformly at random, from the cluster's seed."""
+
+
+def is_built_in(selector: Any) -> bool:
+    """Whether a selector in use is one of these, which leave the rows of a sweep on one executor where that matters."""
+    return selector is least_loaded or isinstance(selector, _Turns | _RandomWithRng | _WeightedWithRng)
+
 
 BUILT_IN: Mapping[str, Any] = {"cyclic": cyclic, "random": random, "least_loaded": least_loaded}

@@ -153,4 +153,9 @@ def _shots(circuit: QuantumScript) -> int:
     return int(shots)
 
 
+def is_built_in(split: Any) -> bool:
+    """Whether a split is one of these, which divide the circuits of a sweep in the same way where that matters."""
+    return split in (uniform, multiplier, proportional) or isinstance(split, _ByWeight)
+
+
 BUILT_IN: Mapping[str, Split] = {"uniform": uniform, "multiplier": multiplier, "proportional": proportional}

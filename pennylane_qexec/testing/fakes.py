@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import pennylane as qml
@@ -13,6 +13,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors import DeviceExecutor, Executor, QueuedExecutor
+from pennylane_qexec.executors.base import IDEAL
 from pennylane_qexec.job import JobState, Result
 
 
@@ -54,6 +55,11 @@ class ScriptedExecutor(Executor):
         self.batches: list[tuple[QuantumScript, ...]] = []
         self.shots_run = 0
         self.started = threading.Event()
+
+    @property
+    def equivalence(self) -> Hashable:
+        """That of simulators without noise."""
+        return IDEAL
 
     def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
         """Raise what is next in the script, or run the circuits."""
@@ -120,6 +126,11 @@ class FakeQPU(QueuedExecutor):
     def another(self) -> FakeQPU:
         """An executor for the same backend, with the same jobs, as another process would have it."""
         return copy.copy(self)
+
+    @property
+    def equivalence(self) -> Hashable:
+        """That of simulators without noise."""
+        return IDEAL
 
     @property
     def labels(self) -> bool:

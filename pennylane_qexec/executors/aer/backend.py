@@ -164,6 +164,12 @@ class AerBackend:
         """Whether nothing is drawn for circuits without shots."""
         return bool(self._options["method"] != "extended_stabilizer")
 
+    @property
+    def ideal(self) -> bool:
+        """Whether results are those of theory, without noise and approximations."""
+        approximates = any("truncation" in option or "bond_dimension" in option for option in self._options)
+        return self.exact and not self._noisy and not approximates
+
     def plain_arguments(self) -> list[Any] | None:
         """What it was built with, as plain values; ``None`` if a layout was left to chance."""
         backend, wires, seed, options, (level, seed_transpiler) = self._arguments

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
-from pennylane_qexec.executors.base import Binder, Executor, Parallel
+from pennylane_qexec.executors.base import IDEAL, Binder, Executor, Parallel
 from pennylane_qexec.executors.bases import counted, together
 from pennylane_qexec.executors.cost import Cost
-from pennylane_qexec.executors.identity import identity_of
+from pennylane_qexec.executors.identity import identity_of, is_ours
 from pennylane_qexec.executors.numbering import of_parts
 from pennylane_qexec.executors.preparing import Prepared
 from pennylane_qexec.executors.shots import objection_to_shots
@@ -118,6 +118,19 @@ class AerExecutor(Executor):
         """The fake backend, wires, seed, method, options, noise model, and the versions of Aer and Qiskit."""
         arguments = self._aer.plain_arguments()
         return None if arguments is None else identity_of(self, "aer", _PACKAGES, arguments)
+
+    @property
+    def equivalence(self) -> Hashable:
+        """That of simulators without noise, or what :attr:`identity` has, but for the seed and the wires."""
+        if not is_ours(self):
+            return type(self), self.identity or id(self)
+        if self._aer.ideal:
+            return IDEAL
+        arguments = self._aer.plain_arguments()
+        if arguments is None:
+            return id(self)
+        backend, _, _, *rest = arguments
+        return identity_of(self, "aer", (), backend, rest) or id(self)
 
     def repeats(self, circuit: QuantumScript) -> bool:
         """Whether the circuit has no shots, and Aer's method no chance in it; or there is a seed."""

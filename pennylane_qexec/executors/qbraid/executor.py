@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,11 @@ class QBraidExecutor(QueuedExecutor):
         if names is None:
             return None
         return identity_of(self, "qbraid", ("qbraid",), names, self.wires, self._options, self._seed)
+
+    @property
+    def equivalence(self) -> Hashable:
+        """The names of provider and device, and the options; its own, if one of the two was given as an object."""
+        return identity_of(self, "qbraid", (), self._machine.names, self._options) or id(self)
 
     def repeats(self, circuit: QuantumScript) -> bool:
         """No: what the device draws has no seed here."""

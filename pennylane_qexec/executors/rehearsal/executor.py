@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any, final
 
@@ -168,6 +168,11 @@ class Rehearsal(QueuedExecutor):
     def dynamic(self) -> bool:
         """Whether the executor inside runs circuits that PennyLane cannot say."""
         return self._drift is None and self._inner.executor.dynamic
+
+    @property
+    def equivalence(self) -> Hashable:
+        """That of the inner executor, if nothing drifts; else its own."""
+        return self._inner.executor.equivalence if self._drift is None else id(self)
 
     def repeats(self, circuit: QuantumScript) -> bool:
         """Whether nothing drifts, and chance follows from a seed, or is not in the results at all."""

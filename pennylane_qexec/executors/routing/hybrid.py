@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError
 from pennylane_qexec.executors.base import Binder, Executor, Parallel
 from pennylane_qexec.executors.cost import Cost
+from pennylane_qexec.executors.equivalence import of_all
 from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.routing.chooser import Chooser
 from pennylane_qexec.executors.routing.forwarding import MemberBinder, address_of, at_address, carried_out_by
@@ -99,6 +100,11 @@ class Hybrid(Executor):
         if None in members.values():
             return None
         return identity_of(self, "hybrid", (), members)
+
+    @property
+    def equivalence(self) -> Hashable:
+        """That of the members, if they have it in common; else its own."""
+        return of_all(self._members) or id(self)
 
     def repeats(self, circuit: QuantumScript) -> bool:
         """Whether it is so on each member."""

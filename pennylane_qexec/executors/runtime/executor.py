@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +151,15 @@ class RuntimeExecutor(QueuedExecutor):
         machine, options = self._machine, self._options
         given = (options.sampler, options.estimator, options.estimates, options.samples, self._levels, self._seed)
         return identity_of(self, "runtime", _PACKAGES, machine.name, machine.local, self.wires, given)
+
+    @property
+    def equivalence(self) -> Hashable:
+        """What :attr:`identity` has, but for seed and wires; its own, for ``"least_busy"`` or a given backend."""
+        if not self._machine.named:
+            return id(self)
+        machine, options = self._machine, self._options
+        given = (options.sampler, options.estimator, options.estimates, options.samples, self._levels)
+        return identity_of(self, "runtime", (), machine.name, machine.local, given) or id(self)
 
     def repeats(self, circuit: QuantumScript) -> bool:
         """Whether it is simulated on this machine, with a seed: a quantum computer is another one every day."""
