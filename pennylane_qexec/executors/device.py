@@ -12,7 +12,7 @@ from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors import broadcasting, legacy, numbered
+from pennylane_qexec.executors import broadcasting, legacy, mid_circuit, numbered
 from pennylane_qexec.executors.base import IDEAL, Binder, Bound, Executor, Parallel
 from pennylane_qexec.executors.bases import SHADOWS, Runs, simulated, together
 from pennylane_qexec.executors.cost import Cost
@@ -228,8 +228,11 @@ class DeviceExecutor(Executor):
         """What prepares circuits by the device's own program."""
         device = self.device(circuit)
         with self._source.exclusive():
-            resolved = device.setup_execution_config(for_device(config), circuit)
-        return DeviceBinder(self._source, resolved)
+            asked = for_device(config)
+            resolved = device.setup_execution_config(asked, circuit)
+            tree = mid_circuit.by_tree(self._source.name, asked, circuit)
+            by_tree = None if tree is None else device.setup_execution_config(tree, circuit)
+        return DeviceBinder(self._source, resolved, by_tree)
 
     def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
         """Prepare circuits, run them, and return their results."""

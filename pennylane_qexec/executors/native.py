@@ -11,6 +11,7 @@ from pennylane.devices import DefaultMixed, DefaultQubit, Device, ExecutionConfi
 from pennylane.measurements import ClassicalShadowMP, ShadowExpvalMP
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.executors import mid_circuit
 from pennylane_qexec.executors.turns import Draws, Places, Stream, Turns, Witness
 from pennylane_qexec.fusion import Template
 from pennylane_qexec.job import Result
@@ -55,7 +56,7 @@ class Native:
 
     def alone(self, circuits: Sequence[QuantumScript]) -> list[Result]:
         """Run circuits one after the other, as the simulator does."""
-        return list(self._device.execute(tuple(circuits), execution_config=self._config))
+        return mid_circuit.execute(self._device, circuits, self._config)
 
     def at_places(self, circuits: Sequence[QuantumScript], places: Places) -> list[Result]:
         """Run circuits one after the other, each of which draws from its own place on."""

@@ -10,7 +10,7 @@ import numpy as np
 from pennylane.devices import Device, ExecutionConfig
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.executors import broadcasting, legacy
+from pennylane_qexec.executors import broadcasting, legacy, mid_circuit
 from pennylane_qexec.executors.numbering import Numbering, goes_to_places, place_of
 from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
 from pennylane_qexec.executors.turns import Places
@@ -50,7 +50,7 @@ def execute(
     for circuit, number in zip(circuits, numbers, strict=True):
         with legacy.drawing_by(device, numbering.seed(number)) as known:
             used = device if known else source.with_seed(circuit, numbering.small_seed(number))
-            results += used.execute((circuit,), execution_config=config)
+            results += mid_circuit.execute(used, (circuit,), config)
     return results
 
 

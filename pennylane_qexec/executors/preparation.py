@@ -19,7 +19,7 @@ from pennylane.ops.op_math import CompositeOp
 from pennylane.ops.qubit.observables import BasisStateProjector
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.executors import legacy
+from pennylane_qexec.executors import legacy, mid_circuit
 from pennylane_qexec.executors.base import Bound
 from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
 from pennylane_qexec.executors.unchanged import Unchanged, unchanged_by
@@ -40,14 +40,26 @@ class _Program(threading.local):
 
 
 class DeviceBinder:
-    """Prepares circuits by the program that a device has for one configuration."""
+    """Prepares circuits by the program that a device has for one configuration.
 
-    def __init__(self, source: GivenDevice | BuiltDevices, config: ExecutionConfig) -> None:
+    Args:
+        source: where the device comes from.
+        config: the configuration.
+        by_tree: the configuration for circuits that tree traversal suits; ``None`` for none.
+    """
+
+    def __init__(
+        self, source: GivenDevice | BuiltDevices, config: ExecutionConfig, by_tree: ExecutionConfig | None = None
+    ) -> None:
         self._source = source
         self._config = config
+        self._by_tree = None if by_tree is None else DeviceBinder(source, by_tree)
         self._here = _Program()
 
     def __call__(self, circuit: QuantumScript) -> Bound:
+        if self._by_tree is not None and mid_circuit.suits(circuit):
+            return self._by_tree(circuit)
+        mid_circuit.refuse(circuit, self._config)
         device, here = self._source.device(circuit), self._here
         if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(device):
             if not self._source.quirks.no_shot_vectors and legacy.samples_bits(device, circuit):

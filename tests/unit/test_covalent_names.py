@@ -56,7 +56,7 @@ def test_a_cluster_of_the_manual_runs() -> None:
     local = ct.executor.QiskitExecutor(device="local_sampler", shots=1024)
     noisy = ct.executor.QiskitExecutor(device="sampler", shots=512, backend="fake_manila")
     with ct.executors.QCluster(executors=[local, noisy], selector="cyclic") as cluster:
-        results = cluster.execute([counts(100)] * 2)
+        results = [cluster.execute([counts(100)])[0] for _ in range(2)]
     assert [sum(plain(result).values()) for result in results] == [1024, 512]
     assert [(row.executor, row.backend) for row in cluster.history] == [
         ("local_sampler", "aer_simulator"),
