@@ -169,8 +169,8 @@ def test_jax_has_the_shots_that_postselection_discards_padded():
         qml.measure(0, postselect=1)
         return qml.sample(wires=[0])
 
-    ours = qnode_on(function, ["default.qubit"], 20)(jax.numpy.array(1.0))
-    bare = qml.set_shots(qml.QNode(function, qml.device("default.qubit")), 20)(jax.numpy.array(1.0))
+    ours = qnode_on(function, ["default.qubit"], 20)(jax.numpy.array(2.5))
+    bare = qml.set_shots(qml.QNode(function, qml.device("default.qubit")), 20)(jax.numpy.array(2.5))
     assert ours.shape == bare.shape == (20, 1)
 
 
