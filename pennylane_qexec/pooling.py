@@ -44,6 +44,10 @@ Evaluate = Callable[[Sequence[Result]], list[Result]]
 """The results of one sampling circuit, a result a share, to the results of the measurements it stands for."""
 
 
+class NotExpandedError(NotImplementedError):
+    """A broadcasted circuit cannot be taken apart."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """A sampling circuit, and what is evaluated on its samples.
@@ -93,11 +97,14 @@ def pool(circuit: QuantumScript) -> Pool:
 
     Args:
         circuit: a circuit for which :func:`can_pool` holds, with shots. Broadcasting is expanded.
+
+    Raises:
+        NotExpandedError: PennyLane cannot expand it.
     """
     with QueuingManager.stop_recording():
         if circuit.batch_size is None:
             return _Cells(circuit).pool()
-        pools = [_Cells(single).pool() for single in broadcast_expand(circuit)[0]]
+        pools = [_Cells(single).pool() for single in _rows(circuit)]
 
     def combine(values: Sequence[Sequence[Result]]) -> Result:
         iterator = iter(values)
@@ -107,6 +114,13 @@ def pool(circuit: QuantumScript) -> Pool:
         return tuple(_stack(column) for column in zip(*rows, strict=True))
 
     return Pool(tuple(cell for single in pools for cell in single.cells), combine)
+
+
+def _rows(circuit: QuantumScript) -> Sequence[QuantumScript]:
+    try:
+        return broadcast_expand(circuit)[0]  # type: ignore[no-any-return]
+    except AttributeError as error:  # PennyLane expands no batches of products and exponentials
+        raise NotExpandedError(f"PennyLane cannot take this batch of circuits apart: {error}") from error
 
 
 def _stack(values: Sequence[Any]) -> Any:

@@ -67,7 +67,7 @@ class Pooled(Merge):
             return None
         try:
             pool = pooling.pool(circuit)
-        except DiagGatesUndefinedError:
+        except (DiagGatesUndefinedError, pooling.NotExpandedError):
             return None
 
         def join(outcomes: Sequence[Outcome]) -> Result:

@@ -200,3 +200,12 @@ def test_a_user_s_merge_gets_the_outcomes_of_the_circuit_s_own_measurements() ->
     with qexec.QCluster(["default.qubit", "lightning.qubit"], split="uniform", merge=merge) as cluster:
         assert cluster.execute([QuantumScript(OPERATIONS, [qml.probs(wires=[0, 1])], shots=11)]) == [11]
     assert seen == [("default.qubit", 6, (4,)), ("lightning.qubit", 5, (4,))]
+
+
+def test_a_batch_that_pennylane_cannot_take_apart_goes_whole_to_one_executor(open_cluster):
+    operations = [qml.X(0), qml.prod(qml.RX(np.array([0.1, 0.2]), 0), qml.X(0))]
+    circuit = QuantumScript(operations, [qml.counts(wires=0)], shots=10)
+    cluster = open_cluster(["default.mixed", "default.qubit"], split="uniform")
+    (counts,) = cluster.execute([circuit])
+    assert [sum(row.values()) for row in counts] == [10, 10]
+    assert len(cluster.history) == 1
