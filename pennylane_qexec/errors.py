@@ -123,6 +123,23 @@ class JobFailedError(QExecError, RuntimeError):
         return f"job {self.job_id!r} failed at {self.backend!r}: {self.reason.rstrip('.') or 'no reason was given'}."
 
 
+class ResultError(QExecError, RuntimeError):
+    """What came as the result of a circuit cannot be one. It may be worth trying again; it is never used.
+
+    Args:
+        what: what was measured.
+        difference: what was expected of it, and what came.
+    """
+
+    def __init__(self, what: str, difference: str) -> None:
+        super().__init__(what, difference)
+        self.what = what
+        self.difference = difference
+
+    def __str__(self) -> str:
+        return f"the result of {self.what} is not valid: {self.difference}. Correct what the executor returns."
+
+
 class UnansweredError(QExecError, ConnectionError):
     """A backend did not say for long what has become of a job of a durable run. The job may still run there.
 

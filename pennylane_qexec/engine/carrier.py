@@ -44,7 +44,13 @@ logger = logging.getLogger("pennylane_qexec")
 
 
 class Spreader(Executor):
-    """An executor that shares a batch out itself, so that it is best given everything at once."""
+    """An executor that shares a batch out itself, so that it is best given everything at once.
+
+    What comes back was checked where it was run, and may be whatever a merge has made of it.
+    """
+
+    def check_results(self, work: Work, results: Sequence[Any]) -> None:
+        """Nothing is checked again."""
 
 
 class Carrier:
@@ -233,7 +239,7 @@ class Carrier:
             if not sent.stays:
                 self._withdrawals.cancel(self._queued, job_id, self._threads.submit)
             raise
-        return Ran(await inquiry.results(state, len(sent.jobs)), time.perf_counter() - start)
+        return Ran(await inquiry.results(state, Work.of(sent.jobs)), time.perf_counter() - start)
 
     def _inquiry(self, job_id: str, followed: bool) -> Inquiry:
         return Inquiry(self._queued, self._threads.submit, job_id, followed)

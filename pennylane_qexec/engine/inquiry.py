@@ -13,7 +13,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.engine.worker import complete
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, UnansweredError
 from pennylane_qexec.executors.queued import QueuedExecutor
-from pennylane_qexec.job import JobState, Result
+from pennylane_qexec.job import JobState, Result, Work
 from pennylane_qexec.policies.retries import is_permanent
 
 T = TypeVar("T")
@@ -60,17 +60,18 @@ class Inquiry:
             interval = min(2 * interval, self._executor.poll_interval_max)
         return state
 
-    async def results(self, state: JobState, circuits: int) -> list[Result]:
+    async def results(self, state: JobState, work: Work) -> list[Result]:
         """The results of the job, which has ended.
 
         Args:
             state: in which it ended.
-            circuits: how many it has.
+            work: what it was sent with.
         """
         if state is not JobState.DONE:
             await self._call(lambda: self._executor.fetch(self._job_id))
             raise JobFailedError(self._executor.name, self._job_id, f"it ended as {state}")
-        return complete(list(await self._persistently(lambda: self._executor.fetch(self._job_id))), circuits)
+        results = await self._persistently(lambda: self._executor.fetch(self._job_id))
+        return complete(self._executor, work, list(results))
 
     async def _persistently(self, function: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()

@@ -61,7 +61,8 @@ def perform(executor: Any, work: Any) -> Ran:
     """Carry out a batch."""
     start = time.perf_counter()
     results, usages = tamed(lambda: _performed(executor, work))
-    return Ran(complete(results, len(work.circuits)), time.perf_counter() - start, usages)
+    seconds = time.perf_counter() - start
+    return Ran(complete(executor, work, results), seconds, usages)
 
 
 def _performed(executor: Any, work: Any) -> tuple[list[Any], tuple[Any, ...]]:
@@ -69,12 +70,13 @@ def _performed(executor: Any, work: Any) -> tuple[list[Any], tuple[Any, ...]]:
     return list(results), tuple(usages)
 
 
-def complete(results: list[Any], circuits: int) -> list[Any]:
-    """The results of a batch, if there is one for each of its circuits; an error is never data."""
-    if len(results) != circuits:
-        raise RuntimeError(f"{len(results)} results were returned for {circuits} circuits")
+def complete(executor: Any, work: Any, results: list[Any]) -> list[Any]:
+    """The results of a batch, if there is one for each of its circuits, and nothing else; an error is never data."""
+    if len(results) != len(work.circuits):
+        raise RuntimeError(f"{len(results)} results were returned for {len(work.circuits)} circuits")
     if any(result is None for result in results):
         raise RuntimeError("None was returned in place of the result of a circuit")
+    executor.check_results(work, results)
     return results
 
 

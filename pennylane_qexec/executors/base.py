@@ -18,8 +18,9 @@ from pennylane_qexec.executors.bases import Runs, simulated
 from pennylane_qexec.executors.cost import Cost, cost_of
 from pennylane_qexec.executors.meter import Meter
 from pennylane_qexec.executors.settings import for_device
-from pennylane_qexec.executors.shots import OwnShots, reshot
+from pennylane_qexec.executors.shots import OwnShots, all_reshot, reshot
 from pennylane_qexec.job import Call, Load, Postprocessing, Result, Status, Usage, Work
+from pennylane_qexec.results import check_work
 
 Parallel = Literal["auto", "thread", "process"] | concurrent.futures.Executor
 
@@ -297,6 +298,18 @@ class Executor(ABC):
         if work.call.method != "execute":
             raise ConfigurationError(f"executor {self.name!r} offers no device derivatives ({work.call.method}).")
         return self.run(tuple([self.with_shots(circuit) for circuit in work.circuits]))
+
+    def check_results(self, work: Work, results: Sequence[Result]) -> None:
+        """Refuse what cannot be the results of a batch; called with whatever the executor returned.
+
+        Args:
+            work: the batch.
+            results: one result for each circuit.
+
+        Raises:
+            ResultError: with what came, and what was expected.
+        """
+        check_work(work, all_reshot(work.circuits, self), results)
 
     def become_replica(self, number: int) -> None:  # noqa: B027
         """Called once on the copy in worker process ``number``; copies with a seed draw from streams of their own."""

@@ -22,9 +22,10 @@ from pennylane_qexec.executors.numbering import of_parts
 from pennylane_qexec.executors.preparation import DeviceBinder
 from pennylane_qexec.executors.preparing import Prepared
 from pennylane_qexec.executors.settings import DERIVATIVES, for_device
-from pennylane_qexec.executors.shots import objection_to_shots
+from pennylane_qexec.executors.shots import all_reshot, objection_to_shots
 from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
 from pennylane_qexec.job import Call, Result, Usage, Work
+from pennylane_qexec.results import check_work
 from pennylane_qexec.structure import batch_size, wires_in
 
 _STATE_VECTORS = ("default.qubit", "lightning.qubit")
@@ -292,6 +293,10 @@ class DeviceExecutor(Executor):
                 binders[kind] = self.binder(work.call.config, circuit)
             bounds.append(binders[kind](circuit))
         return bounds
+
+    def check_results(self, work: Work, results: Sequence[Result]) -> None:
+        """See that there are as many values as there should be; what they are is what PennyLane's user would get."""
+        check_work(work, all_reshot(work.circuits, self), results, values=False)
 
     def become_replica(self, number: int) -> None:
         """Draw from a stream of random numbers of this replica's own."""

@@ -1,0 +1,353 @@
+"""What the result of a circuit has to look like, and what is wrong with one that does not.
+
+Results come from code that others wrote: executors, and what was kept in stores, caches and files. What cannot be the
+result of a circuit must not become a number in somebody's calculation. It is refused for its form (how many values of
+which kind there are), its number of shots, and for what no experiment gives: bits other than 0 and 1, eigenvalues of a
+Pauli word other than 1 and -1, distributions that do not add up, NaN.
+
+What mitigation makes of measurements is let through: expectation values beyond the spectrum, negative probabilities.
+Values that are traced or differentiated are not looked at, nor are measurements of other classes than PennyLane's.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+import pennylane as qml
+from pennylane.measurements import (
+    ClassicalShadowMP,
+    CountsMP,
+    DensityMatrixMP,
+    ExpectationMP,
+    MeasurementProcess,
+    MutualInfoMP,
+    ProbabilityMP,
+    PurityMP,
+    SampleMP,
+    ShadowExpvalMP,
+    StateMP,
+    VarianceMP,
+    VnEntropyMP,
+)
+from pennylane.ops import MidMeasure
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.errors import ResultError
+from pennylane_qexec.job import Result, Work
+
+_ESTIMATES = (ExpectationMP, VarianceMP)
+_NUMBERS = (*_ESTIMATES, ShadowExpvalMP, VnEntropyMP, MutualInfoMP, PurityMP)
+_STATES = (StateMP, DensityMatrixMP)
+_OF_NUMBERS = "biufc"
+_TOLERANCE = 1e-3
+"""How far the sum of a distribution may be from 1; in single precision it is off by less than 1e-5."""
+
+_PAULIS = (qml.X, qml.Y, qml.Z)
+_SHOWN = 80
+
+
+def check_work(
+    work: Work, circuits: Sequence[QuantumScript], results: Sequence[Result], *, values: bool = True
+) -> None:
+    """Refuse what cannot be the results of a batch.
+
+    Args:
+        work: the batch.
+        circuits: its circuits, with the shots that they were run with.
+        results: what came as the result of each.
+        values: see :func:`check_result`.
+
+    Raises:
+        ResultError: with what came, and what was expected.
+    """
+    if work.call.method == "execute":
+        for circuit, result in zip(circuits, results, strict=True):
+            check_result(circuit, result, values=values)
+        return
+    for circuit, result, vector in zip(circuits, results, work.vectors or [None] * len(circuits), strict=True):
+        check_derivative(circuit, result, vector)
+
+
+def check_result(circuit: QuantumScript, result: Result, *, values: bool = True) -> None:
+    """Refuse what cannot be the result of a circuit.
+
+    Args:
+        circuit: the circuit, with the shots that it was run with.
+        result: what came as its result.
+        values: whether to look at all values, and not only at how many there are; a simulator may be trusted with them.
+
+    Raises:
+        ResultError: with what came, and what was expected.
+    """
+    shots = circuit.shots
+    if not circuit.measurements:
+        return
+    if not shots.has_partitioned_shots:
+        _check_all(circuit, result, shots.total_shots, values)
+        return
+    bins = list(shots)
+    for size, one in zip(bins, _parts(result, len(bins), "number of shots"), strict=True):
+        _check_all(circuit, one, size, values)
+
+
+def check_derivative(circuit: QuantumScript, result: Result, vector: Any = None) -> None:
+    """Refuse what cannot be a derivative of a circuit: something else than numbers, or NaN that was not put in.
+
+    Args:
+        circuit: the circuit.
+        result: what came as its Jacobian, or as the product of that with a vector; perhaps beside its result.
+        vector: the (co)tangent of a Jacobian product.
+
+    Raises:
+        ResultError: with what came.
+    """
+    for leaf in _leaves(result):
+        array = _array(leaf)
+        if array is None:
+            continue
+        if array.dtype.kind not in _OF_NUMBERS:
+            raise ResultError("a derivative", f"expected numbers, got {_shown(leaf)}")
+        if not _finite(array) and _is_finite(circuit) and all(_is_number(one) for one in _leaves(vector)):
+            raise ResultError("a derivative", f"expected finite numbers, got {_shown(leaf)}")
+
+
+def _check_all(circuit: QuantumScript, result: Result, shots: int | None, values: bool) -> None:
+    measurements = circuit.measurements
+    if len(measurements) == 1:
+        _check(circuit, measurements[0], result, shots, values)
+        return
+    for measurement, one in zip(measurements, _parts(result, len(measurements), "measurement"), strict=True):
+        _check(circuit, measurement, one, shots, values)
+
+
+def _parts(result: Result, length: int, of: str) -> Sequence[Result]:
+    if isinstance(result, list | tuple) and len(result) == length:
+        return result
+    if isinstance(result, np.ndarray) and result.ndim and len(result) == length:
+        return list(result)
+    came = f"{len(result)} results" if isinstance(result, list | tuple) else _shown(result)
+    raise ResultError("a circuit", f"expected {length} results, one for each {of}, got {came}")
+
+
+def _check(
+    circuit: QuantumScript, measurement: MeasurementProcess, result: Result, shots: int | None, values: bool
+) -> None:
+    kind: Any = type(measurement)
+    if kind in _ESTIMATES and _is_one_number(result) and math.isfinite(result):
+        return  # most results
+    check = _Check(circuit, measurement, result, shots, values)
+    if kind in _NUMBERS:
+        check.numbers()
+    elif kind is CountsMP:
+        check.counts()
+    elif kind is ProbabilityMP:
+        check.probabilities()
+    elif kind is SampleMP:
+        check.samples()
+    elif kind in _STATES:
+        check.state()
+    elif kind is ClassicalShadowMP:
+        check.shadow()
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """One result of one measurement, for one number of shots."""
+
+    circuit: QuantumScript
+    measurement: Any
+    result: Result
+    shots: int | None
+    values: bool
+
+    def numbers(self) -> None:
+        array = self._array(1, "a number")
+        if array is not None and (self.values or type(self.measurement) in _ESTIMATES) and not _finite(array):
+            self._refuse_unless_undefined("a finite number")
+
+    def probabilities(self) -> None:
+        array = self._array(None, "probabilities")
+        if array is None:
+            return
+        wires = len(self.measurement.wires)
+        batch = 1 if array.size == 2**wires else self.circuit.batch_size or 1
+        size, rest = divmod(array.size, batch)
+        if array.size == 0 or rest or (wires and round(size ** (1 / wires)) ** wires != size):
+            self._refuse(f"the probabilities of {2**wires} outcomes")
+        if not self.values or size != 2 ** (wires or size.bit_length() - 1):
+            return
+        if not _finite(array):
+            self._refuse_unless_undefined("finite probabilities")
+        elif np.abs(array.reshape(-1, size).sum(axis=1) - 1).max() > _TOLERANCE:
+            self._refuse("probabilities that add up to 1")
+
+    def samples(self) -> None:
+        array = self._array(None, "samples")
+        if array is None or self.shots is None:
+            return
+        columns = self._columns or max(1, array.size // self.shots)
+        expected = self.shots * columns
+        if array.size not in (expected, expected * (self.circuit.batch_size or 1)):
+            if array.size > expected or array.size % columns or not self._loses_shots:
+                self._refuse(f"{self.shots} samples" + (f" of {columns} bits" if columns > 1 else ""))
+        elif self.values and not self._allowed(array).all() and not (self._loses_shots or _of_qutrits(self.circuit)):
+            self._refuse("samples of " + ("bits, 0 or 1" if self._of_bits else f"{self.measurement.obs}, 1 or -1"))
+
+    def counts(self) -> None:
+        rows = [self.result] if isinstance(self.result, Mapping) else self.result
+        if not isinstance(rows, list | tuple | np.ndarray) or not all(isinstance(row, Mapping) for row in rows):
+            self._refuse("counts by outcome")
+        if rows is self.result and len(rows) != self.circuit.batch_size:
+            self._refuse("counts by outcome")
+        for row in rows:
+            self._counted(row)
+
+    def _counted(self, row: Mapping[Any, Any]) -> None:
+        shots = self.shots or 0
+        try:
+            total = sum(row.values())
+            wrong = abs(total - shots) > _TOLERANCE and not (total < shots and self._loses_shots)
+        except TypeError:
+            wrong = True
+        if wrong:
+            self._refuse(f"counts of {self.shots} shots")
+        if not self.values or self.measurement.mv is not None:
+            return
+        if isinstance(self.measurement.obs, _PAULIS) and not {*row} <= {1, -1}:
+            self._refuse("counts of 1 and -1")
+        if self._of_bits and not self._are_outcomes(row):
+            self._refuse(f"counts of outcomes like {'0' * (len(self.measurement.wires) or 1)!r}")
+
+    def _are_outcomes(self, keys: Iterable[Any]) -> bool:
+        length = len(self.measurement.wires)
+        if not all(isinstance(key, str) and len(key) == (length or len(key)) for key in keys):
+            return False
+        digits = set("".join(keys))
+        return digits <= {"0", "1"} or (digits <= {"0", "1", "2"} and _of_qutrits(self.circuit))
+
+    def state(self) -> None:
+        array = self._array(None, "a state")
+        if array is not None and (array.size == 0 or (self.values and not _finite(array))):
+            self._refuse_unless_undefined("a finite state")
+
+    def shadow(self) -> None:
+        array = self._array(None, "a classical shadow")
+        if array is not None and array.size != 2 * (self.shots or 0) * len(self.measurement.wires):
+            self._refuse(f"a classical shadow of {self.shots} shots")
+
+    def _array(self, size: int | None, what: str) -> np.ndarray | None:
+        """The result as an array of numbers; ``None`` if it is traced, or differentiated.
+
+        Args:
+            size: how many numbers there have to be, for each circuit of a broadcasted one; ``None`` for any.
+            what: what they are.
+        """
+        array = _array(self.result)
+        if array is None:
+            return None
+        if array.dtype.kind not in _OF_NUMBERS:
+            self._refuse(what)
+        if size is not None and array.size != size and array.size != size * (self.circuit.batch_size or 1):
+            self._refuse(what)
+        return array
+
+    @property
+    def _of_bits(self) -> bool:
+        """Whether outcomes are bits, and not eigenvalues: a deferred mid-circuit measurement has these by itself."""
+        return self.measurement.obs is None and self.measurement._eigvals is None
+
+    @property
+    def _columns(self) -> int:
+        """How many values there are for each shot; 0 if that depends on the wires of the backend."""
+        value = self.measurement.mv
+        if value is not None:
+            return len(value) if isinstance(value, Sequence) else 1
+        return len(self.measurement.wires) if self._of_bits else 1
+
+    def _allowed(self, array: np.ndarray) -> np.ndarray:
+        if self._of_bits and self.measurement.mv is None:
+            return np.asarray((array == 0) | (array == 1))
+        return np.asarray(np.abs(array) == 1 if isinstance(self.measurement.obs, _PAULIS) else np.isfinite(array))
+
+    @property
+    def _loses_shots(self) -> bool:
+        """Whether postselection may leave fewer shots, or none."""
+        return any(
+            (isinstance(operation, MidMeasure) and operation.postselect is not None)
+            or isinstance(operation, qml.Projector)
+            for operation in self.circuit.operations
+        )
+
+    def _refuse_unless_undefined(self, expected: str) -> None:
+        if not self._loses_shots and _is_finite(self.circuit):
+            self._refuse(expected)
+
+    def _refuse(self, expected: str) -> NoReturn:
+        raise ResultError(str(self.measurement), f"expected {expected}, got {_shown(self.result)}")
+
+
+def _is_one_number(value: Any) -> bool:
+    return isinstance(value, float) or (type(value) is np.ndarray and value.shape == () and value.dtype.kind == "f")
+
+
+def _array(value: Any) -> np.ndarray | None:
+    """A value as an array of NumPy's, of some other kind than numbers if it has none.
+
+    It is ``None`` if its numbers cannot be had, or are not there yet.
+    """
+    if isinstance(value, np.ndarray | np.generic | float | int | complex):
+        return np.asarray(value)
+    library = type(value).__module__.partition(".")[0]
+    if library == "autograd":
+        return None
+    if library in ("jax", "jaxlib") and isinstance(value, sys.modules["jax"].core.Tracer):
+        return None
+    try:
+        return np.asarray(value.detach().cpu() if library in ("torch", "functorch") else value)
+    except Exception:  # lists of unequal length, tensors inside of transforms: each library raises what it likes
+        return None if _holds_foreign(value) else np.asarray("")
+
+
+def _holds_foreign(value: Any) -> bool:
+    library = type(value).__module__.partition(".")[0]
+    return library not in ("builtins", "numpy") or (isinstance(value, list | tuple) and any(map(_holds_foreign, value)))
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _leaves(one)
+    elif isinstance(value, Mapping):
+        yield from _leaves(list(value.values()))
+    elif value is not None:
+        yield value
+
+
+def _finite(array: np.ndarray) -> bool:
+    return bool(np.isfinite(array).all())
+
+
+def _is_number(value: Any) -> bool:
+    array = _array(value)
+    return array is not None and array.dtype.kind in _OF_NUMBERS and _finite(array)
+
+
+def _is_finite(circuit: QuantumScript) -> bool:
+    """Whether all parameters are finite, and known to be."""
+    return all(map(_is_number, circuit.get_parameters(trainable_only=False)))
+
+
+def _of_qutrits(circuit: QuantumScript) -> bool:
+    used = [*circuit.operations, *(one.obs for one in circuit.measurements if one.obs is not None)]
+    return any(type(one).__module__.startswith("pennylane.ops.qutrit") for one in used)
+
+
+def _shown(result: Result) -> str:
+    text = " ".join(repr(result).split())
+    shape = f" of shape {result.shape}" if isinstance(result, np.ndarray) and result.ndim else ""
+    return f"{type(result).__name__}{shape} {text[:_SHOWN]}{'...' if len(text) > _SHOWN else ''}"
