@@ -151,7 +151,10 @@ class Dispatcher:
         try:
             return self._cluster.candidates(circuit, reasons)
         except NoExecutorError as error:
-            raise error from next(reversed(refusals.values()), None)
+            cause = next(reversed(refusals.values()), None)
+            if len(error.reasons) == 1 and cause is not None:
+                error = NoExecutorError(error.circuit, error.reasons, cause)
+            raise error from cause
 
     def _dispatch(self, circuit: QuantumScript, candidates: list[Executor]) -> Expanded:
         shares = self._asked(self._cluster.shares, circuit, candidates)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable
+from functools import cache
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +39,20 @@ class AnalyticCircuitError(QExecError, ValueError):
 class ExecutorError(QExecError, RuntimeError):
     """An executor failed on a circuit, after all attempts that the retry policy and failover allow.
 
-    The executor's own exception is ``cause``, and ``__cause__`` in the traceback.
+    The executor's own exception is ``cause``, and ``__cause__`` in the traceback. What catches that one catches this
+    one too: it is also of the cause's class, if that is a ``ValueError``, a ``NotImplementedError``, one of PennyLane's
+    or any other that adds nothing to its base.
 
     Args:
         executor: name of the executor that failed last.
         attempt: how many attempts were made, on all executors together; 0 if the executor was set aside before.
         cause: the exception of the last attempt.
     """
+
+    def __new__(cls, executor: str, attempt: int, cause: BaseException) -> ExecutorError:
+        """An error that is also of its cause's class, as ``OSError(2, "")`` is a ``FileNotFoundError``."""
+        kind: type[ExecutorError] = also_of(cls, type(cause))
+        return super().__new__(kind, executor, attempt, cause)
 
     def __init__(self, executor: str, attempt: int, cause: BaseException) -> None:
         super().__init__(executor, attempt, cause)
@@ -58,6 +66,9 @@ class ExecutorError(QExecError, RuntimeError):
         failed = f"failed at attempt {self.attempt}" if self.attempt else "was set aside before the first attempt"
         advice = "Look at the cause above, or add an executor to fail over to."
         return f"executor {self.executor!r} {failed}: {cause}. {advice}"
+
+    def __reduce__(self) -> Any:
+        return named(type(self)), self.args, self.__dict__
 
 
 class JobTimeoutError(QExecError, TimeoutError):
@@ -268,6 +279,44 @@ class ReplayMismatchError(QExecError, RuntimeError):
 
 class WorkerDiedError(QExecError):
     """A worker process ended in the middle of a batch: killed, out of memory, or crashed in native code."""
+
+
+def also_of(error: Any, cause: Any) -> Any:
+    """A class of errors that is both, so that a ``try`` around plain PennyLane works around a cluster as well.
+
+    Args:
+        error: one of the errors here. It is what the class is called, and what it does.
+        cause: the class of an exception. In its place stands the first of its bases that has nothing to initialize.
+
+    Returns:
+        The class; the error's own if there is no such base, or if the error is one of its kind already.
+    """
+    for base in cause.__mro__:
+        if issubclass(error, base) or not issubclass(base, Exception):
+            break
+        if _adds_nothing(base):
+            return _both(error, base)
+    return error
+
+
+@cache
+def _both(error: Any, base: Any) -> Any:
+    said = {"__module__": error.__module__, "__doc__": error.__doc__, "_named": error}
+    return type(error.__name__, (error, base), said)
+
+
+def _adds_nothing(kind: type[BaseException]) -> bool:
+    """Whether an exception of this class is nothing else than its arguments."""
+    builtin = next(one for one in kind.__mro__ if one.__module__ == "builtins")
+    if issubclass(kind, QExecError) or type(kind) is not type or builtin.__basicsize__ != Exception.__basicsize__:
+        return False
+    others = kind.__mro__[: kind.__mro__.index(builtin)]
+    return not any({"__init__", "__new__", "__slots__"} & vars(one).keys() for one in others)
+
+
+def named(kind: type[BaseException]) -> Any:
+    """The class of errors that another process can import, in place of one that :func:`also_of` has made of it."""
+    return vars(kind).get("_named", kind)
 
 
 def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> str:

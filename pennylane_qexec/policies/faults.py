@@ -16,7 +16,7 @@ from typing import Any
 
 import pennylane.exceptions
 
-from pennylane_qexec.errors import NoAccessError, QExecError
+from pennylane_qexec.errors import ExecutorError, NoAccessError, QExecError
 
 # PennyLane's own exceptions, which have no common base, speak of the circuit.
 _PENNYLANE: tuple[type[BaseException], ...] = tuple(
@@ -65,6 +65,8 @@ def classify(error: BaseException) -> Fault:
     Args:
         error: what an executor raised.
     """
+    if isinstance(error, ExecutorError):
+        return Fault.TRANSIENT  # of a cluster inside of this one, whatever its last executor has raised
     if isinstance(error, _OF_THE_EXECUTOR):
         return Fault.PERMANENT
     # What this package raises has been thought about: its class says all.

@@ -70,7 +70,11 @@ def at_address(call: Call, address: Address | None) -> Call:
 
 
 def carried_out_by(member: Executor, work: Work) -> list[Result]:
-    """Let a member carry out a batch, in parts that are not too many circuits or shots for it."""
+    """Let a member carry out a batch, in parts that are not too many circuits or shots for it.
+
+    Raises:
+        ResultError: what came cannot be the results.
+    """
     results: list[Result] = []
     part: list[int] = []
     shots = 0
@@ -82,4 +86,7 @@ def carried_out_by(member: Executor, work: Work) -> list[Result]:
             part, shots = [], 0
         part.append(index)
         shots += more
-    return [*results, *member.perform(work.part(part))]
+    results += member.perform(work.part(part))
+    if len(results) == len(work.circuits):
+        member.check_results(work, results)
+    return results

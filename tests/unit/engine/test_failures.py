@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pennylane.exceptions import DeviceError, WireError
+from pennylane.exceptions import DecompositionUndefinedError, DeviceError, QuantumFunctionError, WireError
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
@@ -190,3 +190,65 @@ def test_a_hiccup_while_polling_does_not_submit_the_job_twice(open_cluster: Any)
     qpu = Hiccup()
     assert np.allclose(open_cluster([qpu], retry=AT_ONCE).execute([flip(0.3)]), np.cos(0.3))
     assert list(qpu.jobs) == ["fake-qpu-1"]
+
+
+class OwnError(Exception):
+    """A user's own, which adds nothing to what an exception is."""
+
+
+class NumberedError(Exception):
+    """A user's own, which would not be itself without its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+KINDS: list[Exception] = [
+    ValueError("bad"),
+    NotImplementedError("not here"),
+    KeyError("missing"),
+    QuantumFunctionError("no function"),
+    DecompositionUndefinedError("no gates"),
+    OwnError("mine"),
+]
+
+
+@pytest.mark.parametrize("cause", KINDS, ids=repr)
+def test_what_catches_an_executors_exception_catches_the_executor_error_too(
+    open_cluster: Any, cause: Exception
+) -> None:
+    cluster = open_cluster([ScriptedExecutor("trap", failures=[cause] * 3)], retry=qexec.retries.never())
+    with pytest.raises(type(cause)) as raised:
+        cluster.execute([flip(0.1)])
+    error = raised.value
+    assert isinstance(error, qexec.ExecutorError)
+    assert (type(error).__name__, error.executor, error.attempt, error.cause) == ("ExecutorError", "trap", 1, cause)
+    copy = pickle.loads(pickle.dumps(error))
+    assert isinstance(copy, type(cause))
+    assert isinstance(copy, qexec.ExecutorError)
+    assert (copy.executor, copy.attempt, str(copy)) == ("trap", 1, str(error))
+
+
+@pytest.mark.parametrize("cause", [NumberedError(3), OSError(5, "off"), qexec.ConfigurationError("no")], ids=repr)
+def test_an_executor_error_is_not_of_a_class_that_it_could_not_stand_for(cause: Exception) -> None:
+    error = qexec.ExecutorError("trap", 1, cause)
+    assert type(error) is qexec.ExecutorError
+    assert pickle.loads(pickle.dumps(error)).attempt == 1
+
+
+@pytest.mark.parametrize("cause", KINDS, ids=repr)
+def test_what_the_only_executor_raises_when_it_prepares_a_circuit_can_be_caught(
+    open_cluster: Any, cause: Exception
+) -> None:
+    class Choosy(ScriptedExecutor):
+        def binder(self, config: Any, circuit: Any) -> Any:
+            raise cause
+
+    with pytest.raises(type(cause)) as raised:
+        open_cluster([Choosy("trap")]).execute([flip(0.1)])
+    assert isinstance(raised.value, qexec.NoExecutorError)
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
+    with pytest.raises(qexec.NoExecutorError) as of_two:
+        open_cluster([Choosy("trap"), Choosy("other")]).execute([flip(0.1)])
+    assert type(of_two.value) is qexec.NoExecutorError
