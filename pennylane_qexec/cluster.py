@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +33,9 @@ from pennylane_qexec.engine import (
 )
 from pennylane_qexec.errors import NoExecutorError, checked_seed
 from pennylane_qexec.estimates import Estimate, Preview, estimate
-from pennylane_qexec.executors import are_equivalent, refuse_split
+from pennylane_qexec.executors import are_equivalent, refuse_split, seeds
 from pennylane_qexec.executors.base import Executor, Parallel
+from pennylane_qexec.executors.numbering import of_parts
 from pennylane_qexec.executors.specs import executors as make_executors
 from pennylane_qexec.job import Job, Outcome, Result, Share, Usage, used_by
 from pennylane_qexec.nested import Nestable, with_clusters_wrapped
@@ -69,7 +71,10 @@ class QCluster(Nestable):
             cache; or a :class:`Cache`, or a mapping with its arguments.
         store: where to record every circuit, its result, and under which id it is at a backend: a file, a URL or a
             store, see :func:`~pennylane_qexec.store.open_store`. To go on after a crash, use :func:`durable_run`.
-        seed: of the policies that choose at random, and of the jitter of retries. Simulators have seeds of their own.
+        seed: makes results repeatable. Policies and retries draw from it, and executors without a seed get one derived
+            from it, and from their place. Circuits are numbered in the order in which they are asked for, and draw
+            their shots by these numbers, in whatever thread, worker process or batch they run. Of executors with equal
+            seeds, with or without this one, the second gets one derived from it.
         wires: the wires of devices that are built here and are not given wires of their own.
         history_limit: how many jobs ``history`` keeps a row of; of more, the oldest are dropped, which it says, and
             its ``totals`` go on counting them. ``None`` to keep all.
@@ -108,6 +113,8 @@ class QCluster(Nestable):
         self.merge: Merge = merges.pooled
         checks.refuse_both(selector, split)
         self.executors: list[Executor] = make_executors(with_clusters_wrapped(executors, self), wires)
+        seeds.settle(self.executors, self._seed)
+        self._numbers = itertools.count()
         self._given: dict[Kind, Any] = {"selector": None, "split": None, "merge": merge}
         self.use(selector=_DEFAULT if selector is None else selector, merge=merge)
         self.use(split=split)
@@ -306,6 +313,7 @@ class QCluster(Nestable):
         Raises:
             BudgetExceededError: the jobs would pass a budget.
         """
+        jobs = self._numbered(jobs)
         run, runner = self._recorded_by, self._answering or self._engine
         return runner.submit(jobs, asked) if run is None else run.submit(runner, self._engine, jobs, asked)
 
@@ -318,6 +326,7 @@ class QCluster(Nestable):
             JobCancelledError: the cluster was closed meanwhile.
             BudgetExceededError: the jobs would pass a budget, or a further attempt at one would.
         """
+        jobs = self._numbered(jobs)
         run, runner = self._recorded_by, self._answering or self._engine
         outcomes = runner.run(jobs) if run is None else run.run(runner, self._engine, jobs)
         if not nesting.depth():  # what runs inside of a batch is part of that batch's circuits
@@ -337,19 +346,38 @@ class QCluster(Nestable):
         return self.execute_counted(circuits, config)[0]
 
     def execute_counted(
-        self, circuits: Sequence[QuantumScript], config: ExecutionConfig | None = None
+        self,
+        circuits: Sequence[QuantumScript],
+        config: ExecutionConfig | None = None,
+        numbers: Sequence[int] = (),
     ) -> tuple[list[Result], list[Usage]]:
-        """Run circuits as :meth:`execute` does; returns their results, and what each has used."""
+        """Run circuits as :meth:`execute` does; returns their results, and what each has used.
+
+        Args:
+            circuits: the circuits.
+            config: as there.
+            numbers: those by which executors with a seed draw the circuits' shots, if they have any.
+        """
         checks.check_circuits(circuits)
         dispatcher = Dispatcher(self, Derivatives(self.executors).follow(config or ExecutionConfig(), circuits))
         expanded = [dispatcher(circuit) for circuit in circuits]
-        remaining = iter(self.run([dispatcher.job(one) for batch, _ in expanded for one in batch]))
+        jobs = [dispatcher.job(one) for batch, _ in expanded for one in batch]
+        if numbers:
+            given = of_parts(numbers, [len(batch) for batch, _ in expanded])
+            jobs = [replace(job, number=number) for job, number in zip(jobs, given, strict=True)]
+        remaining = iter(self.run(jobs))
         results, usages = [], []
         for batch, postprocess in expanded:
             outcomes = [next(remaining) for _ in batch]
             results.append(postprocess([outcome.result for outcome in outcomes]))
             usages.append(used_by(outcomes))
         return results, usages
+
+    def _numbered(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """The jobs with numbers, if there is a seed: their shots follow from these, wherever and whenever they run."""
+        if self._seed is None:
+            return jobs
+        return [job if job.number is not None else replace(job, number=next(self._numbers)) for job in jobs]
 
     def estimate(self, circuits: Sequence[QuantumScript]) -> Estimate:
         """What circuits are going to use, by the policies as they stand; runs, reserves and changes nothing.

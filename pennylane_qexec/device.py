@@ -69,7 +69,8 @@ class ClusterDevice(Closing, Device):
         cluster: a :class:`QCluster` shared with others, which stays open when the device is closed; or, as a string,
             the same as ``config`` (``qml.device`` keeps an argument called ``config`` for itself).
         config: path of a TOML file with a cluster's options, or the name of a cluster in the user's ``qexec.toml``.
-        cluster_options: the options of :class:`QCluster`; they go before those of ``config``.
+        cluster_options: the options of :class:`QCluster`; they go before those of ``config``. With ``seed``, a program
+            that runs again has the same results.
 
     Raises:
         ConfigurationError: more than one of ``executors``, ``cluster`` and ``config``, or a wrong option.

@@ -40,9 +40,12 @@ class Nestable(Closing):
 
     @abstractmethod
     def execute_counted(
-        self, circuits: Sequence[QuantumScript], config: ExecutionConfig | None = None
+        self,
+        circuits: Sequence[QuantumScript],
+        config: ExecutionConfig | None = None,
+        numbers: Sequence[int] = (),
     ) -> tuple[list[Result], list[Usage]]:
-        """Run circuits by the cluster's policies, and say what each has used."""
+        """Run circuits by the cluster's policies, with their numbers if they have any; also says what each has used."""
 
     @abstractmethod
     def estimate(self, circuits: Sequence[QuantumScript]) -> Estimate:
@@ -88,7 +91,8 @@ class ClusterExecutor(Spreader):
         """The same, with what each circuit has used inside."""
         if work.call.method != "execute":
             return super().perform(work), ()
-        return self.cluster.execute_counted(work.circuits, without_derivatives(work.call.config))
+        config = without_derivatives(work.call.config)
+        return self.cluster.execute_counted(work.circuits, config, work.numbers)
 
     def usage(self, circuit: QuantumScript) -> Usage:
         """What the executors inside are going to bill, as the policies stand."""

@@ -151,7 +151,7 @@ class Carrier:
         awaited = Awaited()
 
         def run() -> Ran:
-            with nesting.inside(self._depth, bool(work.numbers)), awaited.noted():
+            with nesting.inside(self._depth, sending.followed), awaited.noted():
                 return perform(self._executor, work)
 
         try:
@@ -177,7 +177,7 @@ class Carrier:
         start = time.perf_counter()
 
         def submit() -> str:
-            with nesting.inside(self._depth, bool(work.numbers)):
+            with nesting.inside(self._depth, sending.followed):
                 return sending.submitted(executor, work.circuits)
 
         submission = self._threads.submit(lambda: context.run(submit))

@@ -38,14 +38,15 @@ class Sending:
     def submitted(self, executor: QueuedExecutor, circuits: Sequence[QuantumScript]) -> str:
         """Submit the batch, and tell who follows it. Returns the backend's id of it."""
         follower = self.jobs[0].follower if self.jobs else None
+        numbers = Work.of(self.jobs).numbers if self.jobs else ()
         if follower is None:
             self.begun = True
-            return executor.submit(circuits)
+            return executor.submit_numbered(circuits, "", numbers) if numbers else executor.submit(circuits)
         with follower.sending(self.jobs, executor) as letter:
             self.begun, self.letter = True, letter
             job_id = executor.find(letter.label) if letter.may_be_there else None
             if job_id is None:
-                job_id = executor.submit_numbered(circuits, letter.label, Work.of(self.jobs).numbers)
+                job_id = executor.submit_numbered(circuits, letter.label, numbers)
             letter.sent(job_id)
         return job_id
 

@@ -35,10 +35,14 @@ class Executor(ABC):
 
     An executor keeps nothing of a call: two threads may use one executor.
 
-    With a seed, it may draw shots from one stream after another. But circuits of a durable run have numbers, and then
-    the shots of each must follow from the seed and the circuit's number alone: not from what ran before or beside it,
-    in whatever thread, worker process or copy, so that a program which is taken up again goes on as if it had not been
-    interrupted. An executor that draws its shots itself has :meth:`perform` for that, which is given the numbers.
+    Shots are independent: those of two calls, of two circuits, of what does not commute in one circuit, and of two
+    executors or copies in worker processes, which must not have the state of one random generator in common.
+
+    With a seed, it may draw shots from one stream after another. But circuits of a durable run, and of a cluster with a
+    seed, have numbers, and then the shots of each must follow from the seed and the circuit's number alone: not from
+    what ran before or beside it, in whatever thread, worker process or copy, so that a program which is taken up again
+    goes on as if it had not been interrupted. An executor that draws its shots itself has :meth:`perform` for that,
+    which is given the numbers, and :attr:`streams` and :meth:`reseed`.
 
     Args:
         name: how it is called in policies, tables and errors; default: its class's name. In a cluster, the second of
@@ -189,6 +193,29 @@ class Executor(ABC):
             circuit: a circuit with the shots that it has here. Only without shots, unless a subclass says more.
         """
         return not circuit.shots
+
+    @property
+    def has_seed(self) -> bool:
+        """Whether it was given a seed; then a cluster's ``seed`` changes nothing here."""
+        return bool(self.streams)
+
+    @property
+    def streams(self) -> frozenset[Hashable]:
+        """What its shots are drawn from, as far as it follows from a seed; of no seed: nothing.
+
+        Two executors of a cluster that have one in common would draw equal shots, so the second is given another seed.
+        Here: none, since an executor of your own has no seed, as far as anybody knows. One that has returns it.
+        """
+        return frozenset()
+
+    def reseed(self, seed: int) -> None:  # noqa: B027
+        """Draw by this seed from now on. Called by a cluster, before the first circuit.
+
+        Nothing happens here, and wherever chance takes no seed, as at a QPU.
+
+        Args:
+            seed: at least 0, below ``2**31``.
+        """
 
     def effort(self, circuits: Sequence[QuantumScript]) -> float:
         """How much computing a batch is, in amplitude updates; 0 where nothing is computed here."""

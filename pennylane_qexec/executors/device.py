@@ -171,6 +171,26 @@ class DeviceExecutor(Executor):
             return 1, circuit.shots.total_shots or 0
         return runs
 
+    @property
+    def has_seed(self) -> bool:
+        """Whether the device is built here with a seed; of one given as an object, nobody can tell."""
+        source = self._source
+        return isinstance(source, BuiltDevices) and not source.seed_is_seen and bool(self.streams)
+
+    @property
+    def streams(self) -> frozenset[Hashable]:
+        """The device's seed; of a device given as an object, as far as its generator shows it."""
+        return self._source.streams
+
+    def note_seed_of_another(self) -> None:
+        """Its seed was not given to it, but seen in another device, which may have drawn it itself."""
+        if isinstance(self._source, BuiltDevices) and self.streams:
+            self._source.seed_is_seen = True
+
+    def reseed(self, seed: int) -> None:
+        """Draw by this seed, if the device takes one; an object draws so here only, and is left as it is."""
+        self._source.reseed(seed)
+
     def device(self, circuit: QuantumScript | None = None) -> Device:
         """The device that the current thread uses, for this circuit."""
         return self._source.device(circuit)
@@ -258,9 +278,9 @@ class DeviceExecutor(Executor):
     def _call(self, device: Device, work: Work) -> list[Result]:
         circuits, config = work.circuits, work.call.config
         if work.call.method == "execute":
-            numbering = self._source.numbering
-            if numbering is not None and work.numbers and any(circuit.shots for circuit in circuits):
-                return numbered.execute(device, circuits, config, work.numbers, numbering, self._source)
+            numbers, numbering = self._source.numbered(work.numbers, len(circuits))
+            if numbering is not None and numbers and any(circuit.shots for circuit in circuits):
+                return numbered.execute(device, circuits, config, numbers, numbering, self._source)
             return broadcasting.execute(device, circuits, config)
         vectors = (work.vectors,) if work.vectors else ()
         results = getattr(device, work.call.method)(circuits, *vectors, execution_config=config)

@@ -187,6 +187,12 @@ def seed(device: LegacyDeviceFacade, seed: Any) -> None:
     kept._simulator = type(kept._simulator)(seed=seed)
 
 
+def takes_seeds(device: Device) -> bool:
+    """Whether it is a device that can be told in every call by which seed to draw; see :func:`drawing_by`."""
+    known = vars(device.target_device) if isinstance(device, LegacyDeviceFacade) else {}
+    return "seed_simulator" in known.get("run_args", ()) or "_simulator" in known
+
+
 @contextmanager
 def drawing_by(device: Device, number: int) -> Iterator[bool]:
     """Have a device that was built with a seed draw by another one, for a while.

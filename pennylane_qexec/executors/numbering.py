@@ -6,7 +6,7 @@ again, and runs only what it had not run before, gets what it would have got wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -16,6 +16,8 @@ from pennylane_qexec.executors.turns import Stream
 
 _APART = 0x6E756D62
 """Keeps what is drawn by numbers apart from what is drawn without, of the same seed."""
+
+_BESIDE = 0x62657369
 
 
 class Numbering:
@@ -43,6 +45,10 @@ class Numbering:
         origin = generator.bit_generator.seed_seq if goes_to_places(generator) else None
         return Numbering(origin) if isinstance(origin, np.random.SeedSequence) else None
 
+    def beside(self, which: int) -> Numbering:
+        """Other streams, of the same seed."""
+        return Numbering(np.random.SeedSequence(self._entropy, spawn_key=(*self._key, _BESIDE, which)))
+
     def stream(self, generator: np.random.Generator) -> Stream:
         """The stream that has the parts of all numbers, for a generator to draw from; see :func:`place_of`."""
         bits: Any = generator.bit_generator
@@ -57,6 +63,16 @@ class Numbering:
     def small_seed(self, number: int) -> int:
         """A seed below ``2**31``."""
         return self.seed(number) >> 32
+
+
+def streams_of(seed: Any) -> frozenset[Hashable]:
+    """What stands for a seed, as users give them: a number, several, or an object that has some."""
+    if seed is None or isinstance(seed, str):
+        return frozenset()
+    if isinstance(seed, int | np.integer):
+        return frozenset({int(seed)})
+    several = isinstance(seed, Sequence) and all(isinstance(one, int | np.integer) for one in seed)
+    return frozenset({tuple(map(int, seed)) if several else id(seed)})
 
 
 def goes_to_places(generator: Any) -> bool:

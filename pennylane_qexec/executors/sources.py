@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
+import os
+import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -15,12 +19,17 @@ from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.executors import legacy
-from pennylane_qexec.executors.numbering import Numbering
+from pennylane_qexec.executors import legacy, lightning
+from pennylane_qexec.executors.numbering import Numbering, goes_to_places, streams_of
 from pennylane_qexec.executors.quirks import Quirks
 from pennylane_qexec.structure import wires_in_order
 
 _KEPT_DEVICES = 8
+_QISKITS = ("qiskit.aer", "qiskit.basicsim")
+_OF_QISKIT = "seed_simulator"
+_MOST_GIVEN = 100_000
+"""Seeds seen in devices that are at least this large are hardly ever a user's: without one, devices draw a seed from
+some millions. Copies in other processes draw others then, or all of them would draw the same shots."""
 
 
 class GivenDevice:
@@ -45,13 +54,35 @@ class GivenDevice:
         self.seeded = False
         self.quirks = Quirks.of(self.name, _seen_options(device))
         self.numbering = Numbering.seen_in(vars(device).get("_rng"))
+        self._counter: itertools.count[int] | None = None
+
+    @property
+    def streams(self) -> frozenset[Hashable]:
+        """What its generator was made of, if that can be seen."""
+        if self._counter is not None:
+            return self._streams
+        generator = vars(self._device).get("_rng")
+        origin = generator.bit_generator.seed_seq if isinstance(generator, np.random.Generator) else None
+        return streams_of(origin.entropy) if isinstance(origin, np.random.SeedSequence) else frozenset()
+
+    def reseed(self, seed: int) -> None:
+        """Draw by this seed here; for others, the device draws as before."""
+        if goes_to_places(vars(self._device).get("_rng")) or legacy.takes_seeds(self._device):
+            self.numbering, self._streams = Numbering.of(seed), streams_of(seed)
+            self._counter = itertools.count()
+
+    def numbered(self, numbers: Sequence[int], circuits: int) -> tuple[Sequence[int], Numbering | None]:
+        """The numbers of circuits, and what they draw from; none if the device goes on in its own stream."""
+        if numbers or self._counter is None:
+            return numbers, self.numbering
+        return [next(self._counter) for _ in range(circuits)], self.numbering
 
     def device(self, circuit: QuantumScript | None) -> Device:
         return self._device
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        with self._lock:
+        with self._lock, lightning.drawing_independently(self._device):
             yield
 
     def program(self, device: Device, config: ExecutionConfig) -> Any:
@@ -75,7 +106,11 @@ class GivenDevice:
 
 
 class BuiltDevices:
-    """A device's name and options, from which every thread builds its own, and keeps it."""
+    """A device's name and options, from which every thread builds its own, and keeps it.
+
+    Attributes:
+        seed_is_seen: whether its seed was not given here, but seen in a device, which may have drawn it itself.
+    """
 
     def __init__(self, name: str, wires: Any, options: dict[str, Any]) -> None:
         known = qml.plugin_devices
@@ -86,8 +121,9 @@ class BuiltDevices:
         if self.quirks.seeded_later and {"seed", "simulator"} <= options.keys():
             raise ConfigurationError(f"seed= and simulator= were given for {name!r}: give the seed to the simulator.")
         self._options = options
-        self.numbering = Numbering.of(options.get("seed", options.get("seed_simulator")))
+        self.numbering = Numbering.of(self._seed)
         self._replica = 0
+        self.seed_is_seen = False
         self._wires = wires
         self._start()
         self.takes_circuits_wires = False
@@ -95,6 +131,7 @@ class BuiltDevices:
 
     def _start(self) -> None:
         self._local = threading.local()
+        self._counter = itertools.count()
         self._built = 0
         self._lock = threading.Lock()
 
@@ -118,6 +155,42 @@ class BuiltDevices:
     def seeded(self) -> bool:
         """Whether a number was given as its seed."""
         return isinstance(self._options.get("seed"), int | np.integer)
+
+    @property
+    def _seed(self) -> Any:
+        return self._options.get("seed", self._options.get(_OF_QISKIT))
+
+    @property
+    def streams(self) -> frozenset[Hashable]:
+        """What stands for its seed."""
+        return streams_of(self._seed)
+
+    def reseed(self, seed: int) -> None:
+        """Build all devices anew, with another seed, if they take one."""
+        option = self._takes
+        if option is not None:
+            self._options = {**self._options, option: seed}
+            self.numbering = Numbering.of(seed)
+            self.seed_is_seen = False
+            self._start()
+
+    @property
+    def _takes(self) -> str | None:
+        """The option that is the device's seed."""
+        if self.name in _QISKITS:
+            return _OF_QISKIT
+        if self.quirks.seeded_later:
+            return None if "simulator" in self._options else "seed"
+        return "seed" if "seed" in inspect.signature(qml.plugin_devices[self.name].load()).parameters else None
+
+    def numbered(self, numbers: Sequence[int], circuits: int) -> tuple[Sequence[int], Numbering | None]:
+        """The numbers of circuits, and what they draw from; none if the device goes on in its own stream.
+
+        Qiskit's devices would draw by their seed in every run anew, so that circuits are numbered as they come.
+        """
+        if numbers or self.numbering is None or _OF_QISKIT not in self._options:
+            return numbers, self.numbering
+        return [next(self._counter) for _ in range(circuits)], self.numbering.beside(self._replica)
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -144,8 +217,7 @@ class BuiltDevices:
 
     def _new_device(self, key: tuple[Any, bool]) -> Device:
         devices: dict[tuple[Any, bool], Device] = self._local.__dict__.setdefault("devices", {})
-        seeds = {"seed": self._next_seed(self._options["seed"])} if "seed" in self._options else {}
-        device = self._build(key, seeds)
+        device = self._build(key, self._next_seeds())
         while len(devices) >= _KEPT_DEVICES:
             oldest = devices.pop(next(iter(devices)))
             self._local.__dict__.get("programs", {}).pop(id(oldest), None)
@@ -162,6 +234,7 @@ class BuiltDevices:
         seed = options.pop("seed", None) if self.quirks.seeded_later else None
         try:
             device = qml.device(self.name, wires=wires if self._wires is None else self._wires, **options)
+            lightning.draw_independently(device)
             if seed is not None:
                 legacy.seed(device, seed)
         except Exception as error:
@@ -170,6 +243,13 @@ class BuiltDevices:
                 f"{sorted(options)} failed: {type(error).__name__}: {error}"
             ) from error
         return device
+
+    def _next_seeds(self) -> dict[str, Any]:
+        """The option that is the seed of the next device, if it has one."""
+        if "seed" in self._options and self.streams:
+            return {"seed": self._next_seed(self._options["seed"])}
+        # Without one, devices take a seed from NumPy's global generator, whose state a forked process has a copy of.
+        return {"seed": secrets.randbits(31)} if self._replica and self._takes == "seed" else {}
 
     def _next_seed(self, seed: Any) -> Any:
         """The seed itself for the first device; for every further one a stream of its own."""
@@ -204,11 +284,15 @@ class BuiltDevices:
         self._replica = number + 1
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_local", "_lock", "_built")}
+        dropped = ("_local", "_lock", "_built", "_counter")
+        return {"home": os.getpid(), **{key: value for key, value in self.__dict__.items() if key not in dropped}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        home = state.pop("home")
         self.__dict__.update(state)
         self._start()
+        if self.seed_is_seen and home != os.getpid() and self._options["seed"] >= _MOST_GIVEN:
+            self.reseed(secrets.randbits(31))
 
 
 def _seen_options(device: Device) -> dict[str, Any]:

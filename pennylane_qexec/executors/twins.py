@@ -31,6 +31,7 @@ _ATTRIBUTES = {"readout_prob": "readout_err"}
 _NOT_OPTIONS = ("self", "wires", "shots", "seed")
 _SIMPLE = (bool, int, float, complex, str, type)
 _CHANGES = {"tracker", "_rng", "_wires", "_shots", "_debugger", "_statevector", "_state_cache", "_intermediate_states"}
+_CHANGES |= {"LightningMeasurements"}  # see executors.lightning
 _CHANGES |= {"_max_workers"}  # the workers of an executor take the place of a device's own pool
 
 
@@ -69,6 +70,7 @@ def _rebuilt(device: Device) -> Executor | None:
         options = {**_options(device), **_seed(device)}
         for wires in _ways_to_give(device.wires):
             executor = DeviceExecutor(str(device.name), wires=wires, **options)
+            executor.note_seed_of_another()
             if _same(device, executor.device()):
                 return executor
     except (ConfigurationError, TypeError, ValueError):

@@ -12,6 +12,7 @@ from pennylane_qexec.testing.contracts import (
     MergeContract,
     QueuedExecutorContract,
     SelectorContract,
+    ShotsContract,
     SplitContract,
 )
 from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
@@ -24,6 +25,7 @@ __all__ = [
     "QueuedExecutorContract",
     "ScriptedExecutor",
     "SelectorContract",
+    "ShotsContract",
     "SplitContract",
     "StoreContract",
     "flip",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 from abc import abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,18 +17,15 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.budget import Budget
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.errors import AnalyticCircuitError, ConfigurationError
-from pennylane_qexec.executors import DeviceExecutor, Executor, QueuedExecutor
+from pennylane_qexec.executors import DeviceExecutor, Executor, QueuedExecutor, seeds
 from pennylane_qexec.job import JobState, Outcome, Status, Work
 from pennylane_qexec.policies.fresh import Fresh
 from pennylane_qexec.policies.merges import Merge, of_callable
 from pennylane_qexec.testing.fakes import ScriptedExecutor, flip
 
 
-class ExecutorContract:
-    """What every executor keeps to."""
-
-    analytic = True
-    """Whether the executor runs circuits without shots."""
+class ShotsContract:
+    """Independence of shots, which every executor keeps to; a part of :class:`ExecutorContract`."""
 
     seeded = False
     """Whether the executor has a seed, and draws the shots of circuits with numbers by these; see :class:`Executor`."""
@@ -41,6 +40,48 @@ class ExecutorContract:
         made = self.make()
         yield made
         made.close()
+
+    def test_calls_and_circuits_of_a_call_draw_independent_shots(self, executor: Executor) -> None:
+        """See :func:`_equal_pairs`."""
+        draws = [counts for _ in range(3) for counts in _counted(executor)]
+        assert _equal_pairs(draws) < 3
+
+    def test_copies_in_worker_processes_draw_independent_shots(self, executor: Executor) -> None:
+        """Those that are sent to worker processes are, with and without a seed; see :func:`_equal_pairs`."""
+        if not executor.shareable:
+            return
+        _counted(executor)  # so that there is something of it that could be copied
+        copies = [pickle.loads(pickle.dumps(executor)) for _ in range(2)]
+        for number, copy in enumerate(copies):
+            copy.become_replica(number)
+        draws = [counts for one in (executor, *copies) for counts in _counted(one)]
+        assert _equal_pairs(draws) < 3
+
+    def test_two_of_a_kind_draw_independent_shots_in_a_cluster(self, executor: Executor) -> None:
+        """With equal seeds, and without; see :func:`_equal_pairs`."""
+        another = self.make()
+        seeds.settle([executor, another])
+        draws = [counts for one in (executor, another) for _ in range(2) for counts in _counted(one)]
+        another.close()
+        assert _equal_pairs(draws) < 3
+
+    def test_what_does_not_commute_is_measured_by_independent_shots(self, executor: Executor) -> None:
+        """Two equal values of 2048 shots have a probability of 0.0125, six times two one below 1e-11."""
+        circuit = QuantumScript([qml.RX(np.pi / 2, 0)], [qml.expval(qml.Z(0)), qml.expval(qml.X(0))], shots=2048)
+        values = np.array(executor.run([circuit] * 6), dtype=float)
+        assert not np.allclose(values[:, 0], values[:, 1])
+
+    def test_shots_come_in_no_order(self, executor: Executor) -> None:
+        """Neighbours differ 500 times in 1000; by Hoeffding, 110 more or fewer have a probability below 1e-10."""
+        (samples,) = executor.run([QuantumScript([qml.H(0)], [qml.sample(wires=[0])], shots=1001)])
+        assert abs(np.count_nonzero(np.diff(np.ravel(samples))) - 500) < 110
+
+
+class ExecutorContract(ShotsContract):
+    """What every executor keeps to."""
+
+    analytic = True
+    """Whether the executor runs circuits without shots."""
 
     def test_results_come_in_the_order_of_the_circuits(self, executor: Executor) -> None:
         angles = [0.0, np.pi, 0.0, np.pi, np.pi]
@@ -239,6 +280,23 @@ def _numbered(executor: Executor, batches: Sequence[Sequence[int]]) -> dict[int,
         work = Work(tuple([flip(1.2, shots=1000) for _ in numbers]), numbers=tuple(numbers))
         values.update(zip(numbers, map(float, executor.perform(work)), strict=True))
     return values
+
+
+def _counted(executor: Executor) -> list[tuple[int, ...]]:
+    """How often 2048 shots have each outcome of two wires, for three circuits that run together."""
+    circuit = QuantumScript([qml.H(0), qml.H(1)], [qml.counts(wires=[0, 1])], shots=2048)
+    results = executor.run([circuit] * 3)
+    return [tuple([int(counts.get(bits, 0)) for bits in ("00", "01", "10", "11")]) for counts in results]
+
+
+def _equal_pairs(draws: Sequence[tuple[int, ...]]) -> int:
+    """How many pairs of draws are equal.
+
+    Independent counts of 2048 shots over four outcomes are equal with a probability of 3.9e-6 (the sum of the squares
+    of the multinomial distribution), and three of the at most 66 pairs here with one below 1e-11. Draws that repeat
+    each other are three pairs at least, since three circuits run together.
+    """
+    return sum(one == other for one, other in combinations(draws, 2))
 
 
 def _candidates(number: int = 3) -> list[Executor]:

@@ -61,6 +61,15 @@ class ScriptedExecutor(Executor):
         """That of simulators without noise."""
         return IDEAL
 
+    @property
+    def streams(self) -> frozenset[Hashable]:
+        """The simulator's seed."""
+        return self._simulator.streams
+
+    def reseed(self, seed: int) -> None:
+        """Give the simulator another seed."""
+        self._simulator.reseed(seed)
+
     def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
         """Raise what is next in the script, or run the circuits."""
         with self._lock:
@@ -131,6 +140,15 @@ class FakeQPU(QueuedExecutor):
     def equivalence(self) -> Hashable:
         """That of simulators without noise."""
         return IDEAL
+
+    @property
+    def streams(self) -> frozenset[Hashable]:
+        """The simulator's seed."""
+        return self._simulator.streams
+
+    def reseed(self, seed: int) -> None:
+        """Give the simulator another seed."""
+        self._simulator.reseed(seed)
 
     @property
     def labels(self) -> bool:

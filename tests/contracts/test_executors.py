@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pennylane as qml
 import pytest
-from fakes.qbraid_provider import FakeProvider
+from fakes.qbraid_provider import FakeDevice, FakeProvider
 
 import pennylane_qexec as qexec
 from pennylane_qexec.executors import like
 from pennylane_qexec.executors.routing.hybrid import Hybrid
 from pennylane_qexec.executors.routing.rules import Tier
-from pennylane_qexec.testing import ExecutorContract, FakeQPU, QueuedExecutorContract, ScriptedExecutor
+from pennylane_qexec.testing import ExecutorContract, FakeQPU, QueuedExecutorContract, ScriptedExecutor, ShotsContract
 
 
 class TestLightningQubit(ExecutorContract):
@@ -118,8 +119,11 @@ class TestRuntimeInLocalMode(QueuedExecutorContract):
 class TestQBraid(QueuedExecutorContract):
     analytic = False
 
+    device_seeds = itertools.count()
+
     def make(self) -> qexec.QueuedExecutor:
-        executor = qexec.QBraidExecutor(FakeProvider(), "sim", seed=1)
+        device = FakeDevice(seed=next(self.device_seeds))
+        executor = qexec.QBraidExecutor(FakeProvider({"sim": device}), "sim", seed=1)
         executor.poll_interval = 1e-4
         return executor
 
@@ -139,14 +143,66 @@ class TestHybrid(ExecutorContract):
         return Hybrid(members, rule=[Tier("narrow", wires=1), Tier("wide")])
 
 
+class TestDefaultQubitWithoutSeed(ShotsContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor("default.qubit")
+
+
+class TestLightningQubitWithoutSeed(ShotsContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor("lightning.qubit")
+
+
+class TestAerWithoutSeed(ShotsContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor("aer")
+
+
+class TestAerWithNoise(ShotsContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor("aer:fake_manila")
+
+
+class TestAerWithNoiseAndSeed(ShotsContract):
+    seeded = True
+
+    def make(self) -> qexec.Executor:
+        return qexec.executor("aer:fake_manila", seed=1)
+
+
+class TestAerByMatrixProductStatesWithoutSeed(ShotsContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor("aer", method="matrix_product_state")
+
+
+class TestJaxWithoutSeed(ShotsContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor({"type": "jax", "compile": "now", "cache": False})
+
+
+class TestJaxBeforeItHasCompiled(ShotsContract):
+    def make(self) -> qexec.Executor:
+        return qexec.executor({"type": "jax", "compile": "never"})
+
+
+class TestRuntimeInLocalModeWithNoise(ShotsContract):
+    def make(self) -> qexec.Executor:
+        return qexec.RuntimeExecutor("fake_manila")
+
+
+class TestRehearsalWithNoise(ShotsContract):
+    def make(self) -> qexec.Executor:
+        return qexec.Rehearsal("aer:fake_manila", clock=qexec.VirtualClock())
+
+
 class TestScriptedExecutor(ExecutorContract):
     def make(self) -> qexec.Executor:
-        return ScriptedExecutor()
+        return ScriptedExecutor(seed=None)
 
 
 class TestFakeQPU(QueuedExecutorContract):
     def make(self) -> FakeQPU:
-        return FakeQPU()
+        return FakeQPU(seed=None)
 
     def another(self, executor: qexec.QueuedExecutor) -> FakeQPU:
         assert isinstance(executor, FakeQPU)
@@ -155,7 +211,7 @@ class TestFakeQPU(QueuedExecutorContract):
 
 class TestFakeQPUWithoutLabels(QueuedExecutorContract):
     def make(self) -> FakeQPU:
-        return FakeQPU(labels=False)
+        return FakeQPU(labels=False, seed=None)
 
 
 class TestRehearsal(QueuedExecutorContract):

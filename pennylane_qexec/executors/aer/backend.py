@@ -5,7 +5,7 @@ Importing this imports Qiskit and Aer, so it is imported when the first Aer exec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from pennylane.devices import ExecutionConfig
@@ -15,7 +15,7 @@ from pennylane.wires import Wires
 
 from pennylane_qexec.dynamic import QiskitCircuit, dynamic_part, qubits_of
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.aer.drawing import Seeds
+from pennylane_qexec.executors.aer.drawing import STEP, Seeds
 from pennylane_qexec.executors.aer.dynamic import CountedAsItIs
 from pennylane_qexec.executors.aer.exact import Exact
 from pennylane_qexec.executors.aer.noise import FakeMachine
@@ -139,6 +139,18 @@ class AerBackend:
     def binder(self, config: ExecutionConfig) -> QiskitBinder:
         """What prepares circuits."""
         return QiskitBinder(config, self.wires)
+
+    def reseed(self, seed: int) -> None:
+        """Draw by this seed from now on."""
+        backend, wires, _, options, transpiler = self._arguments
+        self._arguments = (backend, wires, seed, options, transpiler)
+        self._seeds = Seeds(seed)
+
+    @property
+    def streams(self) -> frozenset[Hashable]:
+        """The seed, and what seeds have in common that are one of Aer's steps apart."""
+        seed = self._seeds.seed
+        return frozenset() if seed is None else frozenset({seed, f"aer {seed % STEP}"})
 
     def become_replica(self, number: int) -> None:
         """Draw from a stream of this replica's own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Sequence
 from functools import cached_property
@@ -18,6 +19,7 @@ _SEEDS = 2**62
 """How many seeds Aer has, those left out that would become too large in long runs."""
 
 _BY_NUMBER = (0x6E756D62,)
+_OF_CELL = 0x63656C6C
 
 
 class Seeds:
@@ -42,9 +44,25 @@ class Seeds:
             first, self._count = self._count, self._count + circuits
         return first
 
-    def aer(self, number: int, cell: int) -> int | None:
-        """The seed of one of the sampling circuits of a circuit, or of a run that begins with it."""
-        return None if self.seed is None else (self.seed + STEP * number + cell) % _SEEDS
+    def aer(self, number: int, cell: int) -> int:
+        """The seed of one of the sampling circuits of a circuit, or of a run that begins with it.
+
+        Those of the first sampling circuits are the seed's own and follow each other in steps, as Aer's do. Those of
+        the others begin somewhere else: right behind, they would be the first ones of the next larger seed.
+        """
+        if self.seed is None:
+            return self.fresh()
+        return (self._begin(cell) + STEP * number) % _SEEDS
+
+    @staticmethod
+    def fresh() -> int:
+        """A seed that nobody has drawn before: Aer's own choice would be that of the circuit's first run."""
+        return secrets.randbelow(_SEEDS)
+
+    def _begin(self, cell: int) -> int:
+        if self.seed is None or not cell:
+            return self.seed or 0
+        return int(np.random.SeedSequence(self.seed, spawn_key=(_OF_CELL, cell)).generate_state(1, np.uint64)[0])
 
     def generators(self, numbers: Sequence[int]) -> list[np.random.Generator]:
         """A generator for each circuit; one for all of them where nothing has to be repeated."""

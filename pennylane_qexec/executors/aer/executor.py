@@ -148,6 +148,15 @@ class AerExecutor(Executor):
         """The shots of the largest of the circuits that are made of one."""
         return max([shots for _, shots in self._prepared(self, circuit, _AS_ASKED, counted)], default=0)
 
+    @property
+    def streams(self) -> frozenset[Hashable]:
+        """The seed, and those that Aer comes to from it in steps."""
+        return self._aer.streams
+
+    def reseed(self, seed: int) -> None:
+        """Draw by this seed."""
+        self._aer.reseed(seed)
+
     def effort(self, circuits: Sequence[QuantumScript]) -> float:
         """How much computing a batch is, in amplitude updates."""
         return sum(map(self._aer.effort, circuits))

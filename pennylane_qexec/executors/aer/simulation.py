@@ -62,7 +62,7 @@ class _Run:
 
     segments: list[_Segment]
     shots: int | None
-    seed: int | None
+    seed: int
 
 
 class Simulation:
@@ -164,7 +164,7 @@ def _runs(plans: Sequence[Planned], seeds: Seeds) -> Iterator[_Run]:
             for plan, cell in free
             if plans[plan].program.shots == shots
         ]
-        yield _Run(segments, shots, None)
+        yield _Run(segments, shots, seeds.fresh() if seeds.seed is None else seeds.aer(plans[0].numbers[0], 0))
     ordered = [place for place in cells if place not in free]
     for cell in sorted({cell for _, cell in ordered}):
         yield from _in_order([plan for plan, one in ordered if one == cell], cell, plans, seeds)

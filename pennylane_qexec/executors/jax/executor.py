@@ -185,6 +185,12 @@ class JaxExecutor(DeviceExecutor):
                 ordered[index] = result
         return ordered
 
+    def reseed(self, seed: int) -> None:
+        """Draw by this seed, also on the simulator."""
+        super().reseed(seed)
+        self._options["seed"] = seed
+        self._started = None
+
     @property
     def _fusion(self) -> Fusion:
         """What JAX is needed for, started when first used."""

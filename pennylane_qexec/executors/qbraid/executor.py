@@ -129,6 +129,15 @@ class QBraidExecutor(QueuedExecutor):
         """The shots of the largest of the circuits that are made of one."""
         return max([shots for _, shots in self._prepared(self, circuit, _AS_ASKED, counted)], default=0)
 
+    @property
+    def has_seed(self) -> bool:
+        """Whether the order of samples has one."""
+        return self._seed is not None
+
+    def reseed(self, seed: int) -> None:
+        """Order samples by this seed."""
+        self._seed = seed
+
     def status(self) -> Status:
         """What the device said of itself at most half a minute ago; nothing is asked before the first job."""
         return self._machine.status()

@@ -14,7 +14,7 @@ from pennylane_qexec.executors.rehearsal.jobs import Job
 from pennylane_qexec.job import Result
 
 
-@dataclass(frozen=True)
+@dataclass
 class Answers:
     """Computes results.
 

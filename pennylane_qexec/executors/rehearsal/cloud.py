@@ -35,13 +35,16 @@ class Cloud:
         jobs: where they are.
         clock: what time it is.
         seed: of all chance.
+
+    Attributes:
+        seed: of all chance from now on.
     """
 
     def __init__(self, planner: Planner, jobs: Jobs, clock: Clock, seed: int) -> None:
         self._planner = planner
         self._faults = planner.faults
         self._jobs = jobs
-        self._seed = seed
+        self.seed = seed
         self._usual_wait = typical(planner.queue)
         self._refused: Counter[tuple[str, ...]] = Counter()
         self._lock = threading.RLock()
@@ -88,7 +91,7 @@ class Cloud:
             if not self._up(now):
                 raise RefusedError(f"{name!r} is offline: submit the job again later, or elsewhere.")
             attempt = self._jobs.submissions(fingerprints) + self._refused[fingerprints]
-            rng = generator_of(self._seed, "fortune", name, *fingerprints, attempt)
+            rng = generator_of(self.seed, "fortune", name, *fingerprints, attempt)
             fate = fortune(self._faults, rng)
             if fate.refused:
                 self._refused[fingerprints] += 1
@@ -122,7 +125,7 @@ class Cloud:
     def answers(self, job: Job) -> bool:
         """Whether it answers to the next poll of a job."""
         job.polls += 1
-        rng = generator_of(self._seed, "poll", job.record.fingerprints, job.record.numbers, job.polls)
+        rng = generator_of(self.seed, "poll", job.record.fingerprints, job.record.numbers, job.polls)
         return bool(rng.random() >= self._faults.hiccups)
 
     def cancel(self, job_id: str) -> None:

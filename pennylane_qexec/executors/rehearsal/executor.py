@@ -133,6 +133,7 @@ class Rehearsal(QueuedExecutor):
         self._stream = stream
         self._faults = faults_of(failure_rate)
         self._folder = None if folder is None else Folder(folder)
+        self._given = seed is not None or folder is not None
         began = self._settle_beginning()
         planner = Planner(
             began,
@@ -182,6 +183,27 @@ class Rehearsal(QueuedExecutor):
     def seed(self) -> int:
         """The seed, given or drawn."""
         return self._seed or 0
+
+    @property
+    def has_seed(self) -> bool:
+        """Whether a seed was given, here or to the inner executor; or there is a folder, which keeps one."""
+        return self._given or self._inner.executor.has_seed
+
+    @property
+    def streams(self) -> frozenset[Hashable]:
+        """The seed with the name. Whoever has given a ``stream`` wants equal results wherever it is."""
+        if not self._given or self._stream is not None:
+            return self._inner.executor.streams
+        return frozenset({("rehearsal", self._seed, self.name)})
+
+    def reseed(self, seed: int) -> None:
+        """Have all chance follow from this seed, unless there is a folder, which keeps its own."""
+        if self._folder is not None:
+            return
+        if not self._inner.reseed():
+            self._inner.executor.reseed(seed)
+        self._seed = self._answers.seed = self._cloud.seed = seed
+        self._given = True
 
     @property
     def ledger(self) -> list[Entry]:

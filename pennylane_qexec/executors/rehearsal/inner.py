@@ -39,6 +39,12 @@ class Inner:
         self.executor: Executor = self._first()
         self.seeded = seeded and self._takes_seeds()
 
+    def reseed(self) -> bool:
+        """Have results follow from what a circuit is, as with a seed from the beginning. Whether that is possible."""
+        if not self.executor.has_seed:
+            self.seeded = self.seeded or self._takes_seeds()
+        return self.seeded
+
     def results(
         self, circuits: Sequence[QuantumScript], numbers: Sequence[Sequence[object]], flips: float | None
     ) -> list[Result]:

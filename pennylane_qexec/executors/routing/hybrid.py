@@ -10,6 +10,7 @@ from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError
+from pennylane_qexec.executors import seeds
 from pennylane_qexec.executors.base import Binder, Executor, Parallel
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.equivalence import of_all
@@ -61,6 +62,7 @@ class Hybrid(Executor):
         cost: Cost | Mapping[str, float] | None = None,
     ) -> None:
         self._members = tuple(_built(members, wires))
+        seeds.settle(self._members)
         if workers is None and not self.local:
             workers = sum(member.workers or 1 for member in self._members)
         super().__init__(
@@ -109,6 +111,21 @@ class Hybrid(Executor):
     def repeats(self, circuit: QuantumScript) -> bool:
         """Whether it is so on each member."""
         return all(member.repeats(circuit) for member in self._members)
+
+    @property
+    def has_seed(self) -> bool:
+        """Whether each member has one."""
+        return all(member.has_seed for member in self._members)
+
+    @property
+    def streams(self) -> frozenset[Hashable]:
+        """Those of all members."""
+        return frozenset().union(*[member.streams for member in self._members])
+
+    def reseed(self, seed: int) -> None:
+        """Have each member draw by a seed derived from this one."""
+        for index, member in enumerate(self._members):
+            member.reseed(seeds.derived(seed, index))
 
     def explain(self, circuit: QuantumScript) -> str:
         """Who gets a circuit, and why, in a sentence."""

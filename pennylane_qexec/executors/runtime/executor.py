@@ -166,6 +166,25 @@ class RuntimeExecutor(QueuedExecutor):
         return self._machine.local and (self._seed is not None or self._options.seed is not None)
 
     @property
+    def has_seed(self) -> bool:
+        """Whether there is a seed, or one in the options."""
+        return self._seed is not None or self._options.seed is not None
+
+    @property
+    def streams(self) -> frozenset[Hashable]:
+        """The seed in local mode: elsewhere it orders samples only."""
+        seed = self._options.seed if self._seed is None else self._seed
+        return frozenset() if seed is None or not self._machine.local else frozenset({seed})
+
+    def reseed(self, seed: int) -> None:
+        """Draw, and order samples, by this seed; it takes the place of one in the options."""
+        if self._options.seed is None:
+            self._seed = seed
+        else:
+            self._options = self._options.with_seed(seed)
+            self.__dict__.pop("_planner", None)
+
+    @property
     def session_id(self) -> str | None:
         """IBM's id of the session or batch that is open."""
         return self._mode.session_id
@@ -246,7 +265,8 @@ class RuntimeExecutor(QueuedExecutor):
         seeded = self._seed is not None and self._machine.local
         seed = 1 + int(plan.seed.generate_state(1)[0]) // 2 if seeded else None
         label = label if self.labels else ""
-        return self._flights.add(send(plan, self._machine.backend(), self._mode, self._options, seed, label))
+        backend = self._drawing if seeded else self._machine.backend()
+        return self._flights.add(send(plan, backend, self._mode, self._options, seed, label))
 
     def find(self, label: str) -> str | None:
         """The id of the first job with a label, whoever sent it, that has not failed and was not cancelled.
@@ -329,6 +349,13 @@ class RuntimeExecutor(QueuedExecutor):
         return None if self._options.seed is None else [self._options.seed]
 
     @cached_property
+    def _drawing(self) -> Any:
+        """The simulated backend, for jobs with seeds; one object, since a session is opened for it."""
+        from pennylane_qexec.executors.runtime.plans import drawing_by_shots
+
+        return self.__dict__.setdefault("_drawing", drawing_by_shots(self._machine.backend()))
+
+    @cached_property
     def _planner(self) -> Planner:
         from pennylane_qexec.executors.runtime.plans import Planner
 
@@ -357,7 +384,7 @@ class RuntimeExecutor(QueuedExecutor):
         self._numbers = itertools.count()
 
     def __getstate__(self) -> dict[str, Any]:
-        dropped = ("_planner", "_flights", "_numbers")
+        dropped = ("_planner", "_drawing", "_flights", "_numbers")
         return {key: value for key, value in super().__getstate__().items() if key not in dropped}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

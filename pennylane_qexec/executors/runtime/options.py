@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from pennylane_qexec.errors import ConfigurationError, unknown
@@ -55,6 +55,10 @@ class PrimitiveOptions:
         """The seed in the options, which is that of every job."""
         seed = self.sampler.get("simulator", {}).get("seed_simulator")
         return None if seed is None else int(seed)
+
+    def with_seed(self, seed: int) -> PrimitiveOptions:
+        """The options with another seed in them."""
+        return replace(self, sampler=self.of("sampler", seed), estimator=self.of("estimator", seed))
 
     def without_effect_locally(self) -> list[str]:
         """The options that local mode ignores."""

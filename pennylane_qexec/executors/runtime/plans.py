@@ -5,6 +5,7 @@ Importing this imports Qiskit, so it is imported when the first job is sent.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -22,6 +23,7 @@ from pennylane_qexec.executors.runtime.modes import Mode
 from pennylane_qexec.executors.runtime.options import PrimitiveOptions
 from pennylane_qexec.executors.runtime.pubs import Compiler, Estimated, Program, Pub, Sampled
 from pennylane_qexec.executors.runtime.words import can_estimate
+from pennylane_qexec.executors.seeds import derived
 from pennylane_qexec.fusion import Fused, Template, fuse, unfused
 from pennylane_qexec.job import Result
 from pennylane_qexec.kept import Kept
@@ -153,11 +155,27 @@ def send(plan: Plan, backend: Any, mode: Mode, options: PrimitiveOptions, seed: 
     try:
         for number, name in enumerate(plan.primitives, 1):
             tags = tags_of(label, number, len(plan.primitives))
-            jobs.append(_sent(name, plan.pubs(name), backend, mode, options.of(name, seed, tags)))
+            own = seed if seed is None or number == 1 else derived(seed, number)
+            jobs.append(_sent(name, plan.pubs(name), backend, mode, options.of(name, own, tags)))
     except BaseException:
         Flight(tuple(jobs), plan).cancel()
         raise
     return Flight(tuple(jobs), plan)
+
+
+def drawing_by_shots(backend: Any) -> Any:
+    """A simulated backend that draws circuits of other numbers of shots by other seeds, derived from that of the job.
+
+    Qiskit's primitives run those with equal shots together, each such run with the job's own seed.
+    """
+    drawing, plainly = copy.copy(backend), backend.run
+
+    def run(circuits: Any, **options: Any) -> Any:
+        options["seed_simulator"] = derived(options["seed_simulator"], options["shots"])
+        return plainly(circuits, **options)
+
+    drawing.run = run
+    return drawing
 
 
 def _sent(name: str, pubs: list[Pub], backend: Any, mode: Mode, options: dict[str, Any]) -> Any:
