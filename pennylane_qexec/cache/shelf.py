@@ -120,7 +120,7 @@ class Shelf:
         for key, value in items:
             try:
                 written.append(Cached(key, result_text(value)))
-            except ConfigurationError as error:
+            except Exception as error:  # whatever an executor of the user's own returns: the thread goes on
                 logger.debug("a result stays in memory: %s", error)
         try:
             self.store.cache_put(written, self._most_bytes)

@@ -108,7 +108,7 @@ class Settling:
         )
         try:
             self._write_without(entry, error, later)
-        except StoreError as broken:
+        except Exception as broken:  # nobody is left waiting
             logger.warning("how a circuit ended (%r) could not be recorded: %s", error, broken)
         self._in_vain(entry)
         if later:

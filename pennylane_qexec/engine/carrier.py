@@ -30,7 +30,7 @@ from pennylane_qexec.engine.venue import (
     uses_processes,
 )
 from pennylane_qexec.engine.withdrawals import Withdrawals
-from pennylane_qexec.engine.worker import Ran, in_other_words, perform, survives_pickling
+from pennylane_qexec.engine.worker import KEPT_EXECUTORS, Ran, in_other_words, perform, survives_pickling
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.job import Work
@@ -265,14 +265,17 @@ def _perform_in_pool(key: str, executor_pickled: bytes, work: bytes, depth: int,
 
     An error that could not travel back to the process that asks would break the pool, or hide what went wrong.
     """
-    if key not in _in_this_pool_process:
+    executor = _in_this_pool_process.get(key)
+    if executor is None:
         isolation.install()
-        executor: Executor = pickle.loads(executor_pickled)
+        while len(_in_this_pool_process) >= KEPT_EXECUTORS:
+            _in_this_pool_process.pop(next(iter(_in_this_pool_process)), None)
+        executor = pickle.loads(executor_pickled)
         executor.become_replica(os.getpid())
         _in_this_pool_process[key] = executor
     try:
         with nesting.inside(depth):
-            return perform(_in_this_pool_process[key], pickle.loads(work))
+            return perform(executor, pickle.loads(work))
     except Exception as error:
         if os.getpid() == home or survives_pickling(error):
             raise

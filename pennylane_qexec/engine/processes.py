@@ -191,21 +191,23 @@ class ProcessCrew:
         return _Worker(next(self._numbers), max(1, cores() // max(1, self._hands)))
 
     def _work(self) -> None:
-        worker = self._new_worker()
-        with suppress(WorkerDiedError):
+        worker: _Worker | None = None
+        with suppress(WorkerDiedError, OSError):  # what hinders it will hinder the first batch, which says so
+            worker = self._new_worker()
             worker.wait_until_ready()
         while True:
             try:
                 task = self._tasks.get(timeout=LINGER)
             except queue.Empty:
                 if self._leaves():
-                    worker.kill()
+                    if worker is not None:
+                        worker.kill()
                     return
                 continue
             if not task.future.set_running_or_notify_cancel():
                 continue
             try:
-                if not worker.alive:
+                if worker is None or not worker.alive:
                     worker = self._new_worker()
                 with self._lock:
                     self._busy[task.future] = worker

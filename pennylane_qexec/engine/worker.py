@@ -25,7 +25,8 @@ BOOTSTRAP = (
 READY = "ready"
 """What a worker says when PennyLane is imported."""
 
-_KEPT_EXECUTORS = 128
+KEPT_EXECUTORS = 128
+"""The most executors that a process keeps."""
 
 
 class Ran(NamedTuple):
@@ -114,7 +115,7 @@ def _isolate() -> None:
 def _answer(executors: dict[str, Any], key: str, executor: bytes | None, work: bytes, number: int) -> bytes:
     try:
         if executor is not None:
-            while len(executors) >= _KEPT_EXECUTORS:
+            while len(executors) >= KEPT_EXECUTORS:
                 del executors[next(iter(executors))]
             executors[key] = pickle.loads(executor)
             executors[key].become_replica(number)

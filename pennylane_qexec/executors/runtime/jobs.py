@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +53,10 @@ class Flight:
         return JobState.DONE
 
     def cancel(self) -> None:
-        """Stop what has not ended."""
-        for job in self.jobs:
-            if not state_of(job).final:
-                job.cancel()
+        """Stop what has not ended. What hinders one from being stopped is raised when the others are."""
+        with ExitStack() as cancelling:
+            for job in reversed(self.jobs):
+                cancelling.callback(_cancel, job)
 
     def answers(self, backend: str) -> list[Sequence[Any]]:
         """The answers of the primitives.
@@ -103,3 +104,8 @@ def _answers(job: Any, backend: str) -> Sequence[Any]:
 def _reason(error: Exception) -> str:
     """What IBM says; its errors show their message in quotation marks."""
     return str(error).strip("'\"").removeprefix(_PREFIX)
+
+
+def _cancel(job: Any) -> None:
+    if not state_of(job).final:
+        job.cancel()

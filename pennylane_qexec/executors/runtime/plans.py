@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -158,7 +159,8 @@ def send(plan: Plan, backend: Any, mode: Mode, options: PrimitiveOptions, seed: 
             own = seed if seed is None or number == 1 else derived(seed, number)
             jobs.append(_sent(name, plan.pubs(name), backend, mode, options.of(name, own, tags)))
     except BaseException:
-        Flight(tuple(jobs), plan).cancel()
+        with suppress(Exception):  # what cannot be cancelled runs
+            Flight(tuple(jobs), plan).cancel()
         raise
     return Flight(tuple(jobs), plan)
 

@@ -1,0 +1,131 @@
+"""Errors in the places where threads and other processes are looked after: somebody is told, and the work goes on."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import pennylane_qexec as qexec
+from pennylane_qexec.cache import shelf
+from pennylane_qexec.durable.keeper import Keeper
+from pennylane_qexec.engine import carrier, processes
+from pennylane_qexec.engine.worker import KEPT_EXECUTORS, Ran
+from pennylane_qexec.executors.runtime.jobs import Flight
+from pennylane_qexec.store import open_store
+from pennylane_qexec.testing import ScriptedExecutor, flip
+
+
+class Worker:
+    """A worker process that cannot be started at first."""
+
+    refusals = 2
+    alive = True
+
+    def __init__(self, number: int, threads: int) -> None:
+        if Worker.refusals:
+            Worker.refusals -= 1
+            raise OSError("no more processes")
+
+    def wait_until_ready(self) -> None: ...
+
+    def perform(self, key: str, executor: bytes, work: bytes) -> Ran:
+        return Ran([0.5], 0.0)
+
+    def kill(self) -> None: ...
+
+
+def test_a_worker_that_cannot_be_started_fails_its_batch_and_the_next_one_gets_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "_Worker", Worker)
+    monkeypatch.setattr(processes, "cores", lambda: 1)
+    monkeypatch.setattr(processes, "LINGER", 0.01)
+    crew, work = processes.ProcessCrew(), SimpleNamespace(circuits=[flip(0.1)])
+    executor = ScriptedExecutor(workers=1)
+    crew.lease()
+    monkeypatch.setattr(processes, "pickled", pickle.dumps)
+    monkeypatch.setattr(crew, "pickled", lambda executor: ("key", b""))
+    with pytest.raises(OSError, match="no more processes"):
+        crew.submit(executor, work).result(60)  # type: ignore[arg-type]
+    assert crew.submit(executor, work).result(60) == Ran([0.5], 0.0)  # type: ignore[arg-type]
+    crew.give_back()
+
+
+def test_a_result_that_cannot_be_written_does_not_keep_others_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shelf.result_text
+
+    def text(value: Any) -> str:
+        if value == "strange":
+            raise RecursionError("too deep")
+        return real(value)
+
+    monkeypatch.setattr(shelf, "result_text", text)
+    with open_store(tmp_path / "cache.db") as store:
+        kept = shelf.Shelf(store, 10**6)
+        kept.put([("a", "strange"), ("b", 0.5)])
+        kept.flush()
+        kept.put([("c", 0.25)])
+        kept.flush()
+        assert kept.get(["a", "b", "c"]) == {"b": 0.5, "c": 0.25}
+
+
+def test_nobody_is_left_waiting_when_the_failure_of_a_circuit_cannot_be_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Keeper, failures: Any) -> None:
+        raise RuntimeError("not known")
+
+    monkeypatch.setattr(Keeper, "failed", fail)
+    with (
+        qexec.durable_run("run", tmp_path / "run.db"),
+        qexec.QCluster([Failing()], failover=False) as cluster,
+        pytest.raises(qexec.ExecutorError, match="always"),
+    ):
+        cluster.execute([flip(0.1)])
+
+
+class Failing(qexec.Executor):
+    def run(self, circuits: Any) -> Any:
+        raise ValueError("always")
+
+
+class RemoteJob:
+    """A job at Qiskit Runtime."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error, self.cancelled = error, False
+
+    def status(self) -> str:
+        return "QUEUED"
+
+    def cancel(self) -> None:
+        if self.error is not None:
+            raise self.error
+        self.cancelled = True
+
+
+def test_a_job_that_cannot_be_cancelled_does_not_keep_the_others_of_its_batch_from_it() -> None:
+    first, second = RemoteJob(ConnectionError("gone")), RemoteJob(None)
+    with pytest.raises(ConnectionError, match="gone"):
+        Flight((first, second), None).cancel()
+    assert second.cancelled
+
+
+def test_a_process_of_a_pool_forgets_executors_of_which_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: dict[str, Any] = {}
+    monkeypatch.setattr(carrier, "_in_this_pool_process", kept)
+    monkeypatch.setattr(carrier, "perform", lambda executor, work: Ran([], 0.0))
+    executor = pickle.dumps(qexec.DeviceExecutor("default.qubit"))
+    with ThreadPoolExecutor(1) as pool:
+        for number in range(KEPT_EXECUTORS + 3):
+            pool.submit(carrier._perform_in_pool, str(number), executor, pickle.dumps(None), 0, 0).result(60)
+    assert len(kept) == KEPT_EXECUTORS
+    assert "0" not in kept
+    assert str(KEPT_EXECUTORS + 2) in kept
