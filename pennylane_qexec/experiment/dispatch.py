@@ -48,7 +48,9 @@ class Dispatch:
                 circuit, whose shots are put together when results are merged.
             shots: a number, or a list with one for each circuit; ``None`` for the shots that circuits bring along, as
                 PennyLane's may.
-            config: options of the backend for this job: ``seed``, and whatever its executor takes.
+            config: options of the backend for this job: ``seed``, ``mcm_method`` (how PennyLane's simulators run
+                mid-circuit measurements: ``"tree-traversal"``, ``"one-shot"`` or ``"deferred"``; default: what suits
+                the circuit), and whatever its executor takes.
 
         Returns:
             The job.

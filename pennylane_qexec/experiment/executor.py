@@ -122,8 +122,9 @@ class QuantumExecutor(Closing):
                 their results are the same either way.
             wait: whether to return only when all jobs have ended; else at once.
             progress: whether to show a progress bar while waiting.
-            config: options of every job, such as ``{"seed": 7}``. The first backend has the seed itself, and each
-                other one a seed derived from it, so that no two draw the same shots.
+            config: options of every job, such as ``{"seed": 7}``, or ``{"mcm_method": "one-shot"}`` for how simulators
+                of PennyLane run mid-circuit measurements; default: what suits the circuit. The first backend has the
+                seed itself, and each other one a seed derived from it, so that no two draw the same shots.
             timeout: seconds that each circuit may take on its backend; ``None`` for no limit.
             retry: how often a circuit is tried on its backend: ``retries.backoff(...)``; default: 3 times.
             on_failure: what to do about jobs that failed for good. ``"refuse"``: their errors are reported, and results

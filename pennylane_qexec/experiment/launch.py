@@ -8,8 +8,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import cache
 from typing import NamedTuple
 
+from pennylane.devices import ExecutionConfig, MCMConfig
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.budget import Budget
@@ -27,10 +29,16 @@ from pennylane_qexec.experiment.workshop import Workshop
 from pennylane_qexec.job import Call, Job, JobState, Outcome
 from pennylane_qexec.policies.faults import Fault, classify
 from pennylane_qexec.policies.retries import Backoff
+from pennylane_qexec.providers.backend import OF_CALLS
 
 logger = logging.getLogger("pennylane_qexec")
 
-_CALL = Call().unbound()
+
+@cache
+def _call(method: str | None) -> Call:
+    """What is asked of circuits, by the method of mid-circuit measurements; ``None`` for what suits each circuit."""
+    return Call(config=ExecutionConfig(mcm_config=MCMConfig(mcm_method=method))).unbound()
+
 
 _DEAD = 2
 """How many circuits fail for good, one after the other and not by their own fault, before the others are not tried."""
@@ -174,7 +182,11 @@ class Launch:
             budget=self._budget,
             cache=self._cache,
         )
-        jobs = [Job(circuit, one.executor, _CALL) for one in ready for circuit in one.circuits]
+        jobs = [
+            Job(circuit, one.executor, _call(one.entry.config.get(OF_CALLS)))
+            for one in ready
+            for circuit in one.circuits
+        ]
         for one in ready:
             one.entry.sent = time.time()
         futures = iter(self._cluster.submit(jobs, asked=lambda: True))

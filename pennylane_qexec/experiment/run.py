@@ -22,6 +22,7 @@ from pennylane_qexec.experiment.workshop import Workshop
 from pennylane_qexec.policies.retries import Backoff
 from pennylane_qexec.policies.splits import apportion
 from pennylane_qexec.providers import Backend
+from pennylane_qexec.providers.backend import OF_CALLS
 
 logger = logging.getLogger("pennylane_qexec")
 
@@ -217,8 +218,8 @@ class Run:
 
 
 def _seed_of(config: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
-    """The seed of a job, for another backend, if that takes one; its other options need not fit."""
-    seed = {name: value for name, value in config.items() if name == "seed"}
+    """The options of a job that any backend takes; the others need not fit."""
+    seed = {name: value for name, value in config.items() if name in ("seed", OF_CALLS)}
     try:
         backend.check(seed)
     except ConfigurationError:

@@ -15,8 +15,13 @@ from pennylane_qexec.job import Status
 Kind = Literal["simulator", "noisy simulator", "QPU"]
 """What a backend is."""
 
-_EVERYWHERE = {"seed"}
+OF_CALLS = "mcm_method"
+"""The option that is said with the circuits, and not when an executor is made."""
+
+_EVERYWHERE = {"seed", OF_CALLS}
 """Options that need no look at what else there is, which for some backends means to import their simulator."""
+
+_METHODS = ("deferred", "device", "one-shot", "tree-traversal")
 
 _ELSEWHERE = {
     "name": "executors of backends are called 'provider/backend'",
@@ -94,7 +99,7 @@ class Backend:
         """
         self.check(config)
         try:
-            made = self._make(**config)
+            made = self._make(**{name: value for name, value in config.items() if name != OF_CALLS})
         except TypeError as error:
             raise ConfigurationError(f"backend '{self}' with the options {sorted(config)}: {error}.") from error
         except SystemExit as error:  # as libraries do that are used from the command line elsewhere
@@ -128,9 +133,11 @@ class Backend:
             if option in config:
                 raise ConfigurationError(f"backend '{self}' takes no option {option}={config[option]!r}: {why}.")
         checked_seed(config.get("seed"))
+        if config.get(OF_CALLS) not in (None, *_METHODS):
+            raise ConfigurationError(unknown("method of mid-circuit measurements", config[OF_CALLS], _METHODS))
         known = self._known() if config.keys() - _EVERYWHERE else None
         for option in config:
-            if known is not None and option not in known:
+            if known is not None and option not in known and option != OF_CALLS:
                 raise ConfigurationError(unknown(f"option of backend '{self}'", option, known))
 
     def _known(self) -> frozenset[str] | None:

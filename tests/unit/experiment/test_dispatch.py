@@ -164,3 +164,35 @@ def test_plain_data_names_each_circuit_once():
     assert [job["circuits"] for job in document["jobs"]] == [[0], [0, 1]]
     assert [circuit["framework"] for circuit in document["circuits"]] == ["qiskit", "openqasm2"]
     assert json.loads(json.dumps(document)) == document
+
+
+TELEPORT = (
+    'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; creg c[1]; creg d[1]; '
+    "h q[0]; measure q[0] -> c[0]; if (c == 1) x q[1]; measure q[1] -> d[0];"
+)
+
+
+@pytest.mark.parametrize(("config", "one_by_one"), [({}, False), ({"mcm_method": "one-shot"}, True)])
+@pytest.mark.parametrize("name", ["default.qubit", "lightning.qubit"])
+def test_jobs_say_how_mid_circuit_measurements_are_run(monkeypatch, name, config, one_by_one):
+    kind = type(qml.device(name, wires=2))
+    original, seen = kind.execute, []
+
+    def execute(self, circuits, execution_config=None):
+        seen.extend((circuits,) if isinstance(circuits, qml.tape.QuantumScript) else circuits)
+        return original(self, circuits, execution_config)
+
+    monkeypatch.setattr(kind, "execute", execute)
+    executor = qexec.QuantumExecutor()
+    dispatch = qexec.Dispatch()
+    dispatch.add_job("local_pennylane", name, TELEPORT, 50, config)
+    (counted,) = executor.run_dispatch(dispatch).get_results()["local_pennylane"][name]
+    executor.close()
+    assert sum(counted.values()) == 50
+    assert {outcome.replace(" ", "") for outcome in counted} <= {"00", "11"}
+    assert [circuit.shots.has_partitioned_shots for circuit in seen] == [one_by_one]
+
+
+def test_a_method_of_mid_circuit_measurements_that_there_is_not_is_refused():
+    with pytest.raises(qexec.ConfigurationError, match=r"'tree'.*one-shot"):
+        qexec.QuantumExecutor().run_experiment(TELEPORT, 50, ["local_aer/aer_simulator"], config={"mcm_method": "tree"})
