@@ -134,7 +134,9 @@ class Derivatives:
         right = config.derivative_order == 1 and not (circuit and recorded.observables_are_recorded(circuit))
         if own == {None} or not right:
             return None
-        return self._offered("device" if own == {"device"} else "adjoint", config, circuit)
+        if own in ({"adjoint"}, {"device"}):
+            return own.pop()
+        return self._offered("adjoint", config, circuit)
 
     def _offered(self, method: str, config: ExecutionConfig, circuit: QuantumScript | None) -> str | None:
         """A method, if every executor offers it."""
