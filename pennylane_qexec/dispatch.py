@@ -13,6 +13,7 @@ from pennylane.devices.preprocess import validate_device_wires
 from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 from pennylane.transforms import broadcast_expand
+from pennylane.wires import Wires
 
 from pennylane_qexec.errors import NoExecutorError
 from pennylane_qexec.executors.base import Binder, Bound, Executor
@@ -112,7 +113,8 @@ class Dispatcher:
         """
         if not any(map(measures_everything, circuit.measurements)) or not circuit.wires:
             return circuit
-        given = (executor.wires for executor in self._cluster.executors if executor.wires is not None)
+        # A user's executor may mean a number by its wires, which is none of its labels.
+        given = (executor.wires for executor in self._cluster.executors if isinstance(executor.wires, Wires))
         in_order = wires_in_order(circuit)
         wires = next((own for own in given if own.contains_wires(circuit.wires)), in_order)
         if wires == in_order == circuit.wires:

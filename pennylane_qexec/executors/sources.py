@@ -10,6 +10,7 @@ import threading
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pennylane as qml
@@ -32,8 +33,19 @@ _MOST_GIVEN = 100_000
 some millions. Copies in other processes draw others then, or all of them would draw the same shots."""
 
 
+_locks: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()
+_locking = threading.Lock()
+
+
+def _lock_of(device: Device) -> threading.RLock:
+    """The lock under which a device is used, one for all executors that have been given it."""
+    used = device.target_device if isinstance(device, LegacyDeviceFacade) else device
+    with _locking:
+        return _locks.setdefault(used, threading.RLock())
+
+
 class GivenDevice:
-    """A device that the user built: one object, used by one thread at a time."""
+    """A device that the user built: one object, used by one thread at a time, in however many executors it is."""
 
     def __init__(self, device: Any, options: dict[str, Any]) -> None:
         if isinstance(device, LegacyDevice) and not isinstance(device, LegacyDeviceFacade):
@@ -47,7 +59,7 @@ class GivenDevice:
                 f"the device {device.name!r} is built already: build it with {sorted(options)} yourself."
             )
         self._device = device
-        self._lock = threading.RLock()
+        self._lock = _lock_of(device)
         self.name = str(device.name)
         self.wires: Wires | None = device.wires
         self.takes_circuits_wires = False
