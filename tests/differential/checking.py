@@ -13,7 +13,7 @@ import pennylane as qml
 from differential import compare, fronts
 from differential.drawing import SPOILED, Case
 from differential.fronts import Answer
-from differential.kinds import KINDS, LEGACY, STRICT, Pool, wires_of
+from differential.kinds import KINDS, STRICT, Pool, wires_of
 from differential.programs import Gate, Number, function
 from differential.theory import NotDerivable, Right, State, derivative, hessian, number_of
 
@@ -50,6 +50,7 @@ def check(case: Case, pool: Pool) -> Verdict:
         kinds = list(dict.fromkeys(case.executors))
         bare = {kind: fronts.bare(case, kind) for kind in (kinds if got.error is not None else kinds[:1])}
         if got.error is not None:
+            pool.forget(case)  # an executor that has failed may be set aside for a while
             _judge_error(case, got.error, bare, verdict)
             return verdict
         first = bare[kinds[0]]
@@ -62,6 +63,9 @@ def check(case: Case, pool: Pool) -> Verdict:
         ):
             verdict.notes.append(f"as the bare device's: {wrong[0][1]}")
             return verdict
+        if all("nan" in text for _, text in wrong) and wrong and all(find in of_bare for find in wrong):
+            verdict.notes.append("nan, as the bare device's")
+            return verdict
         if case.transform and wrong and {sort for sort, _ in wrong} <= {sort for sort, _ in of_bare}:
             verdict.notes.append(f"the transform is wrong: {wrong[0][1]}")
             return verdict
@@ -71,8 +75,7 @@ def check(case: Case, pool: Pool) -> Verdict:
             verdict.notes.append(f"the bare device is wrong: {of_bare[0][1]}")
         if first.error is None and not wrong:
             _judge_form(case, got, first, verdict)
-            counted = first if kinds[0] not in LEGACY else fronts.bare(case, "default.qubit")
-            _judge_counts(case, got, counted, verdict)
+            _judge_counts(case, got, first, verdict)
             _judge_independence(case, pool, verdict)
             _judge_shares(case, got, verdict)
             _judge_seeds(case, verdict)
@@ -125,7 +128,11 @@ def _judge_error(case: Case, error: Exception, bare: dict[str, Answer], verdict:
         verdict.finds.append(("error", text))
     missing = [kind for kind in bare if KINDS[kind].bare is None]
     if all(other is None for other in errors) and not missing and case.front != "experiment":
-        verdict.finds.append(("refused", text))
+        wrong = [find for answer in bare.values() for find in _wrong(case, answer, Counter())]
+        if wrong:
+            verdict.notes.append(f"refused where the bare device is wrong: {type(error).__name__}")
+        else:
+            verdict.finds.append(("refused", text))
     elif all(other is None for other in errors):
         verdict.notes.append(f"refused: {text}")
     verdict.did["raised"] += 1
@@ -350,7 +357,11 @@ def _judge_form(case: Case, got: Answer, bare: Answer, verdict: Verdict) -> None
 
     PennyLane's own devices do not agree on whether numbers are NumPy's or the interface's, where nothing is trained.
     """
-    odd = case.program.batch == 1 or (_noisy(case) and any(one.kind == "state" for one in case.program.measurements))
+    odd = (
+        case.front == "dev.execute"
+        or case.program.batch == 1
+        or (_noisy(case) and any(one.kind == "state" for one in case.program.measurements))
+    )
     if odd or case.front == "experiment" or _postselects(case) or dict(case.policy).get("split") == "multiplier":
         return
     strict = len(set(case.executors)) == 1 and case.executors[0] in STRICT
@@ -368,15 +379,18 @@ def _judge_counts(case: Case, got: Answer, bare: Answer, verdict: Verdict) -> No
     """What was counted: the tracker as the bare device's, the history as the tracker."""
     if got.tracked is None or bare.tracked is None or case.front in ("threads", "map", "plain") or case.order:
         return
-    if KINDS[case.executors[0]].bare is None or case.splits or len(set(case.executors)) > 1:
-        return
+    sums = any(one.observable is not None and one.observable.numbers for one in case.program.measurements)
+    if sums or case.executors[0] not in STRICT or case.splits or len(set(case.executors)) > 1:
+        return  # the bare devices count what they run, and not all in the same way
     if not case.total_shots or case.interface.startswith("jax"):
         return
-    theirs = bare.tracked.get("shots")
-    if case.front != "execute" and got.tracked.get("shots") != theirs:
-        verdict.finds.append(("tracker", f"shots: {got.tracked.get('shots')} in place of {theirs}"))
-    if got.recorded != theirs:
-        verdict.finds.append(("history", f"{got.recorded} shots in the history, in place of {theirs}"))
+    ours, theirs = got.tracked.get("shots"), bare.tracked.get("shots")
+    if case.front == "execute":
+        ours = theirs
+    elif ours != theirs and not case.program.mid_measures:
+        verdict.finds.append(("tracker", f"shots: {ours} in place of {theirs}"))
+    if got.recorded != ours and not case.program.mid_measures:
+        verdict.finds.append(("history", f"{got.recorded} shots in the history, in place of {ours}"))
     verdict.did["counts"] += 1
 
 
@@ -395,9 +409,8 @@ def _judge_independence(case: Case, pool: Pool, verdict: Verdict) -> None:
     if needed > 7:
         return
     values = [fronts.ours(case, pool) for _ in range(needed + 1)]
-    texts = {str(one.calls[0][1]) if one.error is None else str(one.error) for one in values}
-    if len(texts) == 1:
-        verdict.finds.append(("independence", f"{needed + 1} calls returned the same: {next(iter(texts))[:200]}"))
+    if len({_text(one) for one in values}) == 1:
+        verdict.finds.append(("independence", f"{needed + 1} calls returned the same: {_text(values[0])[:200]}"))
     verdict.did["independence"] += 1
 
 
@@ -435,7 +448,7 @@ def _judge_seeds(case: Case, verdict: Verdict) -> None:
     texts = []
     for _ in range(2):
         fresh = Pool()
-        texts.append(str(fronts.ours(case, fresh).calls))
+        texts.append(_text(fronts.ours(case, fresh)))
         fresh.close()
     verdict.did["seeds"] += 1
     if texts[0] != texts[1]:
@@ -466,6 +479,14 @@ def _judge_mixture(case: Case, got: Answer, pool: Pool, verdict: Verdict) -> Non
 
 def _close(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
     return all(np.allclose(one, other, atol=1e-5) for one, other in zip(some, others, strict=True))
+
+
+def _text(answer: Answer) -> str:
+    """What an answer is, to the last shot."""
+    if answer.error is not None:
+        return str(answer.error)
+    with np.printoptions(threshold=10**7):
+        return str(answer.calls[0][1])
 
 
 def _collision(measured: Any, right: Right, shots: int) -> float:

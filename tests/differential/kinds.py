@@ -145,10 +145,17 @@ class Pool:
     def cluster(self, case: Case) -> qexec.QCluster:
         """The cluster of a case."""
         wires = wires_of(case)
-        key = (case.executors, case.policy, case.seeds, None if wires is None else tuple(wires))
+        key = (case.executors, case.policy, case.seeds, wires and tuple(wires))
         if key not in self._clusters:
             self._clusters[key] = opened(case)
         return self._clusters[key]
+
+    def forget(self, case: Case) -> None:
+        """Close the cluster of a case: the next one gets another."""
+        wires = wires_of(case)
+        cluster = self._clusters.pop((case.executors, case.policy, case.seeds, wires and tuple(wires)), None)
+        if cluster is not None:
+            cluster.close()
 
     @property
     def experiments(self) -> qexec.QuantumExecutor:
