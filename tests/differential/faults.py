@@ -13,12 +13,13 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from differential.drawing import Case
-from differential.programs import Gate, Measured, Observable
+from differential.drawing import SPOILED, Case
+from differential.programs import Gate, Measured, Number, Observable
 from pennylane.queuing import QueuingManager
 from pennylane.transforms import convert_to_numpy_parameters
 
-from pennylane_qexec import ClusterDevice, DeviceExecutor, Executor, isolation
+from pennylane_qexec import AerExecutor, ClusterDevice, DeviceExecutor, Executor, QCluster, isolation
+from pennylane_qexec.derivatives import Derivatives, Limit
 from pennylane_qexec.executors import legacy
 from pennylane_qexec.job import Usage
 
@@ -84,6 +85,54 @@ def _unwrapped_early() -> Iterator[None]:
         patch.object(ClusterDevice, "preprocess_transforms", preprocess_transforms),
         patch.object(ClusterDevice, "execute", executed),
     ):
+        yield
+
+
+@contextmanager
+def _adjoint_is_best() -> Iterator[None]:
+    """The adjoint method is taken wherever executors offer it, right or not."""
+
+    def best(self: Any, config: Any, circuit: Any) -> str | None:
+        return self._offered("adjoint", config, circuit)
+
+    with patch.object(Derivatives, "_best", best), _without_limits():
+        yield
+
+
+@contextmanager
+def _without_limits() -> Iterator[None]:
+    """Nobody sees that a derivative cannot be had, and is going to be zero."""
+    with patch.object(Limit, "of", classmethod(lambda cls, config, method: cls())):
+        yield
+
+
+@contextmanager
+def _repeated_shots() -> Iterator[None]:
+    """A circuit that is run again draws the shots that it drew before."""
+    perform = AerExecutor.perform
+    drawn: dict[Any, Any] = {}
+
+    def performed(self: Any, work: Any) -> Any:
+        key = tuple((repr(one.operations), repr(one.measurements), one.shots.total_shots) for one in work.circuits)
+        if key not in drawn:
+            drawn[key] = perform(self, work)
+        return drawn[key]
+
+    with patch.object(AerExecutor, "perform", performed):
+        yield
+
+
+@contextmanager
+def _unchecked() -> Iterator[None]:
+    """Whatever an executor returns is taken for results."""
+    with patch.object(Executor, "check_results", lambda self, work, results: None):
+        yield
+
+
+@contextmanager
+def _mixed() -> Iterator[None]:
+    """The circuits of a gradient are dealt out to executors that differ."""
+    with patch.object(QCluster, "keeps_sweeps", lambda self, circuit, candidates: False):
         yield
 
 
@@ -170,6 +219,39 @@ def _trained_raw(case: Case) -> Case | None:
     return met if met is not None and not met.program.mid_measures else None
 
 
+def _trained_observables(case: Case) -> Case | None:
+    met = _on("default.qubit", order=1, shots=None, interface="autograd", method="best")(case)
+    if met is None or met.program.batch or met.program.mid_measures:
+        return None
+    coefficients = (Number(1.0, 0), Number(1.0, 1))
+    terms = (Observable("word", (0,), "Z"), Observable("word", (0,), "X"))
+    measured = (Measured("expval", Observable("hamiltonian", numbers=coefficients, terms=terms)),)
+    return replace(met, program=replace(met.program, measurements=measured, coefficients=(0.4, -0.7)))
+
+
+def _twice(case: Case) -> Case | None:
+    met = _on("lightning.qubit", order=2, max_diff=1, shots=None, interface="autograd", method="best")(case)
+    if met is None or met.program.batch or met.program.mid_measures or len(met.program.arguments) > 1:
+        return None
+    return replace(met, program=replace(met.program, measurements=(_BASES[0],), coefficients=()))
+
+
+def _sampled_with_noise(case: Case) -> Case | None:
+    met = _split_samples(case)
+    return None if met is None else replace(met, executors=("aer:fake_manila",), policy=())
+
+
+def _spoiled(case: Case) -> Case | None:
+    return case if case.executors[0] in SPOILED else None
+
+
+def _unlike(case: Case) -> Case | None:
+    met = _on("aer", "aer:fake_manila", order=1, shots=None, interface="autograd", method="parameter-shift")(case)
+    if met is None or met.program.batch or met.program.mid_measures:
+        return None
+    return replace(met, program=replace(met.program, measurements=(_BASES[0],), coefficients=()))
+
+
 def _split_samples(case: Case) -> Case | None:
     met = _on("default.qubit", "default.qubit", policy=(("split", "uniform"),), shots=1000, order=0)(case)
     if met is None or met.program.mid_measures or met.program.batch:
@@ -197,10 +279,15 @@ _BASES = (
 
 FAULTS = {
     1: Fault(_shared_recording, _nesting, frozenset({"value", "plain"})),
+    2: Fault(_adjoint_is_best, _trained_observables, frozenset({"gradient"})),
+    3: Fault(_without_limits, _twice, frozenset({"gradient"})),
     4: Fault(_unwrapped_early, _trained_by_hand, frozenset({"gradient"})),
     5: Fault(_unwrapped_early, _trained_raw, frozenset({"gradient", "error", "refused"})),
+    6: Fault(_repeated_shots, _sampled_with_noise, frozenset({"independence"})),
     7: Fault(_equal_seeds, _split_samples, frozenset({"independence"})),
     8: Fault(_undercounted, _in_bases, frozenset({"history", "tracker"})),
     9: Fault(_one_basis, _in_bases_on_cirq, frozenset({"value"})),
+    10: Fault(_unchecked, _spoiled, frozenset({"unchecked"})),
+    11: Fault(_mixed, _unlike, frozenset({"mixture"})),
 }
 """The faults, by the numbers that they had when they were found."""

@@ -12,8 +12,6 @@ from differential.drawing import Case, numbered
 from differential.faults import FAULTS, Fault
 from differential.kinds import Pool
 
-pytestmark = pytest.mark.slow
-
 MOST = 40
 """So many of the cases that can meet a fault are tried."""
 
