@@ -117,8 +117,8 @@ class Dispatcher:
         given = (executor.wires for executor in self._cluster.executors if isinstance(executor.wires, Wires))
         in_order = wires_in_order(circuit)
         wires = next((own for own in given if own.contains_wires(circuit.wires)), in_order)
-        if wires == in_order == circuit.wires:
-            return circuit
+        if wires == in_order == circuit.wires and wires.labels == tuple(range(len(wires))):
+            return circuit  # in any other order, wires are another one's when their gates have been decomposed
         return validate_device_wires(circuit, wires=wires)[0][0]
 
     def prepared(self, circuit: QuantumScript) -> bool:

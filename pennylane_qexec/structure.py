@@ -84,10 +84,16 @@ def wires_in(circuit: QuantumScript) -> set[Any]:
 
 
 def wires_in_order(circuit: QuantumScript) -> Wires:
-    """The wires of a circuit, in the order that PennyLane's simulators give them: numbers from 0 on by size."""
+    """The wires of a circuit, in the order that PennyLane's simulators give them: numbers from 0 on by size.
+
+    That is so only if the numbers of wires that are measured, and nothing else, come behind those of the others.
+    """
     wires = circuit.wires
-    numbers = range(len(wires))
-    return wires if wires.labels == tuple(numbers) or set(wires) != set(numbers) else Wires(numbers)
+    numbers = tuple(range(len(wires)))
+    if wires.labels == numbers or set(wires) != set(numbers):
+        return wires
+    used = Wires.all_wires([operation.wires for operation in circuit.operations])
+    return Wires(numbers) if set(used) == set(numbers[: len(used)]) else wires
 
 
 def measures_everything(measurement: MeasurementProcess) -> bool:

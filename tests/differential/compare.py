@@ -62,7 +62,7 @@ def analytic(measured: Measured, right: Right, leaf: Any, accuracy: float) -> st
         return f"{measured.kind} has no analytic value, and yet there is one: {leaf!r}"
     got = as_array(leaf)
     expected = right.value
-    if measured.kind == "state" and got.ndim == 1:  # up to its phase
+    if measured.kind == "state" and np.squeeze(got).ndim == 1:  # up to its phase
         got = np.outer(got, got.conj())
     if np.squeeze(got).shape != np.squeeze(expected).shape:  # what else there is of shape is that of the bare device
         return f"{measured.kind} has the shape {got.shape} in place of {expected.shape}"

@@ -54,6 +54,22 @@ def test_labels_are_in_the_order_in_which_the_circuit_uses_them(open_cluster, sp
     assert counts == {"001": 10}
 
 
+@pytest.mark.parametrize("name", [*EXECUTORS, "rehearsal:lightning.qubit"])
+def test_the_order_is_that_of_the_circuit_as_it_was_given_and_not_as_it_is_decomposed(open_cluster, name):
+    circuit = QuantumScript([qml.prod(qml.RX(np.pi, 1), qml.Z(3))], [qml.probs()])
+    (got,) = open_cluster([name]).execute([circuit])
+    assert np.allclose(got, [0, 0, 1, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("split", [None, "uniform"])
+@pytest.mark.parametrize("name", ["default.qubit", "lightning.qubit", "aer"])
+def test_numbers_of_wires_that_are_only_measured_come_last(open_cluster, name, split):
+    circuit = QuantumScript([qml.X(1), qml.Z(2)], [qml.counts(), qml.counts(wires=0)], shots=10)
+    expected = ({"100": 10}, {"0": 10})
+    assert qml.execute([circuit], qml.device("default.qubit")) == (expected,)
+    assert open_cluster([name, name], split=split).execute([circuit]) == [expected]
+
+
 def test_a_device_of_the_older_interface_refuses_the_state_of_some_of_its_wires(open_cluster):
     device = qml.device("cirq.simulator", wires=3)
     circuit = _flipped(qml.measurements.StateMP(wires=qml.wires.Wires([2, 1, 0])))
