@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.files import MOST_OF_CIRCUIT, content_of
 
 STANDARD_INPUT = "-"
 
@@ -24,23 +25,29 @@ def texts_of(files: list[str]) -> list[str]:
     return [_text(file, _name(file)) for file in files]
 
 
-def check_circuits(files: list[str], texts: list[str]) -> None:
+def check_circuits(files: list[str], texts: list[str]) -> list[str]:
     """See that texts are circuits.
 
     Args:
         files: where they are from.
         texts: what :func:`texts_of` has read there.
 
+    Returns:
+        The texts, with what they include from below their files' folders.
+
     Raises:
         ConfigurationError: one is no OpenQASM, or a circuit that cannot be run.
     """
     from pennylane_qexec import programs
 
+    complete = []
     for file, text in zip(files, texts, strict=True):
         try:
-            programs.read(text)
+            complete.append(programs.with_includes(text, None if file == STANDARD_INPUT else Path(file).parent))
+            programs.read(complete[-1])
         except ConfigurationError as error:
             raise ConfigurationError(f"{_name(file)}: {error}") from error
+    return complete
 
 
 def _name(file: str) -> str:
@@ -49,12 +56,20 @@ def _name(file: str) -> str:
 
 def _text(file: str, name: str) -> str:
     try:
-        source = sys.stdin.buffer.read() if file == STANDARD_INPUT else Path(file).read_bytes()
+        if file == STANDARD_INPUT:
+            source = sys.stdin.buffer.read(MOST_OF_CIRCUIT + 1)
+        else:
+            source = content_of(Path(file), MOST_OF_CIRCUIT)
+        if len(source) > MOST_OF_CIRCUIT:
+            raise ConfigurationError(f"{name} has more than {MOST_OF_CIRCUIT:,} bytes: give the circuit in parts.")
         text = source.decode("utf-8-sig")  # some editors begin a file with a mark
-    except OSError as error:
-        raise ConfigurationError(f"{name} cannot be read: {error.strerror}.") from error
+    except ConfigurationError:
+        raise
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{name} is no text, and so no OpenQASM.") from error
+    except (OSError, ValueError) as error:  # a name with a zero in it is the latter
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"{name} cannot be read: {why}.") from error
     if ";" not in text:
         raise ConfigurationError(f"{name} is no OpenQASM: its first line should be 'OPENQASM 2.0;' or 'OPENQASM 3.0;'.")
     return text

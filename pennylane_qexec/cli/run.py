@@ -65,7 +65,7 @@ def run(
             from pennylane_qexec.cli.report import draw, find, print_json, print_problems, print_tables
 
             _check_files(save, plot)
-            check_circuits(files, circuits)
+            circuits = check_circuits(files, circuits)
         backends = backend or [_SIMULATOR]
         collector = _experiment(
             circuits=circuits,

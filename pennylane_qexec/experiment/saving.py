@@ -13,6 +13,7 @@ from typing import Any
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.experiment.dispatch import Dispatch
 from pennylane_qexec.experiment.record import Record
+from pennylane_qexec.files import content_of
 from pennylane_qexec.job import JobState
 from pennylane_qexec.written.results import result_form, result_value
 
@@ -77,7 +78,9 @@ def read(path: Path) -> dict[str, Any]:
         ConfigurationError: there is no such file, it is something else, or of a later version.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(content_of(path).decode("utf-8"))
+    except ConfigurationError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{str(path)!r} cannot be read as saved results ({error}).") from error
     if not isinstance(document, dict) or not isinstance(document.get("records"), list):

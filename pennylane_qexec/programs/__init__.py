@@ -5,8 +5,9 @@ the bits where the framework, or whoever asks, expects them. Frameworks are impo
 """
 
 from pennylane_qexec.programs.bits import Bits
+from pennylane_qexec.programs.files import with_includes
 from pennylane_qexec.programs.program import Program
 from pennylane_qexec.programs.reading import one_or_many, read
 from pennylane_qexec.programs.text import from_text, to_text
 
-__all__ = ["Bits", "Program", "from_text", "one_or_many", "read", "to_text"]
+__all__ = ["Bits", "Program", "from_text", "one_or_many", "read", "to_text", "with_includes"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.programs.outline import MOST_CHARACTERS, includes, outline_of
+from pennylane_qexec.files import MOST_OF_CIRCUIT, content_of
+from pennylane_qexec.programs.outline import includes, outline_of
 
 STANDARD = ("qelib1.inc", "stdgates.inc")
 """What every reader of OpenQASM has."""
@@ -52,9 +51,9 @@ def _joined(text: str, top: Path | None, here: Path | None, around: list[Path]) 
             raise ConfigurationError(f"include {name!r}: the file includes itself. Take that out.")
         parts += [text[start:begin], _joined(_read(path), top, path.parent, [*around, path])]
         start = end
-        if sum(map(len, parts)) > MOST_CHARACTERS:
+        if sum(map(len, parts)) > MOST_OF_CIRCUIT:
             raise ConfigurationError(
-                f"a circuit with includes of more than {MOST_CHARACTERS:,} characters: give parts."
+                f"a circuit with includes of more than {MOST_OF_CIRCUIT:,} characters: give parts."
             )
     return "".join([*parts, text[start:]])
 
@@ -74,19 +73,10 @@ def _below(top: Path, here: Path, name: str) -> Path:
 
 def _read(path: Path) -> str:
     try:
-        # Not to wait for somebody to write into a pipe.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ConfigurationError(f"{str(path)!r} is no ordinary file. Give a file of OpenQASM.")
-            found = file.read(MOST_CHARACTERS + 1)
-        if len(found) > MOST_CHARACTERS:
-            raise ConfigurationError(
-                f"{str(path)!r} has more than {MOST_CHARACTERS:,} bytes: OpenQASM is read up to that. Give it in parts."
-            )
-        return found.decode("utf-8-sig")  # some editors begin a file with a mark
-    except (OSError, ValueError) as error:
-        if isinstance(error, ConfigurationError):
-            raise
-        what = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ConfigurationError(f"{str(path)!r} cannot be read: {what}. Give a file of OpenQASM.") from None
+        return content_of(path, MOST_OF_CIRCUIT).decode("utf-8-sig")  # some editors begin a file with a mark
+    except OSError as error:
+        raise ConfigurationError(
+            f"{str(path)!r} cannot be read: {error.strerror or error}. Give a file of OpenQASM."
+        ) from None
+    except UnicodeDecodeError:  # whose words quote the file
+        raise ConfigurationError(f"{str(path)!r} cannot be read: it is no text. Give a file of OpenQASM.") from None

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.dynamic import script_of
+from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.programs.bits import Bits
 from pennylane_qexec.programs.draft import BeyondPennyLaneError, Draft
 from pennylane_qexec.programs.program import Program
@@ -41,6 +42,11 @@ def program_of_qiskit(
         script, registers = _in_pennylane(circuit, draft_of(circuit))
     except BeyondPennyLaneError as error:
         script, registers = _as_it_is(circuit, error.reason)
+    except RecursionError as error:
+        raise ConfigurationError(
+            f"circuit {circuit.name!r} has definitions or blocks within each other that are too deep to be followed. "
+            "Take them apart with circuit.decompose()."
+        ) from error
     return Program(script, framework, Bits(registers, native, separator), name=circuit.name if name is None else name)
 
 

@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from math import prod
 
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.files import MOST_OF_CIRCUIT
 from pennylane_qexec.programs.draft import MOST_OPERATIONS
-
-MOST_CHARACTERS = 10_000_000
-"""The most of a text, with the files that it includes."""
 
 MOST_TOKENS = {2: 2_000_000, 3: 100_000}
 """The most words, numbers and signs, by version: Qiskit's parser of version 3 takes 0.1 ms for each."""
@@ -29,6 +27,9 @@ MOST_DEFINITIONS = 5_000
 
 DEEPEST = 400
 """How many brackets and operators there may be within each other."""
+
+_PER_DEFINITION = 4
+"""What it costs to look a gate's definition up, in operations."""
 
 LONGEST_NUMBER = 64
 """The most digits of a number."""
@@ -84,9 +85,9 @@ def outline_of(text: str) -> Outline:
     Raises:
         ConfigurationError: it is too long.
     """
-    if len(text) > MOST_CHARACTERS:
+    if len(text) > MOST_OF_CIRCUIT:
         raise ConfigurationError(
-            f"a text of {len(text):,} characters: OpenQASM is read up to {MOST_CHARACTERS:,}. Give it in parts."
+            f"a text of {len(text):,} characters: OpenQASM is read up to {MOST_OF_CIRCUIT:,}. Give it in parts."
         )
     tokens, places = [], []
     for found in _TOKEN.finditer(text):
@@ -226,7 +227,9 @@ def _note_use(statement: list[str], sizes: _Sizes) -> None:
         word in sizes.registers and (index + 1 == len(statement) or not _is_one(statement[index + 1 : index + 4]))
         for index, word in enumerate(statement)
     )
-    _add(sizes.gates.get(statement[0], 1) * (max(known, default=1) if whole else 1), sizes)
+    defined = sizes.gates.get(statement[0])
+    cost = 1 if defined is None else defined + _PER_DEFINITION
+    _add(cost * (max(known, default=1) if whole else 1), sizes)
 
 
 def _is_one(behind: list[str]) -> bool:

@@ -142,7 +142,7 @@ class _Writer:
     def _maker(self, operation: Any, place: Bits) -> Callable[[Sequence[QuantumCircuit]], Any]:
         """What makes the same control flow of other blocks, once they are written."""
         if isinstance(operation, ForLoopOp):
-            return lambda blocks: operation.replace_blocks(blocks)
+            return lambda blocks: _loop(*operation.params[:2], *blocks)
         if isinstance(operation, SwitchCaseOp):
             target = self._source(operation.target, place)
             values = [values for values, _ in operation.cases_specifier()]
@@ -190,13 +190,18 @@ class _Writer:
     def _with_own_parameter(self, loop: ForLoopOp) -> ForLoopOp:
         """A loop whose parameter has the same identity in every process."""
         numbers, parameter, body = loop.params
-        if parameter is None:
-            return loop
+        if parameter is None or parameter not in body.parameters:
+            return ForLoopOp(numbers, None, body)
         number = next(self._numbers)
         own = Parameter(f"p{number}", uuid=UUID(int=number))
-        if parameter in body.parameters:
-            body = body.assign_parameters({parameter: own})
-        return ForLoopOp(numbers, own, body)
+        return ForLoopOp(numbers, own, body.assign_parameters({parameter: own}))
+
+
+def _loop(numbers: Sequence[int], parameter: Any, body: QuantumCircuit) -> ForLoopOp:
+    """A loop. Aer fails on a parameter that nothing depends on, and on numbers that come twice."""
+    if parameter not in body.parameters:
+        return ForLoopOp(range(len(numbers)), None, body)
+    return ForLoopOp(numbers, parameter, body)
 
 
 def _inside(block: QuantumCircuit, item: Any, place: Bits) -> dict[Any, Any]:

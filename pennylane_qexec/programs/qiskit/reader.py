@@ -7,6 +7,7 @@ read.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ def _write(draft: Draft, circuit: QuantumCircuit, qubits: Sequence[int], bits: B
         if name in FIXED and item.is_standard_gate():
             draft.apply(fixed(name, wires), wires)
         elif name in TURNS and item.is_standard_gate():
-            draft.apply(TURNS[name](*map(float, item.params), wires), wires)
+            draft.apply(TURNS[name](*_numbers(item), wires), wires)
         elif name == "measure":
             draft.measure(wires[0], bits[item.clbits[0]])
         elif name == "barrier":
@@ -96,6 +97,14 @@ def _write(draft: Draft, circuit: QuantumCircuit, qubits: Sequence[int], bits: B
             draft.reset(wires[0])
         else:
             _write_other(draft, item.operation, wires, [bits[bit] for bit in item.clbits], bits)
+
+
+def _numbers(gate: Any) -> list[float]:
+    """The numbers of a gate."""
+    numbers = list(map(float, gate.params))
+    if not all(map(isfinite, numbers)):
+        raise ConfigurationError(f"gate {gate.name!r} of Qiskit with {numbers}: its numbers must be finite.")
+    return numbers
 
 
 def _write_other(draft: Draft, operation: Any, wires: Sequence[int], clbits: Sequence[Any], bits: Bits) -> None:
@@ -142,7 +151,7 @@ def _base(gate: Any) -> Callable[[Sequence[int]], Any] | None:
     if base.name in FIXED:
         return lambda wires: fixed(base.name, tuple(wires))
     if base.name in TURNS:
-        return lambda wires: TURNS[base.name](*map(float, base.params), wires)
+        return lambda wires: TURNS[base.name](*_numbers(base), wires)
     return None
 
 
