@@ -152,12 +152,21 @@ def decoded(form: Any) -> Any:
     Raises:
         ConfigurationError: it is something else.
     """
+    try:
+        return _decoded(form)
+    except (TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
+        if isinstance(error, ConfigurationError):
+            raise
+        raise ConfigurationError(f"{form!r:.80} is no saved value ({error!r:.200}): the file is damaged.") from error
+
+
+def _decoded(form: Any) -> Any:
     if isinstance(form, list):
-        return [decoded(each) for each in form]
+        return [_decoded(each) for each in form]
     if _is_counts(form):
         return form
     if isinstance(form, dict) and set(form) == {"dict"} and isinstance(form["dict"], list):
-        return {result_value(key): decoded(each) for key, each in form["dict"]}
+        return {result_value(key): _decoded(each) for key, each in form["dict"]}
     return result_value(form)
 
 

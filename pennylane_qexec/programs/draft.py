@@ -75,6 +75,7 @@ class Draft:
         self._bits: dict[Hashable, int | MidMeasure] = {}
         self._condition: _Condition | None = None
         self._prepares = False
+        self._spent = 0
 
     @property
     def measures(self) -> bool:
@@ -99,7 +100,16 @@ class Draft:
         if self._condition is not None:
             operation = Conditional(self._condition.value(), operation)
         self._operations.append(operation)
-        if len(self._operations) > MOST_OPERATIONS:
+        self.spend(1)
+
+    def spend(self, operations: int) -> None:
+        """Count operations, or what takes as long to write down as so many.
+
+        Raises:
+            ConfigurationError: it is too much.
+        """
+        self._spent += operations
+        if self._spent > MOST_OPERATIONS:
             raise ConfigurationError(
                 f"a circuit of more than {MOST_OPERATIONS:,} operations, those of definitions and loops as often as "
                 "they occur: give it in parts."

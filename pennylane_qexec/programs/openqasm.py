@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +14,9 @@ from pennylane_qexec.programs.outline import Outline, check, includes, outline_o
 from pennylane_qexec.programs.program import Program
 
 _LIBRARY_OF_2 = "qelib1.inc"
+
+_reading = threading.local()
+"""Whether this thread reads OpenQASM 3."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ def _from_2(text: str, outline: Outline) -> Any:
 def _from_3(text: str) -> Any:
     from qiskit import qasm3
 
+    _say_nothing_here()
+    _reading.now = True
     try:
         return qasm3.loads(text)
     except Exception as error:  # Qiskit's importer stumbles over some of what it does not know
@@ -110,6 +116,22 @@ def _from_3(text: str) -> Any:
             f"OpenQASM 3 that Qiskit does not read: {_reason(error)}. Say it in gates, measurements, resets, and "
             "if-statements on one bit or on a register's equality with a number."
         ) from error
+    finally:
+        _reading.now = False
+
+
+def _say_nothing_here() -> None:
+    """Keep the parser from writing what it does not understand to standard error, besides raising it."""
+    listeners: Any = importlib.import_module("antlr4.error.ErrorListener")
+    console = listeners.ConsoleErrorListener
+
+    class Quiet(console):  # type: ignore[valid-type, misc]
+        def syntaxError(self, *arguments: Any) -> None:
+            if not getattr(_reading, "now", False):
+                super().syntaxError(*arguments)
+
+    if type(console.INSTANCE) is console:
+        console.INSTANCE = Quiet()
 
 
 def _reason(error: Exception) -> str:

@@ -31,6 +31,9 @@ DEEPEST = 400
 _PER_DEFINITION = 4
 """What it costs to look a gate's definition up, in operations."""
 
+_LARGEST_TURN = 10**9
+"""The largest number that a loop runs over: from ``2**63`` on, Qiskit never comes to an end."""
+
 LONGEST_NUMBER = 64
 """The most digits of a number."""
 
@@ -216,6 +219,8 @@ def _note_use(statement: list[str], sizes: _Sizes) -> None:
     """A gate, a measurement, a reset: as many operations as its definition has, for each qubit of whole registers."""
     if not statement:
         return
+    if "for" in statement and max(map(_whole, statement)) > _LARGEST_TURN:
+        raise ConfigurationError(f"{' '.join(statement)!r:.80}: a loop over numbers of more than 9 digits. Take fewer.")
     if "@" in statement:
         statement = statement[len(statement) - statement[::-1].index("@") :]
     elif statement[0] in _HEADS:

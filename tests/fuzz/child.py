@@ -3,8 +3,8 @@
     python tests/fuzz/child.py FOLDER FIRST LAST SIZE [TARGET ...]
 
 runs chunks FIRST to LAST (without that) of SIZE inputs for each target, and prints a line of JSON for each chunk. It
-ends with 1, and says on standard error for which input, if an error is shown to a user that is not the package's own, an
-input takes more than 10 s of computing, a file is read that was not given, or its content comes out. FOLDER has the
+ends with 1, and says on standard error for which input, if an error comes out that is not the package's own, an input
+takes more than 10 s of computing, a file is read that was not given, or its content comes out. FOLDER has the
 input under way, for whoever finds that the process was killed. What is true of the whole process (its memory, and that
 it lives) is for the caller to look at.
 
@@ -34,9 +34,9 @@ os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from inputs import SECRET, command_lines, files, openqasm, saved  # noqa: E402
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from inputs import SECRET, command_lines, files, openqasm, saved
 
 SECONDS = 10.0
 """The most seconds of computing for one input."""

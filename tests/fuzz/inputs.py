@@ -6,25 +6,27 @@ import json
 import random
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "programs"))
-from openqasm_texts import REFUSED, RUN  # noqa: E402
+from openqasm_texts import REFUSED, RUN
 
 SECRET = "kittiwake-4711"
 """What is in the file that no input gives."""
 
 _TEXTS = [*RUN.values(), *(text for text, _ in REFUSED.values())]
 
-_WORDS = (
+_SAID = (
     "OPENQASM 2.0; OPENQASM 3.0; include qreg creg qubit bit gate opaque if else for while break; continue; measure "
     "reset barrier U CX h x cx rx ctrl @ inv @ pow(2) @ let def input float[64] const int box switch end return "
     "q c q[0] c[0] q[9] a (pi) (1/0) (-1e308) ; { } ( ) [ ] , -> = == ++ ! ~ 0 1 99999999999999999999 0x7fffffff 1e9 "
     '"qelib1.inc" "stdgates.inc" /* */ // \n \0 \ud7ff é λ $0 #pragma 1.. .5 "'
-).split(" ")
+)
+_WORDS = _SAID.split(" ")
 
 
 def _large(rng: random.Random, secret: Path) -> str:
@@ -174,7 +176,9 @@ _PLAIN: dict[str, Any] = {
 }
 
 _ODD = st.one_of(
-    st.sampled_from([None, True, -1, 0, 2**70, 1.5, float("nan"), float("inf"), "", "done", "x", [], {}, [[]], {"": 0}]),
+    st.sampled_from(
+        [None, True, -1, 0, 2**70, 1.5, float("nan"), float("inf"), "", "done", "x", [], {}, [[]], {"": 0}]
+    ),
     st.text(max_size=20),
     st.integers(),
     st.just({"00": -3}),
@@ -218,4 +222,4 @@ def _put(rng: random.Random, document: Any, value: Any) -> None:
     if rng.random() < 0.2:
         del document[key]
     else:
-        document[key] = value
+        document[key] = deepcopy(value)

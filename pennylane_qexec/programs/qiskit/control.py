@@ -18,6 +18,9 @@ from pennylane_qexec.programs.qiskit.conditions import reading
 MOST_TURNS = 10_000
 """The most times that a loop's body is written down."""
 
+_PER_TURN = 10
+"""How many operations could be written down while a loop's body gets its number."""
+
 
 class Flow(NamedTuple):
     """What writing a block down takes.
@@ -54,7 +57,9 @@ def write_control_flow(flow: Flow, operation: Any, wires: Sequence[int], clbits:
     elif isinstance(operation, SwitchCaseOp):
         _write_switch(flow, operation, write)
     elif isinstance(operation, ForLoopOp):
-        for block in _turns(operation):
+        turns = _turns(operation)
+        flow.draft.spend(_PER_TURN * len(operation.params[0]))
+        for block in turns:
             write(block)
     elif isinstance(operation, BoxOp):
         write(operation.blocks[0])
@@ -109,7 +114,7 @@ def _is_not(value: Callable[[Sequence[int]], int], others: Iterable[int]) -> Cal
     return lambda bits: int(value(bits)) not in others
 
 
-def _turns(operation: Any) -> list[QuantumCircuit]:
+def _turns(operation: Any) -> Iterable[QuantumCircuit]:
     """The body of a for-loop, once for each of its numbers."""
     numbers, parameter, body = operation.params
     if len(numbers) > MOST_TURNS:
@@ -119,4 +124,4 @@ def _turns(operation: Any) -> list[QuantumCircuit]:
         )
     if parameter is None:
         return [body] * len(numbers)
-    return [body.assign_parameters({parameter: number}) for number in numbers]
+    return (body.assign_parameters({parameter: number}) for number in numbers)
