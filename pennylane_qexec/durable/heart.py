@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from pennylane_qexec.store.gate import LostStoreError
+
 logger = logging.getLogger("pennylane_qexec")
 
 _BEATS = 3
@@ -19,10 +21,14 @@ class Heart:
         beat: shows that the run lives; says whether others believe it.
         lease: seconds without a beat after which others take the run for dead.
         name: of the run.
+        lost: called when the store is not the one any more that the program would go on with.
     """
 
-    def __init__(self, beat: Callable[[], bool], lease: float, name: str) -> None:
+    def __init__(
+        self, beat: Callable[[], bool], lease: float, name: str, lost: Callable[[LostStoreError], None]
+    ) -> None:
         self._beat = beat
+        self._lost = lost
         self._pause = lease / _BEATS
         self._name = name
         self._stopped = threading.Event()
@@ -37,6 +43,10 @@ class Heart:
         while not self._stopped.wait(self._pause):
             try:
                 alive = self._beat()
+            except LostStoreError as error:
+                logger.error("the durable run %r cannot go on: %s", self._name, error)
+                self._lost(error)
+                return
             except Exception as error:
                 if self._stopped.is_set():
                     return

@@ -32,7 +32,7 @@ from pennylane_qexec.durable.versions import versions, warn_of_other
 from pennylane_qexec.durable.written import Written, is_recorded, written
 from pennylane_qexec.engine import AskedFuture, Engine
 from pennylane_qexec.engine.loop import in_engine_thread
-from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.errors import ConfigurationError, StoreError
 from pennylane_qexec.job import Job, Outcome
 from pennylane_qexec.store import State, Store, StoredJob
 
@@ -155,6 +155,7 @@ class DurableRun:
         self._opener = threading.get_ident()
         self._askers: dict[str, int] = {}
         self._warned = False
+        self._has_claimed = False
         self._lock = threading.Lock()
         self._keeper = Keeper(self._store, run.id, self._worker, self._lease)
         self._book = Book(self._store, run, self._worker, self._lease)
@@ -174,7 +175,7 @@ class DurableRun:
             self._running.begin,
             self._spent,
         )
-        self._heart = Heart(lambda: self._store.renew(self._worker), self._lease, self.name)
+        self._heart = Heart(self._beat, self._lease, self.name, self._lost)
         if self._book.unasked:
             logger.info("the durable run %r goes on: %d circuits are recorded", self.name, len(self._book.unasked))
 
@@ -239,7 +240,9 @@ class DurableRun:
         new = [entry for entry, one in zip(entries, taken, strict=True) if one.new]
         old = [entry for entry, one in zip(entries, taken, strict=True) if not one.new]
         try:
-            return entries, [*new, *(self._resuming.begin(old) if old else [])]
+            mine = [*new, *(self._resuming.begin(old) if old else [])]
+            self._has_claimed = self._has_claimed or any(entry.state is not State.DONE for entry in entries)
+            return entries, mine
         except Exception as error:
             self._settling.settle([Ended(entry, error) for entry in entries])
             raise
@@ -272,6 +275,15 @@ class DurableRun:
         for event in events:
             if not isinstance(event, Ended):
                 event()
+
+    def _beat(self) -> bool:
+        """Show that the run lives; says whether others believe it, as far as it has anything that they could take."""
+        has_claimed = self._has_claimed
+        return self._store.renew(self._worker) or not has_claimed
+
+    def _lost(self, error: StoreError) -> None:
+        """Begin nothing any more: what would be recorded of it is lost."""
+        self._running.stop(self._follower.entries, error)
 
     def _in_vain(self, entry: Entry) -> None:
         with self._lock:

@@ -13,6 +13,7 @@ from pennylane_qexec.durable.recorder import Recorder
 from pennylane_qexec.durable.settling import Ended, Settling
 from pennylane_qexec.engine import AskedFuture, wait_for_all
 from pennylane_qexec.job import Outcome
+from pennylane_qexec.store import State
 
 
 class Running:
@@ -31,6 +32,7 @@ class Running:
         self._recorder = recorder
         self._settling = settling
         self._budget = budget
+        self._stopped_by: Exception | None = None
         self.executed = 0
 
     def here(self, runner: Runner, entries: Sequence[Entry]) -> None:
@@ -77,8 +79,20 @@ class Running:
 
     def _ended(self, entry: Entry, inner: concurrent.futures.Future[Outcome]) -> None:
         """Whoever ran an entry has come to an end with it."""
-        value = None if inner.cancelled() else inner.exception() or inner.result()
+        value = self._stopped_by if inner.cancelled() else inner.exception() or inner.result()
         self._recorder.put(Ended(entry, value))
+
+    def stop(self, entries: Sequence[Entry], error: Exception) -> None:
+        """Let entries not begin that wait for an executor.
+
+        Args:
+            entries: entries, of which some may have begun, and go on.
+            error: what their callers are told.
+        """
+        self._stopped_by = error
+        for entry in entries:
+            if entry.inner is not None and entry.inner.started is None and entry.state is State.CLAIMED:
+                entry.inner.cancel()
 
     def dropped(self, entry: Entry, future: concurrent.futures.Future[Outcome]) -> None:
         """What a caller waits for has ended, perhaps since it was cancelled."""

@@ -65,6 +65,10 @@ class Store(Closing, ABC):
     the change is in :data:`CHANGES`; making it twice is making it once. Methods that change jobs return the ids of
     those that are now as was asked for; the others belong to somebody else by now.
 
+    Methods that begin something (:meth:`open_run`, :meth:`record`, :meth:`claim`, :meth:`renew` and :meth:`sending`)
+    refuse to if the database is not the one any more that the next program would open: it was deleted, moved, replaced
+    or restored from a backup. Those that note how something ended write as long as they can.
+
     All methods raise :class:`~pennylane_qexec.StoreError` if the database fails, and where it says so.
     """
 

@@ -73,7 +73,7 @@ def claim(connection: Connection, ids: Sequence[int], worker: str, token: str, w
     return [taken[job] for job in ids if job in taken]
 
 
-def show(connection: Connection, worker: str, lease: float, lately: bool) -> None:
+def show(connection: Connection, worker: str, lease: float, lately: bool) -> bool:
     """Show that a worker lives, before it gets jobs: nobody takes it for dead until the transaction ends.
 
     Args:
@@ -81,9 +81,14 @@ def show(connection: Connection, worker: str, lease: float, lately: bool) -> Non
         worker: the worker.
         lease: of the worker, in seconds.
         lately: whether its heart has beaten not long ago, so that it need not, unless it was taken for dead since.
+
+    Returns:
+        Whether it is there, and its heart has beaten lately.
     """
-    if not (lately and _LIVES.select(connection, (worker,)).first()):
-        _BEAT.change(connection, [(worker, 1, lease)])
+    if lately and _LIVES.select(connection, (worker,)).first():
+        return True
+    _BEAT.change(connection, [(worker, 1, lease)])
+    return False
 
 
 def renew(connection: Connection, worker: str) -> bool:

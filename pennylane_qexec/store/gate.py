@@ -9,8 +9,13 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from pennylane_qexec.closing import Closing
+from pennylane_qexec.errors import StoreError
 
 T = TypeVar("T")
+
+
+class LostStoreError(StoreError):
+    """What is open is not the store any more that the next program would find."""
 
 
 class Gate(Closing, ABC):
@@ -39,3 +44,10 @@ class Gate(Closing, ABC):
     @abstractmethod
     def once(self, work: Callable[[Connection], T]) -> T:
         """Run a function that changes tables, while nobody else does, and without trying again."""
+
+    def check(self) -> None:
+        """See that what is open is what the next program would find.
+
+        Raises:
+            LostStoreError: it was deleted, moved or replaced. What is written now is lost with this process.
+        """

@@ -7,15 +7,17 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from pennylane_qexec.errors import ConfigurationError, StoreError, unknown
 from pennylane_qexec.store.dialects import insert_into
+from pennylane_qexec.store.prepared import Prepared
 from pennylane_qexec.store.records import Run
 from pennylane_qexec.store.tables import jobs, runs
 
 _LONGEST = 200
 _SEED_BITS = 63
+_SEED = Prepared(lambda _: select(runs.c.seed).where(runs.c.id == bindparam("of_run")), ["of_run"])
 
 
 def checked_name(name: object) -> str:
@@ -62,6 +64,12 @@ def one(connection: Connection, name: str) -> Run:
     if row is None:
         raise StoreError(unknown("run", name, connection.scalars(select(runs.c.name))))
     return _run(row)
+
+
+def is_there(connection: Connection, run: Run) -> bool:
+    """Whether a run that was opened is still there, and no other one has its place."""
+    found = _SEED.select(connection, (run.id,)).first()
+    return found is not None and found.seed == run.seed
 
 
 def every(connection: Connection) -> list[Run]:

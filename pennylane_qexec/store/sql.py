@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.store import cache_rows, changes, claims, job_rows, run_rows
 from pennylane_qexec.store.base import State, Store
-from pennylane_qexec.store.gate import Gate
+from pennylane_qexec.store.gate import Gate, LostStoreError
 from pennylane_qexec.store.job_rows import Fresh
 from pennylane_qexec.store.records import Cached, CacheInfo, Ended, NewJob, Run, StoredJob
 from pennylane_qexec.store.workers import Beats, Watch, new_worker
@@ -42,6 +42,8 @@ class SqlStore(Store):
         self._worker = (os.getpid(), new_worker())
         self._lock = threading.Lock()
         self._unmeasured: int | None = None
+        self._runs: dict[int, Run] = {}  # those opened
+        self._run_of: dict[str, int] = {}  # of each worker
         self._beyond: int | None = None  # the run that was recorded in last, if it is past what it had before
 
     @property
@@ -56,7 +58,10 @@ class SqlStore(Store):
 
     def open_run(self, name: str, argv: Sequence[str] = (), versions: str = "") -> Run:
         run_rows.checked_name(name)
-        return self._gate.write(lambda c: run_rows.open_run(c, name, argv, versions, self._clock()))
+        self._gate.check()
+        run = self._gate.write(lambda c: run_rows.open_run(c, name, argv, versions, self._clock()))
+        self._runs[run.id] = run
+        return run
 
     def run(self, name: str) -> Run:
         return self._gate.read(lambda c: run_rows.one(c, name))
@@ -80,13 +85,18 @@ class SqlStore(Store):
     ) -> list[StoredJob]:
         if not jobs:
             return []
+        self._gate.check()
         how = () if worker is None else (str(State.CLAIMED), worker, secrets.token_hex(8))
         beyond = self._beyond == run
 
         def recorded(connection: Connection) -> list[StoredJob]:
             return job_rows.record(connection, run, jobs, Fresh(self._clock(), *how), beyond=beyond)
 
-        found = self._gate.write(recorded) if worker is None else self._alive(worker, lease, recorded)
+        if worker is None:
+            found = self._gate.write(recorded)
+        else:
+            self._run_of[worker] = run
+            found = self._alive(worker, lease, recorded)
         # Where a run has jobs that have not ended, it was interrupted: those that come next are likely new.
         self._beyond = run if all(job.finished is None for job in found) else None
         return found
@@ -94,15 +104,20 @@ class SqlStore(Store):
     def claim(self, ids: Sequence[int], worker: str, lease: float) -> list[StoredJob]:
         if not ids:
             return []
+        self._gate.check()
         wanted, token = list(dict.fromkeys(ids)), secrets.token_hex(8)
-        return self._alive(worker, lease, lambda c: claims.claim(c, wanted, worker, token, self._watch))
+        found = self._alive(worker, lease, lambda c: claims.claim(c, wanted, worker, token, self._watch))
+        if found:
+            self._run_of[worker] = found[-1].run
+        return found
 
     def _alive(self, worker: str, lease: float, work: Callable[[Connection], T]) -> T:
         """Give jobs to a worker, whose heart beats in the same transaction if it has not lately."""
         now, lately = self._monotonic(), self._beats.lately(worker, lease)
 
         def shown(connection: Connection) -> T:
-            claims.show(connection, worker, lease, lately)
+            if not claims.show(connection, worker, lease, lately):
+                self._check_run(connection, worker)
             return work(connection)
 
         found = self._gate.write(shown)
@@ -110,17 +125,40 @@ class SqlStore(Store):
             self._beats.note(worker, lease, now)
         return found
 
+    def _check_run(self, connection: Connection, worker: str) -> None:
+        """See that the run of a worker is the one that was opened: the database may have been restored meanwhile."""
+        run = self._runs.get(self._run_of.get(worker, -1))
+        if run is not None and not run_rows.is_there(connection, run):
+            raise LostStoreError(
+                f"the store {self.url} has the run {run.name!r} no more, which this program has open: it was deleted, "
+                "or the database was replaced or restored from a backup. Nothing else is begun. Restore the database "
+                "with the records of that run, and run the program again; otherwise all of it is run once more."
+            )
+
     def renew(self, worker: str) -> bool:
-        return self._gate.write(lambda c: claims.renew(c, worker))
+        self._gate.check()
+
+        def renewed(connection: Connection) -> bool:
+            self._check_run(connection, worker)
+            return claims.renew(connection, worker)
+
+        return self._gate.write(renewed)
 
     def leave(self, worker: str) -> None:
+        self._run_of.pop(worker, None)
         self._gate.write(lambda c: claims.leave(c, worker))
 
     def release(self, ids: Sequence[int], worker: str) -> list[int]:
         return self._gate.write(lambda c: changes.release(c, ids, worker))
 
     def sending(self, ids: Sequence[int], worker: str, label: str, executor: str = "", backend: str = "") -> list[int]:
-        return self._gate.write(lambda c: changes.sending(c, ids, worker, label, executor, backend), durable=True)
+        self._gate.check()
+
+        def noted(connection: Connection) -> list[int]:
+            self._check_run(connection, worker)
+            return changes.sending(connection, ids, worker, label, executor, backend)
+
+        return self._gate.write(noted, durable=True)
 
     def sent(self, ids: Sequence[int], worker: str, remote_id: str) -> list[int]:
         return self._gate.write(lambda c: changes.sent(c, ids, worker, remote_id), durable=True)
@@ -164,6 +202,7 @@ class SqlStore(Store):
         fitting = list({item.key: item for item in items if cache_rows.size(item) <= most_bytes}.values())
         if not fitting:
             return
+        self._gate.check()
         self._gate.write(lambda c: cache_rows.put(c, fitting, self._clock()))
         if self._may_be_full(sum(map(cache_rows.size, fitting)), most_bytes):
             self._gate.write(lambda c: cache_rows.shrink(c, most_bytes))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar, final
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, final
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine
+from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from pennylane_qexec.errors import StoreError
 from pennylane_qexec.store.faults import is_busy, translated
-from pennylane_qexec.store.gate import Gate
+from pennylane_qexec.store.files import OpenFiles, new_file
+from pennylane_qexec.store.gate import Gate, LostStoreError
+
+logger = logging.getLogger("pennylane_qexec")
 
 T = TypeVar("T")
 
@@ -42,10 +48,13 @@ class SqliteGate(Gate):
         self._patience = patience
         self._inherited: list[Any] = []
         self._closed = False
+        self._saved: Path | None = None
+        self._changed = True  # since it was saved
         self._connect()
 
     def write(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
         with self._connected() as connection:
+            self._changed = True
             if not durable:
                 return _in_transaction(connection, "BEGIN IMMEDIATE", work)
             connection.exec_driver_sql("PRAGMA synchronous=FULL")
@@ -61,6 +70,11 @@ class SqliteGate(Gate):
     def once(self, work: Callable[[Connection], T]) -> T:
         return self.write(work)
 
+    def check(self) -> None:
+        self._check_open()
+        if (happened := self._files.what_happened()) is not None:
+            self._lose(happened)
+
     def close(self) -> None:
         if os.getpid() != self._pid:
             self._closed = True
@@ -68,13 +82,48 @@ class SqliteGate(Gate):
         with self._lock:
             if not self._closed:
                 self._closed = True
+                if self._saved is not None and self._changed:
+                    self._save()
                 self._connection.close()
+
+    def _lose(self, happened: str) -> NoReturn:
+        """Save what is open, as long as it is, and say so."""
+        said = f"the store {self.url} {happened}, while this program had it open: nothing else is begun."
+        if os.getpid() != self._pid:
+            raise LostStoreError(f"{said} The process that this one was forked from tells where its records are.")
+        if happened.startswith("was overwritten"):
+            raise LostStoreError(
+                f"{said} End all programs that use it, delete the files -wal and -shm beside it, and copy the backup "
+                "once more. What was recorded since that was made is lost, and runs again."
+            )
+        with self._lock:
+            if self._changed:
+                self._save()
+        if self._saved is None:
+            raise LostStoreError(f"{said} What is recorded in it could not be saved, and ends with this program.")
+        raise LostStoreError(
+            f"{said} What is recorded in it is saved in {str(self._saved)!r}. End all programs that use it, put that "
+            "file in its place, delete the files -wal and -shm beside it, and run the program again."
+        )
+
+    def _save(self) -> None:
+        """Copy what is open into a file, which is replaced if it was saved before."""
+        try:
+            new = new_file(self._files.path)
+            self._connection.exec_driver_sql("VACUUM INTO ?", (str(new),))
+            if self._saved is not None:
+                os.replace(new, self._saved)
+        except (DBAPIError, OSError) as error:
+            logger.warning("what is recorded in the store %s could not be saved beside it: %s", self.url, error)
+            return
+        self._saved, self._changed = self._saved or new, False
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
         self._check_open()
         if os.getpid() != self._pid:
             # SQLite's connections are not to be used, nor closed, in a forked process: it keeps this one, untouched.
+            self.check()  # or a new one would be made in its place
             self._inherited.append(self._connection)
             self._connect()
         with self._lock:
@@ -109,10 +158,17 @@ class SqliteGate(Gate):
             for setting in _AT_FIRST:
                 connection.exec_driver_sql(f"PRAGMA {setting}")
             self._use_write_ahead_log(connection)
+            self._files = self._opened_files(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _opened_files(self, connection: Connection) -> OpenFiles:
+        connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()  # so that the log is opened
+        path = str(connection.exec_driver_sql("PRAGMA database_list").one()[2])
+        given = str(self._url.database)
+        return OpenFiles(path if given.startswith("file:") else given, path)
 
     def _use_write_ahead_log(self, connection: Connection) -> None:
         """SQLite does not wait for others by itself where the kind of the log is changed."""

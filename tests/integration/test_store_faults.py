@@ -148,6 +148,23 @@ def test_a_table_that_another_program_has_locked_is_an_error_and_free_again_late
         assert [job.id for job in store.claim(ids, "me", _LEASE)] == ids
 
 
+def test_a_run_that_is_deleted_or_restored_otherwise_while_it_is_open_is_noticed(url: str) -> None:
+    with open_store(url) as store:
+        ids = _jobs(store, 2)
+        store.claim(ids, "me", _LEASE)
+        with create_engine(url).begin() as other:
+            other.execute(text("TRUNCATE qexec_runs, qexec_jobs, qexec_circuits, qexec_workers RESTART IDENTITY"))
+        with open_store(url) as restored:
+            _jobs(restored, 2)
+        for begin in (
+            lambda: store.renew("me"),
+            lambda: store.sending(ids, "me", "label"),
+            lambda: store.claim(ids, "me", _LEASE),
+        ):
+            with pytest.raises(StoreError, match="has the run 'vqe' no more, which this program has open"):
+                begin()
+
+
 def test_a_password_is_in_no_error(server: PostgresServer) -> None:
     password = secrets.token_hex(8)
     with pytest.raises(StoreError, match="does not let us in") as caught:

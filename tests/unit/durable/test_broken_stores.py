@@ -1,11 +1,15 @@
 """Durable runs whose store fails, or whose process is taken for dead."""
 
 import sqlite3
+import threading
+from contextlib import suppress
 
 import pytest
 
 from pennylane_qexec import QCluster, StoreError
 from pennylane_qexec.durable import durable_run
+from pennylane_qexec.durable.heart import Heart
+from pennylane_qexec.job import Job
 from pennylane_qexec.store import open_store
 from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
 
@@ -82,3 +86,69 @@ def test_a_job_that_was_sent_while_the_store_failed_is_found_again(tmp_path):
             values(cluster, 0.1)
         qpu.other.close()
     assert len(qpu.jobs) == 1
+
+
+def deleted(path):
+    for end in ("", "-wal", "-shm"):
+        path.with_name(path.name + end).unlink()
+
+
+def test_a_store_that_is_deleted_under_a_run_ends_it_and_nothing_is_paid_for_twice(tmp_path):
+    path, executor = tmp_path / "runs.db", ScriptedExecutor()
+    with QCluster(executor) as cluster:
+        with durable_run("run", path):
+            before = values(cluster, 0.1, 0.2)
+            deleted(path)
+            with pytest.raises(StoreError, match=r"was deleted or moved.* is saved in '"):
+                values(cluster, 0.3)
+        (tmp_path / "runs.db.saved-1").rename(path)
+        with durable_run("run", path) as run:
+            assert values(cluster, 0.1, 0.2) == before
+            values(cluster, 0.3)
+    assert (run.replayed, run.executed) == (2, 1)
+    assert executor.shots_run == 60
+
+
+def test_a_job_that_is_at_a_backend_when_the_store_is_deleted_is_not_sent_again(tmp_path):
+    class Deleting(FakeQPU):
+        """Deletes the store when it has taken a job."""
+
+        def submit_labelled(self, circuits, label):
+            if not self.jobs:
+                deleted(tmp_path / "runs.db")
+            return super().submit_labelled(circuits, label)
+
+    qpu = Deleting(polls=1)
+    with QCluster(qpu) as cluster:
+        with durable_run("run", tmp_path / "runs.db"):
+            first = values(cluster, 0.1)  # was sent before anybody could know
+            with pytest.raises(StoreError):
+                values(cluster, 0.2)
+        (tmp_path / "runs.db.saved-1").rename(tmp_path / "runs.db")
+        with durable_run("run", tmp_path / "runs.db"):
+            assert values(cluster, 0.1) == first
+    assert len(qpu.jobs) == 1
+
+
+def test_what_waits_for_an_executor_is_not_begun_when_the_store_is_deleted(tmp_path):
+    gate, lost = threading.Event(), threading.Event()
+    executor = ScriptedExecutor(gate=gate)
+    with QCluster(executor) as cluster, suppress(StoreError), durable_run("run", tmp_path / "runs.db") as run:
+        run._heart.stop()
+        first = cluster.submit([Job(flip(0.1, 20), executor)])
+        assert executor.started.wait(60)
+        rest = cluster.submit([Job(flip(angle, 20), executor) for angle in (0.2, 0.3)])
+        deleted(tmp_path / "runs.db")
+        run._heart = Heart(run._beat, 0.001, "run", lambda error: (run._lost(error), lost.set()))
+        assert lost.wait(60)
+        gate.set()
+        for future in rest:
+            with pytest.raises(StoreError, match="was deleted or moved"):
+                future.result(60)
+        assert first[0].result(60).shots == 20
+    assert executor.shots_run == 20
+
+
+def test_a_run_that_has_not_asked_for_anything_yet_is_not_taken_for_dead(tmp_path):
+    with open_store(tmp_path / "runs.db") as store, durable_run("run", store) as run:
+        assert run._beat()
