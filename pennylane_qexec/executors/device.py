@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -12,7 +13,7 @@ from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors import broadcasting, legacy, mid_circuit, numbered
+from pennylane_qexec.executors import broadcasting, densities, legacy, mid_circuit, numbered
 from pennylane_qexec.executors.base import IDEAL, Binder, Bound, Executor, Parallel
 from pennylane_qexec.executors.bases import SHADOWS, Runs, simulated, together
 from pennylane_qexec.executors.cost import Cost
@@ -271,9 +272,14 @@ class DeviceExecutor(Executor):
         results: list[Result] = []
         for (device, _), group in groupby(range(len(work.circuits)), key=place):
             chosen = list(group)
-            with self._source.exclusive():
+            with self._source.exclusive(), self._differentiable(work.call.config):
                 results += self._call(device, work.part(chosen))
         return results
+
+    def _differentiable(self, config: ExecutionConfig) -> AbstractContextManager[None]:
+        """What backpropagation needs around the device."""
+        roots = self._source.quirks.takes_roots and config.gradient_method == "backprop"
+        return densities.without_roots() if roots else nullcontext()
 
     def _call(self, device: Device, work: Work) -> list[Result]:
         circuits, config = work.circuits, work.call.config

@@ -30,6 +30,7 @@ class Quirks:
         needs_shots: given an analytic circuit, it would estimate from shots of its own choosing.
         needs_measured_wires: without wires of its own, it does not measure all wires of a circuit in their order.
         rotates_letters_only: it reads observables other than Paulis and Hadamards as if they were diagonal.
+        takes_roots: its probabilities cannot be differentiated where they are zero.
         seeded_later: it takes no seed, and the simulator in it does.
         ideal: its results are those of theory, without noise and approximations.
         exact_options: options of a second device, for analytic circuits; ``None`` if one device does both.
@@ -42,6 +43,7 @@ class Quirks:
     needs_shots: bool = False
     needs_measured_wires: bool = False
     rotates_letters_only: bool = False
+    takes_roots: bool = False
     seeded_later: bool = False
     ideal: bool = False
     exact_options: Mapping[str, Any] | None = None
@@ -59,6 +61,7 @@ class Quirks:
             needs_shots=qiskit and not exact and "statevector" not in str(options.get("method", "")),
             needs_measured_wires=name == "reference.qubit",
             rotates_letters_only=name == "reference.qubit",
+            takes_roots=name == "default.mixed",
             seeded_later=name in _SEEDED_LATER,
             ideal=name in _IDEAL and _WITHOUT_EFFECT.issuperset(options),
             exact_options={"method": "statevector"} if exact else None,
