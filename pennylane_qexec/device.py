@@ -266,7 +266,7 @@ class ClusterDevice(Closing, Device):
         """Results and vector-Jacobian products of prepared circuits."""
         return _transposed(self._call("execute_and_compute_vjp", circuits, execution_config, cotangents))
 
-    # -- PennyLane's debugger (snapshots, breakpoints), offered where every executor's device offers it
+    # -- PennyLane's debugger, for snapshots, where every executor's device has one (breakpoints go by a device's name)
 
     @property
     def _debugger(self) -> Any:

@@ -30,15 +30,29 @@ if TYPE_CHECKING:
 _PLAIN = ExecutionConfig()
 
 
-class _Tagged(QuantumScript):
+class _LikeAnyScript(type):
+    """Lets ``qml.equal(tagged, script)`` compare the two: it asks first for one class."""
+
+    def __instancecheck__(cls, circuit: Any) -> bool:
+        return isinstance(circuit, QuantumScript)
+
+
+class _Tagged(QuantumScript, metaclass=_LikeAnyScript):
     """A circuit that knows which binding of its dispatcher prepared it. The tag survives PennyLane's copies."""
 
     binding = 0
 
     @property
     def hash(self) -> int:
-        """Equal circuits of different executors are not equal: PennyLane's cache must not merge their shots."""
-        return hash((super().hash, self.binding))
+        """That of the circuit for the first executor of a call, so that it is found in a cache of the user's.
+
+        Equal circuits of other executors have others: PennyLane's cache must not merge their shots.
+        """
+        return hash((super().hash, self.binding)) if self.binding else super().hash
+
+
+def _is_tagged(circuit: QuantumScript) -> bool:
+    return issubclass(type(circuit), _Tagged)
 
 
 @cache
@@ -123,7 +137,7 @@ class Dispatcher:
 
     def prepared(self, circuit: QuantumScript) -> bool:
         """Whether a circuit, or what it is a copy of, was returned by :meth:`__call__`."""
-        return isinstance(circuit, _Tagged) and circuit.binding < len(self._bindings)
+        return _is_tagged(circuit) and circuit.binding < len(self._bindings)
 
     def rows(self, circuit: QuantumScript) -> Expanded:
         """The circuits for which one that was broadcasted after it was prepared stands; just itself if it was not.
@@ -132,13 +146,13 @@ class Dispatcher:
         """
         if not is_broadcasted(circuit):
             return (circuit,), _first
-        assert isinstance(circuit, _Tagged)
+        assert _is_tagged(circuit)
         circuits, postprocess = broadcast_expand.tape_transform(circuit)
         return tuple([_retag(one, circuit.binding, circuit) for one in circuits]), postprocess
 
     def job(self, circuit: QuantumScript, method: str = "execute", vector: Any = None) -> Job:
         """The job of a circuit that :meth:`__call__` returned, or of a copy of it."""
-        assert isinstance(circuit, _Tagged)
+        assert _is_tagged(circuit)
         number = circuit.binding
         executor, call = self._bindings[number]
         if method != "execute":

@@ -20,6 +20,7 @@ from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.executors.identity import identity_of, is_ours
 from pennylane_qexec.executors.memory import free_memory, in_words
 from pennylane_qexec.executors.numbering import of_parts
+from pennylane_qexec.executors.objections import objection_to_wires
 from pennylane_qexec.executors.preparation import DeviceBinder
 from pennylane_qexec.executors.preparing import Prepared
 from pennylane_qexec.executors.settings import DERIVATIVES, for_device
@@ -214,10 +215,7 @@ class DeviceExecutor(Executor):
             return objection
         if self.with_shots(circuit).shots.total_shots is None and self._source.quirks.needs_shots:
             return "needs a number of shots, and the circuit has none"
-        if self.wires is not None and not wires_in(circuit) <= set(self.wires):
-            strange = [wire for wire in circuit.wires if wire not in self.wires]
-            return f"has {len(self.wires)} wires, and not {', '.join(map(repr, strange))}"
-        return self._too_large(circuit)
+        return objection_to_wires(self.wires, circuit) or self._too_large(circuit)
 
     def _too_large(self, circuit: QuantumScript) -> str | None:
         """Why a state vector does not fit into memory; asked only of circuits that might not."""

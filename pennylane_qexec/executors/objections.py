@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pennylane.ops import Barrier
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
@@ -29,5 +30,7 @@ def objection_to_wires(wires: Wires | None, circuit: QuantumScript) -> str | Non
     """Why a circuit has no place on some wires; ``None`` if it has, or if any wires will do."""
     if wires is None or wires_in(circuit) <= set(wires):
         return None
-    strange = [wire for wire in circuit.wires if wire not in wires]
-    return f"has {len(wires)} wires, and not {', '.join(map(repr, strange))}"
+    # Barriers are not run, so that it does not matter where they are.
+    acting = QuantumScript([one for one in circuit.operations if not isinstance(one, Barrier)], circuit.measurements)
+    strange = [repr(wire) for wire in acting.wires if wire not in wires]
+    return f"has {len(wires)} wires, and not {', '.join(strange)}" if strange else None

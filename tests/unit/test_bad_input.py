@@ -195,3 +195,11 @@ def test_failover_saves_the_results_of_a_batch(open_device: Any) -> None:
     angles = np.array([0.1, 0.2, 0.3, 0.4])
     assert np.allclose(qml.execute([flip(angle) for angle in angles], device), np.cos(angles))
     assert {row.executor for row in device.history} == {"good"}
+
+
+@pytest.mark.parametrize("name", ["default.qubit", "lightning.qubit", "cirq.simulator", "aer"])
+def test_a_barrier_may_be_on_wires_that_nobody_has(open_cluster, name):
+    operations = [qml.H(0), qml.CNOT([0, 1]), qml.Barrier(wires=[0, 1, 2])]
+    circuit = qml.tape.QuantumScript(operations, [qml.probs(wires=[0, 1])])
+    (got,) = open_cluster([name], wires=2).execute([circuit])
+    assert np.allclose(got, [0.5, 0, 0, 0.5], atol=1e-6)

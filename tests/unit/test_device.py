@@ -227,3 +227,30 @@ def test_a_cluster_described_in_a_file(tmp_path: Path) -> None:
     with qml.device("qexec.cluster", wires=2, cluster=str(file)) as device:
         qml.set_shots(qml.QNode(bell, device), 10)(0.1)
         assert ran(device) == ["lightning.qubit", "second"]
+
+
+def test_prepared_circuits_equal_plain_ones_in_both_directions_and_hash_alike(open_device):
+    device = open_device(["lightning.qubit"])
+    script = qml.tape.QuantumScript([qml.RX(0.3, 0)], [qml.expval(qml.Z(0))])
+    ((prepared,), _) = device.preprocess_transforms()([script])
+    assert qml.equal(prepared, script)
+    assert qml.equal(script, prepared)
+    assert not qml.equal(prepared, qml.tape.QuantumScript([qml.RX(0.4, 0)], [qml.expval(qml.Z(0))]))
+    assert prepared.hash == script.hash
+
+
+def test_a_circuit_is_found_by_its_hash_in_a_cache_of_the_users(open_device):
+    cache: dict[int, object] = {}
+    script = qml.tape.QuantumScript([qml.RX(0.3, 0)], [qml.expval(qml.Z(0))])
+    qml.execute([script], open_device(["lightning.qubit"]), cache=cache)
+    assert script.hash in cache
+
+
+def test_equal_shares_of_two_executors_are_not_one_in_pennylanes_cache(open_device):
+    device = open_device(["default.qubit", "lightning.qubit"], split="uniform")
+    script = qml.tape.QuantumScript([qml.H(0)], [qml.counts(wires=0)], shots=100)
+    cache: dict[int, object] = {}
+    (counts,) = qml.execute([script], device, cache=cache)
+    assert len(cache) == 2
+    assert sum(counts.values()) == 100
+    assert sorted(row.shots for row in device.history) == [50, 50]
