@@ -15,7 +15,7 @@ from pennylane.tape import QuantumScript
 from pennylane.transforms import broadcast_expand
 from pennylane.wires import Wires
 
-from pennylane_qexec.errors import NoExecutorError
+from pennylane_qexec.errors import ExecutorError, NoExecutorError, QExecError
 from pennylane_qexec.executors.base import Binder, Bound, Executor
 from pennylane_qexec.executors.shots import refuse_shot_vector, remember
 from pennylane_qexec.job import Affinity, Call, Job, Outcome, Postprocessing, Result, Share
@@ -207,7 +207,7 @@ class Dispatcher:
             return self._as_it_is(circuit, executor)
         bound = self._bind(circuit, executor)
         number = self._number(executor, bound.config)
-        return tuple([_retag(one, number, circuit) for one in bound.circuits]), bound.postprocess
+        return tuple([_retag(one, number, circuit) for one in bound.circuits]), _named(executor, bound.postprocess)
 
     def _late(self, circuit: QuantumScript, candidate: Executor) -> Expanded:
         """The circuit for whoever is free first."""
@@ -322,6 +322,20 @@ def _retag(circuit: QuantumScript, binding: int, origin: QuantumScript) -> Quant
         circuit.operations, circuit.measurements, shots=circuit.shots, trainable_params=circuit.trainable_params
     )
     return remember(tagged, origin)
+
+
+def _named(executor: Executor, postprocess: Postprocessing) -> Postprocessing:
+    """Say of errors in what an executor's own program does with results whose they are."""
+
+    def named(results: Sequence[Result]) -> Result:
+        try:
+            return postprocess(results)
+        except QExecError:
+            raise
+        except Exception as error:
+            raise ExecutorError(executor.name, 1, error) from error
+
+    return named
 
 
 def _first(results: Sequence[Result]) -> Result:

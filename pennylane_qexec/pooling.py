@@ -277,12 +277,20 @@ def _valid(rows: np.ndarray) -> np.ndarray:
 
 def _evaluated(measurement: Any, samples: np.ndarray, wires: Wires) -> Result:
     valid = _valid(samples)
+    if isinstance(measurement, CountsMP) and measurement._eigvals is not None:
+        # Counts of samples would forget all but one of the outcomes that have the same value.
+        outcomes, counts = np.unique(samples[valid], axis=0, return_counts=True)
+        return measurement.process_counts(dict(zip(map(_bits, outcomes), counts, strict=True)), wires)
     if not valid.any() and isinstance(measurement, ProbabilityMP | CountsMP):
         return {} if isinstance(measurement, CountsMP) else np.full(2 ** len(measurement.wires or wires), np.nan)
     if isinstance(measurement, SampleMP) and not valid.all():
         values = np.asarray(measurement.process_samples(np.where(valid[:, None], samples, 0), wires))
         return np.where(valid if values.ndim == 1 else valid[:, None], values, fill_in_value)
     return measurement.process_samples(samples[valid], wires)
+
+
+def _bits(outcome: np.ndarray) -> str:
+    return "".join(map(str, outcome))
 
 
 def _evaluated_outcomes(measurement: Any, columns: dict[Any, np.ndarray], valid: np.ndarray) -> Result:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from pennylane.devices import ExecutionConfig
-from pennylane.measurements import CountsMP, ExpectationMP, ProbabilityMP, SampleMP, VarianceMP
+from pennylane.measurements import CountsMP, ExpectationMP, MeasurementValue, ProbabilityMP, SampleMP, VarianceMP
 from pennylane.ops import MidMeasure, Snapshot
 from pennylane.tape import QuantumScript
 
@@ -52,30 +52,45 @@ def by_tree(name: str, config: ExecutionConfig, circuit: QuantumScript) -> Execu
     return replace(config, mcm_config=replace(asked, mcm_method=_TREE))
 
 
-def suits(circuit: QuantumScript) -> bool:
+def suits(name: str, circuit: QuantumScript) -> bool:
     """Whether tree traversal gives what one simulation for each shot would give, in as much memory as there may be.
 
     It keeps a state for each measurement. Postselected branches it weighs wrongly, in PennyLane 0.45.
+
+    Args:
+        name: of the device.
+        circuit: a circuit with mid-circuit measurements and shots.
     """
     states = (len(_measured(circuit)) + 1) * _BYTES_OF_AMPLITUDE * 2.0 ** len(wires_in(circuit))
     return (
         states <= _MOST_BYTES_OF_STATES
         and not postselects(circuit)
+        and not _adds_booleans(name, circuit)
         and all(isinstance(measurement, _MEASUREMENTS) for measurement in circuit.measurements)
         and not any(isinstance(operation, Snapshot) for operation in circuit.operations)
     )
 
 
-def refuse(circuit: QuantumScript, config: ExecutionConfig) -> None:
+def _adds_booleans(name: str, circuit: QuantumScript) -> bool:
+    """Whether a device calculates with outcomes that are booleans, for which 1 + 1 is 1: lightning, in 0.45."""
+    values = [measurement.mv for measurement in circuit.measurements if isinstance(measurement.mv, MeasurementValue)]
+    return name.startswith("lightning.") and any(value.has_processing for value in values)
+
+
+def refuse(name: str, circuit: QuantumScript, config: ExecutionConfig) -> None:
     """Refuse a circuit that tree traversal, which the user has asked for, would answer wrongly.
 
     Raises:
-        ConfigurationError: it has shots and a postselection.
+        ConfigurationError: it has shots, and a postselection or, on lightning, arithmetic with outcomes.
     """
-    if config.mcm_config.mcm_method == _TREE and circuit.shots and postselects(circuit):
+    if config.mcm_config.mcm_method != _TREE or not circuit.shots:
+        return
+    wrong = "weighs branches that are postselected wrongly in PennyLane 0.45" if postselects(circuit) else None
+    if _adds_booleans(name, circuit):
+        wrong = f"takes outcomes that are added for booleans on {name!r}"
+    if wrong is not None:
         raise ConfigurationError(
-            "mcm_method='tree-traversal' with shots weighs branches that are postselected wrongly in PennyLane 0.45: "
-            "use mcm_method='one-shot' or 'deferred'."
+            f"mcm_method='tree-traversal' with shots {wrong}: use mcm_method='one-shot' or 'deferred'."
         )
 
 

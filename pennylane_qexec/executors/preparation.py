@@ -57,9 +57,9 @@ class DeviceBinder:
         self._here = _Program()
 
     def __call__(self, circuit: QuantumScript) -> Bound:
-        if self._by_tree is not None and mid_circuit.suits(circuit):
+        if self._by_tree is not None and mid_circuit.suits(self._source.name, circuit):
             return self._by_tree(circuit)
-        mid_circuit.refuse(circuit, self._config)
+        mid_circuit.refuse(self._source.name, circuit, self._config)
         device, here = self._source.device(circuit), self._here
         if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(device):
             if not self._source.quirks.no_shot_vectors and legacy.samples_bits(device, circuit):
