@@ -123,13 +123,13 @@ def draw(rng: Random) -> Case:
     """A case."""
     interface = _weighted(rng, {"numpy": 38, "autograd": 28, "torch": 24, "jax": 3, "jax-jit": 3, "jax-vmap": 2})
     jax = interface.startswith("jax")
-    executors = rng.choice(_MIXED) if rng.random() < 0.25 else (_weighted(rng, _SINGLE),)
+    executors = rng.choice(_MIXED) if _chance(rng, 25) else (_weighted(rng, _SINGLE),)
     if jax:
         executors = rng.choice(_FOR_JAX)
     front = _weighted(rng, _FRONTS)
     if front == "plain":
         executors = (rng.choice(("default.qubit", "lightning.qubit", "default.mixed", "reference.qubit")),)
-    if rng.random() < 0.01:
+    if _chance(rng, 1):
         return _spoiled(rng)
     if front in ("execute", "experiment") or (jax and front in ("dev.execute", "program")):
         interface, jax = "numpy", False
@@ -140,11 +140,11 @@ def draw(rng: Random) -> Case:
     method = _weighted(rng, _METHODS) if order else "best"
     if front in ("dev.execute", "program"):
         order, method = min(order, 1), "best"
-    if shots and method in ("finite-diff", "spsa", "adjoint", "backprop") and rng.random() < 0.9:
+    if shots and method in ("finite-diff", "spsa", "adjoint", "backprop") and _chance(rng, 90):
         method = "parameter-shift"
     if order == 2 and method in ("finite-diff", "spsa", "hadamard", "adjoint"):
         method = "best"
-    policy = rng.choice(_SPLITS) if shots and len(executors) > 1 and rng.random() < 0.6 else rng.choice(_POLICIES)
+    policy = rng.choice(_SPLITS) if shots and len(executors) > 1 and _chance(rng, 60) else rng.choice(_POLICIES)
     mixed = any("mixed" in one for one in executors)
     if mixed and policy == _SPLITS[1]:  # who can run noise runs all the shots, others none
         policy = _SPLITS[0]
@@ -156,9 +156,9 @@ def draw(rng: Random) -> Case:
     if interface == "jax-vmap":
         program = replace(program, batch=3)
     wires = rng.choice(["none", "program", "spare"])
-    if program.mid_measures and rng.random() < 0.7:
+    if program.mid_measures and _chance(rng, 70):
         wires = "none"  # measurements that are deferred need more wires than the program has
-    if method == "hadamard" and rng.random() < 0.9:
+    if method == "hadamard" and _chance(rng, 90):
         wires = "spare"
     if order and not _uses_arguments(program) and not program.coefficients:
         order = 0
@@ -173,11 +173,11 @@ def draw(rng: Random) -> Case:
         shots=shots,
         method=method,
         order=order,
-        max_diff=2 if order == 2 and rng.random() < 0.6 else 1,
+        max_diff=2 if order == 2 and _chance(rng, 60) else 1,
         wires=wires,
         transform=_transform(rng, program, front, slow),
         mcm_method=_mcm_method(rng, program, shots),
-        seeds=rng.choice(["cluster", "equal"]) if shots and SEEDED.issuperset(executors) and rng.random() < 0.2 else "",
+        seeds=rng.choice(["cluster", "equal"]) if shots and SEEDED.issuperset(executors) and _chance(rng, 20) else "",
     )
 
 
@@ -188,7 +188,7 @@ def _spoiled(rng: Random) -> Case:
     measured = Measured("sample", wires=(0, 1)) if SPOILED[kind] else Measured("expval", Observable("word", (0,), "Z"))
     program = Program(2, (angle, Gate("H", (1,))), (measured,))
     front = rng.choice(["device", "execute", "qelectron"])
-    return Case(program, front, (kind,), shots=500 if SPOILED[kind] or rng.random() < 0.5 else None)
+    return Case(program, front, (kind,), shots=500 if SPOILED[kind] or _chance(rng, 50) else None)
 
 
 @dataclass(frozen=True)
@@ -212,22 +212,27 @@ def _weighted(rng: Random, weights: dict[Any, int]) -> Any:
     raise AssertionError
 
 
+def _chance(rng: Random, percent: int) -> bool:
+    """True in so many of a hundred cases. What hypothesis tries first, and shrinks to, is the other outcome."""
+    return rng.randrange(100) >= 100 - percent
+
+
 def _shots(rng: Random, front: str) -> Shots:
-    if front != "experiment" and rng.random() < 0.55:
+    if front != "experiment" and _chance(rng, 55):
         return None
-    if front != "experiment" and rng.random() < 0.15:
+    if front != "experiment" and _chance(rng, 15):
         return rng.choice([(200, 300), (100, 100), (50, 200, 200), (1, 99), (400, 100)])
     return rng.choice([400, 1000, 1000, 2000, 1, 7])
 
 
 def _transform(rng: Random, program: Program, front: str, slow: bool) -> str:
-    if slow or front in ("execute", "qml.execute", "dev.execute", "program", "experiment") or rng.random() < 0.85:
+    if slow or front in ("execute", "qml.execute", "dev.execute", "program", "experiment") or _chance(rng, 85):
         return ""
     return rng.choice(["compile", "split_non_commuting", "broadcast_expand", "split_to_single_terms"])
 
 
 def _mcm_method(rng: Random, program: Program, shots: Shots) -> str | None:
-    if not program.mid_measures or rng.random() < 0.5:
+    if not program.mid_measures or _chance(rng, 50):
         return None
     return rng.choice(["deferred", "one-shot", "tree-traversal"] if shots else ["deferred", "tree-traversal"])
 
@@ -239,13 +244,13 @@ def _angle(rng: Random) -> float:
 def _program(rng: Random, wants: _Wants) -> Program:
     wires = rng.randint(1, 4)
     arguments = tuple(_angle(rng) for _ in range(rng.randint(1, 2 if wants.order == 2 else 3)))
-    measures_mid = not wants.jax and wants.order < 2 and rng.random() < 0.12
+    measures_mid = not wants.jax and wants.order < 2 and _chance(rng, 12)
     batch = None
     batched_fronts = ("device", "qelectron", "run_later", "map", "plain", "qml.execute", "threads", "execute")
-    if not wants.jax and not measures_mid and wants.front in batched_fronts and wants.order < 2 and rng.random() < 0.12:
+    if not wants.jax and not measures_mid and wants.front in batched_fronts and wants.order < 2 and _chance(rng, 12):
         batch = rng.choice([1, 2, 3])
     coefficients: tuple[float, ...] = ()
-    if wants.order and rng.random() < 0.35:
+    if wants.order and _chance(rng, 35):
         coefficients = tuple(_angle(rng) for _ in range(2))
     draft = Program(wires, (), (), arguments, coefficients, batch)
     operations = _operations(rng, draft, wants, measures_mid)
@@ -273,19 +278,19 @@ def _trains(measured: Measured) -> bool:
 
 def _operations(rng: Random, draft: Program, wants: _Wants, measures_mid: bool) -> tuple[Gate | MidMeasure, ...]:
     steps: list[Gate | MidMeasure] = []
-    if rng.random() < 0.15 and not wants.jax:
+    if _chance(rng, 15) and not wants.jax:
         steps.append(_preparation(rng, draft.wires))
     length = rng.randint(2, 6 if wants.order == 2 or wants.jax else 10)
     mid = 0
-    nests = rng.random() < 0.1
+    nests = _chance(rng, 10)
     while len(steps) < length:
-        if measures_mid and mid < 2 and len(steps) > 1 and rng.random() < 0.35:
-            postselect = rng.choice([0, 1]) if rng.random() < 0.2 else None
-            steps.append(MidMeasure(rng.randrange(draft.wires), rng.random() < 0.3, postselect))
+        if measures_mid and mid < 2 and len(steps) > 1 and _chance(rng, 35):
+            postselect = rng.choice([0, 1]) if _chance(rng, 20) else None
+            steps.append(MidMeasure(rng.randrange(draft.wires), _chance(rng, 30), postselect))
             mid += 1
             continue
         gate = _gate(rng, draft, wants, nests)
-        if mid and rng.random() < 0.4:
+        if mid and _chance(rng, 40):
             gate = replace(gate, condition=(rng.randrange(mid), rng.randrange(2)))
         steps.append(gate)
     if measures_mid and not mid:
@@ -304,8 +309,8 @@ _REST = tuple(sorted(set(GATES) - PREPARATIONS - CHANNELS))
 
 def _gate(rng: Random, draft: Program, wants: _Wants, nests: bool) -> Gate:
     while True:
-        name = rng.choice(_COMMON) if wants.jax or rng.random() < 0.6 else rng.choice(_REST)
-        if wants.mixed and not wants.order and rng.random() < 0.08:
+        name = rng.choice(_COMMON) if wants.jax or _chance(rng, 60) else rng.choice(_REST)
+        if wants.mixed and not wants.order and _chance(rng, 8):
             name = rng.choice(sorted(CHANNELS))
         number, parameters, _ = GATES[name]
         if number <= draft.wires and not (name in STACKED and draft.batch is not None):
@@ -317,7 +322,7 @@ def _gate(rng: Random, draft: Program, wants: _Wants, nests: bool) -> Gate:
         Number(round(rng.uniform(0.05, 0.3), 3)) if fixed else _parameter(rng, draft, nests) for _ in range(parameters)
     )
     wrapper = ""
-    if not fixed and name not in ("Barrier", "Identity") and not wants.jax and rng.random() < 0.08:
+    if not fixed and name not in ("Barrier", "Identity") and not wants.jax and _chance(rng, 8):
         wrapper = rng.choice(["adjoint", "pow", "ctrl"])
         if wrapper == "ctrl":
             others = [wire for wire in range(draft.wires) if wire not in wires]
@@ -331,14 +336,14 @@ def _gate(rng: Random, draft: Program, wants: _Wants, nests: bool) -> Gate:
 
 
 def _parameter(rng: Random, draft: Program, nests: bool) -> Number:
-    if rng.random() < 0.35:
+    if _chance(rng, 35):
         return Number(_angle(rng))
-    nested = nests and rng.random() < 0.4
+    nested = nests and _chance(rng, 40)
     return Number(rng.choice([1.0, 1.0, 2.0, -0.5]), rng.randrange(len(draft.arguments)), nested)
 
 
 def _measured(rng: Random, draft: Program, wants: _Wants, mid: int) -> Measured:
-    if mid and rng.random() < 0.4:
+    if mid and _chance(rng, 40):
         kinds = ["expval", "probs"] if wants.order else ["expval", "var", "probs"]
         kind = rng.choice([*kinds, "counts", "sample"] if wants.samples and not wants.order else kinds)
         number = rng.randint(1, mid) if kind in ("probs", "counts", "sample") else 1
@@ -369,10 +374,10 @@ def _measured(rng: Random, draft: Program, wants: _Wants, mid: int) -> Measured:
         measured = _observable(rng, draft, words, kind == "shadow_expval")
         return Measured(kind, observable=measured, seed=rng.randrange(99))
     if kind in ("probs", "counts", "sample"):
-        if rng.random() < 0.2 and wants.front != "experiment":
+        if _chance(rng, 20) and wants.front != "experiment":
             return Measured(kind, observable=_word(rng, draft.wires, "XYZ"))
-        everything = rng.random() < 0.3
-        return Measured(kind, wires=None if everything else wires, all_outcomes=kind == "counts" and rng.random() < 0.3)
+        everything = _chance(rng, 30)
+        return Measured(kind, wires=None if everything else wires, all_outcomes=kind == "counts" and _chance(rng, 30))
     return Measured(kind, wires=wires, seed=rng.randrange(99))
 
 
