@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -12,6 +13,8 @@ from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.executors import objection_to_shots
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Job, Usage
+
+logger = logging.getLogger("pennylane_qexec")
 
 _INSTANT = 1e-6
 """Seconds, the shortest that is reserved: where all have been used, not even what takes an unknown time is sent."""
@@ -63,8 +66,12 @@ def used(executor: Executor, jobs: Sequence[Job], seconds: float) -> list[Usage]
 
 
 def _used(executor: Executor, job: Job, seconds: float) -> Usage:
-    circuits, shots, cost, _ = executor.usage_of(job.circuit, job.call)
-    price = executor.charges(job.circuit, job.call)
+    try:
+        circuits, shots, cost, _ = executor.usage_of(job.circuit, job.call)
+        price = executor.charges(job.circuit, job.call)
+    except Exception as error:  # the job has been run: what is known of it is better than an engine that stands still
+        logger.warning("executor %r does not say what a circuit has used: %r", executor.name, error)
+        return Usage(1, job.circuit.shots.total_shots or 0, 0.0, seconds)
     if price.per_second or cost is None:
         cost = price.of(circuits, shots, seconds)
     return Usage(circuits, shots, cost, seconds)

@@ -99,10 +99,12 @@ def _groups(measurements: Sequence[MeasurementProcess]) -> int:
         if observable is None:
             bare = True
         elif is_pauli_word(observable) or is_pauli_word(observable := qml.simplify(observable)):
-            words.append(observable)
+            words += (
+                [observable] if observable.wires and observable.pauli_rep else []
+            )  # else there is nothing to measure
         else:
             others += _groups_of_terms(measurement)
-    return bare + others + (len(compute_partition_indices(words)) if words else 0)
+    return max(1, bare + others + (len(compute_partition_indices(words)) if words else 0))
 
 
 def _groups_of_terms(measurement: MeasurementProcess) -> int:

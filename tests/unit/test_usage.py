@@ -56,6 +56,7 @@ MEASURED = {
     "two observables": ([qml.expval(Z(0)), qml.expval(X(0))], 2),
     "outcomes beside an observable": ([qml.probs(wires=[0]), qml.expval(X(0)), qml.counts(wires=[1])], 2),
     "outcomes": ([qml.probs(wires=[0]), qml.counts(wires=[1])], 1),
+    "nothing": ([qml.expval(qml.sum(qml.s_prod(np.float64(0), X(0)), qml.s_prod(0.0, X(0))))], 1),
     "one word": ([qml.expval(X(0) @ Y(1))], 1),
     "no word": ([qml.expval(qml.sum(X(0), qml.H(0), Z(1)))], 2),
 }
@@ -377,3 +378,17 @@ def test_a_circuit_of_which_nothing_is_left_to_run_uses_nothing(open_cluster: An
     cluster = open_cluster([{"type": "reference.qubit", "max_shots": 2000}])
     assert cluster.execute([bell(qml.expval(qml.I(0)))]) == [1.0]
     assert cluster.history.totals[:2] == (0, 0)
+
+
+class _SaysNothing(qexec.DeviceExecutor):
+    """An executor whose author has not thought of every circuit."""
+
+    def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
+        raise ValueError("no idea")
+
+
+def test_an_executor_that_fails_to_say_what_was_used_has_run_its_circuits_nevertheless(open_cluster: Any) -> None:
+    cluster = open_cluster([_SaysNothing("default.qubit")], selector="least_loaded")
+    assert cluster.execute([flip(0.0, 20)]) == [1]
+    assert cluster.execute([flip(np.pi, 20)]) == [-1]
+    assert cluster.history.totals.shots == 40
