@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 from pennylane.devices import ExecutionConfig
-from pennylane.measurements import CountsMP, ExpectationMP, MeasurementValue, ProbabilityMP, SampleMP, VarianceMP
+from pennylane.measurements import (
+    CountsMP,
+    ExpectationMP,
+    MeasurementProcess,
+    MeasurementValue,
+    ProbabilityMP,
+    SampleMP,
+    VarianceMP,
+)
 from pennylane.ops import MidMeasure, Snapshot
 from pennylane.tape import QuantumScript
 
@@ -66,9 +74,15 @@ def suits(name: str, circuit: QuantumScript) -> bool:
         states <= _MOST_BYTES_OF_STATES
         and not postselects(circuit)
         and not _adds_booleans(name, circuit)
-        and all(isinstance(measurement, _MEASUREMENTS) for measurement in circuit.measurements)
+        and all(map(_is_taken, circuit.measurements))
         and not any(isinstance(operation, Snapshot) for operation in circuit.operations)
     )
+
+
+def _is_taken(measurement: MeasurementProcess) -> bool:
+    """Whether tree traversal measures it: variances of matrices come out as complex numbers."""
+    of_matrix = measurement.obs is not None and measurement.obs.pauli_rep is None
+    return isinstance(measurement, _MEASUREMENTS) and not (of_matrix and isinstance(measurement, VarianceMP))
 
 
 def _adds_booleans(name: str, circuit: QuantumScript) -> bool:

@@ -250,3 +250,13 @@ def test_an_error_of_a_devices_own_postprocessing_says_whose_it_is(open_device):
     with pytest.raises(qexec.ExecutorError, match="AttributeError") as raised:
         qml.set_shots(qnode, 10)()
     assert raised.value.executor == "default.qubit"
+
+
+@pytest.mark.parametrize("executor", ["default.qubit", "lightning.qubit"])
+def test_variances_of_matrices_are_real(open_device, executor):
+    def circuit():
+        qml.measure(0)
+        return qml.var(qml.Hermitian(np.array([[0.3, 1 - 0.2j], [1 + 0.2j, -0.7]]), 1))
+
+    value = qml.set_shots(qml.QNode(circuit, open_device([executor], wires=2)), 50)()
+    assert not np.iscomplexobj(value)
