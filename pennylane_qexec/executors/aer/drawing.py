@@ -20,6 +20,7 @@ _SEEDS = 2**62
 
 _BY_NUMBER = (0x6E756D62,)
 _OF_CELL = 0x63656C6C
+_APART = 0x61706172
 
 
 class Seeds:
@@ -53,6 +54,13 @@ class Seeds:
         if self.seed is None:
             return self.fresh()
         return (self._begin(cell) + STEP * number) % _SEEDS
+
+    def apart(self, number: int, cell: int) -> int:
+        """The seed of one of the sampling circuits of a circuit, far from those of all others."""
+        if self.seed is None:
+            return self.fresh()
+        made = np.random.SeedSequence(self.seed, spawn_key=(_APART, number, cell)).generate_state(1, np.uint64)[0]
+        return int(made) % _SEEDS
 
     @staticmethod
     def fresh() -> int:

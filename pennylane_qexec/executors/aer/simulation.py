@@ -5,7 +5,7 @@ Importing this imports Qiskit and Aer, so it is imported when the first circuit 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from qiskit_aer.backends.backend_utils import cpp_execute_circuits
 from qiskit_aer.backends.controller_wrappers import AerConfig, aer_controller_execute
 
 from pennylane_qexec.executors.aer.compiled import Compiled
-from pennylane_qexec.executors.aer.drawing import Seeds
+from pennylane_qexec.executors.aer.drawing import STEP, Seeds
 from pennylane_qexec.executors.aer.noise import FakeMachine, together
 from pennylane_qexec.executors.aer.programs import Program
 
@@ -89,12 +89,25 @@ class Simulation:
             RuntimeError: Aer has failed.
         """
         outputs: Outputs = [[[None] * len(plan.rows) for _ in plan.program.circuits] for plan in plans]
-        for run in _runs(plans, seeds):
+        for run in [*_runs(plans, seeds, self._goes_alone), *_runs_alone(plans, seeds, self._goes_alone)]:
             found = iter(self._run(run, plans))
             for segment in run.segments:
                 for row in segment.rows:
                     outputs[segment.plan][segment.cell][row] = next(found)
         return outputs
+
+    def _goes_alone(self, program: Program, cell: int) -> bool:
+        """Whether a circuit must not run beside others: its shots would be among theirs.
+
+        Aer draws shot ``i`` of a circuit with noise by the seed plus ``i``, if it simulates the shots one by one, and
+        circuits of one run by seeds that are :data:`STEP` apart.
+        """
+        shots = program.shots or 0
+        return self._mixed and shots > STEP and self._by_shots(shots, program.circuits[cell].width)
+
+    def _by_shots(self, shots: int, width: int) -> bool:
+        """Whether Aer may simulate shots one by one, where it would choose a density matrix for more of them."""
+        return not self._free_method or shots <= 2 ** (width + 1)
 
     def counted(self, circuit: Compiled, shots: int, seed: int) -> dict[str, int]:
         """What Aer counts of one circuit without parameters, by hexadecimal number.
@@ -150,13 +163,27 @@ def method_of_exact_results(mixed: bool, width: int) -> dict[str, Any]:
     return {"method": "statevector"} if width <= SAVED_WIRES else {}
 
 
-def _runs(plans: Sequence[Planned], seeds: Seeds) -> Iterator[_Run]:
+def _runs_alone(plans: Sequence[Planned], seeds: Seeds, alone: Callable[[Program, int], bool]) -> Iterator[_Run]:
+    """A run for each row of each circuit that must not run beside others."""
+    for plan, planned in enumerate(plans):
+        for cell in range(len(planned.program.circuits)):
+            if alone(planned.program, cell):
+                for row, number in enumerate(planned.numbers):
+                    yield _Run([_Segment(plan, cell, [row])], planned.program.shots, seeds.apart(number, cell))
+
+
+def _runs(plans: Sequence[Planned], seeds: Seeds, alone: Callable[[Program, int], bool]) -> Iterator[_Run]:
     """Exact circuits run together, and without a seed all others with the same shots too.
 
     With a seed, what Aer counts is run in the order of the circuits' numbers, since Aer adds the same to the seed from
     one circuit of a run to the next.
     """
-    cells = [(plan, cell) for plan, planned in enumerate(plans) for cell in range(len(planned.program.circuits))]
+    cells = [
+        (plan, cell)
+        for plan, planned in enumerate(plans)
+        for cell in range(len(planned.program.circuits))
+        if not alone(planned.program, cell)
+    ]
     free = [place for place in cells if plans[place[0]].program.shots is None or seeds.seed is None]
     for shots in dict.fromkeys(plans[plan].program.shots for plan, _ in free):
         segments = [

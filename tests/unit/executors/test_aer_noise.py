@@ -148,3 +148,19 @@ def test_a_seed_may_be_any_number() -> None:
     circuits = [QuantumScript([qml.H(0)], [qml.counts(wires=0)], shots=20)] * 3
     one, other = [AerExecutor("fake_manila", seed=2**70).run(circuits) for _ in range(2)]
     assert one == other
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+def test_circuits_of_one_batch_share_no_shots_where_aer_simulates_them_one_by_one(seed: int | None) -> None:
+    """Aer draws shot i by the seed plus i, and circuits of one run by seeds 2113 apart: 4226 of 6339 shots were shared.
+
+    The sum of squared differences over the sum is 1 for independent shots, to sigma 0.09 with 256 outcomes, and beyond
+    these bounds with p < 1e-9; it was 0.33.
+    """
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(depolarizing_error(0.01, 1), ["h"])
+    executor = AerExecutor(seed=seed, noise_model=model, method="statevector")
+    circuit = QuantumScript([qml.H(wire) for wire in range(8)], [qml.counts(wires=range(8))], shots=6339)
+    one, other = executor.run([circuit, circuit])
+    distance = sum((one.get(key, 0) - other.get(key, 0)) ** 2 for key in {*one, *other}) / 12678
+    assert 0.5 < distance < 1.75
