@@ -35,13 +35,12 @@ LINGER = 30.0
 
 
 class _Worker:
-    """One worker process."""
+    """One worker process. It ends with the thread that makes it."""
 
     def __init__(self, number: int, threads: int) -> None:
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", BOOTSTRAP], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-        )
+        command = [sys.executable, "-c", BOOTSTRAP, str(os.getpid())]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         self._known: set[str] = set()
         self.ready = False
         _living.add(self)

@@ -2,6 +2,10 @@
 
 The parent starts ``python -c BOOTSTRAP`` and talks to it by pickles over standard input and output. The user's main
 module is not imported, so scripts need no ``if __name__ == "__main__"``.
+
+A worker does not outlive its parent, and says nothing then. A thread of it ends it when the pipe closes. That thread
+cannot run while native code holds Python's lock, as Aer does for minutes: on Linux the kernel kills the worker. It does
+so when the *thread* ends that has started the worker, so that has to live as long as the worker is wanted.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import queue
 import sys
 import threading
 import time
@@ -16,11 +21,23 @@ import traceback
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
-BOOTSTRAP = (
-    "import pickle, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-    "source = sys.stdin.buffer; number, sys.path = pickle.load(source); "
-    "from pennylane_qexec.engine.worker import serve; serve(source, number)"
-)
+BOOTSTRAP = """
+import os, pickle, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != int(sys.argv[1]):
+        os._exit(0)
+source = sys.stdin.buffer
+try:
+    number, sys.path = pickle.load(source)
+except EOFError:
+    os._exit(0)
+from pennylane_qexec.engine.worker import serve
+serve(source, number)
+"""
+"""What a worker runs; it takes its parent's process id as its argument."""
 
 READY = "ready"
 """What a worker says when PennyLane is imported."""
@@ -82,7 +99,7 @@ def complete(executor: Any, work: Any, results: list[Any]) -> list[Any]:
 
 
 def serve(source: BinaryIO, number: int) -> None:
-    """Carry out batches until the parent closes the pipe.
+    """Carry out batches until the parent closes the pipe, which ends the process.
 
     Args:
         source: where requests come from: ``(key, executor or None, work)``, the executor pickled, and only the first
@@ -94,16 +111,33 @@ def serve(source: BinaryIO, number: int) -> None:
     _isolate()
     # What was imported stays: without this, the garbage collector looks through all of it over and over.
     gc.freeze()
-    pickle.dump(READY, sink)
-    sink.flush()
+    _say(READY, sink)
+    requests: queue.SimpleQueue[tuple[str, bytes | None, bytes]] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(source, requests), name="qexec-requests", daemon=True).start()
     executors: dict[str, Any] = {}
     while True:
-        try:
-            key, executor, work = pickle.load(source)
-        except EOFError:
-            return
-        pickle.dump(_answer(executors, key, executor, work, number), sink)
+        key, executor, work = requests.get()
+        _say(_answer(executors, key, executor, work, number), sink)
+
+
+def _read(source: BinaryIO, requests: queue.SimpleQueue[tuple[str, bytes | None, bytes]]) -> None:
+    """Read requests, and end the process when there will be none."""
+    try:
+        while True:
+            requests.put(pickle.load(source))
+    except (EOFError, OSError, pickle.UnpicklingError):
+        os._exit(0)  # the parent has gone, perhaps in the middle of a request
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _say(message: Any, sink: BinaryIO) -> None:
+    try:
+        pickle.dump(message, sink)
         sink.flush()
+    except OSError:
+        os._exit(0)  # nobody listens any more
 
 
 def _isolate() -> None:

@@ -43,6 +43,10 @@ class Program:
         told, errors = self._process.communicate()
         return told.splitlines(), errors.splitlines()
 
+    def kill_alone(self) -> None:
+        """End it, and not what it started."""
+        self._process.kill()
+
     def kill(self) -> None:
         """End it, and what it started."""
         with suppress(ProcessLookupError):

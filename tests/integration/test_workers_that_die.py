@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +18,10 @@ import pytest
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
+from pennylane_qexec.engine.worker import BOOTSTRAP, READY
 from pennylane_qexec.job import Job, Result, Work
 from pennylane_qexec.testing import flip
+from tests.fakes import programs
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -26,6 +32,9 @@ def test_a_worker_that_replaces_another_does_not_repeat_its_random_numbers(open_
     class Seeded(qexec.DeviceExecutor):
         def perform(self, work: Work) -> Sequence[Result]:
             return [(os.getpid(), np.asarray(sample).tobytes()) for sample in super().perform(work)]
+
+        def check_results(self, work: Work, results: Sequence[Result]) -> None:
+            """They are for this test alone."""
 
     executor = Seeded("default.qubit", seed=42, parallel="process", max_circuits=1)
     cluster = open_cluster([executor], retry=AT_ONCE)
@@ -120,3 +129,77 @@ def test_a_timeout_kills_the_worker(open_cluster: Any, pipe: Path) -> None:
             pass
     finally:
         os.close(reading)
+
+
+COMPUTES_FOR_LONG = """
+import ctypes, sys, threading
+import pennylane_qexec as qexec
+from pennylane_qexec.testing import flip
+
+class Long(qexec.Executor):
+    def run(self, circuits):
+        print("here", flush=True)  # a worker's output goes to standard error
+        if sys.argv[1] == "native code":
+            ctypes.PyDLL(None).sleep(1000)  # with Python's lock, as Aer
+        threading.Event().wait()
+
+qexec.QCluster([Long(parallel="process")]).execute([flip(0.1)])
+"""
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param("native code", marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux sees to it")),
+        "Python",
+    ],
+)
+def test_a_worker_that_computes_ends_silently_with_a_killed_program(what: str) -> None:
+    with programs.running(COMPUTES_FOR_LONG, what) as program:
+        program.wait_for_error("here")
+        program.kill_alone()
+        killed = time.monotonic()
+        assert program.end() == ([], [])  # returns when the worker, which has the same standard error, has ended
+        assert time.monotonic() - killed < programs.PATIENCE / 2  # after which it would have been killed
+
+
+class Waits(qexec.Executor):
+    """Says that it runs, and runs for ever."""
+
+    def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
+        print("here", flush=True)
+        signal.pause()
+        return []
+
+
+@pytest.fixture
+def worker() -> Any:
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", BOOTSTRAP, str(os.getpid())]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        yield process
+        process.kill()
+
+
+def test_a_worker_ends_when_its_pipe_closes_in_the_middle_of_a_batch(worker: Any) -> None:
+    pickle.dump((0, sys.path), worker.stdin)
+    work = Work((flip(0.1),))
+    pickle.dump(("key", pickle.dumps(Waits()), pickle.dumps(work)), worker.stdin)
+    worker.stdin.flush()
+    assert pickle.load(worker.stdout) == READY
+    assert worker.stderr.readline() == b"here\n"
+    assert worker.communicate(timeout=programs.PATIENCE) == (b"", b"")
+    assert worker.returncode == 0
+
+
+def test_a_worker_whose_parent_has_gone_before_it_was_ready_says_nothing(worker: Any) -> None:
+    assert worker.communicate(timeout=programs.PATIENCE) == (b"", b"")
+    assert worker.returncode == 0
+
+
+def test_a_worker_to_which_nobody_listens_ends_silently(worker: Any) -> None:
+    worker.stdout.close()
+    pickle.dump((0, sys.path), worker.stdin)
+    worker.stdin.flush()
+    assert worker.wait(programs.PATIENCE) == 0
+    assert worker.stderr.read() == b""
