@@ -7,6 +7,7 @@ outcomes that occurs once, and draws all shots that have it together (``mcm_meth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -60,20 +61,15 @@ def by_tree(name: str, config: ExecutionConfig, circuit: QuantumScript) -> Execu
     return replace(config, mcm_config=replace(asked, mcm_method=_TREE))
 
 
-def suits(name: str, circuit: QuantumScript) -> bool:
+def suits(circuit: QuantumScript) -> bool:
     """Whether tree traversal gives what one simulation for each shot would give, in as much memory as there may be.
 
     It keeps a state for each measurement. Postselected branches it weighs wrongly, in PennyLane 0.45.
-
-    Args:
-        name: of the device.
-        circuit: a circuit with mid-circuit measurements and shots.
     """
     states = (len(_measured(circuit)) + 1) * _BYTES_OF_AMPLITUDE * 2.0 ** len(wires_in(circuit))
     return (
         states <= _MOST_BYTES_OF_STATES
         and not postselects(circuit)
-        and not _adds_booleans(name, circuit)
         and all(map(_is_taken, circuit.measurements))
         and not any(isinstance(operation, Snapshot) for operation in circuit.operations)
     )
@@ -85,27 +81,47 @@ def _is_taken(measurement: MeasurementProcess) -> bool:
     return isinstance(measurement, _MEASUREMENTS) and not (of_matrix and isinstance(measurement, VarianceMP))
 
 
-def _adds_booleans(name: str, circuit: QuantumScript) -> bool:
-    """Whether a device calculates with outcomes that are booleans, for which 1 + 1 is 1: lightning, in 0.45."""
-    values = [measurement.mv for measurement in circuit.measurements if isinstance(measurement.mv, MeasurementValue)]
-    return name.startswith("lightning.") and any(value.has_processing for value in values)
+def with_integers(name: str, circuit: QuantumScript) -> QuantumScript:
+    """The circuit as a device has to get it, so that outcomes are numbers where something is computed of them.
+
+    Lightning has booleans, for which 1 + 1 is 1, by tree traversal in 0.45.
+    """
+    if not name.startswith("lightning.") or not any(map(_computes, circuit.measurements)):
+        return circuit
+    return circuit.copy(measurements=[_of_integers(one) if _computes(one) else one for one in circuit.measurements])
 
 
-def refuse(name: str, circuit: QuantumScript, config: ExecutionConfig) -> None:
+def _computes(measurement: MeasurementProcess) -> bool:
+    return isinstance(measurement.mv, MeasurementValue) and measurement.mv.has_processing
+
+
+def _of_integers(measurement: MeasurementProcess) -> MeasurementProcess:
+    value = measurement.mv
+
+    def computed(*outcomes: Any) -> Any:
+        return value.processing_fn(*[one.astype(int) if np.ndim(one) else int(one) for one in outcomes])
+
+    changed = copy(measurement)
+    changed.mv = MeasurementValue(value.measurements, computed)
+    return changed
+
+
+def refuse(circuit: QuantumScript) -> None:
     """Refuse a circuit that tree traversal, which the user has asked for, would answer wrongly.
 
     Raises:
-        ConfigurationError: it has shots, and a postselection or, on lightning, arithmetic with outcomes.
+        ConfigurationError: it has shots and a postselection.
     """
-    if config.mcm_config.mcm_method != _TREE or not circuit.shots:
-        return
-    wrong = "weighs branches that are postselected wrongly in PennyLane 0.45" if postselects(circuit) else None
-    if _adds_booleans(name, circuit):
-        wrong = f"takes outcomes that are added for booleans on {name!r}"
-    if wrong is not None:
+    if circuit.shots and postselects(circuit):
         raise ConfigurationError(
-            f"mcm_method='tree-traversal' with shots {wrong}: use mcm_method='one-shot' or 'deferred'."
+            "mcm_method='tree-traversal' with shots weighs branches that are postselected wrongly in PennyLane 0.45: "
+            "use mcm_method='one-shot' or 'deferred'."
         )
+
+
+def is_by_tree(config: ExecutionConfig) -> bool:
+    """Whether a configuration says tree traversal."""
+    return bool(config.mcm_config.mcm_method == _TREE)
 
 
 def execute(device: Any, circuits: Sequence[QuantumScript], config: ExecutionConfig) -> list[Result]:
@@ -119,7 +135,7 @@ def execute(device: Any, circuits: Sequence[QuantumScript], config: ExecutionCon
         config: the configuration of the program.
     """
     results = list(device.execute(tuple(circuits), execution_config=config))
-    if config.mcm_config.mcm_method != _TREE:
+    if not is_by_tree(config):
         return results
     return [_shuffled(result, circuit, device._rng) for result, circuit in zip(results, circuits, strict=True)]
 

@@ -57,9 +57,11 @@ class DeviceBinder:
         self._here = _Program()
 
     def __call__(self, circuit: QuantumScript) -> Bound:
-        if self._by_tree is not None and mid_circuit.suits(self._source.name, circuit):
+        if self._by_tree is not None and mid_circuit.suits(circuit):
             return self._by_tree(circuit)
-        mid_circuit.refuse(self._source.name, circuit, self._config)
+        if mid_circuit.is_by_tree(self._config):
+            mid_circuit.refuse(circuit)
+            circuit = mid_circuit.with_integers(self._source.name, circuit)
         device, here = self._source.device(circuit), self._here
         if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(device):
             if not self._source.quirks.no_shot_vectors and legacy.samples_bits(device, circuit):
