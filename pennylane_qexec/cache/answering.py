@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -16,8 +17,11 @@ from pennylane_qexec.cache.values import ForeignError, copied
 from pennylane_qexec.engine import AskedFuture, Engine, Spreader
 from pennylane_qexec.engine.futures import resolve
 from pennylane_qexec.engine.records import record_answered
+from pennylane_qexec.errors import ResultError
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.job import Job, Outcome, Result
+from pennylane_qexec.job import Job, Outcome, Result, Work
+
+logger = logging.getLogger("pennylane_qexec")
 
 
 class _Known(NamedTuple):
@@ -107,7 +111,7 @@ class Answering:
         keys = Keys(self._identities, self._cache.shots)
         found = _Found([keys.of(job) for job in jobs], {}, [], {})
         wanted = list(dict.fromkeys([key for named in found.keys for key in named.values()]))
-        values = self._cache.get(wanted) if wanted else {}
+        values = self._cache.get(wanted, partial(self._may_be, found.keys, jobs)) if wanted else {}
         first: dict[tuple[str, ...], int] = {}
         for index, named in enumerate(found.keys):
             name = next((name for name, key in named.items() if key in values), None)
@@ -121,6 +125,26 @@ class Answering:
                 if alike:
                     first[alike] = index
         return found
+
+    def _may_be(self, keys: Sequence[Mapping[str, str]], jobs: Sequence[Job], key: str, value: Any) -> bool:
+        """Whether a cached value can be what the executor of its key returned for its circuit."""
+        named = (
+            (name, job) for of_job, job in zip(keys, jobs, strict=True) for name, one in of_job.items() if one == key
+        )
+        name, job = next(named)
+        try:
+            self._executors[name].check_results(Work.of([job]), [value])
+        except ResultError as error:
+            logger.warning(
+                "the 'result' under %r in the cache %s is not that of %s on %r, and its circuit runs again: %s",
+                key,
+                self._cache.url,
+                error.what,
+                name,
+                error.difference,
+            )
+            return False
+        return True
 
     def _keep(self, ended: Iterable[tuple[Mapping[str, str], Outcome]]) -> None:
         """Keep results under the key of the executor that ran them; there is none if that is another one than asked."""

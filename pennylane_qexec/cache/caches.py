@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import signature
 from typing import Any
@@ -75,12 +75,17 @@ class Cache(Closing):
         """
         self._opened()
 
-    def get(self, keys: Sequence[str]) -> dict[str, Any]:
-        """The results under some of the keys, from memory, then from the store in one query. Nobody may change them."""
+    def get(self, keys: Sequence[str], may_be: Callable[[str, Any], bool] | None = None) -> dict[str, Any]:
+        """The results under some of the keys, from memory, then from the store in one query. Nobody may change them.
+
+        Args:
+            keys: the keys.
+            may_be: says of a key and what the store has there whether that can be the result; default: anything can.
+        """
         shelf, found = self._opened(), self._memory.get(keys)
         missing = [key for key in keys if key not in found]
         if missing and shelf is not None:
-            stored = shelf.get(missing)
+            stored = {key: one for key, one in shelf.get(missing).items() if may_be is None or may_be(key, one)}
             found |= stored
             self._memory.put(list(stored.items()))
         return found

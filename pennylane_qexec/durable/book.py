@@ -85,6 +85,11 @@ class Book:
                 return self._taken(asked, rows)
 
     @property
+    def name(self) -> str:
+        """The name of the run."""
+        return self._run.name
+
+    @property
     def used(self) -> bool:
         """Whether anything was asked for."""
         return bool(self._calls)

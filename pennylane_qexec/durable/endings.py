@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from pennylane_qexec.durable.entry import Entry
+from pennylane_qexec.durable.replayed import UNRECORDED
 from pennylane_qexec.errors import ConfigurationError, ExecutorError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Job, Outcome
@@ -23,9 +24,11 @@ def ended(row: StoredJob, outcome: Outcome, before: int | None = None) -> Ended:
         before: attempts made before those of this process; ``None`` if it made none, but fetched what was there.
     """
     attempts = max(1, outcome.attempt)  # 0 from a cache, at no cost
+    result, error = _result_text(outcome)
     return Ended(
         row.id,
-        _result_text(outcome),
+        result,
+        error,
         started=float(outcome.started),
         finished=float(outcome.finished),
         seconds=float(outcome.seconds),
@@ -67,9 +70,10 @@ def _price(executor: Executor, job: Job) -> float:
     return charges.of(usage.circuits, usage.shots, 0.0) if charges.per_second or usage.cost is None else usage.cost
 
 
-def _result_text(outcome: Outcome) -> str | None:
+def _result_text(outcome: Outcome) -> tuple[str | None, str]:
+    """A result as text; or why it has none."""
     try:
-        return result_text(outcome.result)
+        return result_text(outcome.result), ""
     except ConfigurationError as error:
         logger.warning("a result cannot be recorded, and its circuit will run again: %s", error)
-        return None
+        return None, f"{UNRECORDED}: {error}"

@@ -11,8 +11,9 @@ from typing import Any
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.durable.entry import Entry
+from pennylane_qexec.durable.written import digest_of
 from pennylane_qexec.engine import Engine, Times
-from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.errors import ConfigurationError, StoreError
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.job import Follower, Job, Outcome
 from pennylane_qexec.store import State, Store, StoredJob
@@ -116,6 +117,9 @@ def jobs_sent(
 
     Returns:
         The jobs of the rows; and those rows that were not asked for yet, and whose circuits cannot be read.
+
+    Raises:
+        StoreError: a circuit is another one than was recorded.
     """
     asked = {entry.row.id: entry.job for entry in flight.entries}
     texts = store.circuits([row.circuit for row in rows if row.id not in asked])
@@ -123,7 +127,7 @@ def jobs_sent(
     for row in rows:
         job = asked.get(row.id)
         if job is None:
-            circuit = _read(texts[row.circuit])
+            circuit = _read(row, texts.get(row.circuit))
             if circuit is None:
                 unread.append(row)
                 continue
@@ -132,7 +136,13 @@ def jobs_sent(
     return jobs, unread
 
 
-def _read(text: str) -> QuantumScript | None:
+def _read(row: StoredJob, text: str | None) -> QuantumScript | None:
+    if text is None or digest_of(text) != row.circuit:
+        raise StoreError(
+            f"the text of circuit {row.number + 1}, which was sent to {row.executor!r} in job {row.remote_id!r}, is "
+            "missing in the store, or another one. Somebody has changed the database, or it is damaged. Restore it "
+            "from a backup, or begin a run with another name."
+        )
     try:
         return circuit_of(text)
     except ConfigurationError:

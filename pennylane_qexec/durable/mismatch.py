@@ -33,8 +33,8 @@ def mismatch(store: Store, name: str, recorded: StoredJob, asked: Job) -> Replay
 
 def _difference(text: str, asked: Job) -> str:
     try:
-        before, now = json.loads(text), json.loads(circuit_text(asked.circuit))
         recorded = circuit_of(text)
+        before, now = json.loads(text), json.loads(circuit_text(asked.circuit))
     except (ConfigurationError, ValueError):
         return f"a circuit of {len(asked.circuit.operations)} operations in place of one that cannot be shown"
     for what, singular in (("operations", "operation"), ("measurements", "measurement")):

@@ -15,11 +15,11 @@ from pennylane_qexec.durable.finding import Flight, flights_of, jobs_sent
 from pennylane_qexec.durable.follower import Follower
 from pennylane_qexec.durable.keeper import Keeper
 from pennylane_qexec.durable.recorder import Recorder
+from pennylane_qexec.durable.replayed import outcome_of
 from pennylane_qexec.durable.settling import Ended, Settling
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, NoAccessError
 from pennylane_qexec.job import Outcome
 from pennylane_qexec.store import State, Store, StoredJob
-from pennylane_qexec.written import result_of
 
 logger = logging.getLogger("pennylane_qexec")
 
@@ -64,6 +64,7 @@ class Resuming:
         self._flights: dict[tuple[str, str], Flight] = {}
         self.replayed = 0
         self.picked_up = 0
+        self.run_again = 0
 
     def begin(self, entries: Sequence[Entry]) -> list[Entry]:
         """Take entries up; returns those that are to be run, as they are at no backend."""
@@ -78,7 +79,7 @@ class Resuming:
 
     def _answer(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            outcome = _outcome(entry.row)
+            outcome = outcome_of(entry, self._book.name)
             if outcome is None:
                 self._run_unrecorded(entry)
                 continue
@@ -88,6 +89,7 @@ class Resuming:
 
     def _run_unrecorded(self, entry: Entry) -> None:
         """Run a circuit again whose result could not be recorded."""
+        self.run_again += 1
         job = replace(entry.job, follower=None)
         (inner,) = entry.asking.context.copy().run(entry.asking.runner.submit, [job], entry.asking.asked)
         inner.add_done_callback(lambda inner: self._settling.tell(entry, inner.exception() or inner.result()))
@@ -224,21 +226,3 @@ class Resuming:
             function()
         except Exception as error:
             self._settling.settle([Ended(entry, error) for entry in entries])
-
-
-def _outcome(row: StoredJob) -> Outcome | None:
-    if row.result is None:
-        return None
-    return Outcome(
-        result_of(row.result),
-        row.executor,
-        row.shots,
-        attempt=row.attempt,
-        submitted=row.submitted,
-        started=row.started,
-        finished=row.finished or 0.0,
-        cost=row.cost,
-        backend=row.backend,
-        seconds=row.seconds,
-        circuits=row.circuits,
-    )

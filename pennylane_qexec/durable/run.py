@@ -72,7 +72,7 @@ class DurableRun:
     @property
     def executed(self) -> int:
         """How many circuits were run."""
-        return self._entered("run circuits")._running.executed
+        return self._entered("run circuits")._running.executed + self._resuming.run_again
 
     @property
     def is_here(self) -> bool:

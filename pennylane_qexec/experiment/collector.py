@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pennylane_qexec.errors import ExperimentTimeoutError, PartialResultError, PartialResultWarning, PolicyError
+from pennylane_qexec.errors import (
+    ConfigurationError,
+    ExperimentTimeoutError,
+    PartialResultError,
+    PartialResultWarning,
+    PolicyError,
+)
 from pennylane_qexec.experiment import merging, plots, saving, tables
+from pennylane_qexec.experiment.believed import check_results
 from pennylane_qexec.experiment.book import PolicyBook
 from pennylane_qexec.experiment.dispatch import Dispatch
 from pennylane_qexec.experiment.gathered import Raw
@@ -226,13 +233,30 @@ class ResultCollector:
         """
         document = saving.read(Path(path))
         many = bool(document.get("many"))
-        source, dispatch = Saved(saving.records_of(document), many), saving.dispatch_of(document)
+        records, dispatch = saving.records_of(document), saving.dispatch_of(document)
+        check_results(records, dispatch)
         name, data = str(document.get("merge", "aggregate")), saving.decoded(document.get("merge_data"))
         merge = merging.BUILT_IN.get(name) or merging.Forgotten(name)
-        collector = cls(source, dispatch, merge, PolicyBook().merge, data, refuses=True, many=many)
+        collector = cls(Saved(records, many), dispatch, merge, PolicyBook().merge, data, refuses=True, many=many)
         if "merged" in document:
             collector._merged = (saving.decoded(document["merged"]),)
+            collector._check_merged()
         return collector
+
+    def _check_merged(self) -> None:
+        """Refuse merged results of a file that are not what the records next to them add up to."""
+        if self._merge is not merging.BUILT_IN["aggregate"] or not all(
+            isinstance(record.result, Mapping) for record in self.records if record.state is JobState.DONE
+        ):
+            return
+        if not self._source.gathered().places:
+            return
+        merged, _ = self._merge_with(self._merge, self._given, partial=True)
+        if self._merged is not None and merged != self._merged[0]:
+            raise ConfigurationError(
+                "the merged results in this file are not what its records add up to. Somebody has changed the file, or "
+                "it is damaged: give it as save() has written it."
+            )
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Have a function called whenever a circuit has ended, in whatever thread that happens; it must be short."""

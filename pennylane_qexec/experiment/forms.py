@@ -74,7 +74,7 @@ class Counted(Form):
         self._with_shots: dict[int | None, QuantumScript] = {}
         (counts,) = program.circuit.measurements
         self._measured = counts.mv if counts.mv is not None else counts.wires
-        self._discards = any(map(_discards, self._circuit.operations))
+        self._discards = loses_shots(self._circuit)
 
     def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
         if shots not in self._with_shots:
@@ -99,6 +99,11 @@ class Counted(Form):
         counted = int(sum(counts.values()))
         if counted > (shots or 0) or (counted < (shots or 0) and not self._discards):
             raise ShotsError(f"{counted} shots came back of {shots} asked for, so the result is not used")
+
+
+def loses_shots(circuit: QuantumScript) -> bool:
+    """Whether fewer shots may come back of a circuit than it is run with."""
+    return any(map(_discards, circuit.operations))
 
 
 def _discards(operation: Operator) -> bool:
@@ -128,7 +133,7 @@ class Evaluated(Form):
         for circuit, samples in zip(self._plan.circuits, part, strict=True):
             axis = 1 if isinstance(circuit.measurements[0], ClassicalShadowMP) else 0
             returned = np.shape(np.atleast_1d(samples))[axis]
-            if returned != shots and not any(map(_discards, circuit.operations)):
+            if returned != shots and not loses_shots(circuit):
                 raise ShotsError(f"{returned} shots came back of {shots} asked for, so the result is not used")
 
 

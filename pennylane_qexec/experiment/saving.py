@@ -6,11 +6,12 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.experiment.believed import checked
 from pennylane_qexec.experiment.dispatch import Dispatch
 from pennylane_qexec.experiment.record import Record
 from pennylane_qexec.files import content_of
@@ -19,8 +20,6 @@ from pennylane_qexec.written.results import result_form, result_value
 
 VERSION = 1
 """Of the documents that are written."""
-
-_KINDS: Mapping[str, type] = {"job": int, "circuit": int, "provider": str, "backend": str, "shots": int, "state": str}
 
 
 def document_of(
@@ -101,19 +100,17 @@ def records_of(document: Mapping[str, Any]) -> list[Record]:
         ConfigurationError: there is something else among them.
     """
     try:
-        return [_record(written) for written in document["records"]]
+        return [_record(written, number) for number, written in enumerate(document["records"])]
+    except ConfigurationError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigurationError(
             f"these are no saved results ({error!r}): give a file that save() has written."
         ) from error
 
 
-def _record(written: Mapping[str, Any]) -> Record:
-    known = {field.name for field in fields(Record)}
-    values = {name: value for name, value in written.items() if name in known}
-    for name, kind in _KINDS.items():
-        if not isinstance(values[name], kind):
-            raise TypeError(f"{name}={values[name]!r}")
+def _record(written: Mapping[str, Any], number: int) -> Record:
+    values = checked(written, number)
     return Record(**{**values, "state": JobState(values["state"]), "result": decoded(values["result"])})
 
 

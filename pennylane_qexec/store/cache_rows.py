@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, cast, delete, func, select, update
 
 from pennylane_qexec.store.dialects import insert_into, pieces
 from pennylane_qexec.store.prepared import Prepared
 from pennylane_qexec.store.records import Cached, CacheInfo
+from pennylane_qexec.store.sound import cache_info_of
 from pennylane_qexec.store.tables import cache
 
 _NEXT_TURN = select(func.coalesce(func.max(cache.c.turn), 0) + 1).scalar_subquery()
@@ -66,10 +67,9 @@ def shrink(connection: Connection, most_bytes: int) -> None:
 
 def info(connection: Connection) -> CacheInfo:
     """How much is cached."""
-    total = func.coalesce(func.sum(cache.c.bytes), 0), func.coalesce(func.sum(cache.c.uses), 0)
+    total = [cast(func.coalesce(func.sum(column), 0), BigInteger) for column in (cache.c.bytes, cache.c.uses)]
     query = select(func.count(), *total, func.coalesce(func.min(cache.c.created), 0.0)).select_from(cache)
-    entries, size_in_all, uses, oldest = connection.execute(query).one()
-    return CacheInfo(entries, int(size_in_all), int(uses), float(oldest))
+    return cache_info_of(connection.execute(query).one())
 
 
 def clear(connection: Connection) -> int:

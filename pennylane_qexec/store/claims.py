@@ -11,6 +11,7 @@ from pennylane_qexec.store.dialects import insert_into, list_of, pieces
 from pennylane_qexec.store.job_rows import COLUMNS
 from pennylane_qexec.store.prepared import Prepared
 from pennylane_qexec.store.records import StoredJob
+from pennylane_qexec.store.sound import heart_of, job_of
 from pennylane_qexec.store.tables import jobs, workers
 from pennylane_qexec.store.workers import Heart, Watch
 
@@ -114,8 +115,8 @@ def _take(connection: Connection, ids: Sequence[int], worker: str, token: str) -
     """Take what is free."""
     found: dict[int, StoredJob] = {}
     for part in pieces(ids):
-        rows = connection.execute(_TAKE, {"ids": part, "me": worker, "token": token})
-        found |= {row.id: row for row in map(StoredJob._make, rows)}
+        rows = connection.execute(_TAKE, {"ids": part, "me": worker, "token": token}).all()
+        found |= {row.id: row for row in (job_of(connection, row) for row in rows)}
     return found
 
 
@@ -123,15 +124,15 @@ def _taken(connection: Connection, ids: Sequence[int], token: str) -> dict[int, 
     """What this claim has taken, also when it was made before and nobody heard how it went."""
     found: dict[int, StoredJob] = {}
     for part in pieces(ids):
-        rows = connection.execute(_TAKEN, {"ids": part, "token": token})
-        found |= {row.id: row for row in map(StoredJob._make, rows)}
+        rows = connection.execute(_TAKEN, {"ids": part, "token": token}).all()
+        found |= {row.id: row for row in (job_of(connection, row) for row in rows)}
     return found
 
 
 def _holders(connection: Connection, ids: Sequence[int], worker: str) -> list[Heart]:
     found: set[Heart] = set()
     for part in pieces(ids):
-        found |= {Heart(*row) for row in connection.execute(_HOLDERS, {"ids": part, "me": worker})}
+        found |= {heart_of(row) for row in connection.execute(_HOLDERS, {"ids": part, "me": worker})}
     return sorted(found)
 
 

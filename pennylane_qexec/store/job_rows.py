@@ -13,6 +13,7 @@ from pennylane_qexec.store.base import State
 from pennylane_qexec.store.dialects import insert_into, list_of, pieces
 from pennylane_qexec.store.prepared import Prepared
 from pennylane_qexec.store.records import NewJob, StoredJob
+from pennylane_qexec.store.sound import job_of, refused, shown
 from pennylane_qexec.store.tables import circuits, jobs
 
 COLUMNS = [jobs.c[name] for name in StoredJob._fields]
@@ -130,7 +131,7 @@ def _asked(job: NewJob, fresh: Fresh) -> tuple[str, str, str, str, int, float]:
 def _numbered(connection: Connection, run: int, new: Sequence[NewJob]) -> dict[int, StoredJob]:
     """The jobs that the run has under these numbers."""
     rows = _NUMBERED.rows(connection, run, [job.number for job in new])
-    return {row.number: row for row in map(StoredJob._make, rows)}
+    return {row.number: row for row in (job_of(connection, row) for row in rows)}
 
 
 def _check(run: int, new: Sequence[NewJob], stored: dict[int, StoredJob]) -> None:
@@ -143,7 +144,8 @@ def by_id(connection: Connection, ids: Sequence[int]) -> list[StoredJob]:
     """Jobs with their results, in the order of the ids."""
     found: dict[int, StoredJob] = {}
     for part in pieces(ids):
-        found |= {row.id: row for row in map(StoredJob._make, connection.execute(_BY_ID, {"ids": part}))}
+        rows = connection.execute(_BY_ID, {"ids": part}).all()
+        found |= {row.id: row for row in (job_of(connection, row) for row in rows)}
     for job in ids:
         if job not in found:
             raise StoreError(f"no job has the id {job}. Give ids that record() or jobs() have given.")
@@ -160,7 +162,7 @@ def page(connection: Connection, after: StoredJob | None, run: int | None, state
         query = query.where(place > getattr(after, place.name))
     if states:
         query = query.where(jobs.c.state.in_([str(state) for state in states]))
-    return list(map(StoredJob._make, connection.execute(query)))
+    return [job_of(connection, row) for row in connection.execute(query).all()]
 
 
 def texts(connection: Connection, digests: Sequence[str]) -> dict[str, str]:
@@ -168,4 +170,7 @@ def texts(connection: Connection, digests: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in pieces(digests):
         found |= dict(connection.execute(_TEXTS, {"digests": part}).all())
+    for digest, text in found.items():
+        if not isinstance(text, str):
+            raise refused(f"the circuit {shown(digest)}", "text", text)
     return found

@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from pennylane_qexec.errors import ConfigurationError, StoreError, unknown
+from pennylane_qexec.store.base import State
 from pennylane_qexec.store.dialects import insert_into
 from pennylane_qexec.store.prepared import Prepared
 from pennylane_qexec.store.records import Run
+from pennylane_qexec.store.sound import run_of, state_of
 from pennylane_qexec.store.tables import jobs, runs
 
 _LONGEST = 200
@@ -63,7 +65,7 @@ def one(connection: Connection, name: str) -> Run:
     row = connection.execute(select(runs).where(runs.c.name == name)).one_or_none()
     if row is None:
         raise StoreError(unknown("run", name, connection.scalars(select(runs.c.name))))
-    return _run(row)
+    return run_of(row)
 
 
 def is_there(connection: Connection, run: Run) -> bool:
@@ -74,24 +76,10 @@ def is_there(connection: Connection, run: Run) -> bool:
 
 def every(connection: Connection) -> list[Run]:
     """All runs, the one opened last first."""
-    return [_run(row) for row in connection.execute(select(runs).order_by(runs.c.opened.desc(), runs.c.id.desc()))]
+    return [run_of(row) for row in connection.execute(select(runs).order_by(runs.c.opened.desc(), runs.c.id.desc()))]
 
 
-def counts(connection: Connection, run: int) -> dict[str, int]:
+def counts(connection: Connection, run: int) -> dict[State, int]:
     """How many jobs a run has in each state."""
     query = select(jobs.c.state, func.count()).where(jobs.c.run == run).group_by(jobs.c.state)
-    return dict(connection.execute(query).all())
-
-
-def _run(row: Any) -> Run:
-    return Run(
-        id=row.id,
-        name=row.name,
-        created=row.created,
-        opened=row.opened,
-        seed=row.seed,
-        argv=tuple(json.loads(row.argv)),
-        versions=row.versions,
-        finished=row.finished,
-        concurrent=row.concurrent,
-    )
+    return {state_of(connection, run, text): number for text, number in connection.execute(query).all()}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pennylane as qml
 import pytest
 
 import pennylane_qexec as qexec
@@ -19,6 +20,7 @@ from pennylane_qexec.cache.sizes import bytes_of, in_words
 from pennylane_qexec.cache.values import ForeignError, copied
 from pennylane_qexec.store import open_store
 from pennylane_qexec.testing import flip
+from pennylane_qexec.written import result_text
 
 PROGRAM = """
 import sys
@@ -90,6 +92,33 @@ def test_a_damaged_result_is_run_again(open_cluster: Any, tmp_path: Path, damage
     second = open_cluster(["default.qubit"], cache=tmp_path / "cache.db")
     assert second.execute([flip(0.3)]) == result
     assert second.history[-1].backend == "default.qubit"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [np.zeros((8, 2), dtype=int), "0.3", (0.1, 0.2), {"00": 50}, np.zeros(50)],
+    ids=lambda result: str(type(result)),
+)
+def test_what_cannot_be_the_result_of_a_circuit_is_said_and_run_again(
+    open_cluster: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, result: Any
+) -> None:
+    samples = qml.tape.QuantumScript([qml.RX(0.3, 0)], [qml.sample(wires=[0, 1])], shots=50)
+    options = {"executors": [qexec.executor("default.qubit", seed=7)], "cache": {"url": tmp_path / "cache.db"}}
+    first = open_cluster(**options)
+    (before,) = first.execute([samples])
+    first.close()
+    with sqlite3.connect(tmp_path / "cache.db") as database:
+        database.execute("UPDATE qexec_cache SET result = ?", (result_text(result),))
+    database.close()
+    second = open_cluster(**options)
+    (after,) = second.execute([samples])
+    assert np.shape(after) == np.shape(before) == (50, 2)
+    assert second.history[-1].backend == "default.qubit"
+    assert "is not that of sample(wires=[0, 1]) on 'default.qubit', and its circuit runs again" in caplog.text
+    second.close()
+    third = open_cluster(**options)
+    assert np.array_equal(third.execute([samples])[0], after)
+    assert third.history[-1].backend == "cache"
 
 
 def test_a_store_that_fails_is_logged_once_and_memory_goes_on(

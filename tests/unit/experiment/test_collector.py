@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -373,3 +374,73 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path: Path):
     collector = experiments(Fakes(a={})).run_experiment(QASM, 10, "fakes/a")
     with pytest.raises(qexec.ConfigurationError, match="cannot be written"):
         collector.save(tmp_path / "no" / "folder.json")
+
+
+def _changed(path: Path, change: Any) -> Path:
+    """A saved experiment of two circuits on two backends, with 5 shots on each, in which something was changed."""
+    collector = experiments(Fakes(a={}, b={})).run_experiment([QASM, QASM], 10, AB, "uniform")
+    collector.get_merged_results()
+    collector.save(path)
+    document = json.loads(path.read_text())
+    change(document, document["records"][2])
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("result", "why"),
+    [
+        ({"00": -5, "11": 10}, "the outcome '00' came back -5 times, which is no whole number"),
+        ({"00": 2.5, "11": 2.5}, "the outcome '00' came back 2.5 times, which is no whole number"),
+        ({"00": True, "11": 4}, "the outcome '00' came back True times, which is no whole number"),
+        ({"00": "5"}, "the outcome '00' came back '5' times, which is no whole number"),
+        ({"dict": [["00", 2.5], ["11", 2.5]]}, "the outcome '00' came back 2.5 times"),
+        ({"00": 50}, "50 shots came back of 5 asked for"),
+        ({"00": 3}, "3 shots came back of 5 asked for"),
+        ({"00": 3, "1": 2}, "its outcomes are of different kinds"),
+        ({}, "0 shots came back of 5 asked for"),
+        (None, "there is none"),
+    ],
+)
+def test_counts_of_a_file_that_cannot_have_come_back_are_refused(tmp_path: Path, result: Any, why: str):
+    path = _changed(tmp_path / "x.json", lambda document, record: record.update(result=result))
+    with pytest.raises(qexec.ConfigurationError) as caught:
+        qexec.ResultCollector.load(path)
+    assert why in str(caught.value)
+    assert "record 2 of these saved results, circuit 0 on 'fakes/b'," in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *[(column, value) for column in ("job", "circuit", "shots", "attempt") for value in (-1, 1.5, True, "x", [])],
+        *[(column, value) for column in ("started", "seconds", "cost") for value in (-1, math.inf, math.nan, "x", {})],
+        *[("state", value) for value in ("lost", 7, [], None)],
+        *[("error", 7), ("instead_of", []), ("provider", None), ("backend", 7)],
+    ],
+)
+def test_an_attribute_of_a_file_that_cannot_be_is_refused_by_its_name(tmp_path: Path, column: str, value: Any):
+    path = _changed(tmp_path / "x.json", lambda document, record: record.update({column: value}))
+    with pytest.raises(qexec.ConfigurationError, match=f"record 2 of these saved results, circuit .* has {column}="):
+        qexec.ResultCollector.load(path)
+
+
+def test_merged_results_of_a_file_that_its_records_do_not_add_up_to_are_refused(tmp_path: Path):
+    path = _changed(tmp_path / "x.json", lambda document, record: document.update(merged=[{"00": 11}, {"00": 10}]))
+    with pytest.raises(qexec.ConfigurationError, match="not what its records add up to"):
+        qexec.ResultCollector.load(path)
+
+
+def test_circuits_that_lose_shots_come_back_with_what_is_left(tmp_path: Path):
+    def half():
+        qml.H(0)
+        qml.measure(0, postselect=1)
+        return qml.counts(wires=[0])
+
+    tape = qml.tape.make_qscript(half, shots=50)()
+    collector = qexec.QuantumExecutor().run_experiment(tape, None, "local_pennylane/default.qubit")
+    (counts,) = collector.get_results()["local_pennylane"]["default.qubit"]
+    assert 0 < sum(counts.values()) < 50
+    with pytest.warns(UserWarning, match="saved without"):
+        collector.save(tmp_path / "x.json")
+    assert qexec.ResultCollector.load(tmp_path / "x.json").get_results() == collector.get_results()
