@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import prod
 
 from pennylane_qexec.errors import ConfigurationError
@@ -33,6 +34,8 @@ _PER_DEFINITION = 4
 
 _LARGEST_TURN = 10**9
 """The largest number that a loop runs over: from ``2**63`` on, Qiskit never comes to an end."""
+
+_SHORT = 100_000
 
 LONGEST_NUMBER = 64
 """The most digits of a number."""
@@ -83,7 +86,7 @@ class _Sizes:
 
 
 def outline_of(text: str) -> Outline:
-    """Take a text apart.
+    """Take a text apart; a short one that has been taken apart lately is not taken apart again.
 
     Raises:
         ConfigurationError: it is too long.
@@ -92,6 +95,10 @@ def outline_of(text: str) -> Outline:
         raise ConfigurationError(
             f"a text of {len(text):,} characters: OpenQASM is read up to {MOST_OF_CIRCUIT:,}. Give it in parts."
         )
+    return _short_outline(text) if len(text) < _SHORT else _outline(text)
+
+
+def _outline(text: str) -> Outline:
     tokens, places = [], []
     for found in _TOKEN.finditer(text):
         if found.lastgroup != "space":
@@ -104,8 +111,13 @@ def outline_of(text: str) -> Outline:
     return Outline(tokens, places, version)
 
 
+_short_outline = lru_cache(maxsize=16)(_outline)
+
+
 def without_comments(text: str) -> str:
     """The text with blanks in place of comments, so that what is behind them stands where it stood."""
+    if "//" not in text and "/*" not in text:
+        return text
     return _TOKEN.sub(lambda found: _blank(found[0]) if found[0][:2] in ("//", "/*") else found[0], text)
 
 

@@ -156,6 +156,9 @@ def test_of_many_circuits_six_are_shown() -> None:
     [
         (["missing.qasm"], "missing.qasm cannot be read"),
         (["hello.txt"], "hello.txt is no OpenQASM"),
+        (["/dev/zero"], "'/dev/zero' is no ordinary file"),
+        (["."], ". cannot be read"),
+        (["\0.qasm"], "cannot be read"),
         (["bytes.bin"], "bytes.bin is no text"),
         (["wrong2.qasm"], "wrong2.qasm: OpenQASM 2 that Qiskit does not read: <input>:3,0"),
         (["wrong3.qasm"], "wrong3.qasm: OpenQASM 3 that Qiskit does not read: line 2, column 8"),
@@ -260,3 +263,24 @@ def test_a_picture_that_cannot_be_written_leaves_the_results_and_says_so() -> No
 def test_a_file_may_begin_with_the_mark_that_some_editors_write() -> None:
     Path("marked.qasm").write_text(BELL, encoding="utf-8-sig")
     assert sum(_json("marked.qasm", "--shots", "10")["merged"][0].values()) == 10
+
+
+def test_a_file_may_include_files_below_its_folder_and_no_others() -> None:
+    Path("inner").mkdir()
+    Path("inner/flip.inc").write_text("gate flip a { U(pi,0,pi) a; }")
+    Path("secret.inc").write_text("kittiwake")
+    text = 'OPENQASM 2.0; include "{}"; qreg q[1]; creg c[1]; flip q[0]; measure q -> c;'
+    Path("inner/one.qasm").write_text(text.format("flip.inc"))
+    Path("inner/two.qasm").write_text(text.format("../secret.inc"))
+    assert json.loads(_run("inner/one.qasm", "--shots", "5", "--json").stdout)["merged"] == [{"1": 5}]
+    refused = _run("inner/two.qasm")
+    assert refused.exit_code == 2
+    assert "only the standard libraries and files below the folder" in " ".join(refused.stderr.split())
+    assert "kittiwake" not in refused.stderr
+
+
+def test_dynamic_circuits_of_openqasm_run() -> None:
+    Path("until.qasm").write_text(
+        'include "stdgates.inc"; qubit q; bit[1] c; h q; c[0] = measure q; while (!c[0]) { h q; c[0] = measure q; }'
+    )
+    assert json.loads(_run("until.qasm", "--shots", "50", "--json").stdout)["merged"] == [{"1": 50}]
