@@ -42,6 +42,8 @@ from pennylane_qexec.nested import Nestable, with_clusters_wrapped
 from pennylane_qexec.policies import Policies, hedges, merges, retries
 from pennylane_qexec.policies.merges import Merge
 from pennylane_qexec.policies.registry import Kind
+from pennylane_qexec.scrubbing import veiled
+from pennylane_qexec.store.base import check_portable
 
 _DEFAULT = "cyclic"
 
@@ -84,6 +86,7 @@ class QCluster(Nestable):
         PolicyError: nobody knows a policy's name.
     """
 
+    @veiled
     def __init__(
         self,
         executors: Any,
@@ -407,6 +410,7 @@ class QCluster(Nestable):
             durable.close(self._records)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        check_portable(self._options["store"])
         policies: dict[str, Any] = {kind: self.policies.portable(kind, policy) for kind, policy in self._given.items()}
         parallel = ["auto" if isinstance(one.parallel, Pool) else one.parallel for one in self.executors]
         return _reopened, (self._token, self.executors, parallel, {**self._options, **policies})

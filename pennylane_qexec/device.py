@@ -30,6 +30,7 @@ from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.executors.settings import without_derivatives
 from pennylane_qexec.job import Outcome
 from pennylane_qexec.recorded import are_recorded, is_plain, levels
+from pennylane_qexec.scrubbing import veiled
 from pennylane_qexec.tally import Tally, counts_itself, track
 from pennylane_qexec.unwrapping import INTERFACES, unwrapped
 
@@ -78,6 +79,7 @@ class ClusterDevice(Closing, Device):
 
     name = "qexec.cluster"
 
+    @veiled
     def __init__(
         self,
         wires: Any = None,

@@ -9,6 +9,8 @@ from functools import cache
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+from pennylane_qexec.scrubbing import scrub
+
 if TYPE_CHECKING:
     from pennylane_qexec.no_executor import NoBackendError as NoBackendError
     from pennylane_qexec.no_executor import NoExecutorError as NoExecutorError
@@ -17,7 +19,10 @@ _MOST_NAMES, _LIKE_IT = 50, 8
 
 
 class QExecError(Exception):
-    """Base of all errors raised by ``pennylane_qexec``."""
+    """Base of all errors raised by ``pennylane_qexec``. What they say has no secrets in it."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*[scrub(one) if isinstance(one, str) else one for one in arguments])
 
 
 class ConfigurationError(QExecError, ValueError):
@@ -62,7 +67,7 @@ class ExecutorError(QExecError, RuntimeError):
         self.__cause__ = cause
 
     def __str__(self) -> str:
-        cause = f"{type(self.cause).__name__}: {str(self.cause).rstrip('.')}"
+        cause = scrub(f"{type(self.cause).__name__}: {str(self.cause).rstrip('.')}")
         failed = f"failed at attempt {self.attempt}" if self.attempt else "was set aside before the first attempt"
         advice = "Look at the cause above, or add an executor to fail over to."
         return f"executor {self.executor!r} {failed}: {cause}. {advice}"
@@ -128,7 +133,7 @@ class JobFailedError(QExecError, RuntimeError):
         super().__init__(backend, job_id, reason)
         self.backend = backend
         self.job_id = job_id
-        self.reason = reason
+        self.reason = scrub(reason)
 
     def __str__(self) -> str:
         return f"job {self.job_id!r} failed at {self.backend!r}: {self.reason.rstrip('.') or 'no reason was given'}."
@@ -214,7 +219,7 @@ class PartialResultError(QExecError):
 
     def __init__(self, reason: str, partial: Any) -> None:
         super().__init__(reason, partial)
-        self.reason = reason
+        self.reason = scrub(reason)
         self.partial = partial
 
     def __str__(self) -> str:

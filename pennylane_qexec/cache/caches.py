@@ -16,7 +16,9 @@ from pennylane_qexec.cache.shelf import Shelf
 from pennylane_qexec.cache.sizes import bytes_of
 from pennylane_qexec.closing import Closing
 from pennylane_qexec.errors import ConfigurationError, StoreError, unknown
+from pennylane_qexec.scrubbing import veiled
 from pennylane_qexec.store import CacheInfo, Store
+from pennylane_qexec.store.base import check_portable
 
 Place = str | os.PathLike[str] | Store
 """What names a store, or is one."""
@@ -48,6 +50,7 @@ class Cache(Closing):
         ConfigurationError: ``size`` or ``shots`` makes no sense.
     """
 
+    @veiled
     def __init__(self, url: Place | None = None, shots: bool = False, size: int | str = "1 GB") -> None:
         if not isinstance(shots, bool):
             raise ConfigurationError(f"shots={shots!r} must be True or False: whether samples are cached too.")
@@ -149,6 +152,7 @@ class Cache(Closing):
             return None
 
     def __reduce__(self) -> tuple[Any, ...]:
+        check_portable(self._arguments[0])
         return Cache, self._arguments
 
     def __repr__(self) -> str:

@@ -38,8 +38,14 @@ class mistakes:
             if self._as_json:
                 typer.echo(json.dumps({"error": f"{type(error).__name__}: {error}"}, indent=2))
             raise typer.Exit(WRONG_USE)
+        from pennylane_qexec.scrubbing import without_secrets
+
+        if isinstance(error, Exception) and (safe := without_secrets(error)) is not error:
+            raise safe from safe.__cause__
 
 
 def show(console: Console, what: str, why: str) -> None:
     """Show what went wrong, in red, and why."""
-    console.print(f"[red]{escape(what)}[/]: {escape(why)}", highlight=False)
+    from pennylane_qexec.scrubbing import scrub
+
+    console.print(f"[red]{escape(scrub(what))}[/]: {escape(scrub(why))}", highlight=False)

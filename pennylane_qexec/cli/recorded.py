@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from pennylane_qexec.scrubbing import scrub, scrub_argv
 from pennylane_qexec.store import State
 
 if TYPE_CHECKING:
@@ -105,14 +106,15 @@ class Recorded:
 
 
 def recorded(store: Store, run: Run) -> Recorded:
-    """Sum up what a store has recorded of a run."""
-    found = Recorded(run)
+    """Sum up what a store has recorded of a run. Earlier versions recorded secrets in arguments and errors."""
+    found = Recorded(replace(run, argv=tuple(scrub_argv(run.argv))))
     for job in store.jobs(run.id):
         found.together.add(job)
         found.executors.setdefault((job.executor, job.backend), Used()).add(job)
         if WHERE[State(job.state)] == "at backends":
             _fly(found, job)
-    found.failures = sorted(store.jobs(run.id, [State.FAILED]), key=lambda job: -(job.finished or 0.0))
+    failed = sorted(store.jobs(run.id, [State.FAILED]), key=lambda job: -(job.finished or 0.0))
+    found.failures = [job._replace(error=scrub(job.error)) for job in failed]
     return found
 
 

@@ -13,9 +13,9 @@ import threading
 from collections.abc import Mapping
 from typing import final
 
-from pennylane_qexec.credentials.hidden import Hidden, know
 from pennylane_qexec.credentials.table import GENERIC, Kind, argument_names, canonical, described
 from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.scrubbing import Hidden, know, know_named, veiled
 
 SERVICE = "pennylane-qexec"
 
@@ -96,6 +96,7 @@ def read(provider: str) -> dict[str, str]:
     return found if found is not None else {argument_names(provider)[0]: text} if argument_names(provider) else {}
 
 
+@veiled
 def store(provider: str, token: str | Mapping[str, str]) -> None:
     """Store the token of a provider in the system's keyring.
 
@@ -108,6 +109,10 @@ def store(provider: str, token: str | Mapping[str, str]) -> None:
         ConfigurationError: the token is empty, an argument is unknown, the provider has no tokens, or there is no
             keyring.
     """
+    if isinstance(token, str):
+        know(token)
+    else:
+        know_named(token)
     name = canonical(provider)
     found = _checked(name, token)
     instead = " and ".join(one.variable for one in described(name) if one.name in found)

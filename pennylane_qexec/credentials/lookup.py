@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pennylane_qexec.credentials import keyrings
-from pennylane_qexec.credentials.hidden import guarded, know
+from pennylane_qexec.credentials.hidden import guarded
 from pennylane_qexec.credentials.table import GENERIC, Argument, Kind, canonical, described
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.scrubbing import know, know_named, veiled
 
 
+@veiled
 def arguments(provider: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The arguments that a provider is to be made with.
 
@@ -34,6 +36,7 @@ def arguments(provider: str, given: Mapping[str, Any] | None = None) -> dict[str
         ConfigurationError: the main secret is given twice.
     """
     described_ = described(provider)
+    know_named(given or {})
     found = _named(provider, given or {}, described_)
     for read in _SOURCES.values():
         values = read(provider)

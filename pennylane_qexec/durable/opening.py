@@ -13,6 +13,7 @@ from typing import Any
 from pennylane_qexec.budget import Budget, budget_of
 from pennylane_qexec.durable.run import DurableRun
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.scrubbing import veiled
 from pennylane_qexec.store import Store
 
 _LEASE = 60.0
@@ -20,6 +21,7 @@ _LEASE = 60.0
 _MOMENT = 1.0  # seconds
 
 
+@veiled
 def durable_run(
     name: str,
     store: str | os.PathLike[str] | Store,

@@ -44,6 +44,7 @@ from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.job import Job, JobState, Outcome, Usage
 from pennylane_qexec.policies.hedges import Hedge
 from pennylane_qexec.policies.retries import Backoff
+from pennylane_qexec.scrubbing import without_secrets
 
 T = TypeVar("T")
 
@@ -271,7 +272,7 @@ class Engine:
                 try:
                     done = self._short_way.run([jobs[index] for index in indices], chosen(accounts, indices), spent)
                 except Exception as error:
-                    failed.append((indices, error, spent))
+                    failed.append((indices, without_secrets(error), spent))
                 else:
                     self._lanes[jobs[indices[0]].executor].health.succeeded()
                     outcomes.update(zip(indices, done, strict=True))

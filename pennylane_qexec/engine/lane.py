@@ -26,6 +26,7 @@ from pennylane_qexec.executors import objection_to_shots
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.job import Usage
+from pennylane_qexec.scrubbing import without_secrets
 
 
 class Post(Protocol):
@@ -247,7 +248,8 @@ class Lane:
         try:
             context = batch.context(isinstance(self.executor, Spreader))
             ran = await level.carrier.carry(batch.work, context, batch.sending)
-        except Exception as error:
+        except Exception as raised:
+            error = without_secrets(raised)  # here it leaves the executor
             self._end(level, batch)
             self._post.used(batch.settle_failed(self.executor, error))
             self._post.failed(self, batch, error)

@@ -15,6 +15,7 @@ from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.errors import ExecutorError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Job, JobState, Outcome, Result, together
+from pennylane_qexec.scrubbing import scrub
 
 CACHE = "cache"
 """The name of the backend, in outcomes and histories, of what was not run."""
@@ -115,6 +116,6 @@ def record_failed(history: History, ticket: Ticket, error: BaseException) -> Non
         seconds=seconds or 0.0,
         cost=cost or 0.0,
         circuits=circuits,
-        error=f"{type(cause).__name__}: {cause}",
+        error=scrub(f"{type(cause).__name__}: {cause}"),
     )
     history.add([row])

@@ -28,6 +28,7 @@ from pennylane_qexec.executors.shots import all_reshot, objection_to_shots
 from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
 from pennylane_qexec.job import Call, Result, Usage, Work
 from pennylane_qexec.results import check_work
+from pennylane_qexec.scrubbing import veiled
 from pennylane_qexec.structure import batch_size, wires_in
 
 _STATE_VECTORS = ("default.qubit", "lightning.qubit")
@@ -63,6 +64,7 @@ class DeviceExecutor(Executor):
         ConfigurationError: there is no such device, it does not take these options, or they do not go together.
     """
 
+    @veiled
     def __init__(
         self,
         device: str | Device,

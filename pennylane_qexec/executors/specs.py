@@ -12,6 +12,7 @@ from pennylane.devices import Device, LegacyDevice
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.device import DeviceExecutor
+from pennylane_qexec.scrubbing import veiled
 
 GROUP = "pennylane_qexec.executors"
 
@@ -29,6 +30,7 @@ BUILT_IN = {
 """This package's own executors, by scheme."""
 
 
+@veiled
 def executor(spec: Any, **options: Any) -> Executor:
     """Make an executor of a spec.
 
@@ -65,6 +67,7 @@ def executor(spec: Any, **options: Any) -> Executor:
     )
 
 
+@veiled
 def executors(specs: Any, wires: Any = None) -> list[Executor]:
     """Make executors of several specs, or of one string with commas between them.
 

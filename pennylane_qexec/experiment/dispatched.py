@@ -9,6 +9,7 @@ from typing import Any
 
 from pennylane_qexec import programs
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.scrubbing import know_named, scrub
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,9 @@ class DispatchJob:
     config: Mapping[str, Any] = field(default_factory=dict)
     numbers: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        know_named(self.config)
+
     @property
     def place(self) -> str:
         """The backend's full name, ``"provider/backend"``."""
@@ -42,7 +46,7 @@ class DispatchJob:
         return sum(shots or 0 for shots in self.shots)
 
     def __repr__(self) -> str:
-        config = f", config={dict(self.config)!r}" if self.config else ""
+        config = f", config={scrub(repr(dict(self.config)))}" if self.config else ""
         return f"<DispatchJob of {number_of(self.circuits)} on {self.place}, {in_words(self.shots)}{config}>"
 
 

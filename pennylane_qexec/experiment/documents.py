@@ -8,6 +8,7 @@ from typing import Any
 from pennylane_qexec import programs
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.experiment.dispatched import DispatchJob, shots_of
+from pennylane_qexec.scrubbing import without_secret_values
 
 VERSION = 1
 """Of the documents that are written."""
@@ -34,7 +35,7 @@ def written(jobs: Sequence[DispatchJob]) -> dict[str, Any]:
                 "circuits": [places[id(circuit)] for circuit in job.circuits],
                 "numbers": list(job.numbers),
                 "shots": list(job.shots),
-                "config": dict(job.config),
+                "config": without_secret_values(job.config),
             }
             for job in jobs
         ],

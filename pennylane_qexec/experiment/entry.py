@@ -12,6 +12,7 @@ from pennylane_qexec.experiment.forms import Form, Part
 from pennylane_qexec.experiment.record import Record
 from pennylane_qexec.job import JobState, Outcome, Result
 from pennylane_qexec.providers import Backend
+from pennylane_qexec.scrubbing import scrub
 
 _LONGEST = 400
 
@@ -116,7 +117,7 @@ def in_words(error: BaseException) -> str:
     """An error in one line of some length; for what an executor raised, that."""
     if isinstance(error, ExecutorError):
         error = error.cause
-    words = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    words = scrub(f"{type(error).__name__}: {' '.join(str(error).split())}")
     return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
 
 

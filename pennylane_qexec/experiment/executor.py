@@ -27,6 +27,7 @@ from pennylane_qexec.experiment.workshop import Workshop
 from pennylane_qexec.policies import retries
 from pennylane_qexec.programs.bits import Order
 from pennylane_qexec.providers import Backend, VirtualProvider
+from pennylane_qexec.scrubbing import veiled
 
 
 class QuantumExecutor(Closing):
@@ -56,6 +57,7 @@ class QuantumExecutor(Closing):
         ConfigurationError: an option makes no sense, or there is no such provider.
     """
 
+    @veiled
     def __init__(
         self,
         providers_info: Mapping[str, Mapping[str, Any]] | None = None,

@@ -30,6 +30,7 @@ from pennylane_qexec.job import Call, Job, JobState, Outcome
 from pennylane_qexec.policies.faults import Fault, classify
 from pennylane_qexec.policies.retries import Backoff
 from pennylane_qexec.providers.backend import OF_CALLS
+from pennylane_qexec.scrubbing import without_secrets
 
 logger = logging.getLogger("pennylane_qexec")
 
@@ -267,7 +268,7 @@ class Launch:
             if entry not in self._left:
                 return
             entry.outcomes, entry.batches = outcomes, self._sizes
-            entry.part, entry.error, entry.ended = part, error, time.time()
+            entry.part, entry.error, entry.ended = part, _safe(error), time.time()
             entry.state = state
             self._left.discard(entry)
             last = not self._left
@@ -279,6 +280,11 @@ class Launch:
             if self._cluster is not None:
                 self._cluster.close()
             self._ended(None)
+
+
+def _safe(error: BaseException | None) -> BaseException | None:
+    """An error of somebody else's code without secrets."""
+    return without_secrets(error) if isinstance(error, Exception) else error
 
 
 def _objection(executor: Executor, circuits: Sequence[QuantumScript], entry: Entry) -> Exception | None:

@@ -12,6 +12,7 @@ from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.providers.aer import LocalAer
 from pennylane_qexec.providers.backend import Provider
 from pennylane_qexec.providers.pennylane import LocalCirq, LocalPennyLane
+from pennylane_qexec.scrubbing import know_named
 
 LOCAL: dict[str, type[Provider]] = {kind.name: kind for kind in (LocalAer, LocalPennyLane, LocalCirq)}
 """The providers that need no credentials, by name."""
@@ -34,6 +35,7 @@ def checked_info(info: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Mapp
     """
     if not isinstance(info or {}, Mapping):
         raise ConfigurationError("providers_info= is no mapping: write {'ionq': {'api_key': ...}}.")
+    know_named(info or {})
     for name, arguments in (info or {}).items():
         if name not in LOCAL and name not in elsewhere():
             raise ConfigurationError(unknown("provider", name, elsewhere(), ADD))

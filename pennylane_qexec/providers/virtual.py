@@ -17,6 +17,7 @@ from pennylane_qexec.providers.backend import Backend, Provider
 from pennylane_qexec.providers.choice import ADD, LOCAL, checked_choice, checked_info, elsewhere, with_credentials
 from pennylane_qexec.providers.qbraid import QBraidProvider, as_provider
 from pennylane_qexec.providers.reasons import reason
+from pennylane_qexec.scrubbing import veiled
 
 logger = logging.getLogger("pennylane_qexec")
 
@@ -39,6 +40,7 @@ class VirtualProvider:
         ConfigurationError: there is no such provider, or it takes no information.
     """
 
+    @veiled
     def __init__(
         self,
         providers_info: Mapping[str, Mapping[str, Any]] | None = None,

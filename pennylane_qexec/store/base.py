@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from pennylane_qexec.closing import Closing
+from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.scrubbing import SHOWN, scrub
 from pennylane_qexec.store.records import Cached, CacheInfo, Ended, NewJob, Run, StoredJob
 
 
@@ -267,3 +269,19 @@ class Store(Closing, ABC):
     @abstractmethod
     def cache_clear(self) -> int:
         """Forget all cached results. Returns how many there were."""
+
+
+def check_portable(store: object) -> None:
+    """Refuse to send a password to another process, in what names a store.
+
+    Args:
+        store: a URL, or anything else that may stand for a store.
+
+    Raises:
+        ConfigurationError: the URL has a password, or ``***`` in its place.
+    """
+    if isinstance(store, str) and (SHOWN in store or scrub(store) != store):
+        raise ConfigurationError(
+            f"the store {scrub(store)} was opened with a password, and is not sent to another process: leave the "
+            "password out of the URL, and put it into ~/.pgpass."
+        )

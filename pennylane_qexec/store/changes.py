@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Update, bindparam, func, or_, select, update
 
 from pennylane_qexec.errors import StoreError
+from pennylane_qexec.scrubbing import scrub
 from pennylane_qexec.store.base import State, sources
 from pennylane_qexec.store.dialects import pieces, plain
 from pennylane_qexec.store.prepared import Prepared, Values
@@ -87,13 +88,24 @@ def ended(connection: Connection, target: State, ends: Sequence[Ended], worker: 
     """Jobs are done, failed or cancelled."""
     rows = [
         (
-            *(end.id, worker, end.result, plain(end.error) if end.error else "", end.started, end.finished or now),
+            *(
+                end.id,
+                worker,
+                end.result,
+                _said(end),
+                end.started,
+                end.finished or now,
+            ),
             *(end.executor, end.backend, end.attempt, end.shots, end.circuits),
             *(end.seconds, end.cost),
         )
         for end in ends
     ]
     return _change(connection, _ENDS[target], target, rows)
+
+
+def _said(end: Ended) -> str:
+    return plain(scrub(end.error)) if end.error else ""
 
 
 def _plain(ids: Sequence[int], worker: str) -> list[Values]:

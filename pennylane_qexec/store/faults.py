@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from pennylane_qexec.credentials import scrub
 from pennylane_qexec.errors import QExecError, StoreError
+from pennylane_qexec.scrubbing import scrub, without_secrets
 
 _SQLITE = {
     "NOTADB": "is not a SQLite database. Give another file",
@@ -65,6 +65,18 @@ def translated(error: Exception, url: str) -> Exception:
         return error
     said = scrub(str(error.orig).strip().rstrip("."))
     return StoreError(f"the store {url} {_advice(error)}. It said: {said}.")
+
+
+def told(error: Exception, url: str) -> Exception:
+    """An error as users see it, with what it came from, of which no traceback shows the password that was sent.
+
+    It is to be raised outside of the handler of the other one, which it would remember else.
+    """
+    failure, safe = translated(error, url), without_secrets(error)
+    if failure is error:
+        return safe
+    failure.__cause__ = safe
+    return failure
 
 
 def _advice(error: DBAPIError) -> str:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import quote
 
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection
 
 from pennylane_qexec.closing import Closing
 from pennylane_qexec.errors import StoreError
+from pennylane_qexec.scrubbing import SHOWN, is_secret_option
 
 T = TypeVar("T")
+
+
+def shown(url: URL) -> str:
+    """A URL as it may be shown: ``***`` in place of its password, and of parameters that are named like secrets."""
+    parameters = {name: SHOWN if is_secret_option(name) else value for name, value in url.query.items()}
+    return url.set(query=parameters).render_as_string(hide_password=True).replace(quote(SHOWN), SHOWN)
 
 
 class LostStoreError(StoreError):
@@ -26,7 +34,7 @@ class Gate(Closing, ABC):
     """
 
     url: str
-    """Where the database is, without a password."""
+    """Where the database is, without secrets."""
 
     @abstractmethod
     def write(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:

@@ -11,6 +11,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from pennylane_qexec.errors import ConfigurationError, StoreError
+from pennylane_qexec.scrubbing import know_url, veiled
 from pennylane_qexec.store.base import Store
 from pennylane_qexec.store.gate import Gate
 from pennylane_qexec.store.migrating import migrate
@@ -28,6 +29,7 @@ _SCHEMES = {
 _EXAMPLES = "Give a file such as 'vqe.db' or 'sqlite:///vqe.db', or 'postgresql+psycopg://user@host/database'"
 
 
+@veiled
 def open_store(
     store: str | os.PathLike[str] | Store,
     *,
@@ -67,6 +69,7 @@ def _url(store: str | os.PathLike[str]) -> URL:
     if not isinstance(store, str | os.PathLike):
         raise ConfigurationError(f"store={store!r} names no store. {_EXAMPLES}.")
     given = os.fspath(store)
+    know_url(given)
     if "://" not in given:
         return _of_file(given)
     scheme, _, _ = given.partition("://")

@@ -10,10 +10,9 @@ from typing import Any, TypeVar, final
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from pennylane_qexec.credentials.hidden import know
 from pennylane_qexec.errors import StoreError
-from pennylane_qexec.store.faults import is_passing, translated
-from pennylane_qexec.store.gate import Gate
+from pennylane_qexec.store.faults import is_passing, told
+from pennylane_qexec.store.gate import Gate, shown
 
 T = TypeVar("T")
 
@@ -32,8 +31,7 @@ class PostgresGate(Gate):
     """
 
     def __init__(self, url: URL, patience: float) -> None:
-        self.url = url.render_as_string(hide_password=True)
-        know(str(url.password or ""))
+        self.url = shown(url)
         self._url = url
         self._patience = patience
         self._lock = threading.Lock()
@@ -60,7 +58,8 @@ class PostgresGate(Gate):
         try:
             return self._run(alone)
         except Exception as error:
-            raise translated(error, self.url) from error
+            failure = told(error, self.url)
+        raise failure
 
     def close(self) -> None:
         self._closed = True
@@ -77,8 +76,10 @@ class PostgresGate(Gate):
         try:
             found: T = again(self._run, work)
         except Exception as error:
-            raise translated(error, self.url) from error
-        return found
+            failure = told(error, self.url)
+        else:
+            return found
+        raise failure
 
     def _run(self, work: Callable[[Connection], T]) -> T:
         with self._current().begin() as connection:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from pennylane_qexec.errors import ConfigurationError, StoreError, unknown
+from pennylane_qexec.scrubbing import scrub_argv
 from pennylane_qexec.store.base import State
 from pennylane_qexec.store.dialects import insert_into
 from pennylane_qexec.store.prepared import Prepared
@@ -40,7 +41,7 @@ def open_run(connection: Connection, name: str, argv: Sequence[str], versions: s
         "created": now,
         "opened": now,
         "seed": secrets.randbits(_SEED_BITS),
-        "argv": json.dumps(list(argv)),
+        "argv": json.dumps(scrub_argv(argv)),
         "versions": versions,
         "finished": False,
     }

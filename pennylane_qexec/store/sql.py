@@ -10,9 +10,8 @@ from typing import Any, TypeVar, final
 
 from sqlalchemy import Connection
 
-from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.store import cache_rows, changes, claims, job_rows, run_rows
-from pennylane_qexec.store.base import State, Store
+from pennylane_qexec.store.base import State, Store, check_portable
 from pennylane_qexec.store.gate import Gate, LostStoreError
 from pennylane_qexec.store.job_rows import Fresh
 from pennylane_qexec.store.records import Cached, CacheInfo, Ended, NewJob, Run, StoredJob
@@ -225,11 +224,7 @@ class SqlStore(Store):
         self._gate.close()
 
     def __reduce__(self) -> Any:
-        if "***" in self.url:
-            raise ConfigurationError(
-                f"the store {self.url} was opened with a password, and is not sent to another process: leave the "
-                "password out of the URL, and put it into ~/.pgpass."
-            )
+        check_portable(self.url)
         return _opened, (self.url,)
 
     def __repr__(self) -> str:

@@ -18,7 +18,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from pennylane_qexec.errors import StoreError
 from pennylane_qexec.store.faults import is_busy, translated
 from pennylane_qexec.store.files import OpenFiles, new_file
-from pennylane_qexec.store.gate import Gate, LostStoreError
+from pennylane_qexec.store.gate import Gate, LostStoreError, shown
 
 logger = logging.getLogger("pennylane_qexec")
 
@@ -43,7 +43,7 @@ class SqliteGate(Gate):
     def __init__(self, url: URL, patience: float) -> None:
         if sqlite3.sqlite_version_info < _OLDEST:
             raise StoreError(f"this Python has SQLite {sqlite3.sqlite_version}; at least 3.35 is needed. Update it.")
-        self.url = url.render_as_string(hide_password=True)
+        self.url = shown(url)
         self._url = url
         self._patience = patience
         self._inherited: list[Any] = []

@@ -8,6 +8,7 @@ from typing import Any, final
 from pennylane_qexec import credentials
 from pennylane_qexec.credentials import Hidden
 from pennylane_qexec.errors import ConfigurationError, NoAccessError
+from pennylane_qexec.scrubbing import veiled
 
 CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
 
@@ -36,6 +37,7 @@ class Account:
         ConfigurationError: there is no such channel, or options are given beside a service.
     """
 
+    @veiled
     def __init__(
         self,
         service: Any = None,

@@ -1,0 +1,122 @@
+"""Secrets that are known by where they stand: after a name such as ``token=``, or in a URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+SHOWN = "***"
+
+_ENDINGS = (
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "secret",
+    "token",
+    "api_key",
+    "access_key",
+    "secret_key",
+    "private_key",
+    "account_key",
+    "shared_key",
+    "auth_key",
+    "credential",
+    "credentials",
+    "connection_string",
+    "authorization",
+)
+_JOINED = tuple([name.replace("_", "") for name in _ENDINGS])
+_WHOLE = ("key", "pass", "pwd", "auth", "sig", "signature")
+"""Names of options and parameters; of variables in the environment, they mean other things."""
+
+_NAMES = "|".join(name.replace("_", "[_-]?") for name in _ENDINGS)
+_IN = r"(?:[^{0}\\\n]|\\.)*"  # quotes
+_IN_ESCAPED = r"(?:[^{0}\\\n]|\\[^{0}\n])*"  # quotes that are inside of others
+_QUOTED = "|".join([rf"{quote}{_IN.format(quote)}|\\{{1,3}}{quote}{_IN_ESCAPED.format(quote)}" for quote in ("'", '"')])
+_BARE = r"(?!\.\.\.|None\b|True\b|False\b)[^\s&;,'\"()\[\]{}<>\\]+"
+
+_AFTER_A_NAME = re.compile(rf"((?:{_NAMES})(?:\\{{0,3}}['\"]\]?)?=)(?:{_QUOTED}|{_BARE})", re.IGNORECASE)
+_AFTER_A_KEY = re.compile(
+    rf"((?:{_NAMES})(?:\\{{0,3}}['\"]\s{{0,3}}:|(?:\\{{0,3}}['\"]\]?)?\s{{0,3}}=)\s{{0,3}})(?:{_QUOTED})", re.IGNORECASE
+)
+_AUTHORIZATION = re.compile(
+    r"(authorization\\?['\"]?\s{0,3}[:=]\s{0,3}\\?['\"]?(?:[a-z]{3,10}\s)?)[^\s'\",\\]+", re.IGNORECASE
+)
+_BEARER = re.compile(r"(\bbearer\s)(?=[^\s\d]{0,200}\d)[\w.~+/=-]{8,}", re.IGNORECASE)
+_PARAMETER = re.compile(rf"([?&;](?:{'|'.join(_WHOLE)})=)[^\s&;,'\"]+", re.IGNORECASE)
+_USER_AND_PASSWORD = re.compile(r"(://[^\s/@:'\"?#]{0,256}:)(?!\d{1,5}/)(?:(?!://)[^\s'\"]){1,1024}@")
+_USER_ALONE = re.compile(r"(https?://)[^\s/@:'\"?#]{1,256}@", re.IGNORECASE)
+
+_ARGUMENT = re.compile(r"(-{0,2}([A-Za-z_][\w.-]{0,100})=).*", re.DOTALL)
+_OPENING = re.compile(r"\\{0,3}['\"]")
+_SHORT = "-p"
+
+
+@lru_cache(maxsize=4096)
+def is_secret(name: str) -> bool:
+    """Whether what has this name is secret, such as ``"api_key"``, ``"--token"``, ``"AccountKey"``."""
+    return re.sub(r"[\W_]", "", name).lower().endswith(_JOINED)
+
+
+@lru_cache(maxsize=4096)
+def is_secret_option(name: str) -> bool:
+    """Whether the option, or the parameter of a URL, of this name is secret."""
+    return is_secret(name) or name.strip("-").lower() in _WHOLE
+
+
+def scrub_named(text: str) -> str:
+    """A text without what follows names such as ``token=``, and without the passwords of URLs."""
+    if "=" in text or "://" in text or ":" in text:
+        for pattern in (_AUTHORIZATION, _AFTER_A_NAME, _AFTER_A_KEY, _PARAMETER):
+            text = pattern.sub(_hidden, text)
+        if "://" in text:
+            text = _USER_AND_PASSWORD.sub(rf"\1{SHOWN}@", text)
+            text = _USER_ALONE.sub(rf"\1{SHOWN}@", text)
+    return _BEARER.sub(rf"\1{SHOWN}", text)
+
+
+def scrub_argv(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a program without the values of options that are named like secrets.
+
+    Args:
+        arguments: as ``sys.argv``.
+
+    Returns:
+        As many arguments: ``["vqe.py", "--token", "***", "API_KEY=***", "postgresql://me:***@host/db"]``.
+    """
+    return list(_scrubbed(arguments))
+
+
+def without_secret_values(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without those that are named like secrets, also inside of others; for files that are kept."""
+    return {
+        name: without_secret_values(value) if isinstance(value, Mapping) else value
+        for name, value in options.items()
+        if not (isinstance(name, str) and is_secret(name))
+    }
+
+
+def _scrubbed(arguments: Sequence[str]) -> Iterator[str]:
+    value = False
+    for argument in map(str, arguments):
+        if value and not argument.startswith("--"):
+            value = False
+            yield SHOWN
+            continue
+        value = argument == _SHORT or (argument.startswith("-") and "=" not in argument and is_secret_option(argument))
+        named = _ARGUMENT.fullmatch(argument)
+        if named is not None and is_secret_option(named[2]):
+            yield named[1] + SHOWN
+        elif argument.startswith(_SHORT) and argument != _SHORT and not argument.startswith("--"):
+            yield _SHORT + SHOWN
+        else:
+            yield scrub_named(argument)
+
+
+def _hidden(found: re.Match[str]) -> str:
+    """What was found, with the quote that opens, without what is in the quotes."""
+    opening = _OPENING.match(found[0], found.end(1) - found.start())
+    return f"{found[1]}{opening[0] if opening else ''}{SHOWN}"
