@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.simulator import Simulator
 from pennylane_qexec.executors.specs import executor as make_executor
+from pennylane_qexec.scrubbing import veiled
 
 if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster
@@ -30,6 +31,7 @@ class ExecutorNames:
     def __init__(self) -> None:
         self.__doc__ = make_executor.__doc__
 
+    @veiled
     def __call__(self, spec: Any, **options: Any) -> Executor:
         return make_executor(spec, **options)
 

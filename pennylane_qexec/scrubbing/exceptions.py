@@ -144,9 +144,8 @@ class _Copies:
 
 
 def _noted(error: Exception, told: list[str], finder: Finder) -> Exception:
-    note = _NOTE + finder.scrub("".join(told)).rstrip()
-    if note not in getattr(error, "__notes__", ()):
-        error.add_note(note)
+    if not any(str(note).startswith(_NOTE) for note in getattr(error, "__notes__", ())):
+        error.add_note(_NOTE + finder.scrub("".join(told)).rstrip())
     return error
 
 

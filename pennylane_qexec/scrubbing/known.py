@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pennylane_qexec.scrubbing.forms import alone, forms, is_ordinary
-from pennylane_qexec.scrubbing.named import SHOWN, is_secret, is_secret_option, scrub_named
+from pennylane_qexec.scrubbing.named import SHOWN, is_secret, is_secret_option, scrub_named, secrets_in
 
 _SHORTEST = 4  # what is shorter is in every other word
 
@@ -108,7 +109,7 @@ def scrub(text: str, *secrets: str | Hidden) -> str:
     Args:
         text: the text, such as an error's message.
         secrets: what must not be in it, besides all tokens that this process has looked up or was given, and the values
-            of environment variables that are named like secrets.
+            of environment variables and of the program's arguments that are named like secrets.
     """
     return Finder(secrets).scrub(text)
 
@@ -153,7 +154,6 @@ class Finder:
 def _longest_first(secrets: tuple[str | Hidden, ...]) -> list[str]:
     """A secret may be a part of another."""
     texts = {one.reveal() if isinstance(one, Hidden) else one for one in (*_known, *secrets)}
-    texts.update(
-        value for name, value in os.environ.items() if len(value) >= _SHORTEST and is_secret(name) and value.strip()
-    )
+    given = [value for name, value in os.environ.items() if is_secret(name)] + secrets_in(sys.argv)
+    texts.update(value for value in given if len(value) >= _SHORTEST)
     return sorted(filter(None, texts), key=len, reverse=True)

@@ -99,18 +99,35 @@ def without_secret_values(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def secrets_in(arguments: Sequence[str]) -> list[str]:
+    """The values of options of a program that are named like secrets, but for that of ``-p``, which may be anything."""
+    found = []
+    for argument, before in zip(arguments, ["", *arguments], strict=False):
+        named = _ARGUMENT.fullmatch(argument)
+        if named is not None and is_secret(named[2]):
+            found.append(argument[len(named[1]) :])
+        elif _takes_a_secret(before) and before != _SHORT and not argument.startswith("--"):
+            found.append(argument)
+    return found
+
+
+def _takes_a_secret(argument: str) -> bool:
+    """Whether the next argument is the value of an option that is named like a secret."""
+    return argument == _SHORT or (argument.startswith("-") and "=" not in argument and is_secret_option(argument))
+
+
 def _scrubbed(arguments: Sequence[str]) -> Iterator[str]:
-    value = False
+    before = ""
     for argument in map(str, arguments):
-        if value and not argument.startswith("--"):
-            value = False
+        named = _ARGUMENT.fullmatch(argument)
+        if _takes_a_secret(before) and not argument.startswith("--"):
+            before = ""
             yield SHOWN
             continue
-        value = argument == _SHORT or (argument.startswith("-") and "=" not in argument and is_secret_option(argument))
-        named = _ARGUMENT.fullmatch(argument)
+        before = argument
         if named is not None and is_secret_option(named[2]):
             yield named[1] + SHOWN
-        elif argument.startswith(_SHORT) and argument != _SHORT and not argument.startswith("--"):
+        elif argument.startswith(_SHORT) and argument != _SHORT:
             yield _SHORT + SHOWN
         else:
             yield scrub_named(argument)
