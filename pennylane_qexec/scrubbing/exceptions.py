@@ -123,7 +123,9 @@ class _Copies:
     def _alike(self, error: BaseException) -> BaseException:
         kind: Any = type(error)
         arguments = self._value(error.args)
-        made: BaseException = kind.__new__(kind, *arguments)
+        paths = [getattr(error, "filename", None), None, getattr(error, "filename2", None)]
+        files = self._value(paths) if isinstance(error, OSError) and paths[0] is not None else ()
+        made: BaseException = kind.__new__(kind, *arguments, *files)
         made.args = arguments
         made.__dict__.update(self._value(vars(error)))
         return made

@@ -11,7 +11,7 @@ import sqlite3
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,7 @@ WAYS_IN: dict[str, Callable[[pytest.MonkeyPatch], Any]] = {
 
 
 @pytest.fixture(scope="module", params=WAYS_IN)
-def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """All texts that leave, by the way out, after a secret has come in and an executor has failed."""
     log = io.StringIO()
     handler = logging.StreamHandler(log)
@@ -199,7 +199,7 @@ def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             credentials.forget()
     texts["log"] = log.getvalue()
     texts["warnings"] = " ".join(str(one.message) for one in warned)
-    yield texts
+    return texts
 
 
 def _caught(call: Callable[[pytest.MonkeyPatch], Any], monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
