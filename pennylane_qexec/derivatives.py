@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from pennylane import numpy as pnp
@@ -39,23 +41,27 @@ class Derivatives:
 
     def __init__(self, executors: Sequence[Executor]) -> None:
         self._executors = executors
-        self._last_question: tuple[str | None, int, QuantumScript | None] = ("", 0, None)
-        self._last_answer: str | None = None
+        self._last: tuple[str, int, weakref.ref[QuantumScript] | None, str | None] = ("", 0, None, None)
 
     def method(self, config: ExecutionConfig, circuit: QuantumScript | None) -> str | None:
         """The method by which every executor differentiates such circuits itself; ``None`` if there is none.
 
-        PennyLane asks several times in a call, for the same circuit, and the answer is not cheap: the last is kept.
+        PennyLane asks several times in a call, for the same circuit, and the answer is not cheap: the last is kept, as
+        long as somebody else keeps the circuit.
         """
         wanted = config.gradient_method
         if wanted not in (*DERIVATIVES, "best") or (circuit is not None and circuit.shots):
             return None
-        asked, order, of = self._last_question
-        if asked != wanted or order != config.derivative_order or of is not circuit:
-            best = wanted == "best"
-            self._last_answer = self._best(config, circuit) if best else self._offered(str(wanted), config, circuit)
-            self._last_question = (str(wanted), config.derivative_order, circuit)
-        return self._last_answer
+        asked, order, of, answer = self._last  # all at once, as other threads ask too
+        if asked != wanted or order != config.derivative_order or (None if of is None else of()) is not circuit:
+            wanted = str(wanted)
+            answer = self._best(config, circuit) if wanted == "best" else self._offered(wanted, config, circuit)
+            of = None if circuit is None else weakref.ref(circuit)
+            self._last = (wanted, config.derivative_order, of, answer)
+        return answer
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Derivatives, (self._executors,)
 
     def follow(self, config: ExecutionConfig, circuits: Sequence[QuantumScript]) -> ExecutionConfig:
         """The configuration with which circuits are computed where what records their numbers can follow.

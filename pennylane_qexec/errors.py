@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 from collections.abc import Iterable
 from functools import cache
 from numbers import Integral
@@ -337,6 +338,26 @@ def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> st
         listed = sorted(difflib.get_close_matches(str(name), names, n=_LIKE_IT, cutoff=0.0))
         listed.append(f"and {len(names) - len(listed)} more")
     return f"no {kind} is called {name!r}.{guess} Known: {', '.join(listed) or 'none'}.{' ' + hint if hint else ''}"
+
+
+def misfit(error: TypeError, function: Any, *arguments: Any, **options: Any) -> bool:
+    """Whether a function raised an error since it does not take what it was given, and not for a mistake inside of it.
+
+    Args:
+        error: what it raised.
+        function: what was called; functions and classes of extensions may not say what they take.
+        arguments: what it was given.
+        options: what it was given by name, and may have passed on to another one that does not know it.
+    """
+    if any(f"unexpected keyword argument {name!r}" in str(error) for name in options):
+        return True
+    try:
+        inspect.signature(function).bind(*arguments, **options)
+    except TypeError:
+        return True
+    except ValueError:
+        return error.__traceback__ is None or error.__traceback__.tb_next is None
+    return False
 
 
 def checked_seed(seed: Any) -> int | None:

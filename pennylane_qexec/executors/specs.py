@@ -9,7 +9,7 @@ from typing import Any
 import pennylane as qml
 from pennylane.devices import Device, LegacyDevice
 
-from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.errors import ConfigurationError, misfit, unknown
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.scrubbing import veiled
@@ -113,9 +113,12 @@ def _from_string(spec: str, options: dict[str, Any]) -> Executor:
         hint = "A provider's backend is 'aer:fake_manila', 'cirq.simulator' or 'qbraid:PROVIDER:DEVICE' here."
         known_names = [*qml.plugin_devices, *known]
         raise ConfigurationError(unknown("executor", spec, known_names, hint if "/" in spec or ":" in spec else ""))
+    make, place = known[scheme].load(), [rest] if rest else []
     try:
-        made = known[scheme].load()(*([rest] if rest else []), **options)
+        made = make(*place, **options)
     except TypeError as error:
+        if not misfit(error, make, *place, **options):
+            raise
         raise ConfigurationError(f"executor {spec!r} with the options {sorted(options)}: {error}.") from error
     if "name" not in options:
         made.name = spec

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 from pennylane.devices import ExecutionConfig, MCMConfig
@@ -18,7 +19,8 @@ from pennylane_qexec.budget import Budget
 from pennylane_qexec.cache.caches import Cache
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.dynamic import dynamic_part
-from pennylane_qexec.engine import AskedFuture, processes
+from pennylane_qexec.engine import AskedFuture, leaving, processes
+from pennylane_qexec.engine.threads import ThreadCrew
 from pennylane_qexec.engine.venue import computing_seconds
 from pennylane_qexec.errors import BudgetExceededError, ExecutorError, JobCancelledError, NoBackendError
 from pennylane_qexec.executors.base import Executor
@@ -67,7 +69,8 @@ class Launch:
         retry: how often a circuit is tried.
         budget: what all of them may use at most; ``None`` for no limit.
         cache: answers circuits whose results are known; ``None`` for none.
-        ended: called once for each entry that has ended, and at last without one, in whatever thread that happens.
+        ended: called once for each entry that has ended, and at last without one: in the thread that starts the launch,
+            and in one that does nothing else.
 
     Attributes:
         refused: why nothing was sent, if it would have passed a budget.
@@ -100,6 +103,9 @@ class Launch:
         self._in_a_row: Counter[str] = Counter()
         self._cluster: QCluster | None = None
         self._cancelled = False
+        # Checking what came back, and whoever listens, may take long, and a cluster's engine must not wait for it.
+        self._hand = ThreadCrew(1, "qexec-experiment-ends")
+        self._followed = 0
 
     def start(self) -> None:
         """Build the executors, and send the circuits. Whatever goes wrong with a backend is an error of its entries."""
@@ -195,8 +201,10 @@ class Launch:
             for one in ready:
                 self._futures[one.entry] = one.entry.futures = [next(futures) for _ in one.circuits]
             cancelled = self._cancelled
-        for one in ready:
-            self._follow(one.entry)
+            self._followed = len(self._futures)
+        self._hand.ready()
+        for entry in self._futures:
+            self._follow(entry)
         if cancelled:
             self.cancel()
 
@@ -209,10 +217,26 @@ class Launch:
                 missing[0] -= 1
                 last = not missing[0]
             if last:
-                self._settle(entry, futures)
+                leaving.begin(self, 1)
+                self._hand.submit(partial(contextvars.copy_context().run, self._settle_surely, entry, futures))
 
         for future in futures:
             future.add_done_callback(note)
+
+    def _settle_surely(self, entry: Entry, futures: Sequence[Future[Outcome]]) -> None:
+        """Bring an entry to its end, whatever happens, in the thread that does this for one after the other."""
+        try:
+            self._settle(entry, futures)
+        except BaseException as error:
+            logger.exception("the end of circuit %d on %s could not be told", entry.circuit, entry.place)
+            self._end(entry, JobState.FAILED, (), error=error)
+        finally:
+            with self._lock:
+                self._followed -= 1
+                over = not self._followed
+            if over:
+                self._hand.close()
+            leaving.end(self)
 
     def _settle(self, entry: Entry, futures: Sequence[Future[Outcome]]) -> None:
         """All circuits of an entry have ended."""
@@ -275,10 +299,17 @@ class Launch:
         if state is JobState.FAILED and error is not None and not isinstance(error, ExecutorError):
             # The engine has logged what executors raise.
             logger.warning("circuit %d failed on %s: %s", entry.circuit, entry.place, in_words(error))
-        self._ended(entry)
-        if last:
+        try:
+            self._ended(entry)
+        finally:
+            if last:
+                self._close()
+
+    def _close(self) -> None:
+        try:
             if self._cluster is not None:
                 self._cluster.close()
+        finally:
             self._ended(None)
 
 

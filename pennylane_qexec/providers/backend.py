@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, Literal, final
 
-from pennylane_qexec.errors import ConfigurationError, checked_seed, unknown
+from pennylane_qexec.errors import ConfigurationError, checked_seed, misfit, unknown
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import Status
 
@@ -98,9 +98,12 @@ class Backend:
             ConfigurationError: an option is unknown or wrong, or the backend cannot be used here.
         """
         self.check(config)
+        options = {name: value for name, value in config.items() if name != OF_CALLS}
         try:
-            made = self._make(**{name: value for name, value in config.items() if name != OF_CALLS})
+            made = self._make(**options)
         except TypeError as error:
+            if not misfit(error, self._make, **options):
+                raise
             raise ConfigurationError(f"backend '{self}' with the options {sorted(config)}: {error}.") from error
         except SystemExit as error:  # as libraries do that are used from the command line elsewhere
             raise ConfigurationError(f"backend '{self}' cannot be made: it wanted to end the program.") from error

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 import secrets
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+_LINUX = sys.platform == "linux"
 _GONE = ("Z", "X")  # a killed process that nobody has waited for is still listed
 
 
@@ -102,10 +104,32 @@ def _machine() -> str:
 
 
 def _begun(pid: int) -> str:
-    """When a process began, in ticks since the machine did; ``"gone"`` of a dead one; ``""`` if nobody says."""
+    """When a process began; ``"gone"`` of a dead one; ``""`` if nobody says."""
+    return _begun_on_linux(pid) if _LINUX else _begun_elsewhere(pid)
+
+
+def _begun_on_linux(pid: int) -> str:
+    """In ticks since the machine did, which no change of its clock moves."""
     try:
         said = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
     state, *fields = said[said.rindex(")") + 2 :].split()
     return "gone" if state in _GONE else fields[18]
+
+
+def _begun_elsewhere(pid: int) -> str:
+    """In microseconds since 1970."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return (
+            "gone"
+            if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+            else str(round(process.create_time() * 1e6))
+        )
+    except psutil.NoSuchProcess:
+        return "gone"
+    except psutil.Error:
+        return ""

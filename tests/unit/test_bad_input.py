@@ -203,3 +203,18 @@ def test_a_barrier_may_be_on_wires_that_nobody_has(open_cluster, name):
     circuit = qml.tape.QuantumScript(operations, [qml.probs(wires=[0, 1])])
     (got,) = open_cluster([name], wires=2).execute([circuit])
     assert np.allclose(got, [0.5, 0, 0, 0.5], atol=1e-6)
+
+
+def test_a_mistake_within_an_executor_is_not_taken_for_wrong_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str = "", wires: Any = None) -> qexec.Executor:
+        raise TypeError("unsupported operand type(s) for +: 'int' and 'str'")
+
+    class Point:
+        def load(self) -> Any:
+            return broken
+
+    monkeypatch.setattr("pennylane_qexec.executors.specs.schemes", lambda: {"broken": Point()})
+    with pytest.raises(TypeError, match="unsupported operand"):
+        qexec.QCluster(["broken"])
+    with pytest.raises(qexec.ConfigurationError, match=r"options \['colour'\]: .*unexpected keyword argument 'colour'"):
+        qexec.QCluster([{"type": "broken", "colour": "red"}])

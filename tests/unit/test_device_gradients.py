@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
+import cloudpickle
 import jax
 import numpy as np
 import pennylane as qml
 import pytest
 import torch
 from pennylane import numpy as pnp
+from pennylane.devices import ExecutionConfig
+from pennylane.tape import QuantumScript
 
+import pennylane_qexec as qexec
+from pennylane_qexec.derivatives import Derivatives
 from pennylane_qexec.testing import ScriptedExecutor, flip
 
 SIMULATORS = ["lightning.qubit", "default.qubit"]
@@ -314,3 +321,23 @@ def test_continuous_variables_are_differentiated_as_on_the_device_itself(
     ours = qml.QNode(circuit, open_device("default.gaussian", 2), diff_method=method)
     angle = pnp.array(0.4)
     assert qml.grad(ours)(angle) == pytest.approx(qml.grad(bare)(angle))
+
+
+def test_the_answer_to_how_one_differentiates_keeps_no_circuit_alive_and_travels() -> None:
+    asked: list[QuantumScript | None] = []
+
+    class Asked(qexec.DeviceExecutor):
+        def best_derivative(self, config: ExecutionConfig, circuit: QuantumScript | None) -> str | None:
+            asked.append(circuit)
+            return super().best_derivative(config, circuit)
+
+    derivatives = Derivatives([Asked("default.qubit")])
+    config, circuit = ExecutionConfig(gradient_method="best"), flip(0.1)
+    assert derivatives.method(config, circuit) == derivatives.method(config, circuit) == "backprop"
+    assert len(asked) == 1
+    alive = weakref.ref(circuit)
+    cloudpickle.dumps(derivatives)
+    del circuit
+    asked.clear()
+    gc.collect()
+    assert alive() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 import platformdirs
 
 from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.executors.memory import free_memory
 
 PLATFORMS = ("cpu", "gpu")
 
@@ -76,7 +78,7 @@ class Platform:
     def free_bytes(self) -> int:
         """How much memory is free on the device."""
         if self.on_cpu:
-            return free_memory()
+            return _free_here()
         known = self.device.memory_stats() or {}
         return int(known.get("bytes_limit", _UNKNOWN_MEMORY)) - int(known.get("bytes_in_use", 0))
 
@@ -95,13 +97,11 @@ class Platform:
             settings.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
 
 
-def free_memory() -> int:
-    """Bytes of memory that this machine could give to a program now; a gigabyte if it does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        pass
+def _free_here() -> int:
+    """Bytes that are free to this program. Where nobody says, half of the machine's memory, or a gigabyte."""
+    free = free_memory()
+    if math.isfinite(free):
+        return max(int(free), 0)
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (OSError, ValueError):

@@ -124,9 +124,17 @@ class Cloud:
 
     def answers(self, job: Job) -> bool:
         """Whether it answers to the next poll of a job."""
-        job.polls += 1
-        rng = generator_of(self.seed, "poll", job.record.fingerprints, job.record.numbers, job.polls)
+        with self._lock:
+            job.polls += 1
+            polls = job.polls
+        rng = generator_of(self.seed, "poll", job.record.fingerprints, job.record.numbers, polls)
         return bool(rng.random() >= self._faults.hiccups)
+
+    def answers_with_results(self, job: Job) -> bool:
+        """Whether it answers to the next question for the results of a job."""
+        with self._lock:
+            job.asked += 1
+            return job.asked > job.record.unanswered
 
     def cancel(self, job_id: str) -> None:
         """Stop a job, unless it has ended."""

@@ -293,8 +293,7 @@ class Rehearsal(QueuedExecutor):
             if state is JobState.CANCELLED:
                 raise JobCancelledError(f"job {job_id!r} was cancelled at {self.name!r}.")
             raise JobFailedError(self.name, job_id, job.reason)
-        job.asked += 1
-        if job.asked <= job.record.unanswered:
+        if not self._cloud.answers_with_results(job):
             raise ConnectionError(f"{self.name!r} did not answer when it was asked for the results of job {job_id!r}.")
         with self._clock.standing(), job.computing:
             results = job.results = self._answers.of(job) if job.results is None else job.results

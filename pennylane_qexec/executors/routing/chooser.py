@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ class Chooser:
         self.members = members
         self.rule = rule
         self._name = name
-        self._last: tuple[QuantumScript | None, float, Executor | None] = (None, 0.0, None)
+        self._last: tuple[weakref.ref[QuantumScript] | None, float, Executor | None] = (None, 0.0, None)
 
     def __call__(self, circuit: QuantumScript) -> Executor:
         """The member that gets a circuit. The last answer is kept for a moment, as one circuit is asked for repeatedly.
@@ -40,9 +41,9 @@ class Chooser:
         """
         last, since, member = self._last
         now = time.monotonic()
-        if member is None or last is not circuit or now - since > _FRESH:
+        if member is None or last is None or last() is not circuit or now - since > _FRESH:
             member = self._choose(as_asked(circuit))
-            self._last = (circuit, now, member)
+            self._last = (weakref.ref(circuit), now, member)
         return member
 
     def if_any(self, circuit: QuantumScript) -> Executor | None:

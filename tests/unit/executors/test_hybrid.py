@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from typing import Any
 
 import cloudpickle
@@ -14,6 +16,7 @@ from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
 from pennylane_qexec.executors import memory
+from pennylane_qexec.executors.routing.chooser import Chooser
 from pennylane_qexec.executors.routing.hybrid import Hybrid
 from pennylane_qexec.executors.routing.rules import BySize, Tier, depth_of, smallest_first
 from pennylane_qexec.job import Call, Work
@@ -350,3 +353,23 @@ def test_a_rule_sees_the_shots_that_were_asked_whatever_the_members_own(open_dev
     qml.execute([ghz(2)], device, diff_method=None)
     assert set(asked) == {None}
     assert [row.shots for row in device.history] == [100]
+
+
+def test_a_router_keeps_no_circuit_alive_and_answers_for_another_one_anew() -> None:
+    asked: list[int] = []
+    first, second = scripted("first", "second")
+
+    def rule(circuit: QuantumScript, members: Any) -> Any:
+        asked.append(len(circuit.operations))
+        return members[0]
+
+    chooser = Chooser([first, second], rule, "router")
+    circuit = flip(0.1)
+    assert chooser(circuit) is chooser(circuit) is first
+    assert len(asked) == 1
+    alive = weakref.ref(circuit)
+    del circuit
+    gc.collect()
+    assert alive() is None
+    chooser(flip(0.2))
+    assert len(asked) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -195,3 +196,27 @@ def test_one_thread_finds_the_same_times_in_every_run(open_cluster: Any) -> None
         return [executor.ledger for executor in executors]
 
     assert run() == run()
+
+
+def test_polls_and_questions_are_counted_by_one_thread_at_a_time() -> None:
+    executor = qpu()
+    cloud = executor._cloud
+
+    class Watched:
+        """A job that notes whether the lock of its fields was held when they were changed."""
+
+        def __init__(self, record: Any) -> None:
+            object.__setattr__(self, "record", record)
+            object.__setattr__(self, "held", [])
+            object.__setattr__(self, "polls", 0)
+            object.__setattr__(self, "asked", 0)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            with ThreadPoolExecutor(1) as other:
+                free = other.submit(cloud._lock.acquire, blocking=False).result()
+            self.held.append((name, value, not free))
+
+    job: Any = Watched(cloud.get(executor.submit([flip(0.0, 10)])).record)
+    cloud.answers(job)
+    cloud.answers_with_results(job)
+    assert job.held == [("polls", 1, True), ("asked", 1, True)]

@@ -444,3 +444,45 @@ def test_circuits_that_lose_shots_come_back_with_what_is_left(tmp_path: Path):
     with pytest.warns(UserWarning, match="saved without"):
         collector.save(tmp_path / "x.json")
     assert qexec.ResultCollector.load(tmp_path / "x.json").get_results() == collector.get_results()
+
+
+def test_a_slow_listener_does_not_keep_backends_from_their_work():
+    listening, second = threading.Event(), threading.Event()
+    provider = Fakes(a={})
+    provider.ledgers["a"].held.clear()
+
+    class OneByOne(qexec.Executor):
+        """Answers the first circuit while somebody listens to the end of another, and says when it has the second."""
+
+        def __init__(self) -> None:
+            super().__init__(max_circuits=1, workers=1)
+            self.asked = 0
+
+        def run(self, circuits: Any) -> Any:
+            self.asked += 1
+            if self.asked == 1:
+                assert listening.wait(60)
+            else:
+                second.set()
+            return [{"00": circuit.shots.total_shots} for circuit in circuits]
+
+    class Another(qexec.Provider):
+        name = "another"
+
+        def backends(self) -> Any:
+            return {"b": qexec.Backend("another", "b", OneByOne)}
+
+    heard: list[bool] = []
+
+    def listen() -> None:
+        if not heard:
+            listening.set()
+            heard.append(second.wait(60))
+
+    executor = qexec.QuantumExecutor(providers={"fakes": provider, "another": Another()})
+    collector = executor.run_experiment([QASM, f"{QASM}\n"], 10, ["fakes/a", "another/b"], "multiplier", wait=False)
+    collector.listen(listen)
+    provider.ledgers["a"].held.set()
+    assert collector.wait(60)
+    assert heard == [True]
+    assert {record.state for record in collector.records} == {"done"}

@@ -74,6 +74,14 @@ def test_what_takes_any_option_is_asked_by_making_it() -> None:
         Backend("mine", "any", make).executor(colour="red")
 
 
+def test_a_mistake_within_what_makes_executors_is_not_taken_for_wrong_options() -> None:
+    def make(seed: int | None = None) -> qexec.Executor:
+        raise TypeError("unsupported operand type(s) for +: 'int' and 'str'")
+
+    with pytest.raises(TypeError, match="unsupported operand"):
+        Backend("mine", "broken", make).executor(seed=1)
+
+
 def test_what_makes_no_executor_is_no_backend() -> None:
     with pytest.raises(qexec.ConfigurationError, match="'mine/odd' made 5, which is no Executor"):
         Backend("mine", "odd", lambda: 5).executor()  # type: ignore[arg-type,return-value]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-from pennylane_qexec.store import NewJob, open_store
+import pytest
+
+from pennylane_qexec.store import NewJob, open_store, workers
 from pennylane_qexec.store.workers import Beats, Heart, Watch, new_worker, surely_dead
 
 NAME = "from pennylane_qexec.store.workers import new_worker; print(new_worker(), flush=True); input()"
@@ -38,6 +41,23 @@ def test_this_process_is_alive() -> None:
 def test_the_number_of_a_dead_process_may_be_that_of_another_one() -> None:
     machine, pid, begun, chance = new_worker().split("/")
     assert surely_dead(f"{machine}/{pid}/{int(begun or 7) + 1}/{chance}") == bool(begun)
+
+
+def test_where_there_is_no_proc_processes_are_told_apart_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_LINUX", False)
+    name = new_worker()
+    machine, pid, begun, chance = name.split("/")
+    assert not surely_dead(name)
+    assert surely_dead(f"{machine}/{pid}/{int(begun) - 1}/{chance}")
+    assert not surely_dead(f"{machine}/{pid}//{chance}")  # as earlier versions wrote it
+    process, _ = _another()
+    other = f"{machine}/{process.pid}/{workers._begun(process.pid)}/{chance}"
+    assert not surely_dead(other)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert surely_dead(other)  # as a zombie
+    process.communicate()
+    assert surely_dead(other)
 
 
 def test_of_other_machines_nothing_is_known() -> None:
