@@ -43,6 +43,7 @@ from pennylane_qexec.policies import Policies, hedges, merges, retries
 from pennylane_qexec.policies.merges import Merge
 from pennylane_qexec.policies.registry import Kind
 from pennylane_qexec.scrubbing import veiled
+from pennylane_qexec.shown import even_incomplete
 from pennylane_qexec.store.base import check_portable
 
 _DEFAULT = "cyclic"
@@ -415,6 +416,7 @@ class QCluster(Nestable):
         parallel = ["auto" if isinstance(one.parallel, Pool) else one.parallel for one in self.executors]
         return _reopened, (self._token, self.executors, parallel, {**self._options, **policies})
 
+    @even_incomplete
     def __repr__(self) -> str:
         return f"<QCluster of {', '.join(repr(executor.name) for executor in self.executors)}>"
 

@@ -13,6 +13,7 @@ from pennylane_qexec import interrupts, ledger
 from pennylane_qexec.engine import nesting
 from pennylane_qexec.engine.futures import AskedFuture
 from pennylane_qexec.job import Outcome, Result
+from pennylane_qexec.shown import even_incomplete
 
 _beginning = threading.Lock()
 
@@ -45,6 +46,7 @@ class Later(AskedFuture[Any], ABC):
         self._begin()
         return True
 
+    @even_incomplete
     def __repr__(self) -> str:
         state = "cancelled" if self.cancelled() else "done" if self.done() else "under way"
         return f"<{type(self).__name__} {state} at {id(self):#x}>"

@@ -20,6 +20,7 @@ from pennylane_qexec.executors import common_shots
 from pennylane_qexec.flights import FlightCache
 from pennylane_qexec.futures import CircuitFuture, Later
 from pennylane_qexec.gathering import gather
+from pennylane_qexec.shown import even_incomplete
 from pennylane_qexec.staged import StagedCall
 
 _OF_ONE_CALL = ("_tape", "_qfunc_output")
@@ -165,6 +166,7 @@ class QElectron(Closing, qml.QNode):
         shipping.make_transforms_picklable()
         return {**vars(self), **dict.fromkeys(_OF_ONE_CALL)}
 
+    @even_incomplete
     def __repr__(self) -> str:
         return f"<QElectron {self.name!r} on {self.cluster!r}>"
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 from pennylane_qexec.budget import scope
 from pennylane_qexec.budget.amounts import NAMES, NOTHING, SCALES, WORDS, Amount, Amounts, amount, in_words, value
 from pennylane_qexec.errors import BudgetExceededError, ConfigurationError, unknown
+from pennylane_qexec.shown import even_incomplete
 
 logger = logging.getLogger("pennylane_qexec")
 
@@ -116,6 +117,7 @@ class Budget:
     ) -> None:
         scope.leave(self)
 
+    @even_incomplete
     def __repr__(self) -> str:
         with guard:
             parts = [self._part(index) for index in range(len(NAMES))]

@@ -17,6 +17,7 @@ from pennylane_qexec.cache.sizes import bytes_of
 from pennylane_qexec.closing import Closing
 from pennylane_qexec.errors import ConfigurationError, StoreError, unknown
 from pennylane_qexec.scrubbing import veiled
+from pennylane_qexec.shown import even_incomplete
 from pennylane_qexec.store import CacheInfo, Store
 from pennylane_qexec.store.base import check_portable
 
@@ -155,6 +156,7 @@ class Cache(Closing):
         check_portable(self._arguments[0])
         return Cache, self._arguments
 
+    @even_incomplete
     def __repr__(self) -> str:
         kept = "results, also sampled ones" if self.shots else "results"
         return f"<Cache of {kept}>"

@@ -7,10 +7,9 @@ import logging
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from pennylane_qexec.cli.consoles import remarks, results
+from pennylane_qexec.cli.consoles import escape, remarks, results
 from pennylane_qexec.cli.mistakes import mistakes
 
 if TYPE_CHECKING:
@@ -77,7 +76,8 @@ def _print(rows: list[dict[str, str | int | bool | None]], errors: Mapping[str, 
     for row in rows:
         qubits = "any" if row["qubits"] is None else str(row["qubits"])
         state = "[green]yes[/]" if row["online"] else "[red]no[/]"
-        table.add_row(str(row["provider"]), escape(str(row["backend"])), str(row["kind"]), qubits, state)
+        names = [escape(str(row[name])) for name in ("provider", "backend", "kind")]
+        table.add_row(*names, qubits, state)
     console.print(table if rows else "No backends.")
     for provider, reason in errors.items():
         console.print(f"[red]{escape(provider)}[/] cannot be used: {escape(reason)}", highlight=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from pennylane_qexec.cli.consoles import remarks, results
+from pennylane_qexec.cli.consoles import escape, remarks, results
 from pennylane_qexec.cli.mistakes import mistakes
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def info(url: _URL = None, as_json: _JSON = False) -> None:
         typer.echo(json.dumps({**found._asdict(), "oldest": oldest, "url": where}, indent=2))
         return
     table = Table("results", "size", "used", "oldest", "where")
-    table.add_row(f"{found.entries:,}", in_words(found.bytes), f"{found.uses:,}", oldest or "", where)
+    table.add_row(f"{found.entries:,}", in_words(found.bytes), f"{found.uses:,}", oldest or "", escape(where))
     results().print(table)
 
 
@@ -51,7 +51,7 @@ def clear(url: _URL = None, as_json: _JSON = False) -> None:
     if as_json:
         typer.echo(json.dumps({"forgotten": forgotten, "url": where}, indent=2))
     else:
-        typer.echo(f"{forgotten} results are forgotten: {where}")
+        results().print(f"{forgotten} results are forgotten: {escape(where)}", highlight=False)
 
 
 @contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from rich import markup
 from rich.console import Console
+
+from pennylane_qexec.shown import printable
 
 _WIDTH_OF_FILES = 160
 
@@ -16,3 +19,8 @@ def results() -> Console:
 def remarks() -> Console:
     """Standard error."""
     return Console(stderr=True)
+
+
+def escape(text: str) -> str:
+    """A text from elsewhere, such as a name or an error, as it is: neither markup nor orders to the terminal."""
+    return markup.escape(printable(text))

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pennylane_qexec.cli.consoles import escape
 from pennylane_qexec.cli.mistakes import mistakes
 
 _SIMULATORS = "lightning.qubit,aer,cirq.simulator"
@@ -25,7 +26,7 @@ def demo(
     """Find the energy of H2 by VQE, with shots shared out over several simulators."""
     console = Console()
     names = [name.strip() for name in executors.split(",")]
-    console.print(f"VQE of H2: {shots} shots for each group of terms, shared out over {', '.join(names)}.")
+    console.print(f"VQE of H2: {shots} shots for each group of terms, shared out over {escape(', '.join(names))}.")
     with mistakes(console), console.status("Importing PennyLane and the simulators ..."):
         from pennylane_qexec.demo import check_picture, draw, vqe
 
@@ -45,14 +46,16 @@ def demo(
     console.print(f"exact energy:      {result.exact:+.5f} hartree ({sigmas:.1f} standard errors away)")
     console.print(_who_ran_what(result.history))
     draw(result, picture)
-    console.print(f"Convergence and timeline: {picture}")
+    console.print(f"Convergence and timeline: {escape(str(picture))}")
 
 
 def _who_ran_what(history: Any) -> Table:
     rows = history.to_dataframe()
     table = Table("executor", "circuits", "shots", "seconds", title="Who ran what")
     for name, group in rows[rows.state == "done"].groupby("executor", sort=False):
-        table.add_row(str(name), str(len(group)), f"{group.shots.sum():,}", f"{group.seconds_running.sum():.2f}")
+        table.add_row(
+            escape(str(name)), str(len(group)), f"{group.shots.sum():,}", f"{group.seconds_running.sum():.2f}"
+        )
     for column in table.columns[1:]:
         column.justify = "right"
     return table

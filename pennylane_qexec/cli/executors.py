@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pennylane_qexec.cli.consoles import escape
+
 
 def list_executors(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
@@ -24,5 +26,6 @@ def list_executors(
         return
     table = Table("spec", "kind", "shots", "usable here")
     for one in found:
-        table.add_row(one.spec, one.kind, one.shots, "[green]yes[/]" if one.usable else f"[red]no[/]: {one.reason}")
+        usable = "[green]yes[/]" if one.usable else f"[red]no[/]: {escape(one.reason)}"
+        table.add_row(escape(one.spec), escape(one.kind), escape(one.shots), usable)
     console.print(table)

@@ -7,7 +7,8 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+
+from pennylane_qexec.cli.consoles import escape
 
 WRONG_USE = 2
 """The exit status where nothing was run, because something that was asked for makes no sense."""

@@ -7,10 +7,9 @@ import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from pennylane_qexec.cli.consoles import remarks, results
+from pennylane_qexec.cli.consoles import escape, remarks, results
 from pennylane_qexec.cli.mistakes import mistakes
 from pennylane_qexec.cli.recorded import Recorded, Used, moment, recorded
 from pennylane_qexec.cli.stores import JSON, STORE, opened
@@ -29,7 +28,7 @@ def list_runs(store: STORE = None, as_json: JSON = False) -> None:
         typer.echo(json.dumps({"store": where, "runs": [_plain(one) for one in found]}, indent=2))
         return
     if not found:
-        typer.echo(f"There are no runs in {where}.")
+        results().print(f"There are no runs in {escape(where)}.", highlight=False)
         return
     table = Table("run", "begun, and last\nopened (UTC)", "state", "circuits", "shots", "cost ($)")
     for one in found:

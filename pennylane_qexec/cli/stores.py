@@ -25,13 +25,13 @@ JSON = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 @contextmanager
 def opened(given: str | None) -> Iterator[Store]:
-    """The store that was named, or that of the environment variable; one in a file must be there.
+    """The store that was named, or that of the environment variable, to be read; one in a file must be there.
 
     Raises:
         ConfigurationError: none was named, or there is no such file.
     """
     from pennylane_qexec.errors import ConfigurationError
-    from pennylane_qexec.store import open_store
+    from pennylane_qexec.store.opening import open_to_read
 
     url = given or os.environ.get(VARIABLE)
     if not url:
@@ -41,7 +41,7 @@ def opened(given: str | None) -> Iterator[Store]:
     file = _file(url)
     if file is not None and not Path(file).expanduser().exists():
         raise ConfigurationError(f"there is no file {file!r}: give the file or URL of the store of a durable run.")
-    with open_store(url) as store:
+    with open_to_read(url) as store:
         yield store
 
 

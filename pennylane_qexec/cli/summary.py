@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
+
+from pennylane_qexec.cli.consoles import escape
 
 if TYPE_CHECKING:
     from pennylane_qexec.experiment.panels import Panel

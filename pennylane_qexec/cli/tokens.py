@@ -8,10 +8,9 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from pennylane_qexec.cli.consoles import remarks, results
+from pennylane_qexec.cli.consoles import escape, remarks, results
 from pennylane_qexec.cli.mistakes import WRONG_USE, mistakes, show
 
 tokens = typer.Typer(help="Keep the tokens of providers in the system's keyring.", no_args_is_help=True)

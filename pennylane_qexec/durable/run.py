@@ -34,6 +34,7 @@ from pennylane_qexec.engine import AskedFuture, Engine
 from pennylane_qexec.engine.loop import in_engine_thread
 from pennylane_qexec.errors import ConfigurationError, StoreError
 from pennylane_qexec.job import Job, Outcome
+from pennylane_qexec.shown import even_incomplete
 from pennylane_qexec.store import State, Store, StoredJob
 
 logger = logging.getLogger("pennylane_qexec")
@@ -339,6 +340,7 @@ class DurableRun:
         if self._store is not self._given:
             self._store.close()
 
+    @even_incomplete
     def __repr__(self) -> str:
         return f"<durable run {self.name!r}>"
 

@@ -16,6 +16,7 @@ from pennylane_qexec.budget.amounts import SCALES
 from pennylane_qexec.engine.sketches import Sketch, Sketcher
 from pennylane_qexec.fingerprint import fingerprint
 from pennylane_qexec.job import JobState, Usage
+from pennylane_qexec.shown import even_incomplete
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -179,6 +180,7 @@ class History(Sequence[Row]):
         with self._lock:
             return iter(list(self._rows))
 
+    @even_incomplete
     def __repr__(self) -> str:
         older = f", and {dropped:,} older ones that were dropped" if (dropped := self.dropped) else ""
         return f"<History of {len(self)} jobs{older}>"

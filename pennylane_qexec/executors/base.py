@@ -21,6 +21,7 @@ from pennylane_qexec.executors.settings import for_device
 from pennylane_qexec.executors.shots import OwnShots, all_reshot, reshot
 from pennylane_qexec.job import Call, Load, Postprocessing, Result, Status, Usage, Work
 from pennylane_qexec.results import check_work
+from pennylane_qexec.shown import even_incomplete
 
 Parallel = Literal["auto", "thread", "process"] | concurrent.futures.Executor
 
@@ -344,6 +345,7 @@ class Executor(ABC):
     def close(self) -> None:  # noqa: B027
         """Let go of whatever the executor holds. Called when its cluster closes."""
 
+    @even_incomplete
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 

@@ -9,6 +9,7 @@ from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.simulator import Simulator
 from pennylane_qexec.executors.specs import executor as make_executor
 from pennylane_qexec.scrubbing import veiled
+from pennylane_qexec.shown import even_incomplete
 
 if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster
@@ -52,6 +53,7 @@ class ExecutorNames:
         hint = _ELSEWHERE.get(name, "")
         raise AttributeError(f"'qexec.executor' has no attribute {name!r}.{hint}", name=name, obj=self)
 
+    @even_incomplete
     def __repr__(self) -> str:
         return "qexec.executor"
 

@@ -25,6 +25,7 @@ from pennylane_qexec.experiment.record import Record
 from pennylane_qexec.experiment.source import Errors, Source
 from pennylane_qexec.experiment.sources import Saved
 from pennylane_qexec.job import JobState
+from pennylane_qexec.shown import even_incomplete
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -288,6 +289,7 @@ class ResultCollector:
         yield from asyncio.to_thread(self.wait).__await__()
         return self
 
+    @even_incomplete
     def __repr__(self) -> str:
         records = self.records
         ended = sum(record.state.final for record in records)

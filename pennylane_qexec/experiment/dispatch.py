@@ -9,6 +9,7 @@ from typing import Any
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.experiment import documents
 from pennylane_qexec.experiment.dispatched import DispatchJob, circuits_of, in_words, number_of, shots_of
+from pennylane_qexec.shown import even_incomplete, printable
 
 
 class Dispatch:
@@ -169,13 +170,14 @@ class Dispatch:
     def __str__(self) -> str:
         rows = [("job", "backend", "circuits", "shots", "config")]
         rows += [
-            (str(number), job.place, _places(job.numbers), in_words(job.shots), _options(job.config))
+            (str(number), printable(job.place), _places(job.numbers), in_words(job.shots), _options(job.config))
             for number, job in enumerate(self._jobs)
         ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         return "\n".join([repr(self), *lines])
 
+    @even_incomplete
     def __repr__(self) -> str:
         return (
             f"<Dispatch of {number_of(self.circuits)} in {len(self._jobs)} job{'s'[: len(self._jobs) != 1]}, "

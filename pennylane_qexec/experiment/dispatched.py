@@ -10,6 +10,7 @@ from typing import Any
 from pennylane_qexec import programs
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.scrubbing import know_named, scrub
+from pennylane_qexec.shown import even_incomplete
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,7 @@ class DispatchJob:
         """The shots of all its circuits together, as far as they are given here."""
         return sum(shots or 0 for shots in self.shots)
 
+    @even_incomplete
     def __repr__(self) -> str:
         config = f", config={scrub(repr(dict(self.config)))}" if self.config else ""
         return f"<DispatchJob of {number_of(self.circuits)} on {self.place}, {in_words(self.shots)}{config}>"

@@ -28,6 +28,7 @@ from pennylane_qexec.policies import retries
 from pennylane_qexec.programs.bits import Order
 from pennylane_qexec.providers import Backend, VirtualProvider
 from pennylane_qexec.scrubbing import veiled
+from pennylane_qexec.shown import even_incomplete
 
 
 class QuantumExecutor(Closing):
@@ -38,7 +39,8 @@ class QuantumExecutor(Closing):
             they are looked for in the system's keyring, the environment and ``.env``.
         providers: the providers to use, by name, or your own by name; default: the local ones, and those that there are
             credentials for.
-        policies_folder: a folder with policies: a file ``NAME.py`` has a function ``split``, ``merge``, or both.
+        policies_folder: a folder with policies: a file ``NAME.py`` has a function ``split``, ``merge``, or both. These
+            files are run, with all that this program may do: give no folder that others may write to.
         max_workers: how many worker processes each local backend uses at most, with ``multiprocess=True``; default: all
             the cores, shared out over the backends of a run.
         virtual_provider: a :class:`VirtualProvider`, in place of ``providers_info`` and ``providers``.
@@ -271,6 +273,7 @@ class QuantumExecutor(Closing):
         for collector in list(self._collectors):
             collector.cancel()
 
+    @even_incomplete
     def __repr__(self) -> str:
         return f"<QuantumExecutor over {self.virtual_provider!r}>"
 

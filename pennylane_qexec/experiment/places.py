@@ -12,6 +12,7 @@ from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.cost import Cost
 from pennylane_qexec.job import Load, Status
 from pennylane_qexec.providers import Backend
+from pennylane_qexec.shown import even_incomplete
 
 _FORMS = "{'local_aer': ['aer_simulator', 'fake_manila']}"
 
@@ -46,6 +47,7 @@ class Place:
         """Why the circuit has no place there, as far as can be told without building anything."""
         return too_small(self.backend, circuit)
 
+    @even_incomplete
     def __repr__(self) -> str:
         return f"<Place {self.name!r}>"
 

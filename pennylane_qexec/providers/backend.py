@@ -11,6 +11,7 @@ from typing import Any, Literal, final
 from pennylane_qexec.errors import ConfigurationError, checked_seed, misfit, unknown
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import Status
+from pennylane_qexec.shown import even_incomplete
 
 Kind = Literal["simulator", "noisy simulator", "QPU"]
 """What a backend is."""
@@ -151,6 +152,7 @@ class Backend:
     def __str__(self) -> str:
         return f"{self.provider}/{self.name}"
 
+    @even_incomplete
     def __repr__(self) -> str:
         return f"<Backend '{self}' ({self.kind})>"
 
@@ -171,6 +173,7 @@ class Provider(ABC):
         Whatever this raises is the reason why the provider cannot be used.
         """
 
+    @even_incomplete
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 

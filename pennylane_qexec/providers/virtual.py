@@ -18,6 +18,7 @@ from pennylane_qexec.providers.choice import ADD, LOCAL, checked_choice, checked
 from pennylane_qexec.providers.qbraid import QBraidProvider, as_provider
 from pennylane_qexec.providers.reasons import reason
 from pennylane_qexec.scrubbing import veiled
+from pennylane_qexec.shown import even_incomplete
 
 logger = logging.getLogger("pennylane_qexec")
 
@@ -157,6 +158,7 @@ class VirtualProvider:
                 self._lists[name] = asked(partial(_listed, name, self._provider(name), bool(self._info.get(name))))
             return self._lists[name]
 
+    @even_incomplete
     def __repr__(self) -> str:
         return f"<VirtualProvider of {', '.join(self._names()) or 'nothing'}>"
 

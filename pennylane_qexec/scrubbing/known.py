@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pennylane_qexec.scrubbing.forms import alone, forms, is_ordinary
 from pennylane_qexec.scrubbing.named import SHOWN, is_secret, is_secret_option, scrub_named, secrets_in
+from pennylane_qexec.shown import even_incomplete
 
 _SHORTEST = 4  # what is shorter is in every other word
 
@@ -37,6 +38,7 @@ class Hidden:
     def __bool__(self) -> bool:
         return bool(self._value)
 
+    @even_incomplete
     def __repr__(self) -> str:
         return SHOWN if self._value else "''"
 

@@ -14,10 +14,11 @@ from pennylane_qexec.errors import ConfigurationError, StoreError
 from pennylane_qexec.scrubbing import know_url, veiled
 from pennylane_qexec.store.base import Store
 from pennylane_qexec.store.gate import Gate
-from pennylane_qexec.store.migrating import migrate
+from pennylane_qexec.store.migrating import migrate, revision
 from pennylane_qexec.store.postgresql import PostgresGate
 from pennylane_qexec.store.sql import SqlStore
 from pennylane_qexec.store.sqlite import SqliteGate
+from pennylane_qexec.store.tables import REVISION
 
 _SCHEMES = {
     "sqlite": "sqlite+pysqlite",
@@ -26,6 +27,7 @@ _SCHEMES = {
     "postgres": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
+_TO_LOOK = 5.0  # seconds
 _EXAMPLES = "Give a file such as 'vqe.db' or 'sqlite:///vqe.db', or 'postgresql+psycopg://user@host/database'"
 
 
@@ -63,6 +65,29 @@ def open_store(
         gate.close()
         raise
     return SqlStore(gate, clock, monotonic)
+
+
+def open_to_read(store: str | os.PathLike[str]) -> Store:
+    """Open a store to look at it. A file may be where it cannot be written.
+
+    Args:
+        store: as for :func:`open_store`.
+
+    Raises:
+        ConfigurationError: this names no store.
+        StoreError: it cannot be opened, or only an earlier version of this package could read it as it is.
+    """
+    try:
+        return open_store(store)
+    except StoreError:
+        url = _url(store)
+        if not url.drivername.startswith("sqlite") or str(url.database).startswith("file:"):
+            raise
+        gate = SqliteGate(url, patience=_TO_LOOK, writes=False)
+        if gate.once(revision) == REVISION:
+            return SqlStore(gate, time.time, time.monotonic)
+        gate.close()
+        raise
 
 
 def _url(store: str | os.PathLike[str]) -> URL:

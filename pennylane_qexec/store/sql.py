@@ -10,6 +10,7 @@ from typing import Any, TypeVar, final
 
 from sqlalchemy import Connection
 
+from pennylane_qexec.shown import even_incomplete
 from pennylane_qexec.store import cache_rows, changes, claims, job_rows, run_rows
 from pennylane_qexec.store.base import State, Store, check_portable
 from pennylane_qexec.store.gate import Gate, LostStoreError
@@ -227,6 +228,7 @@ class SqlStore(Store):
         check_portable(self.url)
         return _opened, (self.url,)
 
+    @even_incomplete
     def __repr__(self) -> str:
         return f"<Store {self.url}>"
 

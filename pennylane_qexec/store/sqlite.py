@@ -35,15 +35,17 @@ class SqliteGate(Gate):
     Args:
         url: of the file.
         patience: how long to wait while another program has it locked, in seconds.
+        writes: whether it is written too; else it may be where nobody can.
 
     Raises:
         StoreError: it cannot be opened.
     """
 
-    def __init__(self, url: URL, patience: float) -> None:
+    def __init__(self, url: URL, patience: float, writes: bool = True) -> None:
         if sqlite3.sqlite_version_info < _OLDEST:
             raise StoreError(f"this Python has SQLite {sqlite3.sqlite_version}; at least 3.35 is needed. Update it.")
         self.url = shown(url)
+        self._writes = writes
         self._url = url
         self._patience = patience
         self._inherited: list[Any] = []
@@ -68,7 +70,7 @@ class SqliteGate(Gate):
             return _in_transaction(connection, "BEGIN", work)
 
     def once(self, work: Callable[[Connection], T]) -> T:
-        return self.write(work)
+        return self.write(work) if self._writes else self.read(work)
 
     def check(self) -> None:
         self._check_open()
@@ -148,8 +150,9 @@ class SqliteGate(Gate):
     def _engine(self) -> Engine:
         # Transactions are begun and ended below: SQLite's driver would begin them late, and not as IMMEDIATE.
         options = {"check_same_thread": False, "timeout": self._patience}
+        url = self._url if self._writes else _to_read(self._url)
         return create_engine(
-            self._url, isolation_level="AUTOCOMMIT", poolclass=NullPool, hide_parameters=True, connect_args=options
+            url, isolation_level="AUTOCOMMIT", poolclass=NullPool, hide_parameters=True, connect_args=options
         )
 
     def _opened(self, engine: Engine) -> Connection:
@@ -157,7 +160,8 @@ class SqliteGate(Gate):
         try:
             for setting in _AT_FIRST:
                 connection.exec_driver_sql(f"PRAGMA {setting}")
-            self._use_write_ahead_log(connection)
+            if self._writes:
+                self._use_write_ahead_log(connection)
             self._files = self._opened_files(connection)
         except BaseException:
             connection.close()
@@ -181,6 +185,14 @@ class SqliteGate(Gate):
             reraise=True,
         )
         patiently(connection.exec_driver_sql, "PRAGMA journal_mode=WAL")
+
+
+def _to_read(url: URL) -> URL:
+    """The URL of a file that is only read: without a log, SQLite is told that nobody writes, or it would make one."""
+    path = Path(str(url.database))
+    log = path.with_name(f"{path.name}-wal")
+    how = {"mode": "ro"} if log.exists() and log.stat().st_size else {"immutable": "1"}
+    return url.set(database=path.as_uri(), query={**how, "uri": "true"})
 
 
 def _in_transaction(connection: Connection, begin: str, work: Callable[[Connection], T]) -> T:

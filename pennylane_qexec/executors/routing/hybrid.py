@@ -20,6 +20,7 @@ from pennylane_qexec.executors.routing.forwarding import MemberBinder, address_o
 from pennylane_qexec.executors.routing.rules import BySize, Rule, smallest_first
 from pennylane_qexec.executors.specs import executors
 from pennylane_qexec.job import Call, Result, Status, Usage, Work
+from pennylane_qexec.shown import even_incomplete
 
 _AS_ASKED = Call()
 
@@ -236,6 +237,7 @@ class Hybrid(Executor):
         for member in self._members:
             member.close()
 
+    @even_incomplete
     def __repr__(self) -> str:
         return f"<Hybrid {self.name!r}: {self.rule if isinstance(self.rule, BySize) else repr(self.rule)}>"
 

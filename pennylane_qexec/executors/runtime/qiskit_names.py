@@ -13,6 +13,7 @@ from pennylane_qexec.executors.runtime import RuntimeExecutor
 from pennylane_qexec.executors.runtime.modes import seconds
 from pennylane_qexec.executors.runtime.names import is_local
 from pennylane_qexec.executors.shots import checked_shots
+from pennylane_qexec.shown import even_incomplete
 
 _OWN = ("device", "backend", "shots", "single_job", "max_time", "options", "name", "local_transpile")
 _OF_ALL = ("wires", "workers", "max_circuits", "max_shots", "batch_window", "cost")
@@ -91,6 +92,7 @@ class QiskitExecutor(Executor):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Nothing is left to do."""
 
+    @even_incomplete
     def __repr__(self) -> str:
         return f"<QiskitExecutor {self.name!r}>"
 

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sqlite3
+import string
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +125,63 @@ def test_a_password_is_never_shown() -> None:
     told = _said("runs", "--store", "postgresql://me:s3cr3t@127.0.0.1:1/nothing?connect_timeout=1", "--json")
     assert told.exit_code == 2
     assert "s3cr3t" not in told.output
+
+
+@contextmanager
+def not_root() -> Iterator[None]:
+    """As somebody whom the rights of files mean something to."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize("log", ["none", "left by a killed program"])
+def test_a_store_is_read_where_nobody_can_write(log: str) -> None:
+    folder = Path(tempfile.mkdtemp())
+    path = folder / "runs.db"
+    try:
+        with open_store(path) as store:
+            store.open_run("h2-vqe")
+            if log != "none":
+                for end in ("", "-wal", "-shm"):
+                    shutil.copy(folder / f"runs.db{end}", folder / f"killed.db{end}")
+                path = folder / "killed.db"
+            store.runs()
+        for file in folder.iterdir():
+            file.chmod(0o444)
+        folder.chmod(0o555)
+        with not_root():
+            for command in (["runs"], ["runs", "--json"], ["run-info", "h2-vqe"]):
+                said = CliRunner().invoke(app, [*command, "--store", str(path)])
+                assert said.exit_code == 0, said.output
+                assert "h2-vqe" in said.output
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+def test_names_that_give_orders_to_a_terminal_are_shown_as_text(tmp_path: Path) -> None:
+    odd = "\x1b]0;owned\x07\x1b[31m[red]\u202ered\x9b2J"
+    with open_store(tmp_path / "runs.db") as store:
+        run = store.open_run("vqe", [odd], versions=odd).id
+        new = [NewJob(n, f"key{n}", f"digest{n}", "circuit", executor=odd, backend=odd) for n in range(2)]
+        first, second = store.record(run, new, "me", 9.0)
+        store.failed([Ended(first.id, error=f"{odd}\nand more")], "me")
+        store.sending([second.id], "me", odd)
+    with sqlite3.connect(tmp_path / "runs.db") as connection:
+        connection.execute("UPDATE qexec_runs SET name = ?", (odd,))
+    connection.close()
+    for command in (["runs"], ["run-info", odd]):
+        said = CliRunner().invoke(app, [*command, "--store", str(tmp_path / "runs.db")])
+        assert said.exit_code == 0, said.output
+        assert set(said.output) - set(string.printable) <= set("─│┌┐└┘├┤┬┴┼━┃┏┓┗┛┡┩╇┳╈┻"), set(said.output)
+        assert r"\x1b]0;owned\x07" in said.output
+        assert r"[red]" in said.output
+    said = CliRunner().invoke(app, ["run-info", f"no{odd}", "--store", str(tmp_path / "runs.db")])
+    assert "\x1b" not in said.output
+    assert "\x9b" not in said.output
