@@ -128,7 +128,7 @@ def draw(rng: Random) -> Case:
         executors = rng.choice(_FOR_JAX)
     front = _weighted(rng, _FRONTS)
     if front == "plain":
-        executors = (rng.choice(("default.qubit", "lightning.qubit", "default.mixed", "reference.qubit")),)
+        executors = (rng.choice(("default.qubit", "lightning.qubit", "default.mixed")),)
     if _chance(rng, 1):
         return _spoiled(rng)
     if front in ("execute", "experiment") or (jax and front in ("dev.execute", "program")):
