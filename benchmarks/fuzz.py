@@ -21,7 +21,7 @@ from collections import Counter
 from pathlib import Path
 
 CHILD = Path(__file__).parent.parent / "tests" / "fuzz" / "child.py"
-TARGETS = ("circuits", "saved_experiments", "dispatches", "files_run", "command_line")
+TARGETS = ("circuits", "saved_experiments", "dispatches", "files_run", "command_line", "stores")
 SIZE = 100
 CHUNKS = 20
 LONGEST = 1800.0

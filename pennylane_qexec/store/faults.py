@@ -22,6 +22,7 @@ _SQLITE = {
     "READONLY": "cannot be written. Give a file and a folder that you may write to",
     "PERM": "cannot be written. Give a file and a folder that you may write to",
     "CANTOPEN": "cannot be opened. Its folder must exist, and you must be allowed to write there",
+    "ERROR": "has other tables than this package has made. Restore it from a backup, or give another file",
     "IOERR": "could not be read or written. Look at the disk; what was recorded until now is there once it works",
 }
 _POSTGRES = {

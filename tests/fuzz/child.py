@@ -19,12 +19,14 @@ import io
 import json
 import os
 import resource
+import shutil
 import signal
+import sqlite3
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import closing, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from inputs import SECRET, command_lines, files, openqasm, saved
+from inputs import SECRET, command_lines, files, openqasm, saved, store_changes
 
 SECONDS = 10.0
 """The most seconds of computing for one input."""
@@ -135,6 +137,42 @@ def command_line(folder: Path, secret: Path) -> tuple[st.SearchStrategy[Any], Ca
         os.mkfifo(pipe)
     names = [str(path), str(path), str(folder / "none.qasm"), str(folder), "/dev/zero", str(pipe), "\0", "x" * 5000]
     return command_lines(names), lambda arguments: _command("run", *arguments)
+
+
+@target
+def stores(folder: Path, secret: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], str]]:
+    """Stores in which rows were changed: shown, and a durable run that goes on with them."""
+    from pennylane_qexec import QCluster, QExecError, durable_run
+    from pennylane_qexec.testing import flip
+
+    whole, changed = folder / "whole.db", folder / "changed.db"
+    circuits = [flip(angle, 20) for angle in (0.1, 0.2, 0.3)]
+
+    def resume(path: Path) -> str:
+        try:
+            with QCluster(["default.qubit"], seed=7, cache=path) as cluster, durable_run("vqe", path, lease=1000):
+                return repr(cluster.execute(circuits))
+        except QExecError as error:
+            return str(error)
+
+    if not whole.exists():
+        resume(whole)
+
+    def change(changes: list[tuple[str, Any]]) -> str:
+        shutil.copyfile(whole, changed)
+        with closing(sqlite3.connect(changed)) as connection:
+            for statement, value in changes:
+                with suppress(sqlite3.Error):
+                    connection.execute(statement, (value,) if "?" in statement else ())
+            connection.commit()
+        options = ("--store", str(changed))
+        shown = [_command("runs", *options), _command("run-info", "vqe", "--json", *options), resume(changed)]
+        for end in ("-wal", "-shm"):
+            Path(f"{changed}{end}").unlink(missing_ok=True)
+        assert "\x1b" not in "".join(shown[:2]), "orders to a terminal come out"
+        return "".join(shown)
+
+    return store_changes(), change
 
 
 def _command(*arguments: str) -> str:

@@ -223,3 +223,48 @@ def _put(rng: random.Random, document: Any, value: Any) -> None:
         del document[key]
     else:
         document[key] = deepcopy(value)
+
+
+_SAID_OF_JOBS = (
+    "id run number key circuit executor backend shots attempt state worker remote_id remote_index submitted started "
+    "finished seconds cost error result claim circuits"
+)
+_COLUMNS = {
+    "qexec_jobs": _SAID_OF_JOBS.split(" "),
+    "qexec_runs": ["id", "name", "created", "opened", "seed", "argv", "versions", "finished", "concurrent"],
+    "qexec_circuits": ["digest", "text"],
+    "qexec_workers": ["id", "beat", "lease"],
+    "qexec_cache": ["key", "result", "bytes", "created", "used", "uses", "turn"],
+    "qexec_version": ["version_num"],
+}
+
+_RESULT = '{"format": "result", "version": 1, "result": %s}'
+
+
+def store_changes() -> st.SearchStrategy[list[tuple[str, Any]]]:
+    """Statements that change a few values of a store, each with a value; some change the tables themselves."""
+    column = st.sampled_from([(table, name) for table, names in _COLUMNS.items() for name in names])
+    text = st.one_of(
+        st.text(max_size=30).map(lambda one: one.encode("utf-8", "replace").decode()),
+        st.sampled_from(
+            ["", "done", "waiting", "sent", "sending", "claimed", "failed", "cancelled", "vqe", "[]", "[1]"]
+        ),
+        st.sampled_from(["\x1b]0;x\x07", "[red]", "[" * 100_000, "9" * 5000, "0003", "1", "nan", "x/1/y"]),
+        st.sampled_from(['{"array": [1], "dtype": "S1000000000"}', "NaN", "-1e999", "[0.1, 0.2]", "null", '"0.3"']).map(
+            lambda form: _RESULT % form
+        ),
+    )
+    number = st.one_of(st.integers(-(2**63), 2**63 - 1), st.sampled_from([-1, 0, 1, 2, 3, 20]), st.floats())
+    value = st.one_of(text, text, number, st.binary(max_size=20), st.none())
+    rows = st.one_of(st.just(""), st.integers(1, 3).map(lambda row: f" WHERE rowid = {row}"))
+    update = st.tuples(column, rows, value).map(
+        lambda drawn: (f"UPDATE {drawn[0][0]} SET {drawn[0][1]} = ?{drawn[1]}", drawn[2])
+    )
+    table = st.sampled_from(sorted(_COLUMNS))
+    other = st.one_of(
+        table.map(lambda name: (f"DELETE FROM {name}", None)),
+        table.map(lambda name: (f"DROP TABLE {name}", None)),
+        column.map(lambda pair: (f"ALTER TABLE {pair[0]} DROP COLUMN {pair[1]}", None)),
+        column.map(lambda pair: (f"ALTER TABLE {pair[0]} RENAME COLUMN {pair[1]} TO other", None)),
+    )
+    return st.lists(st.one_of(update, update, update, update, other), min_size=1, max_size=4)
