@@ -13,6 +13,8 @@ from pennylane_qexec.scrubbing.forms import alone, forms, is_ordinary
 from pennylane_qexec.scrubbing.named import SHOWN, is_secret, is_secret_option, scrub_named, secrets_in
 from pennylane_qexec.shown import even_incomplete
 
+_OF_PATHS = ("CREDENTIAL", "CREDENTIALS")  # such as GOOGLE_APPLICATION_CREDENTIALS
+_FLAGS = ("true", "false", "none", "null")
 _SHORTEST = 4  # what is shorter is in every other word
 
 
@@ -156,6 +158,7 @@ class Finder:
 def _longest_first(secrets: tuple[str | Hidden, ...]) -> list[str]:
     """A secret may be a part of another."""
     texts = {one.reveal() if isinstance(one, Hidden) else one for one in (*_known, *secrets)}
-    given = [value for name, value in os.environ.items() if is_secret(name)] + secrets_in(sys.argv)
-    texts.update(value for value in given if len(value) >= _SHORTEST)
+    names = [name for name in list(os.environ) if is_secret(name) and not name.endswith(_OF_PATHS)]
+    given = [*[os.environ.get(name, "") for name in names], *secrets_in(sys.argv)]
+    texts.update(value for value in given if len(value) >= _SHORTEST and value.lower() not in _FLAGS)
     return sorted(filter(None, texts), key=len, reverse=True)

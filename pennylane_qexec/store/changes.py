@@ -88,14 +88,7 @@ def ended(connection: Connection, target: State, ends: Sequence[Ended], worker: 
     """Jobs are done, failed or cancelled."""
     rows = [
         (
-            *(
-                end.id,
-                worker,
-                end.result,
-                _said(end),
-                end.started,
-                end.finished or now,
-            ),
+            *(end.id, worker, end.result, _said(end), end.started, end.finished or now),
             *(end.executor, end.backend, end.attempt, end.shots, end.circuits),
             *(end.seconds, end.cost),
         )

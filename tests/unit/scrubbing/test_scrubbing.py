@@ -287,3 +287,22 @@ def test_a_saved_dispatch_has_no_options_that_are_secret() -> None:
     (job,) = dispatch.to_dict()["jobs"]
     assert job["config"] == {"seed": 7}
     assert "s3cr3t" not in repr(list(dispatch))
+
+
+# -- the environment
+
+
+def test_variables_that_are_named_like_secrets_are_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_TOKEN", "l4b-s3cr3t")
+    assert scrub("401: l4b-s3cr3t") == "401: ***"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("USE_TOKEN", "true"), ("GOOGLE_APPLICATION_CREDENTIALS", "/home/me/lab.json"), ("PWD", "/home/me")],
+)
+def test_switches_and_paths_in_the_environment_are_not_secret(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert scrub(f"x='{value}' is {value}") == f"x='{value}' is {value}"
