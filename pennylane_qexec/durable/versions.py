@@ -6,6 +6,8 @@ import logging
 import platform
 from importlib.metadata import version
 
+from pennylane_qexec.shown import printable
+
 logger = logging.getLogger("pennylane_qexec")
 
 _PACKAGES = ("pennylane-qexec", "pennylane", "pennylane-lightning", "qiskit", "qiskit-aer", "numpy")
@@ -23,6 +25,6 @@ def warn_of_other(run: str, then: str, now: str) -> None:
         logger.warning(
             "the durable run %r was begun with %s; now it is %s: results may differ in the last digits",
             run,
-            ", ".join(changed),
+            printable(", ".join(changed)),
             ", ".join(sorted(set(now.split(", ")) - set(then.split(", ")))),
         )
