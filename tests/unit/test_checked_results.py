@@ -53,7 +53,11 @@ def test_what_simulators_return_is_let_through(shots: Any, angle: Any) -> None:
             check_result(one, result)
 
 
-@pytest.mark.parametrize("wrap", [jax.numpy.asarray, torch.as_tensor, pnp.array, float, list], ids=["jax", "torch", "pennylane", "float", "list"])
+@pytest.mark.parametrize(
+    "wrap",
+    [jax.numpy.asarray, torch.as_tensor, pnp.array, float, list],
+    ids=["jax", "torch", "pennylane", "float", "list"],
+)
 def test_numbers_may_be_of_any_library(wrap: Callable[[Any], Any]) -> None:
     check_result(circuit(qml.probs(wires=[0])), wrap([0.25, 0.75]) if wrap is not float else [0.25, 0.75])
     if wrap is not list:

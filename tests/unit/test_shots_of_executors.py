@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -208,6 +209,11 @@ def test_the_shots_asked_for_survive_pennylanes_copies() -> None:
 
 
 def test_equal_circuits_of_executors_with_other_shots_are_not_taken_for_one(open_device: Any) -> None:
-    device = open_device([simulator(50), simulator(60)])
+    turns = itertools.count()
+
+    def in_turn(circuit: QuantumScript, executors: Sequence[Any]) -> Any:
+        return executors[next(turns) % 2]
+
+    device = open_device([simulator(50), simulator(60)], selector=in_turn)
     results = qml.execute([COUNTS, COUNTS], device, diff_method=None, cache=True)
     assert [total(counts) for counts in results] == [50, 60]
