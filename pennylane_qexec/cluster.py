@@ -117,7 +117,7 @@ class QCluster(Nestable):
         self.merge: Merge = merges.pooled
         checks.refuse_both(selector, split)
         self.executors: list[Executor] = make_executors(with_clusters_wrapped(executors, self), wires)
-        seeds.settle(self.executors, self._seed)
+        self._settle_seeds()
         self._numbers = itertools.count()
         self._given: dict[Kind, Any] = {"selector": None, "split": None, "merge": merge}
         self.use(selector=_DEFAULT if selector is None else selector, merge=merge)
@@ -376,6 +376,10 @@ class QCluster(Nestable):
             results.append(postprocess([outcome.result for outcome in outcomes]))
             usages.append(used_by(outcomes))
         return results, usages
+
+    def _settle_seeds(self) -> None:
+        """Have no two executors draw the same shots."""
+        seeds.settle(self.executors, self._seed)
 
     def _numbered(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """The jobs with numbers, if there is a seed: their shots follow from these, wherever and whenever they run."""

@@ -208,7 +208,9 @@ class ClusterDevice(Closing, Device):
             A future for each circuit; the result of its outcome is what the method returns for that circuit alone.
         """
         dispatcher = self._dispatcher(execution_config)
-        futures = self.cluster.submit([dispatcher.job(circuit, method) for circuit in circuits], asked)
+        jobs = [dispatcher.job(circuit, method) for circuit in circuits]
+        dispatcher.end_batch()
+        futures = self.cluster.submit(jobs, asked)
         if self.tracker.active:
             Tally(self.tracker, method, circuits, futures)
         return futures

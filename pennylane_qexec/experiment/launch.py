@@ -58,6 +58,13 @@ class _Ready(NamedTuple):
     circuits: list[QuantumScript]
 
 
+class _Jobs(QCluster):
+    """The cluster of an experiment's jobs."""
+
+    def _settle_seeds(self) -> None:
+        """Leave executors the seeds of their jobs: each job counts as it does alone, whatever runs beside it."""
+
+
 class Launch:
     """Runs entries, each on its own backend, and says when they have ended.
 
@@ -181,7 +188,7 @@ class Launch:
     def _send(self, ready: Sequence[_Ready]) -> None:
         executors = list({id(one.executor): one.executor for one in ready}.values())
         self._workshop.share_processes(executors)
-        self._cluster = QCluster(
+        self._cluster = _Jobs(
             executors,
             failover=False,
             timeout=self._timeout,

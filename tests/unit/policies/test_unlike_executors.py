@@ -1,5 +1,6 @@
 """Clusters of executors whose results differ: the circuits of a sweep stay together on one of them."""
 
+import threading
 import warnings
 from collections.abc import Sequence
 
@@ -146,6 +147,38 @@ def test_the_calls_of_a_function_compiled_by_jax_take_turns():
         for angle in (0.1, 0.2, 0.3, 0.4):
             qnode(angle, 0.1).block_until_ready()
         assert [row.executor for row in device.history] == UNLIKE * 2
+
+
+@pytest.mark.parametrize("numbers", [np.array, pnp.array], ids=["numpy", "autograd"])
+def test_calls_that_run_later_take_turns_and_the_rows_of_each_stay_together(numbers):
+    with two_constants() as cluster:
+        rows = qml.transforms.broadcast_expand(qml.QNode(circuit, qml.device("default.qubit", wires=1)))
+        electron = qexec.qelectron(rows, executors=cluster)
+        futures = [electron.run_later(numbers([0.1, 0.2, 0.3]), 0.1) for _ in range(4)]
+        assert [future.result().tolist() for future in futures] == [[1] * 3, [2] * 3] * 2
+        assert electron.map(numbers([0.1, 0.2]), w=0.1) == [1, 2]
+
+
+def test_calls_that_run_later_wait_for_whoever_is_free_each_for_itself():
+    free, begun = threading.Event(), threading.Event()
+
+    class Busy(Constant):
+        def run(self, circuits):
+            begun.set()
+            assert free.wait(60)
+            return super().run(circuits)
+
+    executors = [Busy("one", 1.0, parallel="thread"), Constant("two", 2.0, parallel="thread")]
+    with QCluster(executors, selector="least_loaded") as cluster:
+        electron = qexec.qelectron(qml.QNode(lambda x: flip(x).measurements[0], qml.device("default.qubit", wires=1)))
+        electron = qexec.qelectron(electron, executors=cluster)
+        first = electron.run_later(0.1)
+        assert begun.wait(60)
+        try:
+            assert electron.run_later(0.2).result(60) == 2.0
+        finally:
+            free.set()
+        assert first.result(60) == 1.0
 
 
 def test_a_row_goes_on_to_another_executor_if_its_own_fails():
