@@ -37,7 +37,8 @@ _NAMES = "|".join(name.replace("_", "[_-]?") for name in _ENDINGS)
 _IN = r"(?:[^{0}\\\n]|\\.)*"  # quotes
 _IN_ESCAPED = r"(?:[^{0}\\\n]|\\[^{0}\n])*"  # quotes that are inside of others
 _QUOTED = "|".join([rf"{quote}{_IN.format(quote)}|\\{{1,3}}{quote}{_IN_ESCAPED.format(quote)}" for quote in ("'", '"')])
-_BARE = r"(?!\.\.\.|None\b|True\b|False\b)[^\s&;,'\"()\[\]{}<>\\]+"
+_UNLESS_HIDDEN = r"(?!\*\*\*[:.]?(?:\s|$))"  # so that the colon or stop after it stays
+_BARE = rf"{_UNLESS_HIDDEN}(?!\.\.\.|None\b|True\b|False\b)" r"[^\s&;,'\"()\[\]{}<>\\]+"
 
 _AFTER_A_NAME = re.compile(rf"((?:{_NAMES})(?:\\{{0,3}}['\"]\]?)?=)(?:{_QUOTED}|{_BARE})", re.IGNORECASE)
 _AFTER_A_KEY = re.compile(
@@ -47,7 +48,7 @@ _AUTHORIZATION = re.compile(
     r"(authorization\\?['\"]?\s{0,3}[:=]\s{0,3}\\?['\"]?(?:[a-z]{3,10}\s)?)[^\s'\",\\]+", re.IGNORECASE
 )
 _BEARER = re.compile(r"(\bbearer\s)(?=[^\s\d]{0,200}\d)[\w.~+/=-]{8,}", re.IGNORECASE)
-_PARAMETER = re.compile(rf"([?&;](?:{'|'.join(_WHOLE)})=)[^\s&;,'\"]+", re.IGNORECASE)
+_PARAMETER = re.compile(rf"([?&;](?:{'|'.join(_WHOLE)})=){_UNLESS_HIDDEN}[^\s&;,'\"]+", re.IGNORECASE)
 _USER_AND_PASSWORD = re.compile(r"(://[^\s/@:'\"?#]{0,256}:)(?!\d{1,5}/)(?:(?!://)[^\s'\"]){1,1024}@")
 _USER_ALONE = re.compile(r"(https?://)[^\s/@:'\"?#]{1,256}@", re.IGNORECASE)
 

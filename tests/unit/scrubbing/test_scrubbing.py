@@ -58,6 +58,12 @@ def test_a_text_without_secrets_stays_as_it_is(text: str) -> None:
     assert scrub(text) == text
 
 
+@pytest.mark.parametrize("name", ["https://host?key", "token"])
+@pytest.mark.parametrize("after", [": 500", ".", " 500"])
+def test_what_follows_a_hidden_secret_stays(name: str, after: str) -> None:
+    assert scrub(f"{name}=k3y-0f-mine{after}", "k3y-0f-mine") == f"{name}=***{after}"
+
+
 # -- names
 
 
