@@ -17,7 +17,7 @@ from pennylane.tape import QuantumScript
 from pennylane.transforms import broadcast_expand
 from pennylane.transforms.core import Transform, transform
 
-from pennylane_qexec.recorded import differentiable_once
+from pennylane_qexec.recorded import check_several_results, differentiable_once
 from pennylane_qexec.structure import is_broadcasted
 
 _REFUSING = (
@@ -34,7 +34,7 @@ _JAX = (Interface.JAX, Interface.JAX_JIT)
 def for_batches(method: Any, interface: Any, order: int = 1) -> Any:
     """A gradient method whose circuits are expanded where it would refuse them.
 
-    With Autograd it is also one of which no derivative of a derivative is taken for a constant.
+    With Autograd it also refuses derivatives of derivatives that would be taken for constants.
 
     Args:
         method: what the configuration of a call has as its gradient method.
@@ -46,16 +46,20 @@ def for_batches(method: Any, interface: Any, order: int = 1) -> Any:
     """
     if interface is Interface.NUMPY or not any(method is one for one in _REFUSING):
         return method
-    return _twin(method, interface in _JAX, interface is Interface.AUTOGRAD and order == 1)
+    autograd = interface is Interface.AUTOGRAD
+    return _twin(method, interface in _JAX, autograd and order == 1, autograd and order > 1)
 
 
 @cache
-def _twin(method: Transform, jax: bool, once: bool) -> Transform:
+def _twin(method: Transform, jax: bool, once: bool, again: bool) -> Transform:
     expand: Callable[..., Any] | None = method.expand_transform
 
     def expand_batches(tape: QuantumScript, *args: Any, **options: Any) -> Any:
         """What the method does first, and then a circuit for each row of those that it would refuse."""
         tapes, expanded = expand(tape, *args, **options) if expand is not None else ((tape,), _only)
+
+        for one in tapes if again else ():
+            check_several_results(one, method is qml.gradients.hadamard_grad)
 
         def postprocess(results: Any) -> Any:
             return differentiable_once(expanded(results)) if once else expanded(results)

@@ -27,6 +27,12 @@ HIGHER_ORDER = (
     "max_diff={more}, and with diff_method='best' or 'parameter-shift' if it is 'adjoint'."
 )
 
+_SEVERAL_RESULTS = (
+    "a derivative of a derivative was asked for, of a circuit with several results, and PennyLane loses it with "
+    "Autograd: it would be zero. Return one result from a QNode, with a QNode for each; or differentiate with JAX or "
+    "PyTorch; or use diff_method='backprop' on an executor that offers it."
+)
+
 _PLAIN = {float, int, complex, np.ndarray, np.float64, np.float32, np.int64, np.complex128}
 
 _data = attrgetter("data")
@@ -72,6 +78,27 @@ def levels(circuit: QuantumScript) -> int:
 def higher_order(order: int) -> QuantumFunctionError:
     """The error for derivatives of a higher order than those that can be computed."""
     return QuantumFunctionError(HIGHER_ORDER.format(order="once" if order == 1 else f"{order} times", more=order + 1))
+
+
+def check_several_results(circuit: QuantumScript, hadamard: bool = False) -> None:
+    """Refuse a circuit of which Autograd takes a second derivative if PennyLane's boundary makes zeros of it.
+
+    It does so where it multiplies a vector with a Jacobian as two arrays: of results of one shape, by several numbers.
+
+    Args:
+        circuit: the circuit, as it comes to the boundary.
+        hadamard: whether it is differentiated by Hadamard tests, which work for no results but a single one.
+
+    Raises:
+        QuantumFunctionError: it is one.
+    """
+    measured = circuit.measurements
+    if len(measured) < 2 or levels(circuit) < 2:
+        return
+    shapes = {one.shape(circuit.shots.total_shots, len(circuit.wires)) for one in measured}
+    numbers = qml.math.get_trainable_indices(circuit.get_parameters(trainable_only=False))
+    if hadamard or (len(shapes) == 1 and len(numbers) > 1):
+        raise QuantumFunctionError(_SEVERAL_RESULTS)
 
 
 def without_constants(circuit: QuantumScript) -> QuantumScript:

@@ -15,7 +15,7 @@ from pennylane_qexec.engine.lane import Lane
 from pennylane_qexec.engine.spending import expected
 from pennylane_qexec.engine.ticket import Ticket
 from pennylane_qexec.engine.watch import Watch
-from pennylane_qexec.errors import BudgetExceededError, StoreError, UnansweredError
+from pennylane_qexec.errors import BudgetExceededError, ResultError, StoreError, UnansweredError
 from pennylane_qexec.job import JobState
 from pennylane_qexec.policies.faults import Fault, classify, is_of_the_line, retry_after
 from pennylane_qexec.policies.retries import Backoff
@@ -93,7 +93,8 @@ class Rescue:
             return
         self._log(lane, len(tickets) + others, error)
         fault = Fault.REJECTED if isinstance(error, BudgetExceededError) else classify(error)
-        if fault is not Fault.REJECTED:
+        # That a result was refused says nothing of other circuits: an undefined number comes from its circuit alone.
+        if fault is not Fault.REJECTED and not isinstance(error, ResultError):
             self._note(lane, fault, error)
         at_fault = shared and fault is not Fault.PERMANENT and not is_of_the_line(error)
         again: list[Ticket] = []

@@ -144,3 +144,56 @@ def test_the_third_derivative_is_refused_where_two_were_asked_for(open_device: A
     circuit = qml.QNode(turn, open_device("lightning.qubit"), max_diff=2)
     with pytest.raises(qml.exceptions.QuantumFunctionError, match="max_diff=3"):
         qml.grad(qml.grad(qml.grad(circuit)))(pnp.array(X))
+
+
+def two_results(x: Any) -> Any:
+    qml.RX(x, 0)
+    qml.RY(2 * x, 0)
+    return qml.expval(qml.Z(0)), qml.expval(qml.X(0))
+
+
+def two_shapes(x: Any) -> Any:
+    qml.RX(x, 0)
+    qml.RY(2 * x, 0)
+    return qml.expval(qml.Z(0)), qml.probs(wires=0)
+
+
+def weighed(circuit: Any) -> Any:
+    """A function of all results of a circuit."""
+
+    def function(x: Any) -> Any:
+        first, second = circuit(x)
+        return 0.7 * first + 0.3 * (second[0] if qml.math.shape(second) else second)
+
+    return function
+
+
+@pytest.mark.parametrize("method", ["best", "parameter-shift", "finite-diff", "hadamard"])
+def test_autograd_is_refused_those_of_several_results_that_pennylane_makes_zero(open_device: Any, method: str) -> None:
+    circuit = qml.QNode(two_results, open_device("lightning.qubit"), diff_method=method, max_diff=2)
+    with pytest.raises(qml.exceptions.QuantumFunctionError, match="one result"):
+        by_autograd(weighed(circuit))
+
+
+@pytest.mark.parametrize("executors", ["default.qubit", "jax"])
+def test_those_of_several_results_are_right_where_the_device_backpropagates(open_device: Any, executors: str) -> None:
+    right = by_jax(weighed(qml.QNode(two_results, qml.device("default.qubit"))))
+    assert by_autograd(weighed(qml.QNode(two_results, open_device(executors)))) == pytest.approx(right)
+
+
+def test_those_of_several_results_are_right_where_pennylane_keeps_them(open_device: Any, second: Any) -> None:
+    device = open_device("lightning.qubit")
+    for function in (two_shapes, two_results):
+        if function is two_results and second is by_autograd:
+            continue  # refused
+        right = by_jax(weighed(qml.QNode(function, qml.device("default.qubit"))))
+        assert second(weighed(qml.QNode(function, device, max_diff=2))) == pytest.approx(right)
+
+
+def test_autograd_does_not_lose_what_several_results_are_multiplied_with(open_device: Any) -> None:
+    def mixed(circuit: Any) -> float:
+        outer = qml.grad(lambda slope: qml.grad(lambda x: slope * weighed(circuit)(x))(pnp.array(X)))
+        return float(outer(pnp.array(2.0)))
+
+    right = mixed(qml.QNode(two_results, qml.device("default.qubit")))
+    assert mixed(qml.QNode(two_results, open_device("lightning.qubit"), max_diff=2)) == pytest.approx(right)

@@ -6,7 +6,9 @@ import concurrent.futures
 from typing import Any
 
 import numpy as np
+import pennylane as qml
 import pytest
+from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
 from pennylane_qexec.engine.health import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, Health
@@ -130,6 +132,21 @@ def test_circuits_at_fault_do_not_set_an_executor_aside(open_cluster: Any) -> No
         with pytest.raises(qexec.ExecutorError):
             cluster.execute([flip(0.1)])
     assert cluster.execute([flip(0.0)]) == [pytest.approx(1)]
+
+
+@pytest.mark.usefixtures("long_pauses")
+@pytest.mark.parametrize("parallel", ["thread", "auto"])
+def test_results_that_are_refused_do_not_set_an_executor_aside(open_cluster: Any, parallel: str) -> None:
+    class Undefined(qexec.Executor):
+        def run(self, circuits: Any) -> Any:
+            return [np.nan if len(circuit.operations) > 1 else 1.0 for circuit in circuits]
+
+    cluster = open_cluster([Undefined("undefined", parallel=parallel)], retry=qexec.retries.backoff(3, initial=0))
+    undefined = QuantumScript([qml.X(0), qml.X(0)], [qml.expval(qml.Z(0))])
+    for _ in range(3):
+        with pytest.raises(qexec.ExecutorError, match="ResultError"):
+            cluster.execute([undefined])
+        assert cluster.execute([flip(0.0)]) == [1.0]
 
 
 @pytest.mark.usefixtures("no_pauses")
