@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pennylane.devices import ExecutionConfig
 from pennylane.devices.preprocess import validate_device_wires
+from pennylane.math import Interface
 from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 from pennylane.transforms import broadcast_expand
@@ -182,13 +183,16 @@ class Dispatcher:
         return self._whole(circuit, shares[0].executor)
 
     def _asked(self, ask: Callable[..., Any], circuit: QuantumScript, candidates: list[Executor]) -> Any:
-        """What a policy says of a circuit; what it has said of one that differs in numbers only, if that matters."""
+        """What a policy says of a circuit; what it has said of one that goes with it, if that matters."""
         if not self._cluster.keeps_sweeps(circuit, candidates):
             return ask(circuit, candidates)
         return self._said(circuit, (ask.__name__, *candidates), lambda: ask(circuit, candidates))
 
     def _said(self, circuit: QuantumScript, question: tuple[Any, ...], ask: Callable[[], Any]) -> Any:
-        key = (threading.get_ident() if self.batches_are_calls else None, sweep_of(circuit), question)
+        # The circuits of a gradient may differ in more than numbers: Hadamard tests, and squares of observables, do.
+        differentiated = callable(self.config.gradient_method) and self.config.interface is not Interface.NUMPY
+        together = circuit.shots if differentiated else sweep_of(circuit)
+        key = (threading.get_ident() if self.batches_are_calls else None, together, question)
         answer = self._answers.get(key)
         return self._answers.setdefault(key, ask()) if answer is None else answer
 

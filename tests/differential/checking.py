@@ -466,8 +466,6 @@ def _judge_seeds(case: Case, verdict: Verdict) -> None:
 def _judge_mixture(case: Case, got: Answer, pool: Pool, verdict: Verdict) -> None:
     """A derivative over executors with and without noise is the one's or the other's, and no mixture of both."""
     kinds = list(dict.fromkeys(case.executors))
-    if case.method == "hadamard":  # its circuits differ in more than numbers
-        return
     if (
         not got.derivatives
         or len(kinds) < 2

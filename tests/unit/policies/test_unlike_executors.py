@@ -60,6 +60,30 @@ def test_the_circuits_of_a_call_and_its_gradient_run_on_one_executor(selector):
         assert used == ["aer", "aer:fake_manila"] * 2
 
 
+@pytest.mark.parametrize("selector", SELECTORS, ids=str)
+@pytest.mark.parametrize(
+    ("method", "measure"),
+    [
+        ("hadamard", lambda: qml.expval(qml.Z(0))),
+        ("parameter-shift", lambda: qml.var(qml.Z(0) + 0.5 * qml.X(0))),
+    ],
+    ids=["Hadamard tests", "a variance"],
+)
+def test_the_circuits_of_a_gradient_run_on_one_executor_whatever_they_differ_in(selector, method, measure):
+    def turned(x, w):
+        qml.RX(x, wires=0)
+        qml.RY(w, wires=0)
+        return measure()
+
+    with qml.device("qexec.cluster", wires=2, executors=UNLIKE, selector=selector) as device:
+        options = {"gradient_kwargs": {"aux_wire": 1}} if method == "hadamard" else {}
+        qnode = qml.QNode(turned, device, diff_method=method, **options)
+        for _ in range(3):
+            ran = len(device.history)
+            qml.grad(qnode)(pnp.array(0.6), pnp.array(0.4))
+            assert len({row.executor for row in list(device.history)[ran:]}) == 1
+
+
 @pytest.mark.parametrize("selector", ["cyclic", "random", "least_loaded"])
 def test_circuits_that_differ_in_numbers_only_run_on_one_executor(selector):
     with two_constants(selector=selector) as cluster:
