@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import pennylane as qml
+from pennylane.exceptions import QuantumFunctionError
 from pennylane.math import Interface
 from pennylane.tape import QuantumScript
 from pennylane.transforms import broadcast_expand
@@ -81,8 +82,26 @@ def _twin(method: Transform, jax: bool, once: bool, again: bool) -> Transform:
         final_transform=method.is_final_transform,
     )
     # Only before the border to the interface are rows circuits of their own: a gradient of one circuit stays one.
-    twin.register(QuantumScript, method)
+    twin.register(QuantumScript, _explained(method))
     return twin
+
+
+def _explained(method: Transform) -> Callable[..., Any]:
+    """A method, for one circuit, that says which parameters it does not know where it would fail on them."""
+
+    def gradient(tape: QuantumScript, *args: Any, **options: Any) -> Any:
+        try:
+            return method(tape, *args, **options)
+        except AttributeError as error:
+            if error.name != "grad_recipe":
+                raise
+            raise QuantumFunctionError(
+                f"there is no parameter shift by a number of the observable {error.obj}, as this derivative would "
+                "need. Measure its terms one by one and add the results; or use diff_method='backprop' on an executor "
+                "that offers it."
+            ) from error
+
+    return gradient
 
 
 def _is_refused(tape: QuantumScript, jax: bool) -> bool:

@@ -4,6 +4,9 @@ import numpy as np
 import pennylane as qml
 import pytest
 from pennylane import numpy as pnp
+from pennylane.math import Interface
+
+from pennylane_qexec.batched_gradients import for_batches
 
 X = np.array([[0.1, 0.4], [0.2, 0.5], [0.3, 0.6]])
 W = 0.7
@@ -150,3 +153,11 @@ def test_a_network_with_a_layer_before_the_circuit_trains_with_shots():
     right = gradient(qml.device("default.qubit", wires=2), None)
     executors = [{"type": "lightning.qubit", "seed": 1}]
     assert gradient(qml.device("qexec.cluster", wires=2, executors=executors), SHOTS) == pytest.approx(right, abs=0.15)
+
+
+def test_a_number_of_an_observable_that_no_shift_is_known_for_is_named():
+    jnp = pytest.importorskip("jax.numpy")
+    measured = qml.expval(qml.sum(qml.s_prod(jnp.array(0.3), qml.Z(0)), qml.s_prod(jnp.array(0.2), qml.X(0))))
+    tape = qml.tape.QuantumScript([qml.RX(jnp.array(0.4), 0)], [measured], trainable_params=[0, 1])
+    with pytest.raises(qml.exceptions.QuantumFunctionError, match=r"number of the observable .*Z\(0\).*one by one"):
+        for_batches(qml.gradients.param_shift, Interface.JAX, 2)(tape)
