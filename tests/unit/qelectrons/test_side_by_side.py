@@ -126,6 +126,11 @@ def test_calls_draw_the_same_samples(pair: Any, measure: Any, shots: Any, name: 
     if draws_again(name, measure, shots):
         assert differences(qnode(X), electron(X), values=False) == []
         return
+    if name == "lightning.qubit" and measure is ALWAYS["dict of lists"]:
+        # The device draws what does not commute from one seed; executors use it for the first, here the variance.
+        one, other = (circuit(X) if isinstance(shots, int) else circuit(X)[0] for circuit in (qnode, electron))
+        assert differences(one["a"][1], other["a"][1]) == differences(one, other, values=False) == []
+        return
     for _ in range(2):
         assert differences(qnode(X), electron(X)) == []
 
