@@ -1,7 +1,7 @@
 """Programs by hypothesis, through every front end, executor, interface and derivative, judged by theory.
 
-``checking.py`` says what is compared. Statistics are unseeded, and fail at p < 1e-9 each. ``benchmarks/differential.py``
-runs as many as one likes, and shows one.
+``checking.py`` says what is compared. Statistics are unseeded, and fail at p < 1e-9 each.
+``benchmarks/differential.py`` runs as many as one likes, and shows one.
 """
 
 from __future__ import annotations
