@@ -17,7 +17,7 @@ import pennylane_qexec as qexec
 
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 10
 DOOMED = len(sys.argv) > 2
-SHOTS, PER_STEP = 1000, 5  # one circuit for the energy, and four for its gradient
+SHOTS, BASES, PER_STEP = 1000, 2, 5  # one circuit for the energy, and four for its gradient, in two bases each
 
 options = {"queue": 0.1, "seed": 7, "wires": 2, "cost": {"per_shot": 0.001}}
 qpus = [qexec.Rehearsal("lightning.qubit", name=name, folder=name, **options) for name in ("north", "south")]
@@ -52,4 +52,4 @@ with qexec.durable_run("vqe", store="vqe.db") as run:
 dev.close()
 bill = sum(job.cost for qpu in qpus for job in qpu.ledger)
 print(f"{run.replayed} circuits replayed, {run.picked_up} picked up, {run.executed} run")
-print(f"{bill:.2f} dollars are to be paid, for {STEPS * PER_STEP * SHOTS:,} shots at 0.001 dollars")
+print(f"{bill:.2f} dollars are to be paid, for {STEPS * PER_STEP * BASES * SHOTS:,} shots at 0.001 dollars")

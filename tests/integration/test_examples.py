@@ -16,7 +16,7 @@ SHOWN = {
     "custom_executor.py": ["3 qubits on noisy", "4 qubits on exact: 100.0%"],
     "failover.py 6": ["6 results", "laboratory", "simulator"],
     "six_circuits.py": ["6 circuits ran at the same time", "circuit(3.14) = -1.00"],
-    "vqe_that_survives.py 4": ["killed by signal 9", "circuits replayed", "20.00 dollars are to be paid"],
+    "vqe_that_survives.py 4": ["killed by signal 9", "circuits replayed", "40.00 dollars are to be paid"],
     "vqe_run_later.py 4": ["step  3", "found -1.13608", "exact -1.136088", "default.qubit", "lightning.qubit"],
     "ensemble_classifier.py": ["the majority      94%", "60 circuits to learn, 150 to vote", "cirq.simulator"],
     "asyncio_program.py": ["+1.000 +0.540 -0.416 -0.990", "given up", "cancelled: True", "one: +0.878"],
