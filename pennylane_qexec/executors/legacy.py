@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -179,6 +180,19 @@ def _basis(measurement: MeasurementProcess, wires: Wires) -> dict[Any, Any]:
             return dict.fromkeys(measurement.obs.wires, object())
         letters[factor.wires[0]] = letter
     return letters
+
+
+def with_own_gates(device: Device) -> Device:
+    """The device; one of Cirq's with gates of its own.
+
+    It sets the parameters of a gate in an object that all Cirq devices of the process share, and then applies it: two
+    threads with a device each would apply each other's parameters, without an error.
+    """
+    target: Any = device.target_device if isinstance(device, LegacyDeviceFacade) else device
+    if any(base.__module__.startswith("pennylane_cirq.") for base in type(target).__mro__):
+        target._operation_map = {name: copy(gate) for name, gate in target._operation_map.items()}
+        target._observable_map = {name: copy(gate) for name, gate in target._observable_map.items()}
+    return device
 
 
 def seed(device: LegacyDeviceFacade, seed: Any) -> None:

@@ -58,7 +58,7 @@ class GivenDevice:
             raise ConfigurationError(
                 f"the device {device.name!r} is built already: build it with {sorted(options)} yourself."
             )
-        self._device = device
+        self._device = legacy.with_own_gates(device)
         self._lock = _lock_of(device)
         self.name = str(device.name)
         self.wires: Wires | None = device.wires
@@ -245,7 +245,9 @@ class BuiltDevices:
         options = {**self._options, **(self.quirks.exact_options or {} if exact else {}), **seeds}
         seed = options.pop("seed", None) if self.quirks.seeded_later else None
         try:
-            device = qml.device(self.name, wires=wires if self._wires is None else self._wires, **options)
+            device = legacy.with_own_gates(
+                qml.device(self.name, wires=wires if self._wires is None else self._wires, **options)
+            )
             lightning.draw_independently(device)
             if seed is not None:
                 legacy.seed(device, seed)

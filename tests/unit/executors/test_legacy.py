@@ -231,3 +231,13 @@ def test_entropies_of_labelled_wires_go_to_an_executor_that_can(measurement: Any
     with qexec.QCluster(["cirq.simulator", "default.qubit"], wires=["a", "b"]) as cluster:
         cluster.execute([QuantumScript([qml.H("a")], [measurement])] * 2)
         assert {row.executor for row in cluster.history} == {"default.qubit"}
+
+
+def test_devices_of_cirq_share_no_gates_whose_parameters_they_set():
+    executors = [qexec.executor("cirq.simulator"), qexec.executor(qml.device("cirq.simulator", wires=2))]
+    circuit = qml.tape.QuantumScript([qml.X(0)], [qml.expval(qml.Z(0))])
+    targets = [executor.device(circuit).target_device for executor in executors]
+    plain = qml.device("cirq.simulator", wires=2).target_device
+    for name in ("_operation_map", "_observable_map"):
+        gates = [getattr(target, name)["RX" if name == "_operation_map" else "PauliX"] for target in (*targets, plain)]
+        assert len(set(map(id, gates))) == 3
