@@ -141,7 +141,7 @@ def _as_asked(
     found: dict[int, Any] = {}
     for part in pieces(ids):
         query = select(jobs.c.id, jobs.c.state, jobs.c.worker, jobs.c.remote_id).where(jobs.c.id.in_(part))
-        found |= {row.id: row for row in connection.execute(query)}
+        found |= {row.id: row for row in connection.execute(query).all()}
     owner = None if target is State.WAITING else worker
     changed = []
     for job in ids:

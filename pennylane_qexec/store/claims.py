@@ -132,7 +132,7 @@ def _taken(connection: Connection, ids: Sequence[int], token: str) -> dict[int, 
 def _holders(connection: Connection, ids: Sequence[int], worker: str) -> list[Heart]:
     found: set[Heart] = set()
     for part in pieces(ids):
-        found |= {heart_of(row) for row in connection.execute(_HOLDERS, {"ids": part, "me": worker})}
+        found |= {heart_of(row) for row in connection.execute(_HOLDERS, {"ids": part, "me": worker}).all()}
     return sorted(found)
 
 

@@ -65,7 +65,7 @@ def one(connection: Connection, name: str) -> Run:
     """The run of a name."""
     row = connection.execute(select(runs).where(runs.c.name == name)).one_or_none()
     if row is None:
-        raise StoreError(unknown("run", name, connection.scalars(select(runs.c.name))))
+        raise StoreError(unknown("run", name, connection.scalars(select(runs.c.name)).all()))
     return run_of(row)
 
 
@@ -77,7 +77,8 @@ def is_there(connection: Connection, run: Run) -> bool:
 
 def every(connection: Connection) -> list[Run]:
     """All runs, the one opened last first."""
-    return [run_of(row) for row in connection.execute(select(runs).order_by(runs.c.opened.desc(), runs.c.id.desc()))]
+    query = select(runs).order_by(runs.c.opened.desc(), runs.c.id.desc())
+    return [run_of(row) for row in connection.execute(query).all()]
 
 
 def counts(connection: Connection, run: int) -> dict[State, int]:

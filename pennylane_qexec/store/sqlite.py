@@ -59,11 +59,11 @@ class SqliteGate(Gate):
             self._changed = True
             if not durable:
                 return _in_transaction(connection, "BEGIN IMMEDIATE", work)
-            connection.exec_driver_sql("PRAGMA synchronous=FULL")
+            _set(connection, "synchronous=FULL")
             try:
                 return _in_transaction(connection, "BEGIN IMMEDIATE", work)
             finally:
-                connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
+                _set(connection, "synchronous=NORMAL")
 
     def read(self, work: Callable[[Connection], T]) -> T:
         with self._connected() as connection:
@@ -159,7 +159,7 @@ class SqliteGate(Gate):
         connection = engine.connect()
         try:
             for setting in _AT_FIRST:
-                connection.exec_driver_sql(f"PRAGMA {setting}")
+                _set(connection, setting)
             if self._writes:
                 self._use_write_ahead_log(connection)
             self._files = self._opened_files(connection)
@@ -184,7 +184,7 @@ class SqliteGate(Gate):
             wait=wait_random(0.005, 0.05),
             reraise=True,
         )
-        patiently(connection.exec_driver_sql, "PRAGMA journal_mode=WAL")
+        patiently(_set, connection, "journal_mode=WAL")
 
 
 def _to_read(url: URL) -> URL:
@@ -193,6 +193,16 @@ def _to_read(url: URL) -> URL:
     log = path.with_name(f"{path.name}-wal")
     how = {"mode": "ro"} if log.exists() and log.stat().st_size else {"immutable": "1"}
     return url.set(database=path.as_uri(), query={**how, "uri": "true"})
+
+
+def _set(connection: Connection, setting: str) -> None:
+    """Change a setting, to the end of the statement.
+
+    Some settings answer with a row. Until that is closed the statement is under way, and with it what it has locked;
+    and of a connection that has locked anything, SQLite refuses to begin a transaction at once, without patience, while
+    another program writes. To wait until the answer is forgotten is not enough: errors of earlier tries hold it.
+    """
+    connection.exec_driver_sql(f"PRAGMA {setting}").close()
 
 
 def _in_transaction(connection: Connection, begin: str, work: Callable[[Connection], T]) -> T:

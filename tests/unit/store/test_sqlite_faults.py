@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import threading
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, make_url
 
 from pennylane_qexec.errors import StoreError
 from pennylane_qexec.store import Ended, NewJob, Store, open_store
+from pennylane_qexec.store.sqlite import SqliteGate
 
 
 @pytest.fixture
@@ -32,6 +34,14 @@ def connections() -> Iterator[list[Any]]:
     event.listen(Engine, "connect", note)
     yield made
     event.remove(Engine, "connect", note)
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """What nobody refers to is forgotten at once, and else it stays."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def _job(number: int, size: int = 1000) -> NewJob:
@@ -80,6 +90,51 @@ def test_a_store_waits_for_a_program_that_has_the_file_locked(path: Path) -> Non
         other.execute("BEGIN IMMEDIATE")
         threading.Timer(0.05, other.execute, ["COMMIT"]).start()
         assert store.open_run("vqe").name == "vqe"
+        other.close()
+
+
+def test_a_new_store_that_waited_for_another_program_to_begin_has_nothing_locked(
+    path: Path, connections: list[Any], no_collection: None
+) -> None:
+    """Else its first transaction would be refused at once, for all its patience, while the other program writes."""
+    other = sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    tries: list[str] = []
+
+    def let_the_third_try_pass(statement: str) -> None:
+        if "journal_mode=WAL" in statement:
+            tries.append(statement)
+            if len(tries) == 3:
+                other.execute("COMMIT")
+
+    def watch(connection: Any, _: Any) -> None:
+        connection.set_trace_callback(let_the_third_try_pass)
+
+    event.listen(Engine, "connect", watch)
+    try:
+        gate = SqliteGate(make_url(f"sqlite+pysqlite:///{path}"), patience=30.0)
+    finally:
+        event.remove(Engine, "connect", watch)
+    connections[-1].set_trace_callback(None)
+    assert len(tries) == 3
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("CREATE TABLE something (x)")
+    threading.Timer(0.05, other.execute, ["COMMIT"]).start()
+    assert gate.write(lambda _: "written") == "written"
+    gate.close()
+    other.close()
+
+
+def test_an_error_about_a_row_that_is_kept_holds_nothing_of_the_file(path: Path, no_collection: None) -> None:
+    with open_store(path) as store:
+        for name in "abc":
+            store.open_run(name)
+        with sqlite3.connect(path) as other:
+            other.execute("UPDATE qexec_runs SET seed = 'x' WHERE name = 'b'")
+        with pytest.raises(StoreError, match="seed") as kept:
+            store.runs()
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)  # nobody reads what was there
+        assert "'b'" in str(kept.value)
         other.close()
 
 
