@@ -29,7 +29,7 @@ LONGEST = 1800.0
 
 def run(folder: Path, target: str, first: int, last: int) -> tuple[list[dict[str, float]], str]:
     """Run chunks of a target: what its lines say, and what went wrong, if something did."""
-    command = [sys.executable, str(CHILD), str(folder), str(first), str(last), str(SIZE), target]
+    command = [sys.executable, str(CHILD), str(folder), str(first), str(last), f"{target}={SIZE}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     try:
         ended = subprocess.run(

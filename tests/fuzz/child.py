@@ -1,6 +1,6 @@
 """Runs many hostile inputs in one process, which is to end well.
 
-    python tests/fuzz/child.py FOLDER FIRST LAST SIZE [TARGET ...]
+    python tests/fuzz/child.py FOLDER FIRST LAST TARGET=SIZE ...
 
 runs chunks FIRST to LAST (without that) of SIZE inputs for each target, and prints a line of JSON for each chunk. It
 ends with 1, and says on standard error for which input, if an error comes out that is not the package's own, an input
@@ -8,7 +8,8 @@ takes more than 10 s of computing, a file is read that was not given, or its con
 input under way, for whoever finds that the process was killed. What is true of the whole process (its memory, and that
 it lives) is for the caller to look at.
 
-A new target is a function with the ``target`` decorator: given the folder and a file that nobody may read, it returns
+A new target is a function with the ``target`` decorator, named in ``test_hostile_input.py`` and ``benchmarks/fuzz.py``:
+given the folder and a file that nobody may read, it returns
 the strategy of its inputs, and what is done with one.
 """
 
@@ -27,6 +28,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import closing, redirect_stderr, redirect_stdout, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -181,15 +183,11 @@ def _command(*arguments: str) -> str:
     Raises:
         AssertionError: it ends in another way than commands do.
     """
-    from typer.main import get_command
-
-    from pennylane_qexec.cli import app
-
     out, err, status = io.StringIO(), io.StringIO(), 0
     sys.stdin = io.TextIOWrapper(io.BytesIO(b"not a circuit"))
     with redirect_stdout(out), redirect_stderr(err):
         try:
-            get_command(app).main(list(arguments), prog_name="qexec", standalone_mode=True)
+            _qexec().main(list(arguments), prog_name="qexec", standalone_mode=True)
         except SystemExit as left:
             status = int(left.code or 0)
     shown = out.getvalue() + err.getvalue()
@@ -198,15 +196,38 @@ def _command(*arguments: str) -> str:
     return shown
 
 
-def main(folder: Path, first: int, last: int, size: int, names: list[str]) -> None:
-    """Run chunks of all targets of some names."""
+@cache
+def _qexec() -> Any:
+    from typer.main import get_command
+
+    from pennylane_qexec.cli import app
+
+    return get_command(app)
+
+
+def most_memory() -> int:
+    """The most memory that this process has had, in bytes.
+
+    On Linux, ``ru_maxrss`` begins with what the process had before it was this program: the memory of whoever started
+    it. What the kernel notes of the program itself is asked for first.
+    """
+    noted = Path("/proc/self/status")
+    if noted.exists():
+        line = next(line for line in noted.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def main(folder: Path, first: int, last: int, sizes: dict[str, int]) -> None:
+    """Run chunks of targets, each of as many inputs as its name is given."""
     secret = folder / "elsewhere" / "secret.inc"
     secret.parent.mkdir(exist_ok=True)
     secret.write_text(f"gate {SECRET} a {{ }}\n{SECRET}\n")
     given_folder = folder / "given"
     given_folder.mkdir(exist_ok=True)
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESSES, _ADDRESSES))
-    chosen = {name: TARGETS[name](given_folder, secret) for name in names or TARGETS}
+    chosen = {name: TARGETS[name](given_folder, secret) for name in sizes}
     forbidden = (str(secret.parent), "/etc/passwd", "/dev/zero")
     read: list[str] = []
 
@@ -219,7 +240,7 @@ def main(folder: Path, first: int, last: int, size: int, names: list[str]) -> No
     sys.addaudithook(watch)
     for number in range(first, last):
         for name, (strategy, work) in chosen.items():
-            _chunk(name, number, size, strategy, work, folder / "under way", read)
+            _chunk(name, number, sizes[name], strategy, work, folder / "under way", read)
 
 
 def _chunk(
@@ -231,8 +252,8 @@ def _chunk(
     note: Path,
     read: list[str],
 ) -> None:
-    slowest = [0.0]
-    began = time.perf_counter()
+    slowest, inputs = [0.0], [0]
+    began = time.process_time()
 
     @seed(number)
     @settings(
@@ -244,6 +265,7 @@ def _chunk(
     )
     @given(strategy)
     def check(value: Any) -> None:
+        inputs[0] += 1
         note.write_text(f"{name} {value!r}", encoding="utf-8", errors="backslashreplace")
         faulthandler.dump_traceback_later(HANGS, exit=True)
         computed = time.process_time()
@@ -255,9 +277,9 @@ def _chunk(
         assert not read, f"{read} was read, and not given"
 
     check()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = most_memory()
     assert peak < MOST_MEMORY, f"{peak / 2**20:.0f} MB of memory"
-    line = {"target": name, "chunk": number, "inputs": size, "seconds": round(time.perf_counter() - began, 2)}
+    line = {"target": name, "chunk": number, "inputs": inputs[0], "seconds": round(time.process_time() - began, 2)}
     print(json.dumps(line | {"slowest": round(slowest[0], 2), "peak": peak}), flush=True)
 
 
@@ -265,7 +287,8 @@ if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     faulthandler.enable()
     try:
-        main(Path(sys.argv[1]), *map(int, sys.argv[2:5]), sys.argv[5:])
+        pairs = [argument.split("=") for argument in sys.argv[4:]]
+        main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), {name: int(size) for name, size in pairs})
     except BaseException:
         traceback.print_exc()
         print((Path(sys.argv[1]) / "under way").read_text()[:3000], file=sys.stderr)
