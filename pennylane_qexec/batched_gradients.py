@@ -8,8 +8,9 @@ batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
+from weakref import WeakSet
 
 import pennylane as qml
 from pennylane.exceptions import QuantumFunctionError
@@ -31,11 +32,14 @@ _REFUSING = (
 
 _JAX = (Interface.JAX, Interface.JAX_JIT)
 
+_twins: WeakSet[Transform] = WeakSet()
+"""What :func:`for_batches` has made, and need not make anything of again."""
+
 
 def for_batches(method: Any, interface: Any, order: int = 1) -> Any:
     """A gradient method whose circuits are expanded where it would refuse them.
 
-    With Autograd it also refuses derivatives of derivatives that would be taken for constants.
+    With Autograd any method, a user's too, refuses derivatives of derivatives that would be taken for constants.
 
     Args:
         method: what the configuration of a call has as its gradient method.
@@ -45,14 +49,19 @@ def for_batches(method: Any, interface: Any, order: int = 1) -> Any:
     Returns:
         A twin of the method; the method itself, if it refuses nothing, or nothing can be differentiated.
     """
-    if interface is Interface.NUMPY or not any(method is one for one in _REFUSING):
-        return method
     autograd = interface is Interface.AUTOGRAD
-    return _twin(method, interface in _JAX, autograd and order == 1, autograd and order > 1)
+    refusing = any(method is one for one in _REFUSING)
+    if interface is Interface.NUMPY or not isinstance(method, Transform) or method in _twins:
+        return method
+    if not (refusing or autograd):
+        return method
+    twin = _twin(method, refusing, interface in _JAX, autograd and order == 1, autograd and order > 1)
+    _twins.add(twin)
+    return twin
 
 
-@cache
-def _twin(method: Transform, jax: bool, once: bool, again: bool) -> Transform:
+@lru_cache(maxsize=64)
+def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool) -> Transform:
     expand: Callable[..., Any] | None = method.expand_transform
 
     def expand_batches(tape: QuantumScript, *args: Any, **options: Any) -> Any:
@@ -65,7 +74,7 @@ def _twin(method: Transform, jax: bool, once: bool, again: bool) -> Transform:
         def postprocess(results: Any) -> Any:
             return differentiable_once(expanded(results)) if once else expanded(results)
 
-        if not any(map(is_broadcasted, tapes)):
+        if not refusing or not any(map(is_broadcasted, tapes)):
             return tapes, postprocess
         parts = [broadcast_expand(one) if _is_refused(one, jax) else ((one,), _only) for one in tapes]
 

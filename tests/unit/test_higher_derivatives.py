@@ -140,6 +140,26 @@ def test_autograd_does_not_lose_what_a_first_derivative_is_multiplied_with(open_
             mixed(qml.QNode(turn, open_device("lightning.qubit"), diff_method=method))
 
 
+def test_autograd_does_not_lose_it_with_methods_of_users_and_of_continuous_variables(open_device: Any) -> None:
+    @qml.transform
+    def shifts(tape: Any, argnum: Any = None) -> Any:
+        return qml.gradients.param_shift(tape, argnum=argnum)
+
+    def displaced(x: Any) -> Any:
+        qml.Displacement(x, 0.2, 0)
+        return qml.expval(qml.QuadX(0))
+
+    def mixed(circuit: Any) -> float:
+        return float(qml.grad(lambda s: qml.grad(lambda x: s * circuit(x))(pnp.array(X)))(pnp.array(2.0)))
+
+    for function, executors, method in ((turn, "aer", shifts), (displaced, "default.gaussian", "best")):
+        device = open_device(executors)
+        once, twice = (qml.QNode(function, device, diff_method=method, max_diff=order) for order in (1, 2))
+        with REFUSED:
+            mixed(once)
+        assert mixed(twice) == pytest.approx(float(qml.grad(once)(pnp.array(X))))
+
+
 def test_the_third_derivative_is_refused_where_two_were_asked_for(open_device: Any) -> None:
     circuit = qml.QNode(turn, open_device("lightning.qubit"), max_diff=2)
     with pytest.raises(qml.exceptions.QuantumFunctionError, match="max_diff=3"):
