@@ -200,7 +200,7 @@ class Dispatcher:
         """All circuits of a batch have become jobs. If the next one is another call, policies are asked anew."""
         if self.batches_are_calls and self._answers:
             thread = threading.get_ident()
-            for key in [key for key in self._answers if key[0] == thread]:
+            for key in [key for key in list(self._answers) if key[0] == thread]:  # others may add to it meanwhile
                 del self._answers[key]
 
     def _whole(self, circuit: QuantumScript, executor: Executor) -> Expanded:

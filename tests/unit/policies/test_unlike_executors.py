@@ -12,6 +12,7 @@ from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
 from pennylane_qexec import DeviceExecutor, Executor, QCluster, selectors, splits
+from pennylane_qexec.dispatch import Dispatcher
 from pennylane_qexec.executors import Hybrid, are_equivalent
 from pennylane_qexec.testing import flip
 
@@ -265,3 +266,23 @@ def test_executors_of_one_class_are_equivalent_by_their_identity_or_their_backen
     assert are_equivalent([Named("one", 1.0), Named("two", 1.0)])
     assert not are_equivalent([Named("machine", 1.0), Constant("machine", 1.0)])
     assert not are_equivalent([Derived("default.qubit"), Derived("default.qubit")])
+
+
+def test_a_batch_ends_while_another_thread_asks_the_policies_for_its_own():
+    class Asking:
+        """Stands for the other thread: whoever looks at it finds one question more."""
+
+        def __hash__(self) -> int:
+            return 0
+
+        def __eq__(self, other: object) -> bool:
+            dispatcher._answers[object(),] = None
+            return False
+
+    with two_constants() as cluster:
+        dispatcher = Dispatcher(cluster)
+        dispatcher.batches_are_calls = True
+        dispatcher(flip(0.1))
+        dispatcher._answers[Asking(),] = None
+        dispatcher.end_batch()
+        assert not any(isinstance(key[0], int) for key in list(dispatcher._answers))
