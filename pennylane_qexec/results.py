@@ -2,8 +2,9 @@
 
 Results come from code that others wrote: executors, and what was kept in stores, caches and files. What cannot be the
 result of a circuit must not become a number in somebody's calculation. It is refused for its form (how many values of
-which kind there are), its number of shots, and for what no experiment gives: bits other than 0 and 1, eigenvalues of a
-Pauli word other than 1 and -1, distributions that do not add up, NaN.
+which kind there are), its number of shots, and for what no experiment gives: counts that are negative or
+no whole numbers, bits other than 0 and 1, values that are no eigenvalues of the observable, distributions that do not
+add up, NaN.
 
 What mitigation makes of measurements is let through: expectation values beyond the spectrum, negative probabilities.
 Values that are traced or differentiated are not looked at, nor are measurements of other classes than PennyLane's.
@@ -34,6 +35,7 @@ from pennylane.measurements import (
     VarianceMP,
     VnEntropyMP,
 )
+from pennylane.operation import Operator
 from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
@@ -47,7 +49,8 @@ _OF_NUMBERS = "biufc"
 _TOLERANCE = 1e-3
 """How far the sum of a distribution may be from 1; in single precision it is off by less than 1e-5."""
 
-_PAULIS = (qml.X, qml.Y, qml.Z)
+_BY_THEIR_MATRIX = (qml.Hermitian, qml.Projector, qml.Hadamard)
+_MOST_WIRES = 5
 _SHOWN = 80
 
 
@@ -93,6 +96,16 @@ def check_result(circuit: QuantumScript, result: Result, *, values: bool = True)
     bins = list(shots)
     for size, one in zip(bins, _parts(result, len(bins), "number of shots"), strict=True):
         _check_all(circuit, one, size, values)
+
+
+def check_kept(work: Work, circuits: Sequence[QuantumScript], results: Sequence[Result]) -> None:
+    """The same for what a simulator has returned, and others may have changed since: its values are looked at.
+
+    But for analytic ones of circuits whose vectors and matrices may have another norm than 1, and so their results.
+    """
+    for index, (circuit, result) in enumerate(zip(circuits, results, strict=True)):
+        sure = bool(circuit.shots) or all(map(_has_scalars, circuit.operations))
+        check_work(work.part([index]), [circuit], [result], values=sure)
 
 
 def check_derivative(circuit: QuantumScript, result: Result, vector: Any = None) -> None:
@@ -195,8 +208,20 @@ class _Check:
         if array.size not in (expected, expected * (self.circuit.batch_size or 1)):
             if array.size > expected or array.size % columns or not self._loses_shots:
                 self._refuse(f"{self.shots} samples" + (f" of {columns} bits" if columns > 1 else ""))
-        elif self.values and not self._allowed(array).all() and not (self._loses_shots or _of_qutrits(self.circuit)):
-            self._refuse("samples of " + ("bits, 0 or 1" if self._of_bits else f"{self.measurement.obs}, 1 or -1"))
+        elif self.values and not self._allowed(array) and not (self._loses_shots or _of_qutrits(self.circuit)):
+            self._refuse("samples of " + ("bits, 0 or 1" if self._of_bits else self._named_eigenvalues))
+
+    def eigenvalues(self) -> np.ndarray | None:
+        """What an observable can be measured as; ``None`` if that is not known, or a large matrix would have to say."""
+        observable = self.measurement.obs
+        word = observable.pauli_rep
+        if word is not None and len(word) == 1:
+            ((letters, coefficient),) = word.items()
+            scale = _array(coefficient)
+            return None if scale is None else scale * np.array([1, -1] if len(letters) else [1])
+        if not isinstance(observable, _BY_THEIR_MATRIX) or len(observable.wires) > _MOST_WIRES:
+            return None
+        return _array(observable.eigvals())
 
     def counts(self) -> None:
         rows = [self.result] if isinstance(self.result, Mapping) else self.result
@@ -210,16 +235,18 @@ class _Check:
     def _counted(self, row: Mapping[Any, Any]) -> None:
         shots = self.shots or 0
         try:
-            total = sum(row.values())
-            wrong = abs(total - shots) > _TOLERANCE and not (total < shots and self._loses_shots)
-        except TypeError:
+            if not all(number >= 0 and number == int(number) for number in row.values()):
+                self._refuse("counts that are whole numbers of at least 0")
+            total = sum(map(int, row.values()))
+            wrong = total > shots or (total < shots and not self._loses_shots)
+        except (TypeError, ValueError, OverflowError):
             wrong = True
         if wrong:
             self._refuse(f"counts of {self.shots} shots")
         if not self.values or self.measurement.mv is not None:
             return
-        if isinstance(self.measurement.obs, _PAULIS) and not {*row} <= {1, -1}:
-            self._refuse("counts of 1 and -1")
+        if self.measurement.obs is not None and not self._are_eigenvalues(list(row)):
+            self._refuse(f"counts of {self._named_eigenvalues}")
         if self._of_bits and not self._are_outcomes(row):
             self._refuse(f"counts of outcomes like {'0' * (len(self.measurement.wires) or 1)!r}")
 
@@ -237,8 +264,13 @@ class _Check:
 
     def shadow(self) -> None:
         array = self._array(None, "a classical shadow")
-        if array is not None and array.size != 2 * (self.shots or 0) * len(self.measurement.wires):
+        if array is None:
+            return
+        if array.size != 2 * (self.shots or 0) * len(self.measurement.wires):
             self._refuse(f"a classical shadow of {self.shots} shots")
+        bits, recipes = array.reshape(2, -1)
+        if self.values and not (np.isin(bits, (0, 1)).all() and np.isin(recipes, (0, 1, 2)).all()):
+            self._refuse("a classical shadow of bits, 0 or 1, and recipes, 0 to 2")
 
     def _array(self, size: int | None, what: str) -> np.ndarray | None:
         """The result as an array of numbers; ``None`` if it is traced, or differentiated.
@@ -269,10 +301,25 @@ class _Check:
             return len(value) if isinstance(value, Sequence) else 1
         return len(self.measurement.wires) if self._of_bits else 1
 
-    def _allowed(self, array: np.ndarray) -> np.ndarray:
+    def _allowed(self, array: np.ndarray) -> bool:
         if self._of_bits and self.measurement.mv is None:
-            return np.asarray((array == 0) | (array == 1))
-        return np.asarray(np.abs(array) == 1 if isinstance(self.measurement.obs, _PAULIS) else np.isfinite(array))
+            return bool(((array == 0) | (array == 1)).all())
+        return _finite(array) if self.measurement.obs is None else self._are_eigenvalues(array)
+
+    def _are_eigenvalues(self, values: Any) -> bool:
+        array, allowed = _array(values), self.eigenvalues()
+        if array is None or array.dtype.kind not in _OF_NUMBERS:
+            return array is None
+        if allowed is None:
+            return _finite(array)
+        distances = np.abs(np.unique(array)[:, None] - allowed[None, :]).min(axis=1)
+        return bool((distances <= _TOLERANCE * max(1.0, np.abs(allowed).max())).all())
+
+    @property
+    def _named_eigenvalues(self) -> str:
+        allowed = self.eigenvalues()
+        names = "finite numbers" if allowed is None else " or ".join(f"{value:.6g}" for value in np.unique(allowed))
+        return f"{self.measurement.obs}, {names}"
 
     @property
     def _loses_shots(self) -> bool:
@@ -340,6 +387,11 @@ def _is_number(value: Any) -> bool:
 def _is_finite(circuit: QuantumScript) -> bool:
     """Whether all parameters are finite, and known to be."""
     return all(map(_is_number, circuit.get_parameters(trainable_only=False)))
+
+
+def _has_scalars(operation: Operator) -> bool:
+    """Whether an operation is given by plain numbers, or one for each circuit of a broadcasted one."""
+    return all(np.ndim(value) <= (operation.batch_size is not None) for value in operation.data)
 
 
 def _of_qutrits(circuit: QuantumScript) -> bool:

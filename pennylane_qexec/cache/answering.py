@@ -133,7 +133,7 @@ class Answering:
         )
         name, job = next(named)
         try:
-            self._executors[name].check_results(Work.of([job]), [value])
+            self._executors[name].check_kept(Work.of([job]), [value])
         except ResultError as error:
             logger.warning(
                 "the 'result' under %r in the cache %s is not that of %s on %r, and its circuit runs again: %s",

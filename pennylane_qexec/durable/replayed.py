@@ -7,7 +7,7 @@ from typing import NoReturn
 from pennylane_qexec.durable.entry import Entry
 from pennylane_qexec.errors import ConfigurationError, ResultError, StoreError
 from pennylane_qexec.job import Outcome, Result, Work
-from pennylane_qexec.results import check_work
+from pennylane_qexec.results import check_kept
 from pennylane_qexec.store import StoredJob
 from pennylane_qexec.written import result_of
 
@@ -52,9 +52,9 @@ def _result(entry: Entry, text: str, run: str) -> Result:
     try:
         result = result_of(text)
         if executor is None:
-            check_work(work, [job.circuit], [result], values=False)
+            check_kept(work, [job.circuit], [result])
         else:
-            executor.check_results(work, [result])
+            executor.check_kept(work, [result])
     except ConfigurationError as error:
         _refuse(entry.row, run, f"cannot be read: {error}", error)
     except ResultError as error:

@@ -12,6 +12,8 @@ logger = logging.getLogger("pennylane_qexec")
 
 _PACKAGES = ("pennylane-qexec", "pennylane", "pennylane-lightning", "qiskit", "qiskit-aer", "numpy")
 
+_SHOWN = 400
+
 
 def versions() -> str:
     """The versions of Python and of the packages that results depend on most, as text."""
@@ -25,6 +27,6 @@ def warn_of_other(run: str, then: str, now: str) -> None:
         logger.warning(
             "the durable run %r was begun with %s; now it is %s: results may differ in the last digits",
             run,
-            printable(", ".join(changed)),
+            printable(", ".join(changed)[:_SHOWN]),
             ", ".join(sorted(set(now.split(", ")) - set(then.split(", ")))),
         )

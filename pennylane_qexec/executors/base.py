@@ -339,6 +339,18 @@ class Executor(ABC):
         """
         check_work(work, all_reshot(work.circuits, self), results)
 
+    def check_kept(self, work: Work, results: Sequence[Result]) -> None:
+        """Refuse what cannot be the results of a batch, of those that were kept where others may have changed them.
+
+        Args:
+            work: the batch.
+            results: one result for each circuit, from a store or a cache.
+
+        Raises:
+            ResultError: with what was kept, and what was expected.
+        """
+        self.check_results(work, results)
+
     def become_replica(self, number: int) -> None:  # noqa: B027
         """Called once on the copy in worker process ``number``; copies with a seed draw from streams of their own."""
 

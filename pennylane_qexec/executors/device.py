@@ -27,7 +27,7 @@ from pennylane_qexec.executors.settings import DERIVATIVES, for_device
 from pennylane_qexec.executors.shots import all_reshot, objection_to_shots
 from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
 from pennylane_qexec.job import Call, Result, Usage, Work
-from pennylane_qexec.results import check_work
+from pennylane_qexec.results import check_kept, check_work
 from pennylane_qexec.scrubbing import veiled
 from pennylane_qexec.structure import batch_size, wires_in
 
@@ -323,6 +323,10 @@ class DeviceExecutor(Executor):
     def check_results(self, work: Work, results: Sequence[Result]) -> None:
         """See that there are as many values as there should be; what they are is what PennyLane's user would get."""
         check_work(work, all_reshot(work.circuits, self), results, values=False)
+
+    def check_kept(self, work: Work, results: Sequence[Result]) -> None:
+        """See that kept results are such as a simulator can have returned."""
+        check_kept(work, all_reshot(work.circuits, self), results)
 
     def become_replica(self, number: int) -> None:
         """Draw from a stream of random numbers of this replica's own."""

@@ -73,7 +73,8 @@ def check_results(records: Sequence[Record], dispatch: Dispatch | None) -> None:
         dispatch: what was sent, if it is known.
 
     Raises:
-        ConfigurationError: counts are no whole numbers, or more or fewer than the shots; or there is no result.
+        ConfigurationError: counts are no whole numbers, or more or fewer than the shots, or of other bits than the
+            circuit measures; or there is no result.
     """
     given = {} if dispatch is None else dict(_circuits(dispatch))
     for number, record in enumerate(records):
@@ -89,24 +90,26 @@ _ADVICE = "Somebody has changed the file, or it is damaged: give it as save() ha
 
 
 def _objection(record: Record, given: Mapping[int, Any]) -> str:
-    counts = record.result
+    counts, circuit = record.result, given.get(record.circuit)
+    program = None if circuit is None else programs.read(circuit)
+    bits = None if program is None else program.bits
     if not isinstance(counts, Mapping):
-        return ""
+        return "" if bits is None else f"it is {counts!r:.80}, and its circuit has its outcomes counted"
     for outcome, number in counts.items():
         if not _is_whole(number):
             return f"the outcome {outcome!r:.80} came back {number!r:.80} times, which is no whole number"
     texts = [outcome for outcome in counts if isinstance(outcome, str)]
     if len(texts) not in (0, len(counts)) or len({(len(text), text.count(" ")) for text in texts}) > 1:
         return "its outcomes are of different kinds"
+    width = None if bits is None else sum(map(len, bits.registers))
+    for text in texts:
+        if width is not None and (len(text.replace(" ", "")) != width or set(text) - set("01 ")):
+            return f"the outcome {text!r:.80} came back, and its circuit measures {width} bits"
     total = sum(map(int, counts.values()))
-    if total > record.shots or (total < record.shots and _keeps_shots(given.get(record.circuit))):
+    keeps_shots = program is not None and not loses_shots(program.circuit)
+    if total > record.shots or (total < record.shots and keeps_shots):
         return f"{total} shots came back of {record.shots} asked for"
     return ""
-
-
-def _keeps_shots(circuit: Any) -> bool:
-    """Whether all shots of a circuit come back, which is not known of one that the file has not."""
-    return circuit is not None and not loses_shots(programs.read(circuit).circuit)
 
 
 def _circuits(dispatch: Dispatch) -> list[tuple[int, Any]]:

@@ -36,6 +36,18 @@ _HOLDERS = (
     .where(jobs.c.id.in_(list_of("ids")), jobs.c.finished.is_(None), workers.c.id != bindparam("me"))
     .distinct()
 )
+_UNKNOWN_HOLDERS = (
+    select(jobs.c.worker)
+    .outerjoin(workers, jobs.c.worker == workers.c.id)
+    .where(
+        jobs.c.id.in_(list_of("ids")),
+        jobs.c.state.in_([State.CLAIMED, State.SENDING, State.SENT]),
+        jobs.c.finished.is_(None),
+        workers.c.id.is_(None),
+        or_(jobs.c.worker.is_not(None), jobs.c.state == State.CLAIMED),
+    )
+    .distinct()
+)
 _LIVES = Prepared(
     # In PostgreSQL: who wants to bury it waits for us, and then sees the jobs that it has got.
     lambda _: select(workers.c.id).where(workers.c.id == bindparam("me")).with_for_update(read=True, key_share=True),
@@ -69,6 +81,8 @@ def claim(connection: Connection, ids: Sequence[int], worker: str, token: str, w
     if len(taken) < len(ids):
         for heart in watch.stopped(_holders(connection, ids, worker)):
             bury(connection, heart)
+        for unknown in _unknown_holders(connection, ids):
+            _leave_jobs(connection, unknown)
         _take(connection, ids, worker, token)
         taken = _taken(connection, ids, token)
     return [taken[job] for job in ids if job in taken]
@@ -136,6 +150,15 @@ def _holders(connection: Connection, ids: Sequence[int], worker: str) -> list[He
     return sorted(found)
 
 
-def _leave_jobs(connection: Connection, worker: str) -> None:
-    mine = and_(jobs.c.worker == worker, jobs.c.finished.is_(None))
+def _unknown_holders(connection: Connection, ids: Sequence[int]) -> list[str | None]:
+    """Those who have jobs, and are not among the workers: the database was changed, and nobody would ever bury them."""
+    found: set[str | None] = set()
+    for part in pieces(ids):
+        found |= set(connection.execute(_UNKNOWN_HOLDERS, {"ids": part}).scalars())
+    return sorted(found, key=str)
+
+
+def _leave_jobs(connection: Connection, worker: str | None) -> None:
+    whose = jobs.c.worker.is_(None) if worker is None else jobs.c.worker == worker
+    mine = and_(whose, jobs.c.finished.is_(None))
     connection.execute(update(jobs).where(mine).values(state=_AFTER_LEAVING, worker=None, claim=None))

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, inspect, text
 
 from pennylane_qexec.errors import StoreError
 from pennylane_qexec.store.gate import Gate
+from pennylane_qexec.store.sound import shown
 from pennylane_qexec.store.tables import REVISION, VERSION_TABLE
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -51,7 +52,7 @@ def _upgrade(connection: Connection, url: str) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if at is not None and at not in known:
         raise StoreError(
-            f"the store {url} was made by a later version of pennylane-qexec: its tables are at {at!r}, which this "
-            f"version, at {REVISION!r}, does not know. Update pennylane-qexec, or give another store."
+            f"the store {url} was made by a later version of pennylane-qexec: its tables are at {shown(at)}, which "
+            f"this version, at {REVISION!r}, does not know. Update pennylane-qexec, or give another store."
         )
     command.upgrade(config, "head")

@@ -19,6 +19,7 @@ _LARGEST = 2**63 - 1
 _TIMES = (-62135596800, 253402300799)  # the years 1 to 9999, in seconds since 1970
 _SHOWN = 80
 _STATES = frozenset(map(str, State))
+_ENDED = frozenset(map(str, (State.DONE, State.FAILED, State.CANCELLED)))
 _ADVICE = (
     "Somebody has changed the database, or it is damaged. Restore it from a backup, or correct it; or begin a run with "
     "another name."
@@ -93,6 +94,8 @@ def job_of(connection: Connection, row: Any) -> StoredJob:
     for test, value in zip(_TESTS_OF_JOB, job, strict=True):
         if not test(value):
             raise _refused_job(connection, job)
+    if (job.finished is None) is (job.state in _ENDED):
+        raise _refused_job(connection, job, "finished")
     return job
 
 
@@ -169,10 +172,9 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def _refused_job(connection: Connection, job: StoredJob) -> StoreError:
-    name, value = next(
-        (name, value) for name, value in zip(StoredJob._fields, job, strict=True) if not _OF_JOB[name](value)
-    )
+def _refused_job(connection: Connection, job: StoredJob, name: str = "") -> StoreError:
+    name = name or next(name for name in StoredJob._fields if not _OF_JOB[name](getattr(job, name)))
+    value = getattr(job, name)
     number = job.number + 1 if _is_whole(job.number) else shown(job.number)
     return refused(f"circuit {number} of the run {_name_of(connection, job.run)}", name, value)
 

@@ -13,8 +13,8 @@ _RUN = (
     " VALUES (7, 'vqe', 1.5, 2.5, 42, '[\"vqe.py\"]', 'pennylane 1', :finished)"
 )
 _JOB = (
-    "INSERT INTO qexec_jobs (run, number, key, circuit, executor, backend, shots, submitted, state, result)"
-    " VALUES (7, 0, 'key0', 'digest0', 'simulator', '', 100, 1.5, 'done', 'the result')"
+    "INSERT INTO qexec_jobs (run, number, key, circuit, executor, backend, shots, submitted, finished, state, result)"
+    " VALUES (7, 0, 'key0', 'digest0', 'simulator', '', 100, 1.5, 2.5, 'done', 'the result')"
 )
 
 

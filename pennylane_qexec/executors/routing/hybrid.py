@@ -9,7 +9,7 @@ from typing import Any
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.errors import ConfigurationError, NoExecutorError
+from pennylane_qexec.errors import ConfigurationError, NoExecutorError, ResultError
 from pennylane_qexec.executors import seeds
 from pennylane_qexec.executors.base import Binder, Executor, Parallel
 from pennylane_qexec.executors.cost import Cost
@@ -227,6 +227,14 @@ class Hybrid(Executor):
     def check_results(self, work: Work, results: Sequence[Result]) -> None:
         """Nothing is checked again: each member has checked its own, with the shots that it has run."""
 
+    def check_kept(self, work: Work, results: Sequence[Result]) -> None:
+        """See that a member can have returned each: the rule may have been another one when it was kept."""
+        work = replace(work, call=at_address(work.call, address_of(work.call)))
+        for index, result in enumerate(results):
+            refusals = [_refusal(member, work.part([index]), result) for member in self._members]
+            if refusals[0] is not None and None not in refusals:
+                raise refusals[0]
+
     def become_replica(self, number: int) -> None:
         """Members with a seed draw from streams of this replica's own."""
         for member in self._members:
@@ -240,6 +248,15 @@ class Hybrid(Executor):
     @even_incomplete
     def __repr__(self) -> str:
         return f"<Hybrid {self.name!r}: {self.rule if isinstance(self.rule, BySize) else repr(self.rule)}>"
+
+
+def _refusal(member: Executor, work: Work, result: Result) -> ResultError | None:
+    """Why a member cannot have returned a result; ``None`` if it can."""
+    try:
+        member.check_kept(work, [result])
+    except ResultError as error:
+        return error
+    return None
 
 
 def _built(members: Any, wires: Any) -> list[Executor]:

@@ -96,7 +96,7 @@ def test_a_damaged_result_is_run_again(open_cluster: Any, tmp_path: Path, damage
 
 @pytest.mark.parametrize(
     "result",
-    [np.zeros((8, 2), dtype=int), "0.3", (0.1, 0.2), {"00": 50}, np.zeros(50)],
+    [np.zeros((8, 2), dtype=int), "0.3", (0.1, 0.2), {"00": 50}, np.zeros(50), np.full((50, 2), 2)],
     ids=lambda result: str(type(result)),
 )
 def test_what_cannot_be_the_result_of_a_circuit_is_said_and_run_again(

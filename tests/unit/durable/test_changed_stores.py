@@ -10,6 +10,7 @@ import pytest
 from pennylane_qexec import QCluster, StoreError
 from pennylane_qexec.durable import durable_run
 from pennylane_qexec.executors.device import DeviceExecutor
+from pennylane_qexec.executors.routing.hybrid import Hybrid
 from pennylane_qexec.job import Job
 from pennylane_qexec.store import open_store
 from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
@@ -68,6 +69,55 @@ def test_what_cannot_be_the_result_of_a_circuit_is_refused_by_its_name(path, exe
             with pytest.raises(StoreError, match=f"'result' of circuit 2 of the durable run 'vqe'.*{why}"):
                 cluster.execute([flip(0.1), flip(0.2)])
             assert run.executed == 0
+
+
+def counted(kind):
+    return qml.tape.QuantumScript([qml.RX(0.3, 0)], [kind], shots=10)
+
+
+CHANGED = {
+    "negative counts": (counted(qml.counts(wires=[0])), {"0": 13, "1": -3}, "whole numbers of at least 0"),
+    "fractions of counts": (counted(qml.counts(wires=[0])), {"0": 9.5, "1": 0.5}, "whole numbers of at least 0"),
+    "bits that are none": (counted(qml.sample(wires=[0])), np.full((10, 1), 2), "samples of bits"),
+    "no eigenvalues": (counted(qml.sample(qml.Z(0))), np.full(10, 0.5), "samples of"),
+    "no distribution": (counted(qml.probs(wires=[0])), np.array([5.0, -3.0]), "add up to 1"),
+    "no exact distribution": (
+        qml.tape.QuantumScript([qml.RX(0.3, 0)], [qml.probs(wires=[0])]),
+        np.array([0.5, 0.6]),
+        "add up to 1",
+    ),
+    "no state": (qml.tape.QuantumScript([qml.RX(0.3, 0)], [qml.state()]), np.array([np.nan, 1]), "a finite state"),
+}
+
+SIMULATORS = {
+    "default.qubit": lambda: DeviceExecutor("default.qubit", name="simulator", seed=7),
+    "lightning.qubit": lambda: DeviceExecutor("lightning.qubit", name="simulator", seed=7),
+    "a hybrid": lambda: Hybrid(["default.qubit", "default.mixed"], name="simulator"),
+}
+
+
+@pytest.mark.parametrize(("circuit", "result", "why"), CHANGED.values(), ids=CHANGED.keys())
+@pytest.mark.parametrize("executor", SIMULATORS.values(), ids=SIMULATORS.keys())
+def test_what_a_simulator_cannot_have_returned_is_refused_although_it_has_the_right_form(
+    path, executor, circuit, result, why
+):
+    with QCluster(executor()) as cluster:
+        for replayed in (0, 1):
+            with durable_run("vqe", path) as run:
+                cluster.execute([circuit])
+            assert run.replayed == replayed
+        change(path, "UPDATE qexec_jobs SET result = ?", result_text(result))
+        with durable_run("vqe", path), pytest.raises(StoreError, match=f"circuit 1 of the durable run 'vqe'.*{why}"):
+            cluster.execute([circuit])
+
+
+def test_a_distribution_of_a_state_of_another_norm_is_replayed_as_it_was(path):
+    circuit = qml.tape.QuantumScript([qml.StatePrep([1, 1], 0, validate_norm=False)], [qml.probs(wires=[0])])
+    with QCluster("default.qubit") as cluster:
+        for _ in range(2):
+            with durable_run("vqe", path) as run:
+                assert np.array_equal(cluster.execute([circuit])[0], [1, 1])
+    assert run.replayed == 1
 
 
 def test_a_result_of_an_executor_that_is_there_no_more_is_checked_for_its_form(path):

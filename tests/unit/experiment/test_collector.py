@@ -399,6 +399,9 @@ def _changed(path: Path, change: Any) -> Path:
         ({"00": 3}, "3 shots came back of 5 asked for"),
         ({"00": 3, "1": 2}, "its outcomes are of different kinds"),
         ({}, "0 shots came back of 5 asked for"),
+        ({"000": 5}, "the outcome '000' came back, and its circuit measures 2 bits"),
+        ({"dict": [["0x", 5]]}, "the outcome '0x' came back, and its circuit measures 2 bits"),
+        (0.5, "it is 0.5, and its circuit has its outcomes counted"),
         (None, "there is none"),
     ],
 )

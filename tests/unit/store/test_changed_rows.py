@@ -112,6 +112,30 @@ def test_a_state_that_there_is_not_is_not_left_out_of_the_counts(path: Path, sto
         store.counts(1)
 
 
+@pytest.mark.parametrize("values", ["state = 'sending', finished = 7.0", "state = 'failed'", "finished = 7.0"])
+def test_a_job_that_has_ended_and_has_not_is_refused(path: Path, store: Store, values: str) -> None:
+    _change(path, f"UPDATE qexec_jobs SET {values} WHERE id = 2")
+    with pytest.raises(StoreError, match=r"circuit 2 of the run 'vqe' has .* as its 'finished' in the store"):
+        store.refresh([2])
+    with pytest.raises(StoreError, match="'finished'"):
+        list(store.jobs())
+
+
+@pytest.mark.parametrize("holder", [None, "nobody", "me"])
+def test_jobs_of_a_worker_that_is_not_among_the_workers_are_free(path: Path, store: Store, holder: str | None) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE qexec_jobs SET worker = ?", (holder,))
+        connection.execute("UPDATE qexec_jobs SET state = 'sending' WHERE id = 2")
+        connection.execute("UPDATE qexec_workers SET id = 'another one'")
+    connection.close()
+    claimed = store.claim([1, 2, 3], "third", 9.0)
+    assert [(job.id, job.state, job.worker) for job in claimed] == [
+        (1, "claimed", "third"),
+        (2, "sending", "third"),
+        (3, "claimed", "third"),
+    ]
+
+
 def test_a_worker_whose_lease_is_no_number_is_refused(path: Path, store: Store) -> None:
     store.record(1, [NewJob(7, "key", "digest", "circuit")], "other", 9.0)
     _change(path, "UPDATE qexec_workers SET lease = 'x' WHERE id = 'other'")

@@ -49,6 +49,11 @@ def test_a_store_of_a_later_version_is_refused(tmp_path: Path) -> None:
         later.execute(f"UPDATE {VERSION_TABLE} SET version_num = '2042'")
     with pytest.raises(StoreError, match="made by a later version of pennylane-qexec: its tables are at '2042'"):
         open_store(tmp_path / "new.db")
+    with sqlite3.connect(tmp_path / "new.db") as damaged:
+        damaged.execute(f"UPDATE {VERSION_TABLE} SET version_num = ?", ("[" * 100_000,))
+    with pytest.raises(StoreError) as caught:
+        open_store(tmp_path / "new.db")
+    assert len(str(caught.value)) < 500
 
 
 def test_tables_of_other_programs_stay(tmp_path: Path) -> None:
