@@ -106,8 +106,8 @@ class Recorded:
 
 
 def recorded(store: Store, run: Run) -> Recorded:
-    """Sum up what a store has recorded of a run. Earlier versions recorded secrets in arguments and errors."""
-    found = Recorded(replace(run, argv=tuple(scrub_argv(run.argv))))
+    """Sum up what a store has recorded of a run. Earlier versions recorded secrets in names, arguments and errors."""
+    found = Recorded(replace(run, name=scrub(run.name), argv=tuple(scrub_argv(run.argv))))
     for job in store.jobs(run.id):
         found.together.add(job)
         found.executors.setdefault((job.executor, job.backend), Used()).add(job)

@@ -21,6 +21,7 @@ from pennylane_qexec.executors.settings import for_device
 from pennylane_qexec.executors.shots import OwnShots, all_reshot, reshot
 from pennylane_qexec.job import Call, Load, Postprocessing, Result, Status, Usage, Work
 from pennylane_qexec.results import check_work
+from pennylane_qexec.scrubbing import has_secret, scrub
 from pennylane_qexec.shown import even_incomplete
 
 Parallel = Literal["auto", "thread", "process"] | concurrent.futures.Executor
@@ -104,6 +105,11 @@ class Executor(ABC):
         if not isinstance(parallel, concurrent.futures.Executor) and parallel not in _PARALLEL:
             hint = "A concurrent.futures.Executor will do too."
             raise ConfigurationError(unknown("way to run in parallel", parallel, _PARALLEL, hint))
+        if name and has_secret(name):
+            raise ConfigurationError(
+                f"the name of the executor, {scrub(name)!r}, has a secret in it, and names are stored and shown: give "
+                "another."
+            )
         self.name = name or type(self).__name__
         self.workers = workers
         self.parallel = parallel

@@ -1,7 +1,7 @@
 """Secrets: remembered as such, and taken out of every text that leaves: errors, logs, histories, stores, files."""
 
 from pennylane_qexec.scrubbing.exceptions import chain, without_frames, without_secrets
-from pennylane_qexec.scrubbing.known import Hidden, know, know_named, know_url, scrub
+from pennylane_qexec.scrubbing.known import Hidden, has_secret, know, know_named, know_url, scrub
 from pennylane_qexec.scrubbing.logs import install
 from pennylane_qexec.scrubbing.named import SHOWN, is_secret, is_secret_option, scrub_argv, without_secret_values
 from pennylane_qexec.scrubbing.veiled import veiled
@@ -10,6 +10,7 @@ __all__ = [
     "SHOWN",
     "Hidden",
     "chain",
+    "has_secret",
     "is_secret",
     "is_secret_option",
     "know",

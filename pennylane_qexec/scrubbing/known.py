@@ -118,6 +118,16 @@ def scrub(text: str, *secrets: str | Hidden) -> str:
     return Finder(secrets).scrub(text)
 
 
+def has_secret(name: str) -> bool:
+    """Whether a name has a secret in it, so that it must not be shown or stored.
+
+    Secrets that are ordinary words or short numbers do not count: a name may well have them by chance.
+    """
+    return scrub_named(name) != name or any(
+        form in name for secret in Finder() if not is_ordinary(secret) for form in forms(secret)
+    )
+
+
 @final
 class Finder:
     """Finds what is secret now, in any number of texts.
@@ -141,12 +151,16 @@ class Finder:
         """Whether a text shows one of the secrets, whatever else it shows after names such as ``token=``."""
         return self._without_known(text) != text
 
+    def __iter__(self) -> Iterator[str]:
+        """The secrets."""
+        return map(Hidden.reveal, self._secrets)
+
     def __bool__(self) -> bool:
         """Whether any secret is known."""
         return bool(self._secrets)
 
     def _without_known(self, text: str) -> str:
-        for secret in map(Hidden.reveal, self._secrets):
+        for secret in self:
             for form in forms(secret):
                 if form in text:
                     text = text.replace(form, SHOWN)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from pennylane_qexec.errors import ConfigurationError, StoreError, unknown
-from pennylane_qexec.scrubbing import scrub_argv
+from pennylane_qexec.scrubbing import has_secret, scrub, scrub_argv
 from pennylane_qexec.store.base import State
 from pennylane_qexec.store.dialects import insert_into
 from pennylane_qexec.store.prepared import Prepared
@@ -35,7 +35,15 @@ def checked_name(name: object) -> str:
 
 
 def open_run(connection: Connection, name: str, argv: Sequence[str], versions: str, now: float) -> Run:
-    """Begin a run or take it up."""
+    """Begin a run or take it up.
+
+    Raises:
+        ConfigurationError: a new one has a secret in its name, which is shown and cannot be changed.
+    """
+    if has_secret(name) and connection.execute(select(runs.c.id).where(runs.c.name == name)).first() is None:
+        raise ConfigurationError(
+            f"the name of the run, {scrub(name)!r}, has a secret in it, and names are stored and shown: give another."
+        )
     values = {
         "name": name,
         "created": now,

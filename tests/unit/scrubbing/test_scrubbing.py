@@ -9,8 +9,11 @@ import traceback
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import pennylane_qexec as qexec
+from pennylane_qexec.cli import app
+from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.policies.faults import Fault, classify, retry_after
 from pennylane_qexec.scrubbing import is_secret, know, know_named, know_url, scrub, scrub_argv, without_secrets
 from pennylane_qexec.store import open_store
@@ -283,6 +286,42 @@ def test_arguments_are_in_the_store_without_secrets(tmp_path: Any) -> None:
             "***",
             "A_TOKEN=***",
         )
+
+
+NAMES = ["vqe-s3cr3t/4711", "vqe token=abc", "s3cr3t%2F4711", "https://me:word@host"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_runs_and_executors_have_no_secrets(tmp_path: Any, name: str) -> None:
+    know("s3cr3t/4711")
+    said = r"name of the (run|executor), .*\*\*\*.*, has a secret in it"
+    with pytest.raises(qexec.ConfigurationError, match=said) as of_run, qexec.durable_run(name, tmp_path / "runs.db"):
+        pass
+    with pytest.raises(qexec.ConfigurationError, match=said) as of_executor:
+        DeviceExecutor("default.qubit", name=name)
+    assert not any(name in str(raised.value) for raised in (of_run, of_executor))
+    with open_store(tmp_path / "runs.db") as store:
+        assert store.runs() == []
+
+
+def test_a_name_may_have_a_secret_that_is_an_ordinary_word(tmp_path: Any) -> None:
+    know("default")
+    know("password")
+    assert DeviceExecutor("default.qubit").name == "default.qubit"
+    with qexec.durable_run("password tests", tmp_path / "runs.db"):
+        pass
+
+
+def test_a_run_whose_name_turned_out_to_be_secret_goes_on_and_is_shown_without_it(tmp_path: Any) -> None:
+    for _ in range(2):
+        with qexec.durable_run("vqe-s3cr3t-4711", tmp_path / "runs.db"):
+            pass
+        know("s3cr3t-4711")
+    for command in (["runs"], ["run-info", "vqe-s3cr3t-4711"], ["run-info", "vqe-s3cr3t-4711", "--json"]):
+        shown = CliRunner().invoke(app, [*command, "--store", str(tmp_path / "runs.db")])
+        assert shown.exit_code == 0
+        assert "vqe-***" in shown.output
+        assert "s3cr3t-4711" not in shown.output
 
 
 def test_a_saved_dispatch_has_no_options_that_are_secret() -> None:
