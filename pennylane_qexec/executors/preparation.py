@@ -19,13 +19,13 @@ from pennylane.ops.op_math import CompositeOp
 from pennylane.ops.qubit.observables import BasisStateProjector
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.executors import legacy, mid_circuit
+from pennylane_qexec.executors import adjoint, legacy, mid_circuit
 from pennylane_qexec.executors.base import Bound
 from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
 from pennylane_qexec.executors.unchanged import Unchanged, unchanged_by
 from pennylane_qexec.job import Postprocessing, Result
 from pennylane_qexec.pooling import pool
-from pennylane_qexec.structure import wires_in_order
+from pennylane_qexec.structure import is_broadcasted, wires_in_order
 
 _ROTATED = {qml.X, qml.Y, qml.Z, qml.Hadamard, qml.Identity, BasisStateProjector}
 """Factors of observables that PennyLane's ``diagonalize_measurements`` rotates, or that are diagonal."""
@@ -78,9 +78,12 @@ class DeviceBinder:
             _refuse_other_bases(device, circuit)
         if circuit.shots and self._source.quirks.prepares_exactly_only:
             circuit = legacy.with_preparation_decomposed(circuit)
+        if self._config.gradient_method == "adjoint" and is_broadcasted(circuit):
+            return self._joined(*adjoint.rows(circuit))
         with self._source.exclusive():
             if here.device is not device:
-                here.device, here.program = device, self._source.program(device, self._config)
+                here.program = adjoint.corrected(self._source.program(device, self._config), self._config)
+                here.device = device
                 here.unchanged = unchanged_by(here.program, self._source, self._config)
             if here.unchanged is not None and here.unchanged.covers(circuit):
                 return Bound((circuit,), self._config, _only)

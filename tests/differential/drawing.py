@@ -173,7 +173,7 @@ def draw(rng: Random) -> Case:
         shots=shots,
         method=method,
         order=order,
-        max_diff=2 if order == 2 and _chance(rng, 60) else 1,
+        max_diff=2 if order == 2 and (_chance(rng, 60) or front == "plain") else 1,
         wires=wires,
         transform=_transform(rng, program, front, slow),
         mcm_method=_mcm_method(rng, program, shots),

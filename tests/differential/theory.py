@@ -8,7 +8,7 @@ Derivatives are differences of five points, exact to about 1e-9.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -36,6 +36,7 @@ class Right:
         probabilities: of these.
         spread: an upper limit of the standard deviation of the value of one shot.
         reach: an upper limit of the distance of one shot's value from the mean.
+        weight: the probability of a shot to be left after postselection.
     """
 
     value: np.ndarray | None
@@ -43,6 +44,7 @@ class Right:
     probabilities: np.ndarray | None = None
     spread: float = 0.0
     reach: float = 0.0
+    weight: float = 1.0
 
 
 class State:
@@ -106,6 +108,9 @@ class State:
 
     def right(self, measured: Measured, c: Sequence[float]) -> Right:
         """What is right for one measurement."""
+        return replace(self._right(measured, c), weight=self.weight)
+
+    def _right(self, measured: Measured, c: Sequence[float]) -> Right:
         if measured.mid:
             return self._of_outcomes(measured)
         if measured.observable is not None:

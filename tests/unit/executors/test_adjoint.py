@@ -1,0 +1,63 @@
+"""The adjoint method of default.qubit and lightning.qubit, where PennyLane's own programs for it go wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+import pytest
+import torch
+from pennylane import numpy as pnp
+
+
+def exact(function: Any, x: Any) -> tuple[Any, Any]:
+    """The value and the derivative by backpropagation."""
+    qnode = qml.QNode(function, qml.device("default.qubit"), diff_method="backprop")
+    return qnode(x), qml.jacobian(qnode)(x)
+
+
+def test_probabilities_behind_a_constant_are_those_of_the_circuit(open_device: Any) -> None:
+    def function(x: Any) -> Any:
+        qml.RX(2.62, 0)
+        qml.RY(x, 0)
+        return qml.probs(wires=0)
+
+    x = pnp.array(2.542, requires_grad=True)
+    qnode = qml.QNode(function, open_device("default.qubit"), diff_method="adjoint")
+    value, derivative = exact(function, x)
+    assert np.allclose(qnode(x), value)
+    assert np.allclose(qml.jacobian(qnode)(x), derivative)
+
+
+def test_probabilities_of_wires_used_in_another_order_are_differentiated_rightly(open_device: Any) -> None:
+    def function(x: Any) -> Any:
+        qml.RY(x, 2)
+        qml.CRX(1.1, [2, 0])
+        qml.RX(0.4, 1)
+        return qml.probs(wires=[0, 1])
+
+    x = pnp.array(0.7, requires_grad=True)
+    qnode = qml.QNode(function, open_device("default.qubit"), diff_method="adjoint")
+    value, derivative = exact(function, x)
+    assert np.allclose(qnode(x), value)
+    assert np.allclose(qml.jacobian(qnode)(x), derivative)
+
+
+@pytest.mark.parametrize("kind", ["default.qubit", "lightning.qubit"])
+@pytest.mark.parametrize("gate", [qml.PauliRot, qml.MultiRZ, qml.RX])
+def test_rows_come_once(open_device: Any, kind: str, gate: Any) -> None:
+    more = {"pauli_word": "X"} if gate is qml.PauliRot else {}
+
+    def function(x: Any) -> Any:
+        qml.H(0)
+        gate(x, wires=[0], **more)
+        return qml.expval(qml.Z(0) + qml.Y(0))
+
+    qnode = qml.QNode(function, open_device(kind), diff_method="adjoint")
+    x = torch.tensor([0.3, 0.9], requires_grad=True, dtype=torch.float64)
+    value = qnode(x)
+    value.sum().backward()
+    right = [exact(function, pnp.array(one, requires_grad=True)) for one in (0.3, 0.9)]
+    assert np.allclose(value.detach(), [one for one, _ in right])
+    assert np.allclose(x.grad, [derivative for _, derivative in right])
