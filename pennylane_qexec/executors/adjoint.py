@@ -1,4 +1,4 @@
-"""What simulators' programs for the adjoint method make of circuits, put right. (Seen in PennyLane 0.45.)
+"""What simulators' programs for the adjoint method make of circuits, put right (seen in PennyLane 0.45).
 
 For probabilities and the like, that of ``default.qubit`` asks for the state and makes trainable parameters complex: it
 puts them into the circuit's first places, over constants that are there, so that another circuit is run. The state
@@ -44,7 +44,7 @@ def corrected(program: Any, config: ExecutionConfig) -> Any:
 
 
 def rows(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
-    """The circuits that a broadcasted circuit stands for, which remember nothing of it, and what joins their results."""
+    """The circuits that a broadcasted one stands for, which remember nothing of it, and what joins their results."""
     circuits, join = broadcast_expand.tape_transform(circuit)
     for operation in {id(one): one for each in circuits for one in each.operations if one.data}.values():
         vars(operation).update(_batch_size=_UNSET_BATCH_SIZE, _ndim_params=_UNSET_BATCH_SIZE)

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pennylane as qml
+
+import pennylane_qexec as qexec
 from differential import compare, fronts
 from differential.drawing import SPOILED, Case
 from differential.fronts import Answer
 from differential.kinds import KINDS, LEGACY, STRICT, Pool, wires_of
 from differential.programs import Gate, Number, function
 from differential.theory import NotDerivable, Right, State, derivative, hessian, number_of
-
-import pennylane_qexec as qexec
 
 PROJECTED = 1e-3
 """The least probability of what is selected afterwards for which anything can be said."""

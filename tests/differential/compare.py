@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pennylane as qml
+
 from differential.programs import Measured
 from differential.theory import Right
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+from hypothesis import strategies as st
+
 from differential.programs import (
     CHANNELS,
     GATES,
@@ -22,7 +24,6 @@ from differential.programs import (
     Observable,
     Program,
 )
-from hypothesis import strategies as st
 
 SHARED = 5
 """How many structures of circuits the cases with slow compilers share."""

@@ -13,11 +13,11 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from differential.drawing import SPOILED, Case
-from differential.programs import Gate, Measured, Number, Observable
 from pennylane.queuing import QueuingManager
 from pennylane.transforms import convert_to_numpy_parameters
 
+from differential.drawing import SPOILED, Case
+from differential.programs import Gate, Measured, Number, Observable
 from pennylane_qexec import AerExecutor, ClusterDevice, DeviceExecutor, Executor, QCluster, isolation
 from pennylane_qexec.derivatives import Derivatives, Limit
 from pennylane_qexec.executors import legacy

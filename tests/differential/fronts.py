@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pennylane as qml
-from differential.drawing import Case
-from differential.kinds import KINDS, Pool, bare_device, for_device, wires_of
-from differential.programs import SPARE, Program, function
 from pennylane import numpy as pnp
 from pennylane.devices import ExecutionConfig
 
 import pennylane_qexec as qexec
+from differential.drawing import Case
+from differential.kinds import KINDS, Pool, bare_device, for_device, wires_of
+from differential.programs import SPARE, Program, function
 
 APART = 0.1
 """Where a front end makes several calls, their arguments differ by this."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pennylane as qml
-from differential.drawing import SPOILED, Case
-from differential.programs import LABELS, SPARE
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
+from differential.drawing import SPOILED, Case
+from differential.programs import LABELS, SPARE
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 import pennylane as qml
+
 from differential import drawing, programs
 from differential.checking import Verdict
 from differential.drawing import Case

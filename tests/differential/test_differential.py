@@ -12,11 +12,12 @@ from collections.abc import Iterator
 
 import jax
 import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
 from differential.checking import check
 from differential.drawing import Case, cases
 from differential.kinds import Pool
 from differential.showing import described
-from hypothesis import HealthCheck, Phase, given, seed, settings
 
 FEW = 60
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import jax
 import pytest
+
 from differential.checking import check
 from differential.drawing import Case, numbered
 from differential.faults import FAULTS, Fault

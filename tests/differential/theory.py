@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import pennylane as qml
+from pennylane.operation import Operator
+
 from differential import programs
 from differential.programs import Gate, Measured, MidMeasure, Observable, Program
-from pennylane.operation import Operator
 
 Branch = tuple[tuple[int, ...], np.ndarray]
 
