@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
+
+from fakes.forked import Forked
 
 PATIENCE = 300.0
 """Seconds after which a program that hangs is killed, so that its test fails. It has no effect on those that do not."""
@@ -21,17 +23,19 @@ class Program:
         process: the first process of a session of its own.
     """
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Forked) -> None:
         self._process = process
+
+    def line(self) -> str:
+        """The next line that it prints."""
+        return self._process.stdout.readline().removesuffix("\n")
 
     def wait_for(self, line: str) -> None:
         """Wait until it prints a line."""
-        assert self._process.stdout is not None
         assert self._process.stdout.readline() == line + "\n"
 
     def wait_for_error(self, part: str) -> None:
         """Wait until it writes a line with this to standard error."""
-        assert self._process.stderr is not None
         assert part in self._process.stderr.readline()
 
     def interrupt(self) -> None:
@@ -45,7 +49,7 @@ class Program:
 
     def kill_alone(self) -> None:
         """End it, and not what it started."""
-        self._process.kill()
+        self._process.send_signal(signal.SIGKILL)
 
     def kill(self) -> None:
         """End it, and what it started."""
@@ -59,27 +63,33 @@ class Program:
 
 
 @contextmanager
-def running(script: str, *arguments: str) -> Iterator[Program]:
+def running(
+    script: str, *arguments: str, name: str = "-c", environment: dict[str, str] | None = None, folder: str | None = None
+) -> Iterator[Program]:
     """A program in Python, killed at the end if it has not ended, and when it seems to hang.
 
     Args:
         script: its text.
         arguments: what it finds in ``sys.argv``.
+        name: what it finds there first: the file that it is from, if it is from one.
+        environment: the one that it has; that of this process otherwise.
+        folder: where it runs; where this process does otherwise.
     """
-    pipe, command = subprocess.PIPE, [sys.executable, "-c", script, *arguments]
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
-        program = Program(process)
-        watch = threading.Timer(PATIENCE, program.kill)
-        watch.start()
-        try:
-            yield program
-        finally:
-            watch.cancel()
-            program.kill()
+    process = Forked(script, [name, *arguments], environment, folder)
+    program = Program(process)
+    watch = threading.Timer(PATIENCE, program.kill)
+    watch.start()
+    try:
+        yield program
+    finally:
+        watch.cancel()
+        program.kill()
+        process.wait()
+        process.close()
 
 
-def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(script: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a program in Python to its end; see :func:`running`."""
-    with running(script, *arguments) as program:
+    with running(script, *arguments, **options) as program:
         told, errors = program._process.communicate()
     return subprocess.CompletedProcess(script, program.code or 0, told, errors)

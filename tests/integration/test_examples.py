@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from fakes import programs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHOWN = {
@@ -32,14 +31,8 @@ pytestmark = pytest.mark.integration
 @pytest.mark.parametrize("command", SHOWN)
 def test_an_example_runs_and_shows_what_it_is_about(command: str, tmp_path: Path) -> None:
     script, *arguments = command.split()
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / script), *arguments],
-        cwd=tmp_path,
-        env={**os.environ, "MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    path, environment = EXAMPLES / script, {**os.environ, "MPLBACKEND": "Agg"}
+    done = programs.run(path.read_text(), *arguments, name=str(path), environment=environment, folder=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert [text for text in SHOWN[command] if text not in done.stdout] == []
 

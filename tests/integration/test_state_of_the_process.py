@@ -20,11 +20,11 @@ import os
 import random
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -34,6 +34,7 @@ import matplotlib as mpl
 import numpy as np
 import pennylane as qml
 import pytest
+from fakes import programs
 from pennylane.transforms.core import Transform
 
 import pennylane_qexec as qexec
@@ -151,6 +152,7 @@ def main() -> None:
     import jax
     import torch
 
+    gc.unfreeze()  # what the process was forked with, and is counted
     jax.numpy.zeros(1)
     torch.zeros(1)
     use_once_what_libraries_change_by_themselves()
@@ -174,7 +176,7 @@ def use_once_what_libraries_change_by_themselves() -> None:
 
 @pytest.fixture(scope="module")
 def differing() -> dict[str, Any]:
-    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, timeout=300)
+    done = programs.run(Path(__file__).read_text(), name=__file__)
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer

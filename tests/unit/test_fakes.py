@@ -1,8 +1,12 @@
-"""The fake QPU, with which the cluster's way with jobs at a backend is tested."""
+"""Fakes do what they stand for: the fake QPU, with which jobs at a backend are tested, and programs that are forked."""
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
+
 import pytest
+from fakes import programs
 
 from pennylane_qexec import JobState
 from pennylane_qexec.testing import FakeQPU, flip
@@ -32,3 +36,27 @@ def test_a_job_that_was_cancelled_or_has_failed_is_not_found(ends: JobState) -> 
     qpu.cancel(first)
     qpu.poll(second)
     assert qpu.find("label") == (second if ends is JobState.DONE else None)
+
+
+@pytest.mark.slow
+def test_a_program_that_is_forked_is_like_any_other(tmp_path: Path) -> None:
+    script = (
+        "import os, sys\n"
+        "print(__name__, sys.argv, os.environ['COLOUR'], os.getcwd(), os.getsid(0) == os.getpid(), sys.stdin.read())\n"
+        "import atexit\n"
+        "atexit.register(print, 'the end')\n"
+        "sys.exit('wrong')\n"
+    )
+    done = programs.run(script, "one", environment={"COLOUR": "red"}, folder=str(tmp_path))
+    assert done.stdout.splitlines() == [f"__main__ ['-c', 'one'] red {tmp_path} True ", "the end"]
+    assert (done.returncode, done.stderr) == (1, "wrong\n")
+
+
+@pytest.mark.slow
+def test_programs_that_are_forked_run_side_by_side_and_draw_other_numbers() -> None:
+    script = "import numpy as np, random; print(np.random.rand(), random.random(), flush=True); input()"
+    with programs.running(script) as one, programs.running(script) as other:
+        assert not set(one.line().split()) & set(other.line().split())
+        one.kill_alone()
+        one.end()
+    assert (one.code, other.code) == (-signal.SIGKILL, -signal.SIGKILL)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pennylane as qml
 import pytest
+from fakes import programs
 from pennylane.measurements import MeasurementValue
 from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
@@ -123,11 +120,7 @@ def test_fingerprints_are_the_same_in_another_process() -> None:
         "import json, test_fingerprint as test; "
         "print(json.dumps({name: test.fingerprint(circuit) for name, circuit in test.kinds().items()}))"
     )
-    environment = {**os.environ, "PYTHONHASHSEED": "123", "PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True, env=environment
-    )
-    there = json.loads(done.stdout.splitlines()[-1])
+    there = json.loads(programs.run(script).stdout.splitlines()[-1])
     assert there == {name: fingerprint(circuit) for name, circuit in kinds().items()}
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
+from fakes import programs
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +33,7 @@ HEAVY = {
 
 @pytest.fixture(scope="module")
 def imported() -> Any:
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=300, check=True)
+    done = programs.run(SCRIPT)
     return json.loads(done.stdout.splitlines()[-1])
 
 

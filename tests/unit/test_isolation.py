@@ -6,7 +6,6 @@ Scripts run in processes of their own, because the change stays once it is made.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any
 import autograd
 import pennylane as qml
 import pytest
+from fakes import programs
 from pennylane.queuing import AnnotatedQueue, QueuingManager
 
 from pennylane_qexec import isolation
@@ -142,7 +142,7 @@ print(json.dumps(counts))
 
 def result_of(script: str) -> Any:
     """What a script prints at its end, in a new process."""
-    done = subprocess.run([sys.executable, "-c", BEGINNING + script], capture_output=True, text=True, timeout=300)
+    done = programs.run(BEGINNING + script)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pennylane as qml
 import pytest
+from fakes import programs
 from hypothesis import given
 from hypothesis import strategies as st
 from pennylane.devices import ExecutionConfig, MCMConfig
@@ -73,11 +70,7 @@ def test_circuits_made_twice_have_one_digest() -> None:
 def test_digests_are_the_same_in_another_process_and_another_order() -> None:
     script = "import json, test_cache_keys as t; k = t.kinds; t.kinds = lambda: dict(reversed(k().items())); "
     script += "print(json.dumps(t.hexed()))"
-    environment = {**os.environ, "PYTHONHASHSEED": "123", "PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True, env=environment
-    )
-    assert json.loads(done.stdout.splitlines()[-1]) == hexed()
+    assert json.loads(programs.run(script).stdout.splitlines()[-1]) == hexed()
 
 
 @pytest.mark.slow

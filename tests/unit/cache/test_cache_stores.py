@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pennylane as qml
 import pytest
+from fakes import programs
 
 import pennylane_qexec as qexec
 from pennylane_qexec.cache.memory import Memory
@@ -61,10 +60,7 @@ def test_clusters_share_a_cache(open_cluster: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_program_that_ends_leaves_what_it_computed_to_the_next(tmp_path: Path) -> None:
     environment = {**os.environ, "QEXEC_CACHE": str(tmp_path / "mine.db")}
-    said = [
-        subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=environment)
-        for _ in range(2)
-    ]
+    said = [programs.run(PROGRAM, environment=environment) for _ in range(2)]
     first, second = (done.stdout.split() for done in said)
     assert first[0] == second[0]
     assert (first[1], second[1]) == ("default.qubit", "cache")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pennylane as qml
 import pytest
+from fakes import programs
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
@@ -190,11 +188,9 @@ sys.stdin.read()
 @pytest.mark.slow
 def test_a_job_of_a_process_that_was_killed_goes_on(tmp_path: Path) -> None:
     folder, ledger = tmp_path / "jobs", tmp_path / "ledger.jsonl"
-    command = [sys.executable, "-c", _PROGRAM, str(folder), str(ledger)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        job_id = process.stdout.readline().strip()
-        process.send_signal(signal.SIGKILL)
+    with programs.running(_PROGRAM, str(folder), str(ledger)) as program:
+        job_id = program.line()
+        program.kill_alone()
     assert [(job.job_id, job.state, job.executed) for job in read_ledger(ledger)] == [(job_id, JobState.DONE, 200)]
     options = {"clock": "real", "queue": 0, "overhead": 0.01}
     after, circuits = qpu(folder, ledger=ledger, **options), [flip(0.7, 100), flip(0.8, 100)]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pennylane as qml
 import pytest
+from fakes import programs
 from ibm import FakeAPI, FakeService
 from pennylane.tape import QuantumScript
 
@@ -440,5 +438,5 @@ def test_a_session_ends_with_the_program() -> None:
         "executor.submit([flip(0.1, 10)])\n"
         "print('the end')\n"
     )
-    ran = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, capture_output=True, text=True)
+    ran = programs.run(program)
     assert ran.stdout.splitlines() == ["the end", "closed session-1"], ran.stderr

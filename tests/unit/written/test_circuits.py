@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import every_kind
 import numpy as np
 import pennylane as qml
 import pytest
+from fakes import programs
 from pennylane.measurements import MeasurementProcess
 from pennylane.operation import Operator
 from pennylane.ops import MidMeasure
@@ -245,11 +243,7 @@ def test_texts_are_the_same_in_another_process() -> None:
         "texts = {k: circuit_text(QuantumScript([o], [])) for k, o in every_kind.operators().items()}; "
         "print(json.dumps(texts))"
     )
-    environment = {**os.environ, "PYTHONHASHSEED": "123", "PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True, env=environment
-    )
-    there = json.loads(done.stdout.splitlines()[-1])
+    there = json.loads(programs.run(script).stdout.splitlines()[-1])
     assert there == {name: circuit_text(of(operator)) for name, operator in every_kind.operators().items()}
 
 
