@@ -20,8 +20,10 @@ SLOW = {
     "docs/howto/from-quantum-executor.md",
     "docs/howto/long-runs.md",
     "docs/howto/run-in-parallel.md",
+    "docs/howto/run-on-ibm.md",
     "docs/howto/write-a-policy.md",
     "docs/howto/write-an-executor.md",
+    "docs/tutorial.md",
 }
 
 _run = PythonEvaluator()

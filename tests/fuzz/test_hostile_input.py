@@ -22,6 +22,7 @@ INPUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of processes are those of POSIX")
 def test_two_thousand_hostile_inputs_end_in_results_or_in_sentences(tmp_path: Path) -> None:
     targets = [f"{name}={inputs}" for name, inputs in INPUTS.items()]

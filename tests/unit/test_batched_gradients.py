@@ -64,6 +64,7 @@ def test_gradients_by_a_batch_are_right(spec, gradient):
     assert by_w == pytest.approx(SLOPES[:, 0].sum(), abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", ["lightning.qubit", "default.qubit", "cirq.simulator"])
 def test_gradients_by_a_batch_are_right_with_shots(spec):
     by_x, by_w = torch_gradient(qnode_on([spec], shots=SHOTS))
@@ -71,6 +72,7 @@ def test_gradients_by_a_batch_are_right_with_shots(spec):
     assert by_w == pytest.approx(SLOPES[:, 0].sum(), abs=6 * np.sqrt(3 / (2 * SHOTS)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["finite-diff", "spsa", "hadamard"])
 def test_other_gradient_transforms_take_batches_too(method):
     options = {

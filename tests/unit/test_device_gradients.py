@@ -223,6 +223,7 @@ def test_a_broadcasted_circuit_is_simulated_once(open_device: Any) -> None:
     assert len(device.history) == 2
 
 
+@pytest.mark.slow
 def test_a_trotter_product_is_differentiated(open_device: Any) -> None:
     def circuit(time: Any) -> Any:
         qml.TrotterProduct(qml.dot([0.5, 0.3], [qml.X(0), qml.Z(0)]), time=time)

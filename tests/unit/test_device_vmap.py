@@ -48,6 +48,7 @@ def test_values_of_vmap_are_those_of_single_calls(executors):
             assert probs == pytest.approx(np.stack([1 + np.cos(X), 1 - np.cos(X)], axis=1) / 2, abs=1e-6), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executors", EXECUTORS, ids=str)
 def test_gradients_inside_and_outside_of_vmap_are_right(executors):
     with qml.device("qexec.cluster", wires=2, executors=executors) as device:
@@ -81,6 +82,7 @@ def test_vmap_goes_with_vector_jacobian_products_of_the_executors():
         assert jax.jit(jax.vmap(jax.grad(qnode)))(X) == pytest.approx(-np.sin(X), abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"split": "uniform"}], ids=str)
 def test_vmap_goes_with_shots(options):
     executors = [{"type": name, "seed": seed} for seed, name in enumerate(["lightning.qubit", "default.qubit"])]

@@ -63,6 +63,7 @@ def second(request: Any) -> Any:
     return request.param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executors", BACKPROPAGATING)
 @pytest.mark.parametrize("order", [1, 2])
 def test_they_are_right_where_the_device_backpropagates(
@@ -71,6 +72,7 @@ def test_they_are_right_where_the_device_backpropagates(
     assert second(qml.QNode(turn, open_device(executors), max_diff=order)) == pytest.approx(SECOND)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executors", OTHERS)
 def test_they_are_right_with_max_diff(open_device: Any, second: Any, executors: Any) -> None:
     assert second(qml.QNode(turn, open_device(executors), max_diff=2)) == pytest.approx(SECOND)
@@ -201,6 +203,7 @@ def test_those_of_several_results_are_right_where_the_device_backpropagates(open
     assert by_autograd(weighed(qml.QNode(two_results, open_device(executors)))) == pytest.approx(right)
 
 
+@pytest.mark.slow
 def test_those_of_several_results_are_right_where_pennylane_keeps_them(open_device: Any, second: Any) -> None:
     device = open_device("lightning.qubit")
     for function in (two_shapes, two_results):

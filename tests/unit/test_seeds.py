@@ -60,6 +60,7 @@ def equal_pairs(draws: Sequence[Any]) -> int:
     return sum(one == other for one, other in combinations(draws, 2))
 
 
+@pytest.mark.slow
 @by_mixture
 def test_a_clusters_seed_repeats_the_shots_of_executors_without_one(make: Any) -> None:
     first, again, other = drawn_whole(make(), seed=3), drawn_whole(make(), seed=3), drawn_whole(make(), seed=4)
@@ -67,11 +68,13 @@ def test_a_clusters_seed_repeats_the_shots_of_executors_without_one(make: Any) -
     assert equal_pairs(first) < 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", list(MIXTURES.values())[:-2], ids=list(MIXTURES)[:-2])
 def test_shares_of_executors_that_a_cluster_has_seeded_are_independent(make: Any) -> None:
     assert equal_pairs(drawn(make(), seed=3)) < 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kinds",
     [

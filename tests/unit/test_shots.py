@@ -84,6 +84,7 @@ def counted(result: Any) -> list[int]:
     return [sum(int(count) for count in each.values()) for each in bins]
 
 
+@pytest.mark.slow
 @given(operations(), SHOTS, SPLITS, FAULTS)
 def test_the_shots_executed_and_merged_are_the_shots_asked_for(
     gates: list[Any], shots: Any, split: Any, faults: list[list[bool]]
@@ -99,6 +100,7 @@ def test_the_shots_executed_and_merged_are_the_shots_asked_for(
     assert sum(member.shots_run for member in members) == times * sum(asked)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(operations(), SHOTS, SPLITS.filter(lambda split: split != "multiplier"), FAULTS)
 def test_every_sampling_circuit_of_a_circuit_runs_all_the_shots(
@@ -119,6 +121,7 @@ def test_every_sampling_circuit_of_a_circuit_runs_all_the_shots(
     assert done in (sum(asked), 3 * sum(asked))
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6), FAULTS, st.integers(1, 3), st.integers(50, 90))
 def test_limits_of_batches_lose_no_shot(

@@ -187,6 +187,7 @@ def all_counts(cluster: qexec.QCluster, circuits: Sequence[QuantumScript]) -> li
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", CLUSTERS)
 @pytest.mark.parametrize("kind", ["default.qubit", "lightning.qubit", "aer", "ibm:aer", "rehearsal:aer", "custom"])
 def test_all_counts_agree_under_every_policy(open_cluster: Any, policy: str, kind: str) -> None:
@@ -202,6 +203,7 @@ def test_all_counts_agree_under_every_policy(open_cluster: Any, policy: str, kin
         assert counts[0] == (14, 4600, 11.6)
 
 
+@pytest.mark.slow
 def test_all_counts_agree_in_worker_processes(open_cluster: Any) -> None:
     member = {"type": "lightning.qubit", "parallel": "process", "workers": 1, "cost": PRICE}
     counts = all_counts(open_cluster([member], budget=qexec.Budget()), [energy(), energy(500)])

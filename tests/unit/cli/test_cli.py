@@ -40,6 +40,7 @@ def test_executors_are_listed_for_programs() -> None:
     assert "qexec.cluster" not in found
 
 
+@pytest.mark.slow
 def test_the_demo_finds_the_energy_and_shows_who_ran_what(tmp_path: Path) -> None:
     picture = tmp_path / "demo.png"
     arguments = ["demo", "--executors", "lightning.qubit,default.qubit", "--steps", "4", "--picture", str(picture)]

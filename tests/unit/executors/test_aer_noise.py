@@ -55,6 +55,7 @@ def test_counts_are_those_of_ibms_local_testing_mode(name: str) -> None:
     assert [dict(sorted(counts.items())) for counts in counted] == _by_sampler(name, circuits, 11)
 
 
+@pytest.mark.slow
 def test_circuits_together_give_what_they_give_one_by_one() -> None:
     circuits = _circuits(2, 50)
     circuits += _circuits(2, 50, [qml.expval(qml.X(0)), qml.expval(qml.Z(0)), qml.sample(wires=[1])])
@@ -66,6 +67,7 @@ def test_circuits_together_give_what_they_give_one_by_one() -> None:
         assert repr(one) == repr(other)
 
 
+@pytest.mark.slow
 def test_results_without_shots_are_what_those_with_many_tend_to() -> None:
     """Values have a deviation of at most 1, with 40,000 shots: 5 sigma are 0.025."""
     measure = [qml.expval(qml.X(0) @ qml.Z(1)), qml.probs(wires=[4, 2]), qml.var(qml.Y(3)), qml.expval(qml.Z(3))]
@@ -150,6 +152,7 @@ def test_a_seed_may_be_any_number() -> None:
     assert one == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [None, 1])
 def test_circuits_of_one_batch_share_no_shots_where_aer_simulates_them_one_by_one(seed: int | None) -> None:
     """Aer draws shot i by the seed plus i, and circuits of one run by seeds 2113 apart: 4226 of 6339 shots were shared.

@@ -20,6 +20,7 @@ def shadow(shots: Any) -> QuantumScript:
     return QuantumScript([FLIP], [qml.classical_shadow([0])], shots=shots)
 
 
+@pytest.mark.slow
 def test_a_shadow_does_not_disturb_the_circuits_beside_it(open_cluster: Any) -> None:
     """pennylane-qiskit reads the results of the last job that the device ran; a shadow runs jobs of its own."""
     cluster = open_cluster("qiskit.aer", wires=1, retry=qexec.retries.never())
@@ -31,6 +32,7 @@ def test_a_shadow_does_not_disturb_the_circuits_beside_it(open_cluster: Any) -> 
     assert np.shape(taken) == (2, 5, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cirq.simulator", "qiskit.aer"])
 def test_every_number_of_a_shot_vector_gets_a_shadow_of_its_own(open_device: Any, name: str) -> None:
     results = qml.execute([shadow([3, 3, 2])], open_device(name, 1), diff_method=None)[0]
@@ -157,6 +159,7 @@ def test_the_outcome_of_a_mid_circuit_measurement_is_not_read_in_the_basis_of_an
     assert np.asarray(distribution).tolist() == [0.0, 1.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cirq.simulator", "qiskit.aer"])
 def test_equal_numbers_in_a_shot_vector_do_not_scramble_samples(name: str) -> None:
     measured = [qml.sample(wires=[1, 0]), qml.probs(wires=[1]), qml.counts(qml.Z(0)), qml.expval(qml.Y(1))]

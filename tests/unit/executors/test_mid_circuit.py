@@ -75,6 +75,7 @@ def simulations_of(monkeypatch, name="default.qubit"):
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executors", SIMULATORS, ids=str)
 @pytest.mark.parametrize("function", [statistics, postselected])
 def test_statistics_are_those_of_theory(function, executors):

@@ -86,6 +86,7 @@ def joint(**options: Any) -> dict[str, float]:
     return dict(zip(["00", "01", "10", "11"], probabilities.tolist(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [60, [30, 30, 7]], ids=["shots", "shot vector"])
 @pytest.mark.parametrize("measure", MEASUREMENTS.values(), ids=MEASUREMENTS)
 def test_results_look_as_on_one_device(three: Any, measure: Any, shots: Any) -> None:

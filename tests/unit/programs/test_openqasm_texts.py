@@ -51,6 +51,7 @@ def simulator() -> AerSimulator:
     return AerSimulator(seed_simulator=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUN)
 def test_a_published_kind_of_program_counts_as_in_qiskit(name: str, simulator: AerSimulator) -> None:
     """Each outcome within six sigma of the difference of two samples of 2000 shots, at least 8; both are seeded."""

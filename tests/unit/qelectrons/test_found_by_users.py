@@ -27,6 +27,7 @@ class Forgetful(qexec.Executor):
         return [None for _ in circuits]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["best", "parameter-shift", "backprop"])
 def test_jax_differentiates_a_function_that_runs_later(electron: Any, method: str) -> None:
     circuit = electron(qnode(diff_method=method), executors="default.qubit")

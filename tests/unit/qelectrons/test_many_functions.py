@@ -113,6 +113,7 @@ def test_functions_nest_as_deep_and_as_wide_as_they_like(circuit: Any, wait: Any
     assert nested(0, 0) == pytest.approx(DEPTH * leaves.sum() + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
 def test_all_siblings_may_wait_for_functions_of_their_own(circuit: Any, wait: Any) -> None:
     def outer(number: int) -> float:

@@ -67,6 +67,7 @@ def test_torch_differentiates_a_sum_of_futures(turned: Any, method: str) -> None
     assert np.allclose(angles.grad, -np.sin(ANGLES))
 
 
+@pytest.mark.slow
 @by_method
 def test_jax_differentiates_a_sum_of_futures(turned: Any, method: str) -> None:
     circuit = turned(diff_method=method)
@@ -74,6 +75,7 @@ def test_jax_differentiates_a_sum_of_futures(turned: Any, method: str) -> None:
     assert np.allclose(gradient, -np.sin(ANGLES))
 
 
+@pytest.mark.slow
 @by_method
 def test_jax_compiles_functions_that_run_circuits_later(turned: Any, method: str) -> None:
     circuit = turned(diff_method=method)

@@ -37,6 +37,7 @@ TRANSFORMS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @by_how
 @pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
 def test_torch_function_transforms_differentiate(pair: Any, transform: Any, how: Any) -> None:
