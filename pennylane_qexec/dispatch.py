@@ -253,7 +253,10 @@ class Dispatcher:
 
     def _number(self, executor: Executor, config: ExecutionConfig) -> int:
         number = self._numbers.get((executor, id(config)))
-        return self._add(executor, id(config), Call("execute", config, bound=True)) if number is None else number
+        if number is not None:
+            return number
+        call = Call("execute", config, bound=True, outcomes=self.config.mcm_config)
+        return self._add(executor, id(config), call)
 
     def _add(self, executor: Executor | None, key: int, call: Call) -> int:
         with self._adding:

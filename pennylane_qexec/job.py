@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-from pennylane.devices import ExecutionConfig
+from pennylane.devices import ExecutionConfig, MCMConfig
 from pennylane.tape import QuantumScript
 
 Result = Any
@@ -126,11 +126,14 @@ class Call:
         config: the execution configuration. For bound circuits, resolved for the executor's backend.
         bound: whether the circuits were made ready by the executor's own ``bind``. An executor given circuits
             that are not bound prepares them itself.
+        outcomes: how the user wants mid-circuit measurements to be made, where the configuration has what the executor
+            has settled for; ``None`` where it has the user's wish.
     """
 
     method: str = "execute"
     config: ExecutionConfig = field(default_factory=ExecutionConfig)
     bound: bool = False
+    outcomes: MCMConfig | None = None
 
     def unbound(self) -> Call:
         """The same call for an executor that has to prepare the circuits itself, in another process perhaps."""
@@ -140,8 +143,9 @@ class Call:
             device_options={},
             gradient_method=self.config.gradient_method if by_device else None,
             gradient_keyword_arguments=self.config.gradient_keyword_arguments if by_device else {},
+            mcm_config=self.config.mcm_config if self.outcomes is None else self.outcomes,
         )
-        return replace(self, bound=False, config=config)
+        return replace(self, bound=False, config=config, outcomes=None)
 
 
 @dataclass(frozen=True, slots=True)

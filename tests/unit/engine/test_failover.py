@@ -167,3 +167,24 @@ def test_adjoint_derivatives_go_on_elsewhere(open_device: Any) -> None:
 
     assert qml.grad(circuit)(pnp.array(0.4, requires_grad=True)) == pytest.approx(-np.sin(0.4))
     assert set(who_ran(device.cluster)) == {"lightning.qubit"}
+
+
+@pytest.mark.parametrize("other", ["cirq.simulator", "default.mixed", "aer"])
+def test_another_executor_makes_mid_circuit_measurements_in_a_way_of_its_own(open_device: Any, other: str) -> None:
+    device = open_device([BrokenQubit(), {"type": other, "wires": 3}], selector=first, retry=qexec.retries.never())
+
+    @qml.qnode(device, shots=100)
+    def without(x: float) -> Any:
+        qml.RX(x, 0)
+        return qml.expval(qml.Z(0))
+
+    @qml.qnode(device, shots=100)
+    def measured(x: float) -> Any:
+        qml.RX(x, 0)
+        outcome = qml.measure(0)
+        qml.cond(outcome, qml.X)(1)
+        return qml.expval(qml.Z(1)), qml.expval(outcome)
+
+    assert without(np.pi) == -1
+    assert np.allclose(measured(np.pi), (-1, 1))
+    assert set(who_ran(device.cluster)) == {other}
