@@ -16,11 +16,10 @@ import pennylane as qml
 from pennylane.exceptions import QuantumFunctionError
 from pennylane.math import Interface
 from pennylane.tape import QuantumScript
-from pennylane.transforms import broadcast_expand
 from pennylane.transforms.core import Transform, transform
 
 from pennylane_qexec.recorded import check_several_results, differentiable_once
-from pennylane_qexec.structure import is_broadcasted
+from pennylane_qexec.structure import is_broadcasted, rows_of
 
 _REFUSING = (
     qml.gradients.param_shift,
@@ -76,13 +75,13 @@ def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool)
 
         if not refusing or not any(map(is_broadcasted, tapes)):
             return tapes, postprocess
-        parts = [broadcast_expand(one) if _is_refused(one, jax) else ((one,), _only) for one in tapes]
+        parts = [rows_of(one) if _is_refused(one, jax) else ((one,), _only) for one in tapes]
 
         def join(results: Any) -> Any:
             remaining = iter(results)
-            return postprocess([post([next(remaining) for _ in rows]) for rows, post in parts])
+            return postprocess([post([next(remaining) for _ in some]) for some, post in parts])
 
-        return [row for rows, _ in parts for row in rows], join
+        return [row for some, _ in parts for row in some], join
 
     twin = transform(
         method.tape_transform,

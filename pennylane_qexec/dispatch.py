@@ -13,7 +13,6 @@ from pennylane.devices.preprocess import validate_device_wires
 from pennylane.math import Interface
 from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
-from pennylane.transforms import broadcast_expand
 from pennylane.wires import Wires
 
 from pennylane_qexec.errors import ExecutorError, NoExecutorError, QExecError
@@ -22,7 +21,7 @@ from pennylane_qexec.executors.shots import refuse_shot_vector, remember
 from pennylane_qexec.job import Affinity, Call, Job, Outcome, Postprocessing, Result, Share
 from pennylane_qexec.policies.merges import Plan
 from pennylane_qexec.policies.splits import apportion
-from pennylane_qexec.structure import is_broadcasted, measures_everything, sweep_of, wires_in_order
+from pennylane_qexec.structure import is_broadcasted, measures_everything, rows_of, sweep_of, wires_in_order
 
 if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster
@@ -148,7 +147,7 @@ class Dispatcher:
         if not is_broadcasted(circuit):
             return (circuit,), _first
         assert _is_tagged(circuit)
-        circuits, postprocess = broadcast_expand.tape_transform(circuit)
+        circuits, postprocess = rows_of(circuit)
         return tuple([_retag(one, circuit.binding, circuit) for one in circuits]), postprocess
 
     def job(self, circuit: QuantumScript, method: str = "execute", vector: Any = None) -> Job:

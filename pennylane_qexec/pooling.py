@@ -30,12 +30,12 @@ from pennylane.ops import Sum
 from pennylane.queuing import QueuingManager
 from pennylane.shadows import ClassicalShadow
 from pennylane.tape import QuantumScript
-from pennylane.transforms import broadcast_expand, split_non_commuting
+from pennylane.transforms import split_non_commuting
 from pennylane.transforms.dynamic_one_shot import fill_in_value, gather_mcm
 from pennylane.wires import Wires
 
 from pennylane_qexec.job import Result
-from pennylane_qexec.structure import wires_in_order
+from pennylane_qexec.structure import rows_of, wires_in_order
 
 POOLED = (SampleMeasurement, ClassicalShadowMP, ShadowExpvalMP)
 """Measurements that are evaluated on samples."""
@@ -118,7 +118,7 @@ def pool(circuit: QuantumScript) -> Pool:
 
 def _rows(circuit: QuantumScript) -> Sequence[QuantumScript]:
     try:
-        return broadcast_expand(circuit)[0]  # type: ignore[no-any-return]
+        return rows_of(circuit)[0]
     except AttributeError as error:  # PennyLane expands no batches of products and exponentials
         raise NotExpandedError(f"PennyLane cannot take this batch of circuits apart: {error}") from error
 

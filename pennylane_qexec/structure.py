@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Sequence
 from operator import attrgetter, is_
 from typing import Any, NamedTuple
 
 import numpy as np
 import pennylane as qml
 from pennylane.measurements import ExpectationMP, MeasurementProcess, VarianceMP
-from pennylane.operation import Operator
+from pennylane.operation import _UNSET_BATCH_SIZE, Operator
 from pennylane.ops import Conditional, MidMeasure, Prod
 from pennylane.ops.functions import bind_new_parameters
 from pennylane.ops.op_math import CompositeOp, SymbolicOp
 from pennylane.pytrees.pytrees import flatten_registrations
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
+from pennylane.transforms import broadcast_expand
 from pennylane.wires import Wires
 from scipy import sparse
 
 from pennylane_qexec.fingerprint import Content, content, is_foreign, own_attributes
+from pennylane_qexec.job import Postprocessing
 from pennylane_qexec.kept import Kept
 
 BARE = (
@@ -258,3 +260,33 @@ def _batch_size(circuit: QuantumScript) -> int | None:
             if type(parameter) not in _SCALARS and np.ndim(parameter) and operation.batch_size is not None:
                 return int(operation.batch_size)
     return None
+
+
+def rows_of(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
+    """The circuits that a broadcasted circuit stands for, and what makes its result of theirs.
+
+    Raises:
+        AttributeError: PennyLane cannot take it apart, as batches of products and exponentials.
+    """
+    circuits, join = broadcast_expand.tape_transform(circuit)
+    forget_batch(circuits)
+    return circuits, join
+
+
+def forget_batch(circuits: Iterable[QuantumScript]) -> None:
+    """Have rows of a batch forget that they were many.
+
+    PennyLane copies some gates (``MultiRZ``, ``PauliRot``) with what they remember of their numbers, and would take the
+    copies for broadcasted: their results would come once more for each row.
+    """
+    for operation in {id(one): one for circuit in circuits for one in circuit.operations if one.data}.values():
+        _forget_batch(operation)
+
+
+def _forget_batch(operation: Operator) -> None:
+    if vars(operation).get("_batch_size"):
+        vars(operation).update(_batch_size=_UNSET_BATCH_SIZE, _ndim_params=_UNSET_BATCH_SIZE)
+    if isinstance(operation, SymbolicOp):
+        _forget_batch(operation.base)
+    for part in operation.operands if isinstance(operation, CompositeOp) else ():
+        _forget_batch(part)

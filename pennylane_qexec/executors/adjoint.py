@@ -1,16 +1,12 @@
-"""What simulators' programs for the adjoint method make of circuits, put right (seen in PennyLane 0.45).
+"""The adjoint method of ``default.qubit`` for what is computed from the state, put right (seen in PennyLane 0.45).
 
-For probabilities and the like, that of ``default.qubit`` asks for the state and makes trainable parameters complex: it
+For probabilities and the like, the device's program asks for the state and makes trainable parameters complex: it
 puts them into the circuit's first places, over constants that are there, so that another circuit is run. The state
 has its wires as they are first used, and its derivative has them as they are numbered.
-
-They expand broadcasted circuits twice. Rows of some gates, ``MultiRZ`` for one, remember that they were many: each is
-then expanded again, and all results and gradients come as often as there are rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -18,9 +14,7 @@ import pennylane as qml
 from pennylane.devices import ExecutionConfig
 from pennylane.devices.default_qubit import adjoint_state_measurements, all_state_postprocessing
 from pennylane.measurements import StateMP
-from pennylane.operation import _UNSET_BATCH_SIZE
 from pennylane.tape import QuantumScript
-from pennylane.transforms import broadcast_expand
 
 from pennylane_qexec.job import Postprocessing
 from pennylane_qexec.structure import wires_in_order
@@ -41,14 +35,6 @@ def corrected(program: Any, config: ExecutionConfig) -> Any:
             program.insert(index, _state_in_place)
             break
     return program
-
-
-def rows(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
-    """The circuits that a broadcasted one stands for, which remember nothing of it, and what joins their results."""
-    circuits, join = broadcast_expand.tape_transform(circuit)
-    for operation in {id(one): one for each in circuits for one in each.operations if one.data}.values():
-        vars(operation).update(_batch_size=_UNSET_BATCH_SIZE, _ndim_params=_UNSET_BATCH_SIZE)
-    return [one.copy(trainable_params=one.trainable_params) for one in circuits], join
 
 
 @qml.transform

@@ -25,7 +25,7 @@ from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
 from pennylane_qexec.executors.unchanged import Unchanged, unchanged_by
 from pennylane_qexec.job import Postprocessing, Result
 from pennylane_qexec.pooling import pool
-from pennylane_qexec.structure import is_broadcasted, wires_in_order
+from pennylane_qexec.structure import forget_batch, is_broadcasted, rows_of, wires_in_order
 
 _ROTATED = {qml.X, qml.Y, qml.Z, qml.Hadamard, qml.Identity, BasisStateProjector}
 """Factors of observables that PennyLane's ``diagonalize_measurements`` rotates, or that are diagonal."""
@@ -79,7 +79,7 @@ class DeviceBinder:
         if circuit.shots and self._source.quirks.prepares_exactly_only:
             circuit = legacy.with_preparation_decomposed(circuit)
         if self._config.gradient_method == "adjoint" and is_broadcasted(circuit):
-            return self._joined(*adjoint.rows(circuit))
+            return self._joined(*rows_of(circuit))  # the program would do so twice
         with self._source.exclusive():
             if here.device is not device:
                 here.program = adjoint.corrected(self._source.program(device, self._config), self._config)
@@ -89,6 +89,8 @@ class DeviceBinder:
                 return Bound((circuit,), self._config, _only)
             given = [legacy.with_whole_state(device, one) for one in self._source.with_wires(circuit)]
             circuits, postprocess = here.program(given)
+        if len(circuits) > 1:
+            forget_batch(circuits)
         for one in circuits:
             legacy.check(device, one)
         if here.unchanged is not None:
@@ -114,8 +116,8 @@ class DeviceBinder:
         edges = np.cumsum([0, *circuit.shots])
 
         def join(results: Sequence[Result]) -> Result:
-            rows = [np.asarray(result) for result in results]
-            return tuple([samples.evaluate([[row[start:stop]] for row in rows]) for start, stop in pairwise(edges)])
+            sampled = [np.asarray(result) for result in results]
+            return tuple([samples.evaluate([[row[start:stop]] for row in sampled]) for start, stop in pairwise(edges)])
 
         return self._joined(samples.circuits, join)
 

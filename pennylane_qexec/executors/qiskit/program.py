@@ -16,7 +16,6 @@ from pennylane.measurements import ClassicalShadowMP, ShadowExpvalMP
 from pennylane.ops import MidMeasure
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
-from pennylane.transforms import broadcast_expand
 from pennylane.wires import Wires
 
 from pennylane_qexec.dynamic import dynamic_part
@@ -26,7 +25,7 @@ from pennylane_qexec.executors.qiskit.gates import KINDS, convertible, taken_apa
 from pennylane_qexec.executors.qiskit.sampling import at_the_end, by_recipes, postselected
 from pennylane_qexec.executors.settings import for_device
 from pennylane_qexec.job import Postprocessing, Result
-from pennylane_qexec.structure import is_broadcasted, measures_everything, wires_in_order
+from pennylane_qexec.structure import is_broadcasted, measures_everything, rows_of, wires_in_order
 
 Step = Callable[[QuantumScript], tuple[Sequence[QuantumScript], Postprocessing]]
 
@@ -158,7 +157,7 @@ def _stays(operation: Any) -> bool:
 def _one_by_one(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
     if circuit.batch_size is None:
         return (circuit,), _only
-    return broadcast_expand(circuit)[0], _in_columns
+    return rows_of(circuit)[0], _in_columns
 
 
 def _in_columns(rows: Sequence[Result]) -> Result:

@@ -343,3 +343,16 @@ def test_every_gradient_is_that_of_the_device_alone(contest, method):
         difference = gradient(device) - gradient(qml.device("default.qubit", wires=4))
     assert np.abs(difference).max() < (1e-8 if method in ("finite-diff", "spsa") else 1e-12)
     assert (contest.runs > 0) is (method in ("parameter-shift", "finite-diff", "spsa"))
+
+
+@pytest.mark.parametrize("kind", ["default.qubit", "lightning.qubit", "aer"])
+@pytest.mark.parametrize("split", [None, "uniform"])
+def test_rows_of_gates_that_remember_their_batch_come_once(open_device: Any, kind: str, split: str | None) -> None:
+    def function(x: Any) -> Any:
+        qml.MultiRZ(x, [0, 1])
+        qml.adjoint(qml.PauliRot(x, "Y", [0]))
+        return qml.sample(wires=0), qml.expval(qml.Z(0))
+
+    qnode = qml.QNode(function, open_device([kind, kind], split=split), shots=12)
+    samples, values = qnode(np.array([0.3, 0.5, 0.9]))
+    assert (samples.shape, values.shape) == ((3, 12, 1), (3,))
