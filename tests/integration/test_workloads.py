@@ -1,7 +1,7 @@
-"""Three thousand workloads on the engine: faults, retries, other executors, cancellations, timeouts, budgets, closing.
+"""Ten thousand workloads on the engine: faults, retries, other executors, cancellations, timeouts, budgets, closing.
 
 What must be so at the end of each is in ``tests/hazards/checks.py``: no shot is lost or invented, no budget is passed,
-every future ends, for a reason. ``benchmarks/workloads.py`` carries out a hundred thousand.
+every future ends, for a reason. ``benchmarks/workloads.py`` carries out ten times as many.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hazards.many import carry_out_many
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-PARTS, EACH = 3, 1000
+PARTS, EACH = 10, 1000
 
 COMMON = {
     *("circuits", "done after a retry", "done by another executor", "cancelled futures", "cancelled at a backend"),
