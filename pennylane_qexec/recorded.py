@@ -33,6 +33,13 @@ _SEVERAL_RESULTS = (
     "PyTorch; or use diff_method='backprop' on an executor that offers it."
 )
 
+_MATRIX = (
+    "a derivative by numbers in the matrix of an observable was asked for, and PennyLane's parameter shifts and finite "
+    "differences take a matrix for one number: it would be zero. Write the observable as a sum whose coefficients are "
+    "these numbers, as in qml.Hamiltonian([x], [observable]); or use diff_method='backprop' on an executor that offers "
+    "it."
+)
+
 _PLAIN = {float, int, complex, np.ndarray, np.float64, np.float32, np.int64, np.complex128}
 
 _data = attrgetter("data")
@@ -99,6 +106,19 @@ def check_several_results(circuit: QuantumScript, hadamard: bool = False) -> Non
     numbers = qml.math.get_trainable_indices(circuit.get_parameters(trainable_only=False))
     if hadamard or (len(shapes) == 1 and len(numbers) > 1):
         raise QuantumFunctionError(_SEVERAL_RESULTS)
+
+
+def check_matrices(circuit: QuantumScript) -> None:
+    """Refuse to differentiate by numbers in the matrix of an observable, where PennyLane's transforms give zero.
+
+    Args:
+        circuit: the circuit, as it comes to the boundary of Autograd.
+
+    Raises:
+        QuantumFunctionError: such numbers are being recorded.
+    """
+    if any(_is_recorded(number) and np.ndim(number) for number in _numbers_of_observables(circuit)):
+        raise QuantumFunctionError(_MATRIX)
 
 
 def without_constants(circuit: QuantumScript) -> QuantumScript:

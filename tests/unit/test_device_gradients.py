@@ -15,6 +15,7 @@ import pytest
 import torch
 from pennylane import numpy as pnp
 from pennylane.devices import ExecutionConfig
+from pennylane.exceptions import QuantumFunctionError
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
@@ -198,6 +199,36 @@ def test_the_adjoint_method_takes_coefficients_that_nobody_differentiates_by_for
         return qml.expval(qml.Hamiltonian(factors, [qml.X(0), qml.Z(0)]))
 
     assert qml.grad(circuit)(pnp.array(0.3)) == pytest.approx(2 * np.cos(0.3) - np.sin(0.3))
+
+
+@pytest.mark.parametrize("method", ["best", "parameter-shift", "finite-diff"])
+def test_a_derivative_by_numbers_in_the_matrix_of_an_observable_is_refused_and_not_zero(
+    open_device: Any, method: str
+) -> None:
+    @qml.qnode(open_device("lightning.qubit"), diff_method=method)
+    def circuit(angle: Any, scale: Any) -> Any:
+        qml.RX(angle, 0)
+        return qml.expval(qml.Hermitian(scale * np.diag([1.0, -1.0]), 0))
+
+    with pytest.raises(QuantumFunctionError, match="in the matrix of an observable"):
+        qml.grad(circuit)(pnp.array(0.4), pnp.array(3.0))  # by the scale it is cos(0.4)
+    # An array of pennylane.numpy that nobody differentiates by is a constant.
+    assert qml.grad(circuit, argnums=0)(pnp.array(0.4), pnp.array(3.0)) == pytest.approx(-3 * np.sin(0.4))
+
+
+@pytest.mark.parametrize("executors", ["lightning.qubit", SIMULATORS], ids=str)
+def test_a_circuit_that_is_refused_does_not_get_others_refused(open_device: Any, executors: Any) -> None:
+    device = open_device(executors)
+
+    def mixed(angles: Any) -> Any:
+        qml.RX(angles[0], 0)
+        return qml.expval(qml.Z(0)), qml.probs(wires=0)
+
+    for _ in range(2):
+        with pytest.raises(QuantumFunctionError, match="does not support adjoint"):
+            qml.QNode(mixed, device, diff_method="adjoint")(pnp.array(X))
+        # Before it has a circuit, PennyLane asks the device about the method.
+        assert np.allclose(by_autograd(qml.QNode(ansatz, device, diff_method="adjoint")), GRADIENT)
 
 
 def test_entropies_of_wires_with_labels_can_be_differentiated(open_device: Any) -> None:
