@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pennylane.tape import QuantumScript
@@ -63,14 +63,19 @@ def check_repeatable(split: Any) -> None:
         )
 
 
+_NO_CIRCUITS = (
+    "{!r} is no list of circuits: give a list of QuantumScripts, which qml.tape.make_qscript(function)(...) and "
+    "qml.workflow.construct_tape(qnode)(...) make."
+)
+
+
 def check_circuits(circuits: Any) -> None:
     """Refuse what is no list of circuits."""
+    if not isinstance(circuits, Iterable):
+        raise ConfigurationError(_NO_CIRCUITS.format(circuits))
     for circuit in (circuits,) if isinstance(circuits, QuantumScript) else circuits:
         if circuit is circuits or not isinstance(circuit, QuantumScript):
-            raise ConfigurationError(
-                f"{circuit!r} is no list of circuits: give a list of QuantumScripts, which "
-                "qml.tape.make_qscript(function)(...) and qml.workflow.construct_tape(qnode)(...) make."
-            )
+            raise ConfigurationError(_NO_CIRCUITS.format(circuit))
 
 
 def mixed(executors: Sequence[Executor]) -> str:

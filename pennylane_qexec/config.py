@@ -34,7 +34,7 @@ def cluster_options_of(config: str) -> dict[str, Any]:
     for path in reversed(files):
         clusters.update(_read(path).get("clusters", {}))
     if config not in clusters:
-        where = " or ".join(map(str, files)) or f"{FILE}, neither here nor in {user_config_path('qexec')}"
+        where = " or ".join(map(str, files)) or f"{FILE}, here or in {user_config_path('qexec')}"
         raise ConfigurationError(unknown("cluster", config, clusters, f"Add [clusters.{config}] to {where}."))
     return dict(clusters[config])
 

@@ -40,7 +40,8 @@ class NoExecutorError(QExecError, DeviceError, WireError):
         return "; ".join(f"{name!r} {reason.rstrip('.')}" for name, reason in self.reasons.items())
 
     def __str__(self) -> str:
-        wide = any(word in self.why for word in ("wires", "qubits", "memory"))
+        said = self.why.replace("wires=", "")  # of operations and measurements, however few wires they have
+        wide = any(word in said for word in ("wire", "qubits", "memory"))
         return (
             f"no executor of the cluster can run {self.circuit}: {self.why}. Add an executor that can, or change the "
             f"circuit{' (qml.cut_circuit makes wide circuits narrower)' if wide else ''}."

@@ -121,10 +121,11 @@ class QElectron(Closing, qml.QNode):
             The results, in order.
 
         Raises:
+            ConfigurationError: an argument is no sequence.
             ValueError: the sequences have different lengths.
             Exception: what the first call that failed raises. What has not run by then is cancelled.
         """
-        calls = list(zip(*arguments, strict=True))
+        calls = _calls(arguments)
         futures: list[Later] = []
         try:
             for call in calls:
@@ -272,3 +273,22 @@ def run_later(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Later:
         )
     call = partial(function, *args, **kwargs)
     return background.run_here(call) if parameters.are_traced((args, kwargs)) else background.start(call)
+
+
+def _calls(arguments: tuple[Iterable[Any], ...]) -> list[tuple[Any, ...]]:
+    """The arguments of each call, from the values of each argument."""
+    for values in arguments:
+        try:
+            iter(values)
+        except TypeError as error:
+            raise ConfigurationError(
+                f"{values!r} is no sequence: give map the values of each argument, as in circuit.map([0.1, 0.2])."
+            ) from error
+    columns = [list(values) for values in arguments]
+    lengths = list(map(len, columns))
+    if len(set(lengths)) > 1:
+        raise ValueError(
+            f"map was given {' and '.join(map(str, lengths))} values: give as many of each argument, and by name what "
+            "is the same in every call."
+        )
+    return list(zip(*columns, strict=True))

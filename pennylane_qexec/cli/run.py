@@ -111,6 +111,8 @@ def _merge_data(merge: str | None, reference: str, backends: list[str]) -> dict[
     from pennylane_qexec.errors import PolicyError, unknown
 
     if merge not in _COMPARING:
+        if reference != _SIMULATOR:
+            raise PolicyError(f"--reference {reference} is for --merge tvd and --merge hellinger: add one of them.")
         return None
     if len(backends) == 1:
         raise PolicyError(f"--merge {merge} compares backends, and there is one: add others with --backend.")

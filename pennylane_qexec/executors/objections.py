@@ -33,4 +33,8 @@ def objection_to_wires(wires: Wires | None, circuit: QuantumScript) -> str | Non
     # Barriers are not run, so that it does not matter where they are.
     acting = QuantumScript([one for one in circuit.operations if not isinstance(one, Barrier)], circuit.measurements)
     strange = [repr(wire) for wire in acting.wires if wire not in wires]
-    return f"has {len(wires)} wires, and not {', '.join(strange)}" if strange else None
+    return f"has {_wires(len(wires))}, and no wire {', '.join(strange)}" if strange else None
+
+
+def _wires(number: int) -> str:
+    return "1 wire" if number == 1 else f"{number} wires"

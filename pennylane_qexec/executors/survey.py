@@ -58,5 +58,7 @@ def _try(spec: str, kind: str, shots: str, make: Callable[[], Executor]) -> Foun
             make().close()
     except QExecError as error:
         cause = error.__cause__ or error
-        return Found(spec, kind, shots, False, str(cause).strip().splitlines()[0])
+        first, *others = filter(None, map(str.strip, str(cause).splitlines()))
+        reason = " ".join([first, *others[:1]]) if first.endswith(":") else first
+        return Found(spec, kind, shots, False, reason)
     return Found(spec, kind, shots, True, "")

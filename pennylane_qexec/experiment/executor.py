@@ -281,6 +281,8 @@ class QuantumExecutor(Closing):
         self, circuits: Any, shots: Any, backends: Any, split: Any, data: Any, config: Mapping[str, Any] | None
     ) -> tuple[Dispatch, dict[int, programs.Program], Any]:
         """The dispatch of an experiment, the programs of its circuits by their identity, and the split's data."""
+        if not isinstance(config, Mapping | None):
+            raise ConfigurationError(f"config={config!r} must be a mapping of options, such as {{'seed': 7}}.")
         policy = self._book.split(split)
         given, _ = circuits_of(circuits)
         numbers = shots_of(shots, len(given))

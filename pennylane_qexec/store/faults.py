@@ -64,8 +64,8 @@ def translated(error: Exception, url: str) -> Exception:
     """
     if isinstance(error, QExecError) or not isinstance(error, DBAPIError):
         return error
-    said = scrub(str(error.orig).strip().rstrip("."))
-    return StoreError(f"the store {url} {_advice(error)}. It said: {said}.")
+    said = scrub(" ".join(str(error.orig).split()).rstrip("."))
+    return StoreError(f"the store {url} {_advice(error)}. It said: {said}{'' if said.endswith('?') else '.'}")
 
 
 def told(error: Exception, url: str) -> Exception:

@@ -124,8 +124,8 @@ def test_wires_that_no_executor_has_are_refused(open_cluster: Any, policy: Any, 
     with pytest.raises(qexec.NoExecutorError) as caught:
         cluster.execute([wide])
     assert "5 wires" in str(caught.value)
-    assert "'a' has 2 wires, and not 2, 3, 4" in str(caught.value)
-    assert "'b' has 3 wires, and not 3, 4" in str(caught.value)
+    assert "'a' has 2 wires, and no wire 2, 3, 4" in str(caught.value)
+    assert "'b' has 3 wires, and no wire 3, 4" in str(caught.value)
     assert "qml.cut_circuit" in str(caught.value)
     assert len(cluster.history) == 0
 
@@ -195,6 +195,18 @@ def test_failover_saves_the_results_of_a_batch(open_device: Any) -> None:
     angles = np.array([0.1, 0.2, 0.3, 0.4])
     assert np.allclose(qml.execute([flip(angle) for angle in angles], device), np.cos(angles))
     assert {row.executor for row in device.history} == {"good"}
+
+
+def test_a_narrow_circuit_is_not_told_to_become_narrower(open_cluster: Any) -> None:
+    circuit = QuantumScript([qml.RX(0.1, 0)], [qml.classical_shadow(wires=[0])], shots=10)
+    with pytest.raises(qexec.NoExecutorError, match="not accepted") as caught:
+        open_cluster(["lightning.qubit"], wires=1).execute([circuit])
+    assert "cut_circuit" not in str(caught.value)
+
+
+def test_what_is_no_list_is_refused_with_a_sentence(open_cluster: Any) -> None:
+    with pytest.raises(qexec.ConfigurationError, match="3 is no list of circuits"):
+        open_cluster(["default.qubit"]).execute(3)
 
 
 @pytest.mark.parametrize("name", ["default.qubit", "lightning.qubit", "cirq.simulator", "aer"])

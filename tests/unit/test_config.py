@@ -73,7 +73,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(open_device: Any) -> None:
 def test_without_any_file_the_error_says_where_to_put_one(open_device: Any, tmp_path: Path) -> None:
     with pytest.raises(qexec.ConfigurationError, match="Known: none") as raised:
         open_device(config="lab")
-    assert "Add [clusters.lab] to qexec.toml" in str(raised.value)
+    assert "Add [clusters.lab] to qexec.toml, here or in" in str(raised.value)
     assert str(tmp_path / "user") in str(raised.value)
 
 

@@ -437,7 +437,7 @@ def test_a_circuit_that_nobody_inside_can_run_is_refused_with_the_reasons(open_c
     outer = open_cluster([inner])
     with pytest.raises(qexec.NoExecutorError) as raised:
         outer.execute([flip(0.1, wire=5)])
-    assert str(raised.value).count("has 1 wires, and not 5") == 2
+    assert str(raised.value).count("has 1 wire, and no wire 5") == 2
     assert "'default.qubit+lightning.qubit' has no executor for it" in str(raised.value)
 
 

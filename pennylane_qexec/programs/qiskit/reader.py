@@ -56,7 +56,7 @@ def draft_of(circuit: QuantumCircuit) -> Draft:
         names = ", ".join(sorted(parameter.name for parameter in unbound))
         raise ConfigurationError(
             f"circuit {circuit.name!r} has parameters without values: {names}. Give them values with "
-            "circuit.assign_parameters({...})."
+            "circuit.assign_parameters({...}); in OpenQASM, write numbers in place of them."
         )
     draft = Draft()
     _write(draft, circuit, range(circuit.num_qubits), {bit: bit for bit in circuit.clbits})

@@ -174,6 +174,7 @@ def test_of_many_circuits_six_are_shown() -> None:
         (["bell.qasm", "--merge", "agregate"], "Did you mean 'aggregate'?"),
         (["bell.qasm", "--merge", "tvd", "--backend", MANILA], "there is one"),
         (["bell.qasm", "--merge", "tvd", *_on(MANILA, CIRQ)], "Name one of them with --reference"),
+        (["bell.qasm", "--reference", CIRQ], "is for --merge tvd and --merge hellinger"),
         (["bell.qasm", "--on-failure", "retry"], "Known: partial, refuse, rerun"),
         (["bell.qasm", "--save", "missing/a.json"], "there is no folder 'missing'"),
         (["bell.qasm", "--plot", "a.txt"], "is no kind of picture"),

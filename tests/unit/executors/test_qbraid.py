@@ -225,7 +225,7 @@ def test_circuits_that_the_device_cannot_run_are_refused_with_the_reason(circuit
 
 
 def test_wires_that_the_executor_does_not_have_are_refused() -> None:
-    assert on(FakeDevice(), wires=["a"]).rejects(flip(0.1, 5)) == "has 1 wires, and not 0"
+    assert on(FakeDevice(), wires=["a"]).rejects(flip(0.1, 5)) == "has 1 wire, and no wire 0"
 
 
 def test_how_wide_the_device_is_is_not_asked_before_it_is_needed() -> None:

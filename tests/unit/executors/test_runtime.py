@@ -257,7 +257,7 @@ def test_what_does_not_fit_is_refused_before_it_is_sent(circuit: QuantumScript, 
 def test_wires_that_it_does_not_have_are_refused() -> None:
     executor = RuntimeExecutor("aer", wires=["a", "b"])
     assert executor.rejects(flip(0.1, 10, "a")) is None
-    assert "has 2 wires, and not 'c'" in str(executor.rejects(flip(0.1, 10, "c")))
+    assert "has 2 wires, and no wire 'c'" in str(executor.rejects(flip(0.1, 10, "c")))
 
 
 def test_a_measurement_of_everything_measures_all_wires_of_the_executor() -> None:

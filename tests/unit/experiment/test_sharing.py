@@ -251,6 +251,11 @@ def test_a_folder_or_file_that_is_not_there_is_refused(tmp_path: Path):
         experiments(three()).add_policy("x")
 
 
+def test_options_of_backends_without_names_are_refused():
+    with pytest.raises(qexec.ConfigurationError, match="config='seed' must be a mapping of options"):
+        experiments(three()).run_experiment(QASM, 10, ABC, config="seed")
+
+
 def test_a_split_can_be_had_as_a_function_with_the_papers_signature():
     executor = experiments(three())
     split = executor.get_split_policy("uniform")

@@ -53,17 +53,23 @@ def test_map_takes_a_sequence_for_each_argument(circuit: Any) -> None:
 
 
 def test_map_over_sequences_of_different_lengths_is_an_error(circuit: Any) -> None:
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="map was given 3 and 2 values"):
         circuit.map(ANGLES, [1, 2])
 
 
 def test_map_over_sequences_of_different_lengths_runs_nothing(turned_by: Any) -> None:
     executor = ScriptedExecutor()
     circuit = turned_by(executor)
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="map was given 3 and 2 values"):
         circuit.map(ANGLES, [1, 2])
     circuit(0.1)
     assert sum(map(len, executor.batches)) == 1
+
+
+@pytest.mark.parametrize("value", [3, np.array(0.5)], ids=type)
+def test_map_over_what_is_no_sequence_is_refused_with_a_sentence(circuit: Any, value: Any) -> None:
+    with pytest.raises(qexec.ConfigurationError, match="is no sequence: give map the values of each argument"):
+        circuit.map(value)
 
 
 @pytest.mark.parametrize("nothing", [[], np.array([])], ids=type)
