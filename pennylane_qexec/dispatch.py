@@ -21,7 +21,14 @@ from pennylane_qexec.executors.shots import refuse_shot_vector, remember
 from pennylane_qexec.job import Affinity, Call, Job, Outcome, Postprocessing, Result, Share
 from pennylane_qexec.policies.merges import Plan
 from pennylane_qexec.policies.splits import apportion
-from pennylane_qexec.structure import is_broadcasted, measures_everything, rows_of, sweep_of, wires_in_order
+from pennylane_qexec.structure import (
+    is_broadcasted,
+    measures_everything,
+    rows_of,
+    sweep_of,
+    wires_in_order,
+    with_outcomes_in_order,
+)
 
 if TYPE_CHECKING:
     from pennylane_qexec.cluster import QCluster
@@ -110,7 +117,7 @@ class Dispatcher:
         """
         if circuit.shots.has_partitioned_shots:
             refuse_shot_vector(self._cluster.executors, circuit.shots)
-        circuit = self._with_measured_wires(circuit)
+        circuit = with_outcomes_in_order(self._with_measured_wires(circuit))
         late = self._cluster.binds_late and not self.config.use_device_gradient
         refusals: dict[Executor, Exception] = {}
         while True:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from copy import copy
 from operator import attrgetter, is_
 from typing import Any, NamedTuple
 
 import numpy as np
 import pennylane as qml
-from pennylane.measurements import ExpectationMP, MeasurementProcess, VarianceMP
+from pennylane.measurements import ExpectationMP, MeasurementProcess, MeasurementValue, VarianceMP
 from pennylane.operation import _UNSET_BATCH_SIZE, Operator
-from pennylane.ops import Conditional, MidMeasure, Prod
+from pennylane.ops import Conditional, MidMeasure, PauliMeasure, Prod
 from pennylane.ops.functions import bind_new_parameters
 from pennylane.ops.op_math import CompositeOp, SymbolicOp
 from pennylane.pytrees.pytrees import flatten_registrations
@@ -101,6 +102,57 @@ def wires_in_order(circuit: QuantumScript) -> Wires:
 def measures_everything(measurement: MeasurementProcess) -> bool:
     """Whether a measurement is of all wires, whichever these are."""
     return measurement.obs is None and measurement.mv is None and not measurement.wires
+
+
+def with_outcomes_in_order(circuit: QuantumScript) -> QuantumScript:
+    """The circuit, with what is computed of several mid-circuit outcomes computed of them in the circuit's order.
+
+    PennyLane has them in the order of their random ids. The gates and measurements that programs of devices put in
+    their place would be others each time, and shots of equal seeds too.
+    """
+    if not any(map(_computes, circuit.measurements)) and Conditional not in set(map(type, circuit.operations)):
+        return circuit
+    measured = [one for one in circuit.operations if isinstance(one, MidMeasure | PauliMeasure)]
+    places = {one.hyperparameters["meas_uid"]: place for place, one in enumerate(measured)}
+    changed = False
+
+    def in_order(value: Any) -> Any:
+        nonlocal changed
+        places_of = [places.get(one.hyperparameters["meas_uid"], len(places)) for one in value.measurements]
+        if places_of == sorted(places_of):
+            return value
+        changed = True
+        return _reordered(value, sorted(range(len(places_of)), key=places_of.__getitem__))
+
+    with QueuingManager.stop_recording():
+        operations = [
+            Conditional(in_order(one.meas_val), one.base) if type(one) is Conditional else one
+            for one in circuit.operations
+        ]
+        measurements = [_of_value(one, in_order(one.mv)) if _computes(one) else one for one in circuit.measurements]
+    if not changed:
+        return circuit
+    return circuit.copy(operations=operations, measurements=measurements, trainable_params=circuit.trainable_params)
+
+
+def _computes(measurement: MeasurementProcess) -> bool:
+    return isinstance(measurement.mv, MeasurementValue) and len(measurement.mv.measurements) > 1
+
+
+def _reordered(value: MeasurementValue, order: list[int]) -> MeasurementValue:
+    """The same of the same outcomes, which are in another order."""
+    places = [order.index(index) for index in range(len(order))]
+
+    def computed(*outcomes: Any) -> Any:
+        return value.processing_fn(*[outcomes[place] for place in places])
+
+    return MeasurementValue([value.measurements[index] for index in order], computed)
+
+
+def _of_value(measurement: MeasurementProcess, value: MeasurementValue) -> MeasurementProcess:
+    changed = copy(measurement)
+    changed.mv = value
+    return changed
 
 
 class Part(NamedTuple):

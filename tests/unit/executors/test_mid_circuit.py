@@ -1,11 +1,16 @@
 """Mid-circuit measurements with shots: simulated once for each sequence of outcomes, where the user has no wish."""
 
+import itertools
+
 import numpy as np
 import pennylane as qml
 import pytest
 
 import pennylane_qexec as qexec
 from pennylane_qexec import DeviceExecutor, Hybrid
+from pennylane_qexec.dispatch import Dispatcher
+from pennylane_qexec.fingerprint import fingerprint
+from pennylane_qexec.structure import with_outcomes_in_order
 from pennylane_qexec.testing import ScriptedExecutor
 
 SHOTS = 20_000
@@ -261,3 +266,34 @@ def test_variances_of_matrices_are_real(open_device, executor):
 
     value = qml.set_shots(qml.QNode(circuit, open_device([executor], wires=2)), 50)()
     assert not np.iscomplexobj(value)
+
+
+def computed_of(*ids: str) -> qml.tape.QuantumScript:
+    """A circuit that computes with three outcomes of which one is certain, and whose ids PennyLane draws at random."""
+    measured = [qml.ops.MidMeasure(wire, meas_uid=one) for wire, one in enumerate(ids)]
+    first, second, third = (qml.measurements.MeasurementValue([one]) for one in measured)
+    operations = [qml.RY(0.7, 0), qml.RY(0.4, 1), qml.X(2), *measured]
+    operations.append(qml.ops.Conditional(third & (first > second), qml.RX(0.8, 3)))
+    measurements = [qml.expval(first - 2 * second * third), qml.expval(qml.Z(3))]
+    return qml.tape.QuantumScript(operations, measurements, trainable_params=[1, 2])
+
+
+@pytest.mark.parametrize("executor", ["default.qubit", "aer", "default.mixed"])
+def test_what_is_run_does_not_depend_on_the_random_ids_of_outcomes(executor):
+    one, two = np.sin(0.35) ** 2, np.sin(0.2) ** 2
+    right = one - 2 * two, 1 - one * (1 - two) * (1 - np.cos(0.8))
+    prepared = set()
+    with qexec.QCluster([{"type": executor, "wires": 8}]) as cluster:
+        for ids in itertools.permutations("abc"):
+            dispatcher = Dispatcher(cluster)
+            prepared.add(tuple(map(fingerprint, dispatcher(computed_of(*ids))[0])))
+            assert np.allclose(np.concatenate([cluster.execute([computed_of(*ids)])[0]]), right, atol=1e-6)
+    assert len(prepared) == 1
+
+
+def test_ordering_outcomes_keeps_what_is_trainable():
+    circuit = computed_of("c", "b", "a")
+    ordered = with_outcomes_in_order(circuit)
+    assert ordered is not circuit
+    assert ordered.trainable_params == [1, 2]
+    assert with_outcomes_in_order(ordered) is ordered
