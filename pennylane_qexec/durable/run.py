@@ -135,8 +135,10 @@ class DurableRun:
                 self._open = False
                 self._heart.stop()
                 self._recorder.close()
-                self._store.leave(self._worker)
-                self._close_store()
+                try:
+                    self._store.leave(self._worker)
+                finally:
+                    self._close_store()
 
     def _leave_the_rest(self) -> None:
         """Leave what has not ended, and say which jobs still run."""

@@ -84,8 +84,12 @@ def open_to_read(store: str | os.PathLike[str]) -> Store:
         if not url.drivername.startswith("sqlite") or str(url.database).startswith("file:"):
             raise
         gate = SqliteGate(url, patience=_TO_LOOK, writes=False)
-        if gate.once(revision) == REVISION:
-            return SqlStore(gate, time.time, time.monotonic)
+        try:
+            if gate.once(revision) == REVISION:
+                return SqlStore(gate, time.time, time.monotonic)
+        except BaseException:
+            gate.close()
+            raise
         gate.close()
         raise
 

@@ -15,7 +15,7 @@ from pennylane_qexec.store.base import State
 from pennylane_qexec.store.dialects import insert_into
 from pennylane_qexec.store.prepared import Prepared
 from pennylane_qexec.store.records import Run
-from pennylane_qexec.store.sound import run_of, state_of
+from pennylane_qexec.store.sound import run_of, shown, state_of
 from pennylane_qexec.store.tables import jobs, runs
 
 _LONGEST = 200
@@ -73,8 +73,13 @@ def one(connection: Connection, name: str) -> Run:
     """The run of a name."""
     row = connection.execute(select(runs).where(runs.c.name == name)).one_or_none()
     if row is None:
-        raise StoreError(unknown("run", name, connection.scalars(select(runs.c.name)).all()))
+        raise StoreError(unknown("run", name, map(_said, connection.scalars(select(runs.c.name)))))
     return run_of(row)
+
+
+def _said(name: Any) -> str:
+    """A name as errors say it: somebody may have put something else in its place."""
+    return name if isinstance(name, str) and name.isprintable() else shown(name)
 
 
 def is_there(connection: Connection, run: Run) -> bool:

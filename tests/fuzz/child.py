@@ -172,6 +172,7 @@ def stores(folder: Path, secret: Path) -> tuple[st.SearchStrategy[Any], Callable
         for end in ("-wal", "-shm"):
             Path(f"{changed}{end}").unlink(missing_ok=True)
         assert "\x1b" not in "".join(shown[:2]), "orders to a terminal come out"
+        assert not _is_open(changed), "the store is still open"
         return "".join(shown)
 
     return store_changes(), change
@@ -194,6 +195,12 @@ def _command(*arguments: str) -> str:
     if status not in (0, 1, 2) or "Traceback" in shown:
         raise AssertionError(f"status {status} of {arguments!r:.300}: {shown[-2000:]}")
     return shown
+
+
+def _is_open(path: Path) -> bool:
+    """Whether this process has a file open, where that can be seen."""
+    here = Path("/proc/self/fd")
+    return here.exists() and any(os.path.realpath(one) == str(path) for one in here.iterdir())
 
 
 @cache

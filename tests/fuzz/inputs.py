@@ -62,6 +62,7 @@ def _large(rng: random.Random, secret: Path) -> str:
         lambda: 'include "/dev/zero";',
         lambda: "pow(" + "9" * min(times, 60) + ") @ x q[0];",
         lambda: f"ctrl({times}) @ x q[0];",
+        lambda: "ctrl @ " * times + "h q[0];",
         lambda: "barrier " + "q," * times + "q;",
         lambda: "\n" * times + "OPENQASM" + " " * times + "2.0",
     ]

@@ -1,8 +1,10 @@
 """Durable runs whose store fails, or whose process is taken for dead."""
 
+import os
 import sqlite3
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from pennylane_qexec.durable import durable_run
 from pennylane_qexec.durable.heart import Heart
 from pennylane_qexec.job import Job
 from pennylane_qexec.store import open_store
+from pennylane_qexec.store.opening import open_to_read
 from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
 
 
@@ -152,3 +155,20 @@ def test_what_waits_for_an_executor_is_not_begun_when_the_store_is_deleted(tmp_p
 def test_a_run_that_has_not_asked_for_anything_yet_is_not_taken_for_dead(tmp_path):
     with open_store(tmp_path / "runs.db") as store, durable_run("run", store) as run:
         assert run._beat()
+
+
+@pytest.mark.parametrize("change", ["qexec_jobs DROP COLUMN claim", "qexec_version RENAME COLUMN version_num TO x"])
+def test_a_store_with_other_tables_is_closed_all_the_same(tmp_path, change):
+    path = tmp_path / "runs.db"
+    with QCluster(ScriptedExecutor()) as cluster:
+        with durable_run("run", path):
+            values(cluster, 0.1)
+        with sqlite3.connect(path) as connection:
+            connection.execute(f"ALTER TABLE {change}")
+        connection.close()
+        with pytest.raises(StoreError, match="has other tables"), durable_run("run", path):
+            values(cluster, 0.1, 0.2)
+        with suppress(StoreError), open_to_read(path):
+            pass
+    files = Path("/proc/self/fd")
+    assert not files.exists() or str(path) not in {os.path.realpath(one) for one in files.iterdir()}

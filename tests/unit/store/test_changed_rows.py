@@ -112,6 +112,12 @@ def test_a_state_that_there_is_not_is_not_left_out_of_the_counts(path: Path, sto
         store.counts(1)
 
 
+def test_a_name_that_is_no_text_is_shown_among_those_that_are_known(path: Path, store: Store) -> None:
+    _change(path, "UPDATE qexec_runs SET name = x'ff'")
+    with pytest.raises(StoreError, match=r"no run is called 'vqe'. Known: b'\\xff'"):
+        store.run("vqe")
+
+
 @pytest.mark.parametrize("values", ["state = 'sending', finished = 7.0", "state = 'failed'", "finished = 7.0"])
 def test_a_job_that_has_ended_and_has_not_is_refused(path: Path, store: Store, values: str) -> None:
     _change(path, f"UPDATE qexec_jobs SET {values} WHERE id = 2")
