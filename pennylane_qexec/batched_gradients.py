@@ -18,7 +18,7 @@ from pennylane.math import Interface
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import Transform, transform
 
-from pennylane_qexec.recorded import check_matrices, check_several_results, differentiable_once
+from pennylane_qexec.recorded import check_complex, check_matrices, check_several_results, differentiable_once
 from pennylane_qexec.structure import is_broadcasted, rows_of
 
 _REFUSING = (
@@ -67,6 +67,8 @@ def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool)
         """What the method does first, and then a circuit for each row of those that it would refuse."""
         tapes, expanded = expand(tape, *args, **options) if expand is not None else ((tape,), _only)
 
+        if not jax:
+            check_complex(tape)
         for one in tapes if once or again else ():
             check_matrices(one)
             if again:

@@ -209,6 +209,8 @@ class Limit:
             return circuit
         if recorded.observables_are_recorded(circuit) and self.interface != Interface.JAX_JIT:
             raise _by_observables()
+        if self.interface == Interface.TORCH:  # Autograd gets it right
+            recorded.check_complex(circuit)
         return recorded.without_constants(circuit) if self.interface == Interface.AUTOGRAD else circuit
 
     def guarded(self, postprocess: Postprocessing, circuit: QuantumScript) -> Postprocessing:

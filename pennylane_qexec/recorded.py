@@ -40,6 +40,13 @@ _MATRIX = (
     "it."
 )
 
+_COMPLEX = (
+    "a derivative by the complex number {number} of {operation} was asked for, and it would be wrong: parameter "
+    "shifts, finite differences and the adjoint method move its real part only. For the exponential of an observable, "
+    "write qml.evolve(observable, x) in place of qml.exp(observable, -1j * x); or use diff_method='backprop' on an "
+    "executor that offers it."
+)
+
 _PLAIN = {float, int, complex, np.ndarray, np.float64, np.float32, np.int64, np.complex128}
 
 _data = attrgetter("data")
@@ -119,6 +126,25 @@ def check_matrices(circuit: QuantumScript) -> None:
     """
     if any(_is_recorded(number) and np.ndim(number) for number in _numbers_of_observables(circuit)):
         raise QuantumFunctionError(_MATRIX)
+
+
+def check_complex(circuit: QuantumScript) -> None:
+    """Refuse to differentiate by complex numbers of operations, where all but backpropagation gives wrong derivatives.
+
+    Args:
+        circuit: the circuit, as it comes to the boundary of Autograd or PyTorch.
+
+    Raises:
+        QuantumFunctionError: such a number, of which the imaginary part is not zero, is being recorded.
+    """
+    for operation in circuit.operations:
+        for number in operation.data:
+            if type(number) in _PLAIN or np.ndim(number) or not _is_recorded(number):
+                continue
+            while isinstance(number, ArrayBox):
+                number = number._value
+            if complex(number).imag:
+                raise QuantumFunctionError(_COMPLEX.format(number=complex(number), operation=operation.name))
 
 
 def without_constants(circuit: QuantumScript) -> QuantumScript:

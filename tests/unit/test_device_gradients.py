@@ -216,6 +216,42 @@ def test_a_derivative_by_numbers_in_the_matrix_of_an_observable_is_refused_and_n
     assert qml.grad(circuit, argnums=0)(pnp.array(0.4), pnp.array(3.0)) == pytest.approx(-3 * np.sin(0.4))
 
 
+def exponential(angles: Any) -> Any:
+    """Its value is ``cos(2 x[0])``."""
+    qml.exp(qml.X(0) @ qml.Z(1), 1j * angles[0])
+    return qml.expval(qml.Z(0))
+
+
+@pytest.mark.parametrize(
+    ("interface", "executors", "method"),
+    [
+        ("torch", SIMULATORS, "best"),
+        ("torch", "default.qubit", "adjoint"),
+        ("torch", "default.qubit", "parameter-shift"),
+        ("autograd", "default.qubit", "parameter-shift"),
+        ("autograd", "aer", "best"),
+    ],
+    ids=str,
+)
+def test_a_derivative_by_a_complex_number_of_an_operation_is_refused_and_not_wrong(
+    open_device: Any, interface: str, executors: Any, method: str
+) -> None:
+    circuit = qml.QNode(exponential, open_device(executors), diff_method=method)
+    with pytest.raises(QuantumFunctionError, match=r"by the complex number 0.4j of Exp"):
+        INTERFACES[interface](circuit)
+
+
+@pytest.mark.parametrize(
+    ("interface", "executors", "method"),
+    [("torch", "default.qubit", "best"), ("autograd", "lightning.qubit", "adjoint"), ("jax", "default.qubit", "best")],
+)
+def test_a_derivative_by_a_complex_number_of_an_operation_is_right_where_it_is_given(
+    open_device: Any, interface: str, executors: Any, method: str
+) -> None:
+    circuit = qml.QNode(exponential, open_device(executors), diff_method=method)
+    assert np.allclose(INTERFACES[interface](circuit), [-2 * np.sin(2 * X[0]), 0], atol=1e-6)
+
+
 @pytest.mark.parametrize("executors", ["lightning.qubit", SIMULATORS], ids=str)
 def test_a_circuit_that_is_refused_does_not_get_others_refused(open_device: Any, executors: Any) -> None:
     device = open_device(executors)
