@@ -90,7 +90,7 @@ def error_of(cluster: qexec.QCluster) -> BaseException | None:
     return future.exception(PATIENCE)
 
 
-@pytest.fixture(params=[ThreadPoolExecutor, ProcessPoolExecutor], ids=["threads", "processes"])
+@pytest.fixture(params=[ThreadPoolExecutor, ProcessPoolExecutor], ids=["threads", "processes"], scope="module")
 def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
     """A user's own pool."""
     options = {} if request.param is ThreadPoolExecutor else {"mp_context": SPAWN}

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
+from fakes import programs
 
 from pennylane_qexec.executors.jax.workshop import Workshop
 
 COMPILES = """
 import sys
+import jax
 import pennylane as qml
 from pennylane_qexec.executors.jax import JaxExecutor
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 executor = JaxExecutor(compile=sys.argv[1], cache=sys.argv[2])
 circuit = lambda x: qml.tape.QuantumScript([qml.RX(x, 0), qml.CNOT([0, 1]), qml.RY(x, 1)], [qml.expval(qml.Z(1))])
 executor.run([circuit(0.1 * number) for number in range(20)])
@@ -25,9 +25,7 @@ print(executor.compiled)
 
 def leaves(compile: str, folder: Path) -> str:
     """What a program prints that compiles and ends; it must end well."""
-    command = [sys.executable, "-W", "ignore", "-c", COMPILES, compile, str(folder)]
-    environment = {**os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = programs.run(COMPILES, compile, str(folder))
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()
 
