@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis without chance, and clusters that are closed."""
+"""What all tests share: hypothesis without chance, clusters that are closed, and no haste of the machine's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 from hypothesis import settings
 
 import pennylane_qexec as qexec
+from pennylane_qexec.engine import carrier, here, venue
+from pennylane_qexec.engine.processes import ProcessCrew
 from pennylane_qexec.scrubbing import known
 
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # no test looks at anybody's tokens
@@ -50,3 +52,18 @@ def open_device() -> Iterator[Any]:
 def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test calls a secret may be a word that another one expects in an error."""
     monkeypatch.setattr(known, "_known", known._Known())
+
+
+@pytest.fixture(autouse=True)
+def _where_circuits_run_is_no_matter_of_speed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Executors that may decide by themselves go by the size of circuits alone, and find no warm worker processes.
+
+    Else a simulator with a seed would draw from another stream on a machine that is so busy that small circuits seem
+    large, or soon after a test that had started workers. Those who ask for the fixture ``warm_workers`` get them.
+    """
+    if "warm_workers" in request.fixturenames:
+        return
+    monkeypatch.setattr(ProcessCrew, "warm", property(lambda crew: False))
+    monkeypatch.setattr(ProcessCrew, "warm_up", lambda crew: None)
+    for module in (venue, here, carrier):
+        monkeypatch.setattr(module, "seconds", venue.computing_seconds)
