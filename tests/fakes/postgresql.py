@@ -58,6 +58,14 @@ class PostgresServer:
             connection.execute(f"CREATE SCHEMA {name}")
         return f"postgresql+psycopg://qexec@127.0.0.1:{port or self.port}/postgres?options=-csearch_path%3D{name}"
 
+    def guard(self, user: str, password: str) -> None:
+        """Make a user whom the server asks for a password."""
+        with psycopg.connect(f"postgresql://qexec@127.0.0.1:{self.port}/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE ROLE {user} LOGIN SUPERUSER PASSWORD '{password}'")
+        rules = self._folder / "data" / "pg_hba.conf"
+        rules.write_text(f"host all {user} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+        self._run("pg_ctl", "reload")
+
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._programs / program), "--pgdata", str(self._folder / "data"), *arguments]
         with (self._folder / "said").open("a+") as said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import secrets
 import subprocess
@@ -11,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -19,8 +21,11 @@ from fakes.earlier_store import make_store_of_0001
 from fakes.postgresql import PostgresServer
 from fakes.severed import Severed
 from sqlalchemy import create_engine, text
+from typer.testing import CliRunner
 
-from pennylane_qexec.errors import StoreError
+from pennylane_qexec import Cache
+from pennylane_qexec.cli import app
+from pennylane_qexec.errors import QExecError, StoreError
 from pennylane_qexec.store import Ended, NewJob, State, Store, open_store
 from pennylane_qexec.store.tables import VERSION_TABLE, metadata
 
@@ -248,3 +253,58 @@ def _work_and_be_killed(place: str, acknowledged: dict[str, set[int]], lines: in
 def _started(script: str, *arguments: str) -> Any:
     command = [sys.executable, "-c", script, *arguments]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+PASSWORD = "s3cr3t/pass-4711"
+QUOTED = quote(PASSWORD, safe="")
+REFUSED = {
+    "wrong password": "postgresql://guarded:{password}@127.0.0.1:{port}/postgres",
+    "wrong password in the query": "postgresql://guarded@127.0.0.1:{port}/postgres?password={password}",
+    "unknown user": "postgresql://nobody-we-know:{password}@127.0.0.1:{port}/postgres",
+    "unknown database": "postgresql://qexec:{password}@127.0.0.1:{port}/nowhere",
+    "unknown option": "postgresql://qexec@127.0.0.1:{port}/postgres?password={password}&nonsense=1",
+    "gone server": "postgresql://qexec:{password}@127.0.0.1:1/postgres?connect_timeout=1",
+}
+
+
+@pytest.fixture(scope="module")
+def guarded(server: PostgresServer) -> PostgresServer:
+    """The server, with a user who has a password."""
+    server.guard("guarded", "pa55 w0rd")
+    return server
+
+
+@pytest.mark.parametrize("given", REFUSED.values(), ids=REFUSED)
+def test_the_password_of_a_server_that_refuses_leaves_nowhere(
+    guarded: PostgresServer, caplog: pytest.LogCaptureFixture, given: str
+) -> None:
+    url = given.format(password=QUOTED, port=guarded.port)
+    with caplog.at_level("DEBUG"), pytest.raises(StoreError) as caught:
+        open_store(url, patience=0.1)
+    error = caught.value
+    frames = error.__traceback__.tb_next if error.__traceback__ else None  # the test's own has the URL
+    told = traceback.TracebackException(StoreError, error, frames, capture_locals=True)
+    cache = Cache(url)
+    said = [
+        *traceback.format_exception(error),
+        *told.format(),
+        repr(pickle.loads(pickle.dumps(error))),
+        repr(cache),
+        *[CliRunner().invoke(app, ["runs", *more, "--store", url]).output for more in ([], ["--json"])],
+        CliRunner().invoke(app, ["cache", "info", "--store", url]).output,
+    ]
+    cache.close()
+    said += [record.getMessage() for record in caplog.records]
+    assert "4711" not in "".join(said).replace("\n", "")
+
+
+def test_a_store_that_lets_us_in_hides_its_password_too(guarded: PostgresServer) -> None:
+    place = f"postgresql://guarded:pa55%20w0rd@127.0.0.1:{guarded.port}/postgres"
+    with open_store(place) as store:
+        assert "w0rd" not in f"{store!r} {store.url}"
+        with pytest.raises((TypeError, QExecError)) as caught:
+            pickle.dumps(Cache(place))
+        assert "w0rd" not in str(caught.value)
+    shown = CliRunner().invoke(app, ["runs", "--store", place])
+    assert shown.exit_code == 0
+    assert "w0rd" not in shown.output
