@@ -26,7 +26,7 @@ from pennylane_qexec.executors import objection_to_shots
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.job import Usage
-from pennylane_qexec.scrubbing import without_secrets
+from pennylane_qexec.scrubbing import know_named, without_secrets
 
 
 class Post(Protocol):
@@ -249,6 +249,8 @@ class Lane:
             context = batch.context(isinstance(self.executor, Spreader))
             ran = await level.carrier.carry(batch.work, context, batch.sending)
         except Exception as raised:
+            # Executors of users have options of their own, of which nobody has heard before.
+            know_named({name: value for name, value in vars(self.executor).items() if isinstance(value, str)})
             error = without_secrets(raised)  # here it leaves the executor
             self._end(level, batch)
             self._post.used(batch.settle_failed(self.executor, error))

@@ -9,6 +9,7 @@ from typing import Any
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.experiment import documents
 from pennylane_qexec.experiment.dispatched import DispatchJob, circuits_of, in_words, number_of, shots_of
+from pennylane_qexec.scrubbing import scrub
 from pennylane_qexec.shown import even_incomplete, printable
 
 
@@ -192,4 +193,4 @@ def _places(numbers: tuple[int, ...]) -> str:
 
 
 def _options(config: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in config.items())
+    return scrub(", ".join(f"{key}={value!r}" for key, value in config.items()))

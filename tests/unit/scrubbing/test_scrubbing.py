@@ -17,6 +17,7 @@ from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.policies.faults import Fault, classify, retry_after
 from pennylane_qexec.scrubbing import is_secret, know, know_named, know_url, scrub, scrub_argv, without_secrets
 from pennylane_qexec.store import open_store
+from pennylane_qexec.testing import flip
 
 SECRET = "s3cr3t-t0k3n"
 
@@ -302,6 +303,29 @@ def test_names_of_runs_and_executors_have_no_secrets(tmp_path: Any, name: str) -
     assert not any(name in str(raised.value) for raised in (of_run, of_executor))
     with open_store(tmp_path / "runs.db") as store:
         assert store.runs() == []
+
+
+def test_what_an_executor_of_the_users_has_under_the_name_of_a_secret_is_not_in_its_errors() -> None:
+    class Vendor(qexec.Executor):
+        def __init__(self, api_key: str) -> None:
+            super().__init__("vendor")
+            self._api_key = api_key
+
+        def run(self, circuits: Any) -> Any:
+            raise ConnectionError(f"{self._api_key} is no key")
+
+    with qexec.QCluster([Vendor("k3y-of-4-vendor")], retry=qexec.retries.never()) as cluster:
+        with pytest.raises(qexec.ExecutorError, match=r"ConnectionError: \*\*\* is no key") as raised:
+            cluster.execute([flip(0.1)])
+        assert "k3y-of-4-vendor" not in "".join(traceback.format_exception(raised.value))
+        assert "k3y-of-4-vendor" not in cluster.history.to_dataframe().to_string()
+
+
+def test_a_dispatch_shows_no_token_when_it_is_printed() -> None:
+    dispatch = qexec.Dispatch()
+    dispatch.add_job("ionq", "simulator", "OPENQASM 2.0; qreg q[1];", 10, config={"token": "t0ken-4-user", "seed": 1})
+    assert "t0ken-4-user" not in str(dispatch)
+    assert "seed=1" in str(dispatch)
 
 
 def test_a_name_may_have_a_secret_that_is_an_ordinary_word(tmp_path: Any) -> None:
