@@ -304,7 +304,9 @@ class QCluster(Nestable):
             circuit: the circuit.
             later: whether nobody waits for it.
         """
-        return prepares_late(executor, circuit, later)
+        # What a durable run records, and by which numbers a seed draws, follows from what is prepared here.
+        alike = self._seed is not None or durable.current() is not None
+        return prepares_late(executor, circuit, later, alike)
 
     def submit(self, jobs: Sequence[Job], asked: Callable[[], bool] | None = None) -> list[AskedFuture[Outcome]]:
         """Let jobs run; returns a future for each at once. A program does not end before what it submitted has.

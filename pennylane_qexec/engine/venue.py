@@ -35,19 +35,20 @@ def uses_processes(executor: Executor, circuits: Sequence[QuantumScript]) -> boo
     return may_use_processes(executor) and seconds(executor, circuits) >= max(_WORTH_A_PIPE, EACH * len(circuits))
 
 
-def prepares_late(executor: Executor, circuit: QuantumScript, later: bool) -> bool:
+def prepares_late(executor: Executor, circuit: QuantumScript, later: bool, alike: bool = False) -> bool:
     """Whether circuits like this one run in other processes, so that preparing them there too is faster.
 
     Args:
         executor: who is to run them.
         circuit: the circuit.
         later: whether nobody waits for it: then also small ones run there, where they keep nobody from going on.
+        alike: whether it has to be done alike each time that the program runs, whatever has started by then.
     """
     if not executor.local:
         return False
     if executor.parallel == "process" or isinstance(executor.parallel, concurrent.futures.Executor):
         return True
-    if not may_use_processes(executor) or not processes.crew.warm:
+    if alike or not may_use_processes(executor) or not processes.crew.warm:
         return False
     return later or uses_processes(executor, (circuit,))
 

@@ -16,6 +16,7 @@ import pytest
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
+from pennylane_qexec.engine import processes
 from pennylane_qexec.executors import seeds
 
 CIRCUIT = QuantumScript([qml.H(0), qml.H(1)], [qml.counts(wires=[0, 1])], shots=4096)
@@ -208,3 +209,20 @@ def test_lightning_devices_of_the_user_are_left_as_they_are() -> None:
     before = device.LightningMeasurements
     qexec.executor(device).run([QuantumScript([qml.H(0)], [qml.expval(qml.Z(0)), qml.expval(qml.X(0))], shots=100)])
     assert device.LightningMeasurements is before
+
+
+def test_worker_processes_that_have_started_change_neither_numbers_nor_what_is_recorded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setattr(type(processes.crew), "warm", True)
+    circuit = QuantumScript([qml.QFT(range(3))], [qml.counts(qml.X(0)), qml.counts(qml.Z(0))], shots=10)
+
+    def prepared_late(cluster: qexec.QCluster, executor: int = 0) -> bool:
+        return cluster.prepares_late(cluster.executors[executor], circuit, later=True)
+
+    with qexec.QCluster("lightning.qubit") as cluster:
+        assert prepared_late(cluster)
+        with qexec.durable_run("a run", store=tmp_path / "runs.db"):
+            assert not prepared_late(cluster)
+    with qexec.QCluster(["lightning.qubit", {"type": "default.qubit", "parallel": "process"}], seed=1) as cluster:
+        assert [prepared_late(cluster, executor) for executor in (0, 1)] == [False, True]
