@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pandas
 
 KEPT_ROWS = 10_000
-_LIGHT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,28 +186,25 @@ class History(Sequence[Row]):
 
 
 def compact(circuit: QuantumScript, sketcher: Sketcher | None = None) -> QuantumScript | Sketch | str:
-    """A circuit as rows keep it: a sketch; the circuit, if that cannot be; its fingerprint if it is large.
+    """A circuit as rows keep it: a sketch; the circuit, if that cannot be; its fingerprint if there are arrays in it.
+
+    Arrays may be large, part of a gradient's graph, or written to after the circuit was run.
 
     Args:
         circuit: the circuit.
         sketcher: that of the batch the circuit is of, if it is of one.
     """
     sketch = (sketcher or Sketcher()).sketch(circuit)
-    return sketch or (circuit if _is_light(circuit) else _fingerprint(circuit))
+    return sketch or (circuit if _has_numbers_only(circuit) else _fingerprint(circuit))
 
 
-def _is_light(circuit: QuantumScript) -> bool:
-    """Whether to keep a circuit: its parameters are numbers or small arrays, not parts of a gradient's graph."""
+def _has_numbers_only(circuit: QuantumScript) -> bool:
     observables = [measurement.obs for measurement in circuit.measurements if measurement.obs is not None]
     for operator in (*circuit.operations, *observables):
         for parameter in operator.data:
-            if type(parameter) not in (float, int) and not _is_small_array(parameter):
+            if not isinstance(parameter, float | int | np.generic):
                 return False
     return True
-
-
-def _is_small_array(parameter: Any) -> bool:
-    return isinstance(parameter, np.ndarray | np.generic) and parameter.size <= _LIGHT
 
 
 def _fingerprint(circuit: QuantumScript | Sketch) -> str:

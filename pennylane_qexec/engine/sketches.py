@@ -16,7 +16,7 @@ from pennylane.ops import Prod
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
-from pennylane_qexec.structure import wire_labels
+from pennylane_qexec.structure import REAL, wire_labels
 
 _GATES = (
     *("Hadamard", "PauliX", "PauliY", "PauliZ", "S", "T", "SX", "SWAP", "ISWAP", "CNOT", "CZ", "CY", "Toffoli"),
@@ -25,6 +25,8 @@ _GATES = (
 )
 _NAMES = {getattr(qml, name): name for name in _GATES}
 _NUMBERS = (float, int, np.float64)
+_SMALL = 64
+"""Up to how many numbers the rows of a broadcasted parameter are kept."""
 
 
 class Sketch(NamedTuple):
@@ -59,7 +61,7 @@ class Sketcher:
         self._known: dict[int, tuple[Operator, tuple[Any, ...]]] = {}
 
     def sketch(self, circuit: QuantumScript) -> Sketch | None:
-        """Take a circuit apart; ``None`` if it is not made of plain gates and numbers only."""
+        """Take a circuit apart; ``None`` if it is not made of plain gates and few numbers."""
         operations = []
         for operation in circuit.operations:
             known = self._known.get(id(operation))
@@ -83,9 +85,13 @@ def _part(operator: Operator) -> tuple[Any, ...] | None:
     name = _NAMES.get(type(operator))
     if name is None:
         return None
-    parameters = operator.data
-    for parameter in parameters:
-        if type(parameter) not in _NUMBERS:
+    parameters = []
+    for parameter in operator.data:
+        if type(parameter) in _NUMBERS:
+            parameters.append(parameter)
+        elif type(parameter) is np.ndarray and parameter.size <= _SMALL and parameter.dtype.kind in REAL:
+            parameters.append(parameter.copy())  # whoever has made the array may write other numbers into it
+        else:
             return None
     return name, wire_labels(operator), tuple(parameters)
 

@@ -14,6 +14,7 @@ from pennylane.tape import QuantumScript
 import pennylane_qexec as qexec
 from pennylane_qexec.engine import Row
 from pennylane_qexec.engine.history import compact
+from pennylane_qexec.fingerprint import fingerprint
 from pennylane_qexec.job import JobState
 from pennylane_qexec.testing import FakeQPU, ScriptedExecutor, flip
 
@@ -194,7 +195,19 @@ def test_large_matrices_are_not_kept_but_their_fingerprint_is() -> None:
     history = qexec.History()
     history.add([Row(compact(circuit), "qpu", "qpu", 0, 1, 1, JobState.DONE, 0.0, 0.0, 0.0)])
     assert isinstance(history[0].circuit, str)
-    assert history[0].fingerprint == qexec.engine.history.fingerprint(circuit)
+    assert history[0].fingerprint == fingerprint(circuit)
+
+
+@pytest.mark.parametrize("operation", [qml.RX, qml.StatePrep], ids=["numbers of a gate", "a state"])
+def test_a_row_tells_of_an_array_as_it_was_when_the_circuit_ran(open_cluster: Any, operation: Any) -> None:
+    array = np.array([1.0, 0.0])
+    cluster = open_cluster(["default.qubit"])
+    circuit = QuantumScript([operation(array, wires=0)], [qml.probs(wires=0)])
+    cluster.execute([circuit])
+    ran = fingerprint(circuit)
+    array[:] = [0.0, 1.0]
+    assert fingerprint(circuit) != ran
+    assert cluster.history[0].fingerprint == ran
 
 
 def test_the_history_of_a_device_is_that_of_its_cluster(open_device: Any) -> None:
