@@ -97,7 +97,7 @@ def _objection(device: Device, target: Any, measurement: MeasurementProcess, sam
     sampled, exact = isinstance(measurement, SampleMeasurement), isinstance(measurement, StateMeasurement)
     if sampling:
         if exact and not sampled:
-            return f"measures {measurement} without shots only"
+            return f"measures {measurement} without shots only: it is not accepted with finite shots"
         return None if target.capabilities().get("supports_finite_shots", True) else "runs circuits without shots only"
     if (sampled and not exact) or isinstance(measurement, ClassicalShadowMP | ShadowExpvalMP):
         return f"measures {measurement} with shots only"

@@ -239,5 +239,5 @@ def _objection_to_measurements(circuit: QuantumScript) -> str | None:
         if not circuit.shots and not isinstance(measurement, StateMeasurement):
             return f"measures {measurement} with shots only"
         if circuit.shots and not isinstance(measurement, POOLED):
-            return f"measures {measurement} without shots only"
+            return f"measures {measurement} without shots only: it is not accepted with finite shots"
     return None

@@ -217,7 +217,7 @@ def test_a_device_of_somebody_else_measures_every_basis_by_itself() -> None:
         (qml.purity([0]), None, "has no state"),
         (qml.state(), None, "has no state"),
         (qml.classical_shadow([0]), None, "with shots only"),
-        (qml.purity([0]), 5, "without shots only"),
+        (qml.purity([0]), 5, "not accepted with finite shots"),
     ],
     ids=str,
 )
