@@ -141,8 +141,8 @@ def _check_all(circuit: QuantumScript, result: Result, shots: int | None, values
 def _parts(result: Result, length: int, of: str) -> Sequence[Result]:
     if isinstance(result, list | tuple) and len(result) == length:
         return result
-    if isinstance(result, np.ndarray) and result.ndim and len(result) == length:
-        return list(result)
+    if _is_array(result) and len(result.shape) and result.shape[0] == length:
+        return [result[index] for index in range(length)]
     came = f"{len(result)} results" if isinstance(result, list | tuple) else _shown(result)
     raise ResultError("a circuit", f"expected {length} results, one for each {of}, got {came}")
 
@@ -336,6 +336,11 @@ class _Check:
 
     def _refuse(self, expected: str) -> NoReturn:
         raise ResultError(str(self.measurement), f"expected {expected}, got {_shown(self.result)}")
+
+
+def _is_array(value: Any) -> bool:
+    """Whether a value is one array, of NumPy or of a library that differentiates."""
+    return isinstance(value, np.ndarray) or qml.math.get_interface(value) in ("autograd", "jax", "torch")
 
 
 def _is_one_number(value: Any) -> bool:

@@ -64,6 +64,8 @@ def test_numbers_may_be_of_any_library(wrap: Callable[[Any], Any]) -> None:
     check_result(circuit(qml.probs(wires=[0])), wrap([0.25, 0.75]) if wrap is not float else [0.25, 0.75])
     if wrap is not list:
         check_result(circuit(qml.expval(Z)), wrap(0.5))
+    if wrap is not float:
+        check_result(circuit(qml.expval(Z), qml.var(Z)), wrap([0.5, 0.25]))
 
 
 def test_traced_and_differentiated_values_are_let_through() -> None:
