@@ -15,6 +15,7 @@ from weakref import WeakSet
 import pennylane as qml
 from pennylane.exceptions import QuantumFunctionError
 from pennylane.math import Interface
+from pennylane.measurements import PurityMP
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import Transform, transform
 
@@ -99,9 +100,16 @@ def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool)
 
 
 def _explained(method: Transform) -> Callable[..., Any]:
-    """A method, for one circuit, that says which parameters it does not know where it would fail on them."""
+    """A method, for one circuit, that says what it cannot differentiate where it would fail, or be wrong."""
+    linear = method in (qml.gradients.param_shift, qml.gradients.hadamard_grad)
 
     def gradient(tape: QuantumScript, *args: Any, **options: Any) -> Any:
+        if linear and any(isinstance(one, PurityMP) for one in tape.measurements):
+            raise QuantumFunctionError(
+                "a purity is no expectation value, and neither parameter shifts nor Hadamard tests differentiate it "
+                "(PennyLane returns another number). Use diff_method='finite-diff'; or 'backprop', on an executor that "
+                "offers it."
+            )
         try:
             return method(tape, *args, **options)
         except AttributeError as error:

@@ -137,7 +137,15 @@ def execute(device: Any, circuits: Sequence[QuantumScript], config: ExecutionCon
     results = list(device.execute(tuple(circuits), execution_config=config))
     if not is_by_tree(config):
         return results
+    results = [_in_tuples(result, circuit) for result, circuit in zip(results, circuits, strict=True)]
     return [_shuffled(result, circuit, device._rng) for result, circuit in zip(results, circuits, strict=True)]
+
+
+def _in_tuples(result: Result, circuit: QuantumScript) -> Result:
+    """The results of each number of shots, which tree traversal returns as lists, as others do."""
+    if circuit.shots.has_partitioned_shots and len(circuit.measurements) > 1:
+        return tuple(map(tuple, result))
+    return result
 
 
 def _shuffled(result: Result, circuit: QuantumScript, rng: np.random.Generator) -> Result:

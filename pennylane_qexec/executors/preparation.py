@@ -12,7 +12,7 @@ import pennylane as qml
 from pennylane.devices import Device, ExecutionConfig, LegacyDeviceFacade
 from pennylane.devices.preprocess import validate_device_wires
 from pennylane.exceptions import DeviceError
-from pennylane.measurements import ExpectationMP
+from pennylane.measurements import ExpectationMP, MutualInfoMP, VnEntropyMP
 from pennylane.operation import Operator
 from pennylane.ops import MidMeasure, SProd
 from pennylane.ops.op_math import CompositeOp
@@ -25,10 +25,15 @@ from pennylane_qexec.executors.sources import BuiltDevices, GivenDevice
 from pennylane_qexec.executors.unchanged import Unchanged, unchanged_by
 from pennylane_qexec.job import Postprocessing, Result
 from pennylane_qexec.pooling import pool
+from pennylane_qexec.recorded import are_recorded
 from pennylane_qexec.structure import forget_batch, is_broadcasted, rows_of, wires_in_order
+from pennylane_qexec.unwrapping import unwrapped
 
 _ROTATED = {qml.X, qml.Y, qml.Z, qml.Hadamard, qml.Identity, BasisStateProjector}
 """Factors of observables that PennyLane's ``diagonalize_measurements`` rotates, or that are diagonal."""
+
+
+_ENTROPIES = (VnEntropyMP, MutualInfoMP)
 
 
 class _Program(threading.local):
@@ -76,6 +81,7 @@ class DeviceBinder:
                 return self._apart(circuit, groups)
         if self._source.quirks.rotates_letters_only:
             _refuse_other_bases(device, circuit)
+            circuit = circuit if are_recorded(circuit) else unwrapped(circuit)  # it knows no numbers but NumPy's
         if circuit.shots and self._source.quirks.prepares_exactly_only:
             circuit = legacy.with_preparation_decomposed(circuit)
         if self._config.gradient_method == "adjoint" and is_broadcasted(circuit):
@@ -152,6 +158,8 @@ def _refuse_other_bases(device: Device, circuit: QuantumScript) -> None:
     """
     for measurement in circuit.measurements:
         observable = measurement.obs
+        if isinstance(measurement, _ENTROPIES):
+            raise DeviceError(f"{device.name} computes entropies wrongly, and {measurement} is one")
         if observable is None:
             continue
         kinds = {*map(type, _factors(observable))}

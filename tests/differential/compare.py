@@ -201,7 +201,8 @@ def _shadow(measured: Measured, right: Right, leaf: Any, shots: int, least: int,
     got = as_array(leaf)
     assert measured.wires is not None
     expected = (2, shots, len(measured.wires))
-    if got.shape != expected:
+    copies = [(2, number, len(measured.wires)) for number in range(max(least, 1), shots + 1, max(least, 1))]
+    if got.shape != expected and got.shape not in copies:
         return f"classical_shadow has the shape {got.shape} in place of {expected}"
     bits, recipes = got
     if not np.isin(bits, (0, 1)).all() or not np.isin(recipes, (0, 1, 2)).all():

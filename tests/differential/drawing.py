@@ -147,6 +147,7 @@ def draw(rng: Random) -> Case:
         method = "best"
     policy = rng.choice(_SPLITS) if shots and len(executors) > 1 and _chance(rng, 60) else rng.choice(_POLICIES)
     mixed = any("mixed" in one for one in executors)
+    processes = any(one.startswith("process") for one in executors)
     if mixed and policy == _SPLITS[1]:  # who can run noise runs all the shots, others none
         policy = _SPLITS[0]
     slow = jax or executors[0] in ("qiskit.aer", "jax")
@@ -157,6 +158,8 @@ def draw(rng: Random) -> Case:
     if interface == "jax-vmap":
         program = replace(program, batch=3)
     wires = rng.choice(["none", "program", "spare"])
+    if processes:  # one cluster for all: each has a worker of its own, which takes seconds to start
+        policy, wires = (policy if policy in _SPLITS else ()), "none"
     if program.mid_measures and _chance(rng, 70):
         wires = "none"  # measurements that are deferred need more wires than the program has
     if method == "hadamard" and _chance(rng, 90):
@@ -178,8 +181,12 @@ def draw(rng: Random) -> Case:
         wires=wires,
         transform=_transform(rng, program, front, slow),
         mcm_method=_mcm_method(rng, program, shots),
-        seeds=rng.choice(["cluster", "equal"]) if shots and SEEDED.issuperset(executors) and _chance(rng, 20) else "",
+        seeds=_seeds(rng) if shots and not processes and SEEDED.issuperset(executors) else "",
     )
+
+
+def _seeds(rng: Random) -> str:
+    return rng.choice(["cluster", "equal"]) if _chance(rng, 20) else ""
 
 
 def _spoiled(rng: Random) -> Case:

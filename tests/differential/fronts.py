@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -85,14 +85,21 @@ def ours(case: Case, pool: Pool) -> Answer:
     return _caught(answered)
 
 
-def bare(case: Case, kind: str) -> Answer:
-    """What PennyLane makes of it with the bare device of a kind of executor, or one whose results have that form."""
+def bare(case: Case, kind: str, derive: bool = True) -> Answer:
+    """What PennyLane makes of it with the bare device of a kind of executor, or one whose results have that form.
+
+    Args:
+        case: the case.
+        kind: the kind.
+        derive: whether to take the derivative, if the case takes one.
+    """
 
     def answered() -> Answer:
         device = bare_device(kind, wires_of(case), case.program.labels, bool(case.total_shots))
         by_tape = case.front in ("execute", "qml.execute", "dev.execute", "program", "experiment")
         with qml.Tracker(device) as tracker:
-            answer = _carried_out(case, partial(_by_tape, case, device, None) if by_tape else _qnode(case, device))
+            call = partial(_by_tape, case, device, None) if by_tape else _qnode(case, device)
+            answer = _carried_out(case if derive else replace(case, order=0), call)
         answer.tracked = dict(tracker.totals)
         return answer
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -46,6 +47,12 @@ class Right:
     spread: float = 0.0
     reach: float = 0.0
     weight: float = 1.0
+
+
+@lru_cache(maxsize=100)
+def state_of(program: Program, x: tuple[float, ...], wires: tuple[Any, ...]) -> State:
+    """The state at the end of a program; see :class:`State`."""
+    return State(program, x, wires)
 
 
 class State:
@@ -86,17 +93,13 @@ class State:
         return result
 
     def _done(self, branches: list[Branch], gate: Gate, x: Sequence[float]) -> list[Branch]:
-        values = [number_of(one, x) for one in gate.numbers]
-        steps = [
-            (kraus, self._positions(op.wires))
-            for op in [_operator(self.program, gate, values)]
-            for kraus, op in _kraus(op)
-        ]
+        values = tuple([number_of(one, x) for one in gate.numbers])
+        steps = _matrices(gate, values, self.program.names, self.wires)
         result = []
         for outcomes, rho in branches:
             if gate.condition is None or outcomes[gate.condition[0]] == gate.condition[1]:
-                for kraus, positions in steps:
-                    rho = _applied(kraus, rho, positions, self._number)
+                for matrices in steps:
+                    rho = sum((one @ rho @ one.conj().T for one in matrices), np.zeros_like(rho))
             result.append((outcomes, rho))
         return result
 
@@ -216,10 +219,16 @@ def number_of(number: programs.Number, x: Sequence[float]) -> float:
     return number.factor * (np.cos(value) if number.nested else value)
 
 
-def _operator(program: Program, gate: Gate, values: Sequence[float]) -> Operator:
-    if gate.name in programs.STACKED:
-        values = [np.array(one) for one in values]
-    return programs.operator(gate, values, program.names)
+@lru_cache(maxsize=2000)
+def _matrices(
+    gate: Gate, values: tuple[float, ...], names: tuple[Any, ...], wires: tuple[Any, ...]
+) -> list[list[np.ndarray]]:
+    """Kraus matrices of all wires, for each step of a gate."""
+    given = [np.array(one) for one in values] if gate.name in programs.STACKED else values
+    return [
+        [_expanded(one, [wires.index(wire) for wire in op.wires], len(wires)) for one in kraus]
+        for kraus, op in _kraus(programs.operator(gate, given, names))
+    ]
 
 
 def _kraus(op: Operator) -> list[tuple[list[np.ndarray], Operator]]:

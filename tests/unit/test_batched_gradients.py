@@ -4,6 +4,7 @@ import numpy as np
 import pennylane as qml
 import pytest
 from pennylane import numpy as pnp
+from pennylane.exceptions import QuantumFunctionError
 from pennylane.math import Interface
 
 from pennylane_qexec.batched_gradients import for_batches
@@ -163,3 +164,25 @@ def test_a_number_of_an_observable_that_no_shift_is_known_for_is_named():
     tape = qml.tape.QuantumScript([qml.RX(jnp.array(0.4), 0)], [measured], trainable_params=[0, 1])
     with pytest.raises(qml.exceptions.QuantumFunctionError, match=r"number of the observable .*Z\(0\).*one by one"):
         for_batches(qml.gradients.param_shift, Interface.JAX, 2)(tape)
+
+
+@pytest.mark.parametrize("method", ["best", "parameter-shift", "hadamard"])
+def test_derivatives_of_purities_by_shifts_are_refused(method):
+    qnode = qml.QNode(_purity, qml.device("qexec.cluster", executors="lightning.qubit", wires=3), diff_method=method)
+    x = pnp.array(0.7, requires_grad=True)
+    assert np.isclose(qnode(x), 1 - np.sin(0.7) ** 2 / 2)
+    with pytest.raises(QuantumFunctionError, match="purity"):
+        qml.grad(qnode)(x)
+
+
+def test_derivatives_of_purities_by_differences_are_right():
+    device = qml.device("qexec.cluster", executors="lightning.qubit", wires=3)
+    x = pnp.array(0.7, requires_grad=True)
+    gradient = qml.grad(qml.QNode(_purity, device, diff_method="finite-diff"))(x)
+    assert np.isclose(gradient, -np.sin(1.4) / 2, atol=1e-5)
+
+
+def _purity(x):
+    qml.RX(x, 0)
+    qml.CNOT([0, 1])
+    return qml.purity(0)

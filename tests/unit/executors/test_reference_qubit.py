@@ -47,3 +47,10 @@ def test_what_it_measures_is_right(open_cluster, measurement):
     (right,) = qml.execute([circuit], qml.device("default.qubit"))
     (got,) = open_cluster(["reference.qubit"], wires=2).execute([circuit])
     assert np.allclose(got, right)
+
+
+@pytest.mark.parametrize("measurement", [qml.vn_entropy([0]), qml.mutual_info([0], [1])])
+def test_entropies_that_it_computes_wrongly_are_refused(open_cluster, measurement):
+    cluster = open_cluster("reference.qubit")
+    with pytest.raises(qexec.NoExecutorError, match="entropies"):
+        cluster.execute([QuantumScript(OPERATIONS, [measurement])])
