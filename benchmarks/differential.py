@@ -1,7 +1,8 @@
 """Does anything that a user can write return a wrong number? Programs drawn at random, judged by theory.
 
 Usage: ``python benchmarks/differential.py [CASES] [--first NUMBER] [--progress FILE]``; stopped and started again with
-the same file, it goes on. ``--case NUMBER`` (or a case as Python) shows one; with ``--reduce``, a smaller one like it.
+the same file (if none is given, one in the folder for temporary files), it goes on. ``--case NUMBER`` (or a case as
+Python) shows one; with ``--reduce``, a smaller one like it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 import warnings
 from collections import Counter
@@ -106,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="?", type=int, default=30_000)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--progress", type=Path, default=Path("differential.jsonl"))
+    parser.add_argument("--progress", type=Path, default=Path(tempfile.gettempdir()) / "qexec-differential.jsonl")
     parser.add_argument("--case")
     parser.add_argument("--reduce", action="store_true")
     options = parser.parse_args()
