@@ -13,10 +13,15 @@ from typing import Any
 from weakref import WeakSet
 
 import pennylane as qml
+from pennylane.decomposition import gate_sets
 from pennylane.exceptions import QuantumFunctionError
 from pennylane.math import Interface
 from pennylane.measurements import PurityMP
+from pennylane.operation import Operation, Operator
+from pennylane.ops import Evolution, SProd
+from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
+from pennylane.transforms import decompose
 from pennylane.transforms.core import Transform, transform
 
 from pennylane_qexec.recorded import check_complex, check_matrices, check_several_results, differentiable_once
@@ -66,6 +71,8 @@ def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool)
 
     def expand_batches(tape: QuantumScript, *args: Any, **options: Any) -> Any:
         """What the method does first, and then a circuit for each row of those that it would refuse."""
+        if method is qml.gradients.param_shift:
+            tape = _with_shift_rules(tape)
         tapes, expanded = expand(tape, *args, **options) if expand is not None else ((tape,), _only)
 
         if not jax:
@@ -97,6 +104,41 @@ def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool)
     # Only before the border to the interface are rows circuits of their own: a gradient of one circuit stays one.
     twin.register(QuantumScript, _explained(method))
     return twin
+
+
+def _with_shift_rules(tape: QuantumScript) -> QuantumScript:
+    """The circuit, with what has no shift rule (``TrotterProduct``) taken apart into gates that have one.
+
+    PennyLane would take finite differences of it: noise, with shots or in single precision. And it cannot give new
+    numbers to an evolution by a scaled operator, though that has a rule.
+    """
+    if all(map(_is_shifted, tape.operations)):
+        return tape
+    (expanded,), _ = decompose(tape, gate_set=gate_sets.ROTATIONS_PLUS_CNOT, stopping_condition=_has_rule, strict=False)
+    with QueuingManager.stop_recording():
+        changed = expanded.copy(operations=list(map(_unscaled, expanded.operations)))
+    changed.trainable_params = qml.math.get_trainable_indices(changed.get_parameters(trainable_only=False))
+    return changed
+
+
+def _is_shifted(operation: Operator) -> bool:
+    return _has_rule(operation) and not _is_scaled(operation)
+
+
+def _has_rule(operation: Operator) -> bool:
+    if not isinstance(operation, Operation) or not any(map(qml.math.requires_grad, operation.data)):
+        return True
+    return operation.grad_method != "F" or not operation.has_decomposition
+
+
+def _is_scaled(operation: Operator) -> bool:
+    return isinstance(operation, Evolution) and isinstance(operation.base, SProd)
+
+
+def _unscaled(operation: Operator) -> Operator:
+    while _is_scaled(operation):
+        operation = Evolution(operation.base.base, operation.param * operation.base.scalar)
+    return operation
 
 
 def _explained(method: Transform) -> Callable[..., Any]:

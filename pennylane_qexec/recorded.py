@@ -141,10 +141,10 @@ def check_complex(circuit: QuantumScript) -> None:
         for number in operation.data:
             if type(number) in _PLAIN or np.ndim(number) or not _is_recorded(number):
                 continue
-            while isinstance(number, ArrayBox):
-                number = number._value
-            if complex(number).imag:
-                raise QuantumFunctionError(_COMPLEX.format(number=complex(number), operation=operation.name))
+            if qml.math.get_dtype_name(number).startswith("complex"):
+                value = complex(qml.math.unwrap([number])[0])
+                if value.imag:
+                    raise QuantumFunctionError(_COMPLEX.format(number=value, operation=operation.name))
 
 
 def without_constants(circuit: QuantumScript) -> QuantumScript:
