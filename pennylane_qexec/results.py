@@ -91,6 +91,8 @@ def check_result(circuit: QuantumScript, result: Result, *, values: bool = True)
     if not circuit.measurements:
         return
     if not shots.has_partitioned_shots:
+        if shots.total_shots == 1 and any(isinstance(one, MidMeasure) for one in circuit.operations):
+            result = _of_only_shot(circuit, result)
         _check_all(circuit, result, shots.total_shots, values)
         return
     bins = list(shots)
@@ -136,6 +138,11 @@ def _check_all(circuit: QuantumScript, result: Result, shots: int | None, values
         return
     for measurement, one in zip(measurements, _parts(result, len(measurements), "measurement"), strict=True):
         _check(circuit, measurement, one, shots, values)
+
+
+def _of_only_shot(circuit: QuantumScript, result: Result) -> Result:
+    """The results of a circuit with one shot: devices that run circuits shot by shot have them in a tuple."""
+    return result[0] if len(circuit.measurements) > 1 and isinstance(result, tuple) and len(result) == 1 else result
 
 
 def _parts(result: Result, length: int, of: str) -> Sequence[Result]:

