@@ -1,6 +1,6 @@
 """A backend that dies in the middle costs a few shots, and nothing else.
 
-Three QPUs, each with room for one job at a time, share 200 circuits. A job has four circuits at most, which is a
+Three QPUs, each with room for one job at a time, share 100 circuits. A job has two circuits at most, which is a
 fiftieth of what there is to do and bounds what can be lost: what has run when the backend dies is run again elsewhere,
 and that is the job that was running. What waits costs nothing, wherever it waits.
 """
@@ -22,7 +22,7 @@ import pennylane_qexec as qexec
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-CIRCUITS, SHOTS, TOGETHER = 200, 300, 4
+CIRCUITS, SHOTS, TOGETHER = 100, 300, 2
 ANGLES = np.linspace(1.0, 2.0, CIRCUITS)
 TURN = 0.7
 FOR_EVER = 1e9  # seconds

@@ -12,7 +12,7 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
 from qiskit_aer.noise import NoiseModel, depolarizing_error
 from qiskit_ibm_runtime import EstimatorV2, SamplerV2
-from qiskit_ibm_runtime.fake_provider import FakeManilaV2, FakeSherbrooke
+from qiskit_ibm_runtime.fake_provider import FakeGuadalupeV2, FakeManilaV2
 
 from pennylane_qexec.executors.runtime.simulated import SimulatedMachine
 
@@ -37,7 +37,7 @@ def counted(backend: Any, circuit: QuantumCircuit, options: dict[str, Any]) -> l
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(FakeManilaV2, "fake_manila"), pytest.param(FakeSherbrooke, "fake_sherbrooke", marks=pytest.mark.slow)],
+    [(FakeManilaV2, "fake_manila"), (FakeGuadalupeV2, "fake_guadalupe")],
 )
 def test_counts_are_the_same_at_the_same_seed(kind: Any, name: str) -> None:
     circuit = generate_preset_pass_manager(1, backend=kind(), seed_transpiler=2).run(line(4))
