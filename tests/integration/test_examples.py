@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ def test_an_example_runs_and_shows_what_it_is_about(command: str, tmp_path: Path
     done = programs.run(path.read_text(), *arguments, name=str(path), environment=environment, folder=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert [text for text in SHOWN[command] if text not in done.stdout] == []
+    if script == "batch_benchmark.py":
+        _every_backend_that_is_online_ran(done.stdout)
+
+
+def _every_backend_that_is_online_ran(table: str) -> None:
+    """Each is in a row, but for the one that is too small and the one that the others are compared with."""
+    rows = {row.split()[0]: row.split()[1:] for row in table.splitlines() if "/" in row.partition(" ")[0]}
+    ran, online = re.search(r"(\d+) of (\d+) backends ran", table).groups()  # type: ignore[union-attr]
+    assert ran == online == str(len(rows) + 2)
+    assert len([name for name in rows if name.startswith("local_aer/fake_")]) >= 59
+    assert rows["local_pennylane/default.qubit"][2] == rows["local_cirq/simulator"][2] == "0.000"
 
 
 def test_every_example_is_run() -> None:
