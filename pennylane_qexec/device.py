@@ -29,7 +29,7 @@ from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.device import DeviceExecutor
 from pennylane_qexec.executors.settings import without_derivatives
 from pennylane_qexec.job import Outcome
-from pennylane_qexec.recorded import are_recorded, is_plain, levels
+from pennylane_qexec.recorded import are_recorded, is_plain, levels, loses_record
 from pennylane_qexec.scrubbing import veiled
 from pennylane_qexec.tally import Tally, counts_itself, track
 from pennylane_qexec.unwrapping import INTERFACES, unwrapped
@@ -54,6 +54,8 @@ def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher
     if device.wires and (device.cluster.splits or not device._executors_know_wires):
         (tape,), _ = validate_device_wires(tape, wires=device.wires, name=device.name)
     circuits, postprocess = dispatcher(tape)
+    if not ends_records(dispatcher.config) and loses_record(tape, circuits):
+        return (tape,), _only  # prepared as it is executed, where the record ends
     return circuits, limit.guarded(postprocess, given)
 
 

@@ -19,6 +19,7 @@ from autograd.builtins import SequenceBox
 from autograd.extend import defvjp, primitive
 from autograd.numpy.numpy_boxes import ArrayBox
 from pennylane.exceptions import QuantumFunctionError
+from pennylane.measurements import ClassicalShadowMP, CountsMP, SampleMP
 from pennylane.tape import QuantumScript
 from pennylane.transforms import convert_to_numpy_parameters
 
@@ -47,6 +48,7 @@ _COMPLEX = (
     "executor that offers it."
 )
 
+_SAMPLES = (SampleMP, CountsMP, ClassicalShadowMP)
 _PLAIN = {float, int, complex, np.ndarray, np.float64, np.float32, np.int64, np.complex128}
 
 _data = attrgetter("data")
@@ -68,6 +70,20 @@ def are_recorded(circuit: QuantumScript) -> bool:
 def observables_are_recorded(circuit: QuantumScript) -> bool:
     """Whether an interface records at present what is computed with the numbers of the circuit's observables."""
     return any(map(_is_recorded, _numbers_of_observables(circuit)))
+
+
+def loses_record(circuit: QuantumScript, prepared: Sequence[QuantumScript]) -> bool:
+    """Whether the results of a circuit whose numbers are being recorded are computed from samples once it is prepared.
+
+    Nothing can be recorded of samples: results that are computed from them would be taken for constants.
+
+    Args:
+        circuit: the circuit.
+        prepared: the circuits that are going to be run in its place.
+    """
+    if is_plain(circuit) or any(isinstance(one, _SAMPLES) for one in circuit.measurements):
+        return False
+    return any(isinstance(one, _SAMPLES) for each in prepared for one in each.measurements) and are_recorded(circuit)
 
 
 def levels(circuit: QuantumScript) -> int:
