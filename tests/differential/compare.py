@@ -39,13 +39,16 @@ def form(result: Any, strict: bool = True) -> Any:
 
     Args:
         result: the result.
-        strict: whether to tell NumPy's numbers from Autograd's, and how precise they are.
+        strict: whether to tell NumPy's numbers from Autograd's, how precise they are, and a list of counts from an
+            array of them: PennyLane's devices do not agree on which of the two a batch of counts is.
     """
     if isinstance(result, Mapping):
         if not strict:
             return "counts"
         return (type(result).__name__, sorted({type(key).__name__ for key in result}),
                 sorted({type(one).__name__ for one in result.values()}))  # fmt: skip
+    if not strict and isinstance(result, np.ndarray) and result.dtype == object and result.ndim == 1:
+        result = list(result)
     if isinstance(result, tuple | list):
         return type(result).__name__, [form(one, strict) for one in result]
     array = as_array(result)
