@@ -24,7 +24,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(120
 
 THREE = "lightning.qubit,aer,cirq.simulator"
 SHOTS = ["None", "20000"]
-PARTS = 4
+PARTS, MORE_PARTS = 8, 32
+"""Of how many parts of the tests one is run over a simulator, and over one that takes a second for a few of them."""
 
 _OF_LEGACY = "BlockEncode|DoubleExcitation(Plus|Minus)|SparseHamiltonian"
 _OF_CIRQ = f"{_OF_LEGACY}|BasisEmbedding|GlobalPhase|BasisState is only supported in analytic mode"
@@ -62,16 +63,16 @@ KINDS = {
         lacks=_BAD_OBSERVABLES,
         fails=r"test_Select\[graph_enabled|test_sample_measurement_with_shots",
         skips=_OF_BLOCKS,
-        parts=8,
+        parts=MORE_PARTS,
     ),
-    "cirq.simulator": Kind(lacks=_OF_CIRQ, skips=_OF_BLOCKS, parts=8),
+    "cirq.simulator": Kind(lacks=_OF_CIRQ, skips=_OF_BLOCKS, parts=MORE_PARTS),
     # A measurement of the user's own is given its density matrix as if it were a state vector.
     "cirq.mixedsimulator": Kind(
-        lacks=f"{_OF_CIRQ}|takes for state vectors", fails=_OF_STATE_VECTORS, skips=_OF_BLOCKS, parts=8
+        lacks=f"{_OF_CIRQ}|takes for state vectors", fails=_OF_STATE_VECTORS, skips=_OF_BLOCKS, parts=MORE_PARTS
     ),
     # PennyLane skips the template, as the device lacks controlled unitaries; Qiskit panics at what it decomposes into.
     "qiskit.aer": Kind(
-        lacks=f"{_OF_LEGACY}|ControlledPhaseShift", fails="test_QuantumMonteCarlo", skips=_OF_BLOCKS, parts=16
+        lacks=f"{_OF_LEGACY}|ControlledPhaseShift", fails="test_QuantumMonteCarlo", skips=_OF_BLOCKS, parts=MORE_PARTS
     ),
     "aer": Kind(),
     "jax": Kind(backprop=True),
