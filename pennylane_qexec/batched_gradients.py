@@ -18,7 +18,7 @@ from pennylane.exceptions import QuantumFunctionError
 from pennylane.math import Interface
 from pennylane.measurements import PurityMP
 from pennylane.operation import Operation, Operator
-from pennylane.ops import Evolution, SProd
+from pennylane.ops import Controlled, Evolution
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.transforms import decompose
@@ -26,6 +26,7 @@ from pennylane.transforms.core import Transform, transform
 
 from pennylane_qexec.recorded import check_complex, check_matrices, check_several_results, differentiable_once
 from pennylane_qexec.structure import is_broadcasted, rows_of
+from pennylane_qexec.unwrapping import unscaled
 
 _REFUSING = (
     qml.gradients.param_shift,
@@ -34,6 +35,8 @@ _REFUSING = (
     qml.gradients.hadamard_grad,
 )
 """The gradient transforms that refuse circuits broadcasted over trainable parameters."""
+
+_BY_RULES = (qml.gradients.param_shift, qml.gradients.hadamard_grad)
 
 _JAX = (Interface.JAX, Interface.JAX_JIT)
 
@@ -71,7 +74,7 @@ def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool)
 
     def expand_batches(tape: QuantumScript, *args: Any, **options: Any) -> Any:
         """What the method does first, and then a circuit for each row of those that it would refuse."""
-        if method is qml.gradients.param_shift:
+        if method in _BY_RULES:
             tape = _with_shift_rules(tape)
         tapes, expanded = expand(tape, *args, **options) if expand is not None else ((tape,), _only)
 
@@ -112,17 +115,20 @@ def _with_shift_rules(tape: QuantumScript) -> QuantumScript:
     PennyLane would take finite differences of it: noise, with shots or in single precision. And it cannot give new
     numbers to an evolution by a scaled operator, though that has a rule.
     """
-    if all(map(_is_shifted, tape.operations)):
-        return tape
+    with QueuingManager.stop_recording():
+        if all(map(_is_shifted, tape.operations)):
+            return tape
     (expanded,), _ = decompose(tape, gate_set=gate_sets.ROTATIONS_PLUS_CNOT, stopping_condition=_has_rule, strict=False)
     with QueuingManager.stop_recording():
-        changed = expanded.copy(operations=list(map(_unscaled, expanded.operations)))
+        changed = expanded.copy(operations=list(map(unscaled, expanded.operations)))
+    if any(isinstance(one, Controlled) and isinstance(one.base, Evolution) for one in changed.operations):
+        return tape  # PennyLane cannot give these other numbers
     changed.trainable_params = qml.math.get_trainable_indices(changed.get_parameters(trainable_only=False))
     return changed
 
 
 def _is_shifted(operation: Operator) -> bool:
-    return _has_rule(operation) and not _is_scaled(operation)
+    return _has_rule(operation) and unscaled(operation) is operation
 
 
 def _has_rule(operation: Operator) -> bool:
@@ -131,19 +137,9 @@ def _has_rule(operation: Operator) -> bool:
     return operation.grad_method != "F" or not operation.has_decomposition
 
 
-def _is_scaled(operation: Operator) -> bool:
-    return isinstance(operation, Evolution) and isinstance(operation.base, SProd)
-
-
-def _unscaled(operation: Operator) -> Operator:
-    while _is_scaled(operation):
-        operation = Evolution(operation.base.base, operation.param * operation.base.scalar)
-    return operation
-
-
 def _explained(method: Transform) -> Callable[..., Any]:
     """A method, for one circuit, that says what it cannot differentiate where it would fail, or be wrong."""
-    linear = method in (qml.gradients.param_shift, qml.gradients.hadamard_grad)
+    linear = method in _BY_RULES
 
     def gradient(tape: QuantumScript, *args: Any, **options: Any) -> Any:
         if linear and any(isinstance(one, PurityMP) for one in tape.measurements):

@@ -44,10 +44,6 @@ Evaluate = Callable[[Sequence[Result]], list[Result]]
 """The results of one sampling circuit, a result a share, to the results of the measurements it stands for."""
 
 
-class NotExpandedError(NotImplementedError):
-    """A broadcasted circuit cannot be taken apart."""
-
-
 @dataclass(frozen=True)
 class Cell:
     """A sampling circuit, and what is evaluated on its samples.
@@ -104,7 +100,7 @@ def pool(circuit: QuantumScript) -> Pool:
     with QueuingManager.stop_recording():
         if circuit.batch_size is None:
             return _Cells(circuit).pool()
-        pools = [_Cells(single).pool() for single in _rows(circuit)]
+        pools = [_Cells(single).pool() for single in rows_of(circuit)[0]]
 
     def combine(values: Sequence[Sequence[Result]]) -> Result:
         iterator = iter(values)
@@ -114,13 +110,6 @@ def pool(circuit: QuantumScript) -> Pool:
         return tuple(_stack(column) for column in zip(*rows, strict=True))
 
     return Pool(tuple(cell for single in pools for cell in single.cells), combine)
-
-
-def _rows(circuit: QuantumScript) -> Sequence[QuantumScript]:
-    try:
-        return rows_of(circuit)[0]
-    except AttributeError as error:  # PennyLane expands no batches of products and exponentials
-        raise NotExpandedError(f"PennyLane cannot take this batch of circuits apart: {error}") from error
 
 
 def _stack(values: Sequence[Any]) -> Any:

@@ -314,13 +314,23 @@ def _batch_size(circuit: QuantumScript) -> int | None:
     return None
 
 
+class NotExpandedError(NotImplementedError):
+    """PennyLane has not all that is needed to take a circuit apart."""
+
+
 def rows_of(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
     """The circuits that a broadcasted circuit stands for, and what makes its result of theirs.
 
     Raises:
-        AttributeError: PennyLane cannot take it apart, as batches of products and exponentials.
+        NotExpandedError: PennyLane cannot take it apart, as batches of products and exponentials.
     """
-    circuits, join = broadcast_expand.tape_transform(circuit)
+    try:
+        circuits, join = broadcast_expand.tape_transform(circuit)
+    except AttributeError as error:
+        raise NotExpandedError(
+            f"PennyLane cannot take this batch of circuits apart ({error}): call the QNode for each row, or write the "
+            "gates in place of exponentials and products."
+        ) from error
     forget_batch(circuits)
     return circuits, join
 

@@ -19,6 +19,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec import pooling
 from pennylane_qexec.job import Outcome, Result
+from pennylane_qexec.structure import NotExpandedError
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Pooled(Merge):
             return None
         try:
             pool = pooling.pool(circuit)
-        except (DiagGatesUndefinedError, pooling.NotExpandedError):
+        except (DiagGatesUndefinedError, NotExpandedError):
             return None
 
         def join(outcomes: Sequence[Outcome]) -> Result:

@@ -230,7 +230,6 @@ def exponential(angles: Any) -> Any:
         ("torch", "default.qubit", "adjoint"),
         ("torch", "default.qubit", "parameter-shift"),
         ("autograd", "default.qubit", "finite-diff"),
-        ("autograd", "aer", "hadamard"),
     ],
     ids=str,
 )
@@ -407,6 +406,12 @@ def product_formula(x: Any) -> Any:
     return qml.expval(qml.Z(0) @ qml.Y(1))
 
 
+def inverse_product_formula(x: Any) -> Any:
+    qml.RY(0.4, 0)
+    qml.adjoint(qml.TrotterProduct(TERMS, x, n=2, order=2))
+    return qml.expval(qml.Z(0) @ qml.Y(1))
+
+
 def scaled_evolution(x: Any) -> Any:
     qml.RY(0.4, 0)
     qml.evolve(0.7 * (qml.X(0) @ qml.Y(1)), x)
@@ -420,9 +425,36 @@ def power(x: Any) -> Any:
     return qml.expval(qml.Z(0) + qml.Y(1))
 
 
+@pytest.mark.parametrize("interface", ["autograd", "torch"])
+@pytest.mark.parametrize("circuit", [product_formula, inverse_product_formula, scaled_evolution])
+def test_evolutions_by_scaled_operators_are_differentiated_by_hadamard_tests(
+    open_device: Any, circuit: Any, interface: str
+) -> None:
+    """PennyLane cannot give them other numbers where it does not decompose them first: IndexError."""
+    node = qml.QNode(circuit, open_device("lightning.qubit", 3), diff_method="hadamard")
+    right = qml.grad(qml.QNode(circuit, qml.device("default.qubit")))(pnp.array(0.6))
+    if interface == "torch":
+        x = torch.tensor(0.6, requires_grad=True, dtype=torch.float64)
+        node(x).backward()
+        assert float(x.grad) == pytest.approx(right, abs=1e-6)
+    else:
+        assert qml.grad(node)(pnp.array(0.6)) == pytest.approx(right, abs=1e-6)
+
+
+def test_a_batch_that_pennylane_cannot_take_apart_is_refused_in_a_sentence(open_device: Any) -> None:
+    @qml.qnode(open_device("lightning.qubit", 1), diff_method="parameter-shift")
+    def circuit(x: Any) -> Any:
+        qml.RX(x, 0)
+        qml.evolve(qml.Y(0), x)
+        return qml.expval(qml.Z(0))
+
+    with pytest.raises(NotImplementedError, match="call the QNode for each row"):
+        circuit(torch.tensor([0.6], requires_grad=True, dtype=torch.float64))
+
+
 @pytest.mark.parametrize("shots", [None, SHOTS])
 @pytest.mark.parametrize("interface", ["autograd", "torch", "jax"])
-@pytest.mark.parametrize("circuit", [product_formula, scaled_evolution, power])
+@pytest.mark.parametrize("circuit", [product_formula, inverse_product_formula, scaled_evolution, power])
 def test_what_has_no_shift_rule_is_not_differentiated_by_finite_differences(
     open_device: Any, circuit: Any, interface: str, shots: int | None
 ) -> None:
