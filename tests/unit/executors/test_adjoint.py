@@ -61,3 +61,30 @@ def test_rows_come_once(open_device: Any, kind: str, gate: Any) -> None:
     right = [exact(function, pnp.array(one, requires_grad=True)) for one in (0.3, 0.9)]
     assert np.allclose(value.detach(), [one for one, _ in right])
     assert np.allclose(x.grad, [derivative for _, derivative in right])
+
+
+def constants_behind(x: Any) -> Any:
+    qml.RX(x, 0)
+    qml.U2(0.5 * x, 0.61, wires=0)
+    qml.Rot(0.1, 0.2, 0.3, 0)
+    qml.CRot(0.1, 0.2, 0.3, wires=[0, 1])
+    qml.prod(qml.RX(0.1, 0), qml.RY(0.3, 1))
+
+
+@pytest.mark.parametrize("parallel", ["thread", "process"])
+@pytest.mark.parametrize("measured", [lambda: qml.expval(qml.Z(0)), lambda: qml.probs(wires=[1, 0])])
+def test_constants_of_gates_with_several_numbers_are_counted(parallel: str, measured: Any) -> None:
+    """PennyLane passes over them, and gives zero for the derivative by what comes before them."""
+
+    def circuit(x: Any) -> Any:
+        constants_behind(x)
+        return measured()
+
+    x = pnp.array(0.4)
+    right = qml.jacobian(qml.QNode(circuit, qml.device("default.qubit", wires=2), diff_method="backprop"))(x)
+    executor = {"type": "default.qubit", "parallel": parallel, "workers": 1}
+    with qml.device("qexec.cluster", executors=[executor], wires=2) as device:
+        for method in ("best", "adjoint"):
+            found = qml.jacobian(qml.QNode(circuit, device, diff_method=method))(x)
+            assert np.allclose(found, right, atol=1e-8)
+            assert np.abs(found).max() > 0.1
