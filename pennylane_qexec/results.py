@@ -212,7 +212,7 @@ class _Check:
             return
         columns = self._columns or max(1, array.size // self.shots)
         expected = self.shots * columns
-        if array.size not in (expected, expected * (self.circuit.batch_size or 1)):
+        if not self._may_be(array.size, expected):
             if array.size > expected or array.size % columns or not self._loses_shots:
                 self._refuse(f"{self.shots} samples" + (f" of {columns} bits" if columns > 1 else ""))
         elif self.values and not self._allowed(array) and not (self._loses_shots or _of_qutrits(self.circuit)):
@@ -291,9 +291,15 @@ class _Check:
             return None
         if array.dtype.kind not in _OF_NUMBERS:
             self._refuse(what)
-        if size is not None and array.size != size and array.size != size * (self.circuit.batch_size or 1):
+        if size is not None and not self._may_be(array.size, size):
             self._refuse(what)
         return array
+
+    def _may_be(self, size: int, single: int) -> bool:
+        """Whether there may be so many numbers where one circuit has some."""
+        if size in (single, single * (self.circuit.batch_size or 1)):
+            return True
+        return single > 0 and size % single == 0 and any(map(_may_hide_a_batch, self.circuit.operations))
 
     @property
     def _of_bits(self) -> bool:
@@ -399,6 +405,15 @@ def _is_number(value: Any) -> bool:
 def _is_finite(circuit: QuantumScript) -> bool:
     """Whether all parameters are finite, and known to be."""
     return all(map(_is_number, circuit.get_parameters(trainable_only=False)))
+
+
+def _may_hide_a_batch(operation: Operator) -> bool:
+    """Whether arrays in an operation may be a batch, which some templates do not tell (``ApproxTimeEvolution``)."""
+    return (
+        operation.batch_size is None
+        and type(operation).ndim_params is Operator.ndim_params
+        and any(map(np.ndim, operation.data))
+    )
 
 
 def _has_scalars(operation: Operator) -> bool:
