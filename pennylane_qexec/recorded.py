@@ -81,7 +81,7 @@ def loses_record(circuit: QuantumScript, prepared: Sequence[QuantumScript]) -> b
         circuit: the circuit.
         prepared: the circuits that are going to be run in its place.
     """
-    if is_plain(circuit) or any(isinstance(one, _SAMPLES) for one in circuit.measurements):
+    if is_plain(circuit) or all(isinstance(one, _SAMPLES) for one in circuit.measurements):
         return False
     return any(isinstance(one, _SAMPLES) for each in prepared for one in each.measurements) and are_recorded(circuit)
 

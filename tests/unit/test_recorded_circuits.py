@@ -111,6 +111,21 @@ def test_programs_of_such_configurations_that_sample_lose_no_derivatives(
         assert INTERFACES[interface](value) == pytest.approx(GRADIENT, abs=0.15)
 
 
+@pytest.mark.parametrize(
+    ("executors", "split"), [("reference.qubit", None), (["default.qubit"] * 2, "uniform")], ids=str
+)
+def test_an_expectation_value_beside_samples_of_such_a_program_is_no_constant(
+    open_device: Any, executors: Any, split: Any
+) -> None:
+    device = open_device(executors, 2, split=split)
+    program = device.preprocess_transforms(ExecutionConfig(interface="torch", gradient_method="gradient-transform"))
+    x = torch.tensor(0.4, requires_grad=True, dtype=torch.float64)
+    given = QuantumScript([qml.RX(x, 0)], [qml.expval(qml.Z(0)), qml.sample(wires=1)], shots=4000)
+    value, _ = qml.execute([given], device, diff_method=qml.gradients.param_shift, transform_program=program)[0]
+    value.backward()
+    assert float(x.grad) == pytest.approx(-np.sin(0.4), abs=0.1)  # unseeded, sigma 0.011: p < 1e-18
+
+
 def test_what_is_recorded_stays_in_the_calling_thread_when_worker_processes_are_warm(
     open_device: Any, interface: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
