@@ -20,7 +20,7 @@ from qiskit_aer import AerSimulator
 from qiskit_ibm_runtime import fake_provider
 
 import pennylane_qexec as qexec
-from pennylane_qexec import programs
+from pennylane_qexec.circuits import frameworks
 
 QUBITS, SHOTS, CIRCUITS, ROUNDS = 5, 1024, 100, 5
 FAKES = {"fake_manila": "FakeManilaV2", "fake_lagos": "FakeLagosV2", "fake_quito": "FakeQuitoV2"}
@@ -106,7 +106,7 @@ def reading() -> Iterator[Answer]:
     bare = [one.remove_final_measurements(inplace=False) for one in batch]
     calls = [
         lambda: [qml.tape.make_qscript(qml.from_qiskit(one))() for one in bare],
-        lambda: [programs.read(one) for one in batch],
+        lambda: [frameworks.read(one) for one in batch],
     ]
     theirs, ours = side_by_side(calls, ROUNDS).T
     beside = (

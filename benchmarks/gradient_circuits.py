@@ -24,8 +24,8 @@ import pennylane as qml
 from answers import Answer, answer, seconds
 
 import pennylane_qexec as qexec
+from pennylane_qexec.circuits.templates import fuse
 from pennylane_qexec.executors.jax import JaxExecutor
-from pennylane_qexec.fusion import fuse
 
 GOALS = {4: 50.0, 6: 50.0, 8: 30.0, 10: 8.0, 12: 0.95, 14: 0.95, 16: 0.95}
 EXECUTORS = ("jax", "aer", "lightning.qubit")

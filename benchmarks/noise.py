@@ -20,11 +20,11 @@ from answers import Answer, answer, seconds, side_by_side
 from pennylane.tape import QuantumScript
 from qiskit_ibm_runtime import SamplerV2
 
+from pennylane_qexec.circuits.qiskit.fake_backends import fake_machines
+from pennylane_qexec.circuits.qiskit.preparation import parametrised
+from pennylane_qexec.circuits.templates import fuse
 from pennylane_qexec.executors.aer import AerExecutor
 from pennylane_qexec.executors.aer.noise import FakeMachine
-from pennylane_qexec.executors.qiskit.circuits import parametrised
-from pennylane_qexec.executors.qiskit.fake_backends import machines
-from pennylane_qexec.fusion import fuse
 
 NAME, QUBITS, SHOTS, SEED = "fake_sherbrooke", 5, 1000, 7
 ROUNDS = 7
@@ -50,7 +50,7 @@ def circuits(number: int) -> list[QuantumScript]:
 @cache
 def machine() -> Any:
     """The fake backend, which builds its noise model when it is first run."""
-    return machines()[NAME]()
+    return fake_machines()[NAME]()
 
 
 def compiled(batch: list[QuantumScript]) -> Any:
@@ -93,7 +93,7 @@ def same_counts() -> Iterator[Answer]:
     batch = circuits(10)
     ours = AerExecutor(NAME, seed=SEED).run(batch)
     fitted, rows = compiled(batch)
-    sampler = SamplerV2(mode=machines()[NAME](), options={"simulator": {"seed_simulator": SEED}})
+    sampler = SamplerV2(mode=fake_machines()[NAME](), options={"simulator": {"seed_simulator": SEED}})
     (result,) = sampler.run([(fitted, rows)], shots=SHOTS).result()
     same = [ours[row] == result.data.c.get_counts(row) for row in range(len(batch))]
     yield Answer.of("circuits with SamplerV2's counts", 100 * float(np.mean(same)), "%", at_least=100)

@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from answers import Answer, answer, seconds
 
-from pennylane_qexec.store import Cached, Ended, NewJob, State, open_store
+from pennylane_qexec.persistence.store import Cached, Ended, NewJob, State, open_store
 
 SIZE, BATCHES, LEASE = 100, 100, 1e6
 TEXT = "RX(0.123456789) [0]; " * 20

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pennylane_qexec import executors
-    from pennylane_qexec.budget import Budget, set_budget
-    from pennylane_qexec.cache.caches import Cache
-    from pennylane_qexec.cluster import QCluster
-    from pennylane_qexec.device import ClusterDevice
-    from pennylane_qexec.durable import DurableRun, durable_run
+    from pennylane_qexec.cluster.cluster import QCluster
+    from pennylane_qexec.cluster.estimates import Estimate
+    from pennylane_qexec.concurrency.futures import as_completed, gather
+    from pennylane_qexec.device.device import ClusterDevice
+    from pennylane_qexec.device.futures import Later
+    from pennylane_qexec.device.qelectrons import QElectron, qelectron, run_later
     from pennylane_qexec.engine import History
     from pennylane_qexec.errors import (
         AnalyticCircuitError,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
         UnansweredError,
         WorkerDiedError,
     )
-    from pennylane_qexec.estimates import Estimate
     from pennylane_qexec.executors import (
         AerExecutor,
         BySize,
@@ -58,12 +58,12 @@ if TYPE_CHECKING:
         hellinger_distance,
         total_variation_distance,
     )
-    from pennylane_qexec.futures import Later
-    from pennylane_qexec.gathering import as_completed, gather
     from pennylane_qexec.job import JobState, Outcome, Result, Share, Status, Usage
+    from pennylane_qexec.persistence.cache.cache import Cache
+    from pennylane_qexec.persistence.durable import DurableRun, durable_run
     from pennylane_qexec.policies import hedges, merges, retries, selectors, splits
+    from pennylane_qexec.policies.budgets import Budget, set_budget
     from pennylane_qexec.providers import Backend, Provider, VirtualProvider
-    from pennylane_qexec.qelectrons import QElectron, qelectron, run_later
 
 __all__ = [
     "AerExecutor",

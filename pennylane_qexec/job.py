@@ -1,15 +1,129 @@
-"""The records that travel through the house: share, work, job, outcome. All of them frozen."""
+"""What backends charge.
+
+What an executor has to know of the configuration of a call.
+
+The records that travel through the house: share, work, job, outcome. All of them frozen.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from pennylane.devices import ExecutionConfig, MCMConfig
+from pennylane.math import Interface
 from pennylane.tape import QuantumScript
+
+from pennylane_qexec.errors import ConfigurationError, unknown
+
+CACHE = "cache"
+"""The name of the backend, in outcomes and histories, of what was not run."""
+
+
+class Times(NamedTuple):
+    """When a job was submitted and started, in seconds since 1970, and how many attempts it took.
+
+    Attributes:
+        submitted: when it was.
+        started: when its last attempt was.
+        attempt: how many attempts there were.
+    """
+
+    submitted: float
+    started: float
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A circuit made ready for one executor.
+
+    Attributes:
+        circuits: what to run.
+        config: the configuration to run it with.
+        postprocess: makes the circuit's result of the results of ``circuits``.
+    """
+
+    circuits: tuple[QuantumScript, ...]
+    config: ExecutionConfig
+    postprocess: Postprocessing
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an executor's backend charges, in US dollars.
+
+    Attributes:
+        per_shot: dollars per shot.
+        per_circuit: dollars per circuit, whatever its shots.
+        per_second: dollars per second of running time.
+    """
+
+    per_shot: float = 0.0
+    per_circuit: float = 0.0
+    per_second: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.per_shot, self.per_circuit, self.per_second) < 0:
+            raise ConfigurationError(f"{self!r} has a negative price: prices are US dollars, at least 0.")
+
+    def of(self, circuits: int, shots: int, seconds: float) -> float:
+        """The price of running ``circuits`` circuits with ``shots`` shots together, for ``seconds`` seconds."""
+        return circuits * self.per_circuit + shots * self.per_shot + seconds * self.per_second
+
+
+def cost_of(cost: Any) -> Cost:
+    """The prices that a user's value means: ``None`` for nothing, a mapping for the arguments of :class:`Cost`.
+
+    Raises:
+        ConfigurationError: the value is no price.
+    """
+    if cost is None or isinstance(cost, Cost):
+        return cost or Cost()
+    known = [argument.name for argument in fields(Cost)]
+    if not isinstance(cost, Mapping):
+        raise ConfigurationError(
+            f"cost={cost!r} is no price: give Cost(per_shot=..., per_circuit=..., per_second=...)."
+        )
+    for argument in cost:
+        if argument not in known:
+            raise ConfigurationError(unknown("argument of Cost", argument, known))
+    return Cost(**cost)
+
+
+DERIVATIVES = ("adjoint", "backprop", "device")
+"""Differentiation methods that a device does itself."""
+
+
+def for_device(config: ExecutionConfig) -> ExecutionConfig:
+    """What a sub-device has to know of a call: parameters are numbers already, but for backprop."""
+    derivative = config.gradient_method in (*DERIVATIVES, "best")
+    return replace(
+        config,
+        device_options={},
+        interface=config.interface if config.gradient_method == "backprop" else Interface.NUMPY,
+        gradient_method=config.gradient_method if derivative else None,
+        gradient_keyword_arguments=config.gradient_keyword_arguments if derivative else {},
+        use_device_gradient=config.use_device_gradient if derivative else None,
+        grad_on_execution=config.grad_on_execution if derivative else None,
+    )
+
+
+def without_derivatives(config: ExecutionConfig) -> ExecutionConfig:
+    """The configuration of a call that nobody differentiates."""
+    return replace(
+        config,
+        device_options={},
+        gradient_method=None,
+        gradient_keyword_arguments={},
+        use_device_gradient=False,
+        use_device_jacobian_product=False,
+        grad_on_execution=None,
+    )
+
 
 Result = Any
 """What PennyLane returns for one circuit: an array, or nested tuples, dicts and lists of them."""

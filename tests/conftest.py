@@ -10,9 +10,9 @@ import pytest
 from hypothesis import settings
 
 import pennylane_qexec as qexec
-from pennylane_qexec.engine import carrier, here, venue
-from pennylane_qexec.engine.processes import ProcessCrew
-from pennylane_qexec.scrubbing import known
+from pennylane_qexec.engine import placement
+from pennylane_qexec.engine.process_pool import ProcessCrew
+from pennylane_qexec.redaction import known
 
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # no test looks at anybody's tokens
 
@@ -65,5 +65,5 @@ def _where_circuits_run_is_no_matter_of_speed(request: pytest.FixtureRequest, mo
         return
     monkeypatch.setattr(ProcessCrew, "warm", property(lambda crew: False))
     monkeypatch.setattr(ProcessCrew, "warm_up", lambda crew: None)
-    for module in (venue, here, carrier):
-        monkeypatch.setattr(module, "seconds", venue.computing_seconds)
+    for module in (placement, here, placement):
+        monkeypatch.setattr(module, "seconds", placement.computing_seconds)

@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from pennylane_qexec.cli.backends import list_backends
+from pennylane_qexec.cli.backends import list_backends, list_executors
 from pennylane_qexec.cli.cache import caches
 from pennylane_qexec.cli.demo import demo
-from pennylane_qexec.cli.executors import list_executors
 from pennylane_qexec.cli.run import run
 from pennylane_qexec.cli.runs import list_runs, show_run
 from pennylane_qexec.cli.tokens import tokens

@@ -1,4 +1,7 @@
-"""``qexec backends``: what circuits can be sent to."""
+"""``qexec backends``: what circuits can be sent to.
+
+``qexec executors``: what can be used here.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ import logging
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
-from pennylane_qexec.cli.consoles import escape, remarks, results
-from pennylane_qexec.cli.mistakes import mistakes
+from pennylane_qexec.cli.console import escape, mistakes, remarks, results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,3 +84,22 @@ def _print(rows: list[dict[str, str | int | bool | None]], errors: Mapping[str, 
     console.print(table if rows else "No backends.")
     for provider, reason in errors.items():
         console.print(f"[red]{escape(provider)}[/] cannot be used: {escape(reason)}", highlight=False)
+
+
+def list_executors(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """List the executors that can be used here."""
+    console = Console()
+    with console.status("Trying every installed device ..."):
+        from pennylane_qexec.executors.specs import survey
+
+        found = survey()
+    if as_json:
+        typer.echo(json.dumps([one._asdict() for one in found], indent=2))
+        return
+    table = Table("spec", "kind", "shots", "usable here")
+    for one in found:
+        usable = "[green]yes[/]" if one.usable else f"[red]no[/]: {escape(one.reason)}"
+        table.add_row(escape(one.spec), escape(one.kind), escape(one.shots), usable)
+    console.print(table)

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from pennylane_qexec.cli.consoles import escape, remarks, results
-from pennylane_qexec.cli.mistakes import mistakes
+from pennylane_qexec.cli.console import escape, mistakes, remarks, results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pennylane_qexec.store import Store
+    from pennylane_qexec.persistence.store import Store
 
 caches = typer.Typer(help="Look at cached results, or forget them.", no_args_is_help=True)
 
@@ -30,7 +29,7 @@ _JSON = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")
 @caches.command()
 def info(url: _URL = None, as_json: _JSON = False) -> None:
     """Show how much is cached, and where."""
-    from pennylane_qexec.cache.sizes import in_words
+    from pennylane_qexec.persistence.cache.cache import in_words
 
     with mistakes(remarks(), as_json), _store(url) as store:
         found, where = store.cache_info(), store.url
@@ -57,9 +56,9 @@ def clear(url: _URL = None, as_json: _JSON = False) -> None:
 @contextmanager
 def _store(url: str | None) -> Iterator[Store]:
     """The store of a cache; a file that was named must be there."""
-    from pennylane_qexec.cache.place import default_url
     from pennylane_qexec.errors import ConfigurationError
-    from pennylane_qexec.store import open_store
+    from pennylane_qexec.persistence.cache.cache import default_url
+    from pennylane_qexec.persistence.store import open_store
 
     if url is not None and "://" not in url and not Path(url).expanduser().exists():
         raise ConfigurationError(f"there is no file {url!r}: give the file of a cache, or its URL.")

@@ -1,23 +1,137 @@
-"""What came of an experiment, for people and for programs."""
+"""What came of an experiment, as tables.
+
+What came of an experiment, for people and for programs.
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
+from rich.table import Table
 
-from pennylane_qexec.cli import summary
-from pennylane_qexec.cli.consoles import remarks, results
-from pennylane_qexec.cli.mistakes import show
+from pennylane_qexec.cli.console import escape, remarks, results, show
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pennylane_qexec.experiment import ResultCollector
+    from pennylane_qexec.experiment.panels import Panel
+    from pennylane_qexec.experiment.records import Record
+
+MOST_OUTCOMES = 20
+"""How many outcomes are shown; the rest are summed up."""
+
+_MOST_COLUMNS = 4
+_OUTCOMES_IN_COLUMNS = 6
+_BAR = 30
+
+
+def of_circuit(panel: Panel, name: str) -> Table:
+    """A circuit's counts by outcome, or numbers by backend.
+
+    Args:
+        panel: what there is to see of it.
+        name: its name.
+    """
+    title = escape(name)
+    if not panel.counts:
+        return _scores(panel.scores, title)
+    if len(panel.counts) == 1:
+        return _bars(next(iter(panel.counts.values())), title)
+    return _columns(panel.counts, title) if len(panel.counts) <= _MOST_COLUMNS else _lines(panel.counts, title)
+
+
+def who_ran_what(records: Sequence[Record]) -> Table:
+    """One line for each backend: circuits, shots that came back, seconds, and how the circuits ended."""
+    table = Table("backend", "circuits", "shots", "seconds", "state", title="Who ran what")
+    for place in dict.fromkeys(record.place for record in records):
+        of = [record for record in records if record.place == place]
+        states = Counter(str(record.state) for record in of)
+        table.add_row(
+            escape(place),
+            str(len(of)),
+            f"{sum(record.shots for record in of if record.state == 'done'):,}",
+            f"{sum(record.seconds for record in of):.2f}",
+            ", ".join(_in_colour(state, number if len(states) > 1 else 0) for state, number in states.items()),
+        )
+    return _aligned(table, 1, 2, 3)
+
+
+def errors(records: Sequence[Record]) -> dict[str, str]:
+    """The first error of each backend that had some, and how many more there are."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        if record.error:
+            found.setdefault(record.place, []).append(record.error)
+    return {
+        place: texts[0] + (f" (and {len(texts) - 1} more)" if len(texts) > 1 else "") for place, texts in found.items()
+    }
+
+
+def _bars(counts: Mapping[str, int], title: str) -> Table:
+    """The outcomes of one result, the most frequent first."""
+    table = Table("outcome", "shots", "share", "", title=title)
+    total, most = sum(counts.values()), max(counts.values())
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    for outcome, count in ranked[:MOST_OUTCOMES]:
+        table.add_row(escape(outcome), f"{count:,}", _percent(count, total), "█" * round(_BAR * count / max(most, 1)))
+    rest = ranked[MOST_OUTCOMES:]
+    if rest:
+        count = sum(count for _, count in rest)
+        table.add_row(f"{len(rest)} others", f"{count:,}", _percent(count, total), "")
+    return _aligned(table, 1, 2)
+
+
+def _columns(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
+    """A column for each of a few backends, a line for each outcome."""
+    from pennylane_qexec.experiment.panels import shares
+
+    shown, rows = shares(counts, MOST_OUTCOMES)
+    table = Table("outcome", *[escape(label) for label in rows], title=title)
+    for number, outcome in enumerate(shown):
+        table.add_row(escape(outcome), *[f"{row[number]:.1f} %" for row in rows.values()])
+    return _aligned(table, *range(1, len(rows) + 1))
+
+
+def _lines(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
+    """A line for each of many backends, a column for each of the most frequent outcomes."""
+    from pennylane_qexec.experiment.panels import shares
+
+    shown, rows = shares(counts, _OUTCOMES_IN_COLUMNS)
+    table = Table("backend", *[escape(outcome) for outcome in shown], title=title)
+    for label, row in rows.items():
+        table.add_row(escape(label), *[f"{share:.1f} %" for share in row])
+    return _aligned(table, *range(1, len(shown) + 1))
+
+
+def _scores(scores: Mapping[str, float], title: str) -> Table:
+    table = Table("backend", "value", title=title)
+    for label, value in sorted(scores.items(), key=lambda item: item[1]):
+        table.add_row(escape(label), f"{value:.5g}")
+    return _aligned(table, 1)
+
+
+def _aligned(table: Table, *numbers: int) -> Table:
+    """Numbers to the right, and no name cut short."""
+    for place, column in enumerate(table.columns):
+        column.overflow = "fold"
+        if place in numbers:
+            column.justify = "right"
+    return table
+
+
+def _percent(count: int, total: int) -> str:
+    return f"{100 * count / total:.1f} %" if total else ""
+
+
+def _in_colour(state: str, number: int) -> str:
+    text = f"{number} {state}" if number else state
+    return text if state in ("done", "running", "waiting") else f"[red]{text}[/]"
 
 
 _WAYS_OUT = "--on-failure rerun runs their shots again, --on-failure partial merges what is there."
@@ -97,15 +211,15 @@ def print_tables(found: Findings) -> None:
     if found.any_result:
         shown = panels_of_records(records) if found.merged is None else panels(found.merged)
         for panel in shown[:_MOST_TABLES]:
-            console.print(summary.of_circuit(panel, found.names[panel.circuit]))
+            console.print(of_circuit(panel, found.names[panel.circuit]))
         if len(shown) > _MOST_TABLES:
             console.print(f"{len(shown) - _MOST_TABLES} more circuits are not shown: all are in --json and --save.")
-    console.print(summary.who_ran_what(records))
+    console.print(who_ran_what(records))
 
 
 def print_problems(found: Findings) -> None:
     """Show what went wrong, backend by backend."""
-    for place, error in summary.errors(found.collector.records).items():
+    for place, error in errors(found.collector.records).items():
         show(remarks(), place, error)
     if found.problem:
         show(remarks(), "Not merged", found.problem)

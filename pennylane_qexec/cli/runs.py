@@ -1,21 +1,190 @@
-"""``qexec runs`` and ``qexec run-info``: what durable runs have recorded."""
+"""What a store has recorded of runs, summed up.
+
+The store that commands about durable runs look at.
+
+``qexec runs`` and ``qexec run-info``: what durable runs have recorded.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from pennylane_qexec.cli.consoles import escape, remarks, results
-from pennylane_qexec.cli.mistakes import mistakes
-from pennylane_qexec.cli.recorded import Recorded, Used, moment, recorded
-from pennylane_qexec.cli.stores import JSON, STORE, opened
+from pennylane_qexec.cli.console import escape, mistakes, remarks, results
+from pennylane_qexec.persistence.store import State
+from pennylane_qexec.redaction import scrub, scrub_argv
 
 if TYPE_CHECKING:
-    from pennylane_qexec.store import StoredJob
+    from collections.abc import Iterator
+
+    from pennylane_qexec.persistence.store import Run, Store, StoredJob
+
+WHERE = {
+    State.DONE: "done",
+    State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
+    State.SENDING: "at backends",
+    State.SENT: "at backends",
+    State.CLAIMED: "waiting",
+    State.WAITING: "waiting",
+}
+"""What is said of circuits in each state. Those that a program has claimed run, or wait for an executor."""
+
+
+@dataclass
+class Used:
+    """What circuits have used.
+
+    Attributes:
+        circuits: how many there are in each state.
+        shots: of those that are done.
+        seconds: running time, of all attempts.
+        cost: US dollars, of all attempts.
+    """
+
+    circuits: Counter[str] = field(default_factory=Counter)
+    shots: int = 0
+    seconds: float = 0.0
+    cost: float = 0.0
+
+    def add(self, job: StoredJob) -> None:
+        """Count a circuit."""
+        self.circuits[WHERE[State(job.state)]] += 1
+        self.shots += job.shots if job.state == State.DONE else 0
+        self.seconds += job.seconds
+        self.cost += job.cost
+
+    def plain(self) -> dict[str, object]:
+        """What can be written as JSON."""
+        circuits = {name.replace(" ", "_"): self.circuits[name] for name in dict.fromkeys(WHERE.values())}
+        return {
+            "circuits": circuits,
+            "shots": self.shots,
+            "seconds": round(self.seconds, 6),
+            "cost": round(self.cost, 6),
+        }
+
+
+@dataclass
+class Flight:
+    """Circuits that are in one job of a backend.
+
+    Attributes:
+        executor: the name of the executor that sent it.
+        backend: the name of its backend.
+        job: the backend's id of the job; the label that it was sent with, if no id is known.
+        arrived: whether the backend has told an id.
+        asked: when the program asked for the first of these circuits; in seconds since 1970.
+        circuits: how many there are.
+    """
+
+    executor: str
+    backend: str
+    job: str
+    arrived: bool
+    asked: float
+    circuits: int = 0
+
+
+@dataclass
+class Recorded:
+    """A run, and what it has recorded.
+
+    Attributes:
+        run: the run.
+        together: what its circuits have used.
+        executors: the same for each executor, by its name and that of its backend.
+        flights: jobs that are at backends, by executor and job.
+        failures: circuits that have failed, those that failed last first.
+    """
+
+    run: Run
+    together: Used = field(default_factory=Used)
+    executors: dict[tuple[str, str], Used] = field(default_factory=dict)
+    flights: dict[tuple[str, str], Flight] = field(default_factory=dict)
+    failures: Sequence[StoredJob] = ()
+
+    @property
+    def state(self) -> str:
+        """Whether it came to its end."""
+        return "finished" if self.run.finished else "not finished"
+
+
+def recorded(store: Store, run: Run) -> Recorded:
+    """Sum up what a store has recorded of a run. Earlier versions recorded secrets in names, arguments and errors."""
+    found = Recorded(replace(run, name=scrub(run.name), argv=tuple(scrub_argv(run.argv))))
+    for job in store.jobs(run.id):
+        found.together.add(job)
+        found.executors.setdefault((job.executor, job.backend), Used()).add(job)
+        if WHERE[State(job.state)] == "at backends":
+            _fly(found, job)
+    failed = sorted(store.jobs(run.id, [State.FAILED]), key=lambda job: -(job.finished or 0.0))
+    found.failures = [job._replace(error=scrub(job.error)) for job in failed]
+    return found
+
+
+def moment(seconds: float) -> str:
+    """A time in seconds since 1970, as ISO 8601 has it, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _fly(found: Recorded, job: StoredJob) -> None:
+    name, arrived = str(job.remote_id), job.state == State.SENT
+    one = Flight(job.executor, job.backend, name, arrived, job.submitted)
+    flight = found.flights.setdefault((job.executor, name), one)
+    flight.asked = min(flight.asked, job.submitted)
+    flight.circuits += 1
+
+
+VARIABLE = "QEXEC_STORE"
+
+STORE = Annotated[
+    str | None,
+    typer.Option("--store", help=f"The file or URL of the store. Default: the environment variable {VARIABLE}."),
+]
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@contextmanager
+def opened(given: str | None) -> Iterator[Store]:
+    """The store that was named, or that of the environment variable, to be read; one in a file must be there.
+
+    Raises:
+        ConfigurationError: none was named, or there is no such file.
+    """
+    from pennylane_qexec.errors import ConfigurationError
+    from pennylane_qexec.persistence.store.sql import open_to_read
+
+    url = given or os.environ.get(VARIABLE)
+    if not url:
+        raise ConfigurationError(
+            f"no store is named: give its file or URL with --store, or in the environment variable {VARIABLE}."
+        )
+    file = _file(url)
+    if file is not None and not Path(file).expanduser().exists():
+        raise ConfigurationError(f"there is no file {file!r}: give the file or URL of the store of a durable run.")
+    with open_to_read(url) as store:
+        yield store
+
+
+def _file(url: str) -> str | None:
+    """The file in which a store is; ``None`` if it is in none."""
+    scheme, is_url, rest = url.partition("://")
+    if not is_url:
+        return url
+    return rest.removeprefix("/").partition("?")[0] if scheme.startswith("sqlite") else None
+
 
 _MOST_ERRORS = 5
 

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from pennylane_qexec.cli.consoles import escape, remarks, results
-from pennylane_qexec.cli.mistakes import WRONG_USE, mistakes, show
+from pennylane_qexec.cli.console import WRONG_USE, escape, mistakes, remarks, results, show
 
 tokens = typer.Typer(help="Keep the tokens of providers in the system's keyring.", no_args_is_help=True)
 

@@ -1,8 +1,8 @@
 """Tokens of providers: from arguments, the system's keyring, the environment or a ``.env`` file; shown nowhere."""
 
-from pennylane_qexec.credentials.hidden import Hidden, guarded, scrub
-from pennylane_qexec.credentials.keyrings import forget, remove, store, stored
+from pennylane_qexec.credentials.keyring import forget, remove, store, stored
 from pennylane_qexec.credentials.lookup import arguments, source
+from pennylane_qexec.credentials.secrets import Hidden, guarded, scrub
 from pennylane_qexec.credentials.table import VARIABLES, advice, argument_names, canonical
 
 __all__ = [

@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pennylane_qexec.credentials import keyrings
-from pennylane_qexec.credentials.hidden import guarded
+from pennylane_qexec.credentials import keyring
+from pennylane_qexec.credentials.secrets import guarded
 from pennylane_qexec.credentials.table import GENERIC, Argument, Kind, canonical, described
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.scrubbing import know, know_named, veiled
+from pennylane_qexec.redaction import know, know_named, veiled
 
 
 @veiled
@@ -69,7 +69,7 @@ def _from_file(provider: str) -> dict[str, str]:
 
 
 _SOURCES: dict[str, Callable[[str], dict[str, str]]] = {
-    "keyring": keyrings.read,
+    "keyring": keyring.read,
     "environment": _from_environment,
     ".env": _from_file,
 }

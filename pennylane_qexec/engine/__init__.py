@@ -1,15 +1,14 @@
 """The asynchronous core: the only place that knows about time, threads and retries."""
 
-from pennylane_qexec.engine.carrier import Spreader
+from pennylane_qexec.concurrency.context import ChainLock
+from pennylane_qexec.concurrency.futures import AskedFuture, wait, wait_for_all
+from pennylane_qexec.concurrency.lifecycle import wait_at_exit
 from pennylane_qexec.engine.engine import Engine
-from pennylane_qexec.engine.futures import AskedFuture
 from pennylane_qexec.engine.history import KEPT_ROWS, History, Row
 from pennylane_qexec.engine.lane import lasting_objection
-from pennylane_qexec.engine.leaving import wait_at_exit
-from pennylane_qexec.engine.nesting import ChainLock
-from pennylane_qexec.engine.records import Times
-from pennylane_qexec.engine.venue import capacity_of, prepares_late
-from pennylane_qexec.engine.waiting import wait, wait_for_all
+from pennylane_qexec.engine.placement import capacity_of, prepares_late
+from pennylane_qexec.executors.base import Spreader
+from pennylane_qexec.job import Times
 
 __all__ = [
     "KEPT_ROWS",

@@ -19,32 +19,28 @@ from typing import Any, TypeVar
 import numpy as np
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.budget import Account, Budget
-from pennylane_qexec.engine import ending, here, processes
-from pennylane_qexec.engine.batch import Batch
-from pennylane_qexec.engine.common import CommonQueue
-from pennylane_qexec.engine.desk import Desk
-from pennylane_qexec.engine.errands import Errands
-from pennylane_qexec.engine.futures import AskedFuture
+from pennylane_qexec.concurrency import lifecycle
+from pennylane_qexec.concurrency.event_loop import Errands, LoopThread, in_engine_thread
+from pennylane_qexec.concurrency.futures import AskedFuture, wait
+from pennylane_qexec.engine import process_pool
+from pennylane_qexec.engine.accounting import accounts_of, chosen, counted, given_back_on_error
+from pennylane_qexec.engine.batch import Batch, Ticket, tickets_of
+from pennylane_qexec.engine.completion import Desk
 from pennylane_qexec.engine.hedging import Hedging
-from pennylane_qexec.engine.history import KEPT_ROWS, History
-from pennylane_qexec.engine.lane import Lane
-from pennylane_qexec.engine.loop import LoopThread, in_engine_thread
-from pennylane_qexec.engine.records import Times, record_done
-from pennylane_qexec.engine.rescue import Rescue
-from pennylane_qexec.engine.sending import Sending
-from pennylane_qexec.engine.spending import accounts_of, chosen, counted, given_back_on_error
-from pennylane_qexec.engine.ticket import Ticket, tickets_of
-from pennylane_qexec.engine.waiting import wait
-from pennylane_qexec.engine.withdrawals import Withdrawals
+from pennylane_qexec.engine.history import KEPT_ROWS, History, record_answered, record_done
+from pennylane_qexec.engine.inline import ShortWay, groups, may_run_here, must_run_here
+from pennylane_qexec.engine.lane import CommonQueue, Lane
+from pennylane_qexec.engine.recovery import Rescue
+from pennylane_qexec.engine.remote_jobs import Sending, Withdrawals
 from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.errors import BudgetExceededError, ConfigurationError, ExecutorError, StoreError, UnansweredError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.queued import QueuedExecutor
-from pennylane_qexec.job import Job, JobState, Outcome, Usage
+from pennylane_qexec.job import Job, JobState, Outcome, Result, Times, Usage
+from pennylane_qexec.policies.budgets import Account, Budget
 from pennylane_qexec.policies.hedges import Hedge
 from pennylane_qexec.policies.retries import Backoff
-from pennylane_qexec.scrubbing import without_secrets
+from pennylane_qexec.redaction import without_secrets
 
 T = TypeVar("T")
 
@@ -88,7 +84,7 @@ class Engine:
         self._rescue = Rescue(self._lanes.values(), retry, failover, rng, self._give_up)
         self._hedging = Hedging(hedge, self._lanes.values())
         self._numbers = itertools.count(1)
-        self._short_way = here.ShortWay(self.history, self.next_batch_number)
+        self._short_way = ShortWay(self.history, self.next_batch_number)
         self._desk = Desk(self.history, timeout, self._note_timeout)
         self._lock = threading.Lock()
         self._closed = False
@@ -96,9 +92,9 @@ class Engine:
         self._errands = Errands()
         self._thread = LoopThread(self._desk.broken)
         if any(isinstance(executor, QueuedExecutor) for executor in executors):
-            ending.cancel_at_exit(self)
-        processes.crew.lease()
-        self._give_back = weakref.finalize(self, processes.crew.give_back)
+            lifecycle.cancel_at_exit(self)
+        process_pool.crew.lease()
+        self._give_back = weakref.finalize(self, process_pool.crew.give_back)
 
     # -- what callers use, from any thread
 
@@ -189,6 +185,14 @@ class Engine:
         """Ask a backend with a queue for the id of the job that was sent with a label."""
         return self._begin(lambda: self._lanes[executor].found(label))
 
+    def note_answered(self, answered: Sequence[tuple[QuantumScript, Executor, Result]]) -> list[Outcome]:
+        """Write jobs that a cache answered into the history, and make their outcomes.
+
+        Args:
+            answered: of each job the circuit, the executor whose result it is, and the result.
+        """
+        return record_answered(self.history, answered)
+
     @property
     def executors(self) -> Collection[Executor]:
         """The executors, in the cluster's order."""
@@ -255,9 +259,9 @@ class Engine:
             )
 
     def _run_in_this_thread(self, jobs: Sequence[Job]) -> bool:
-        if self._timeout is not None and not here.must_run_here(jobs):
+        if self._timeout is not None and not must_run_here(jobs):
             return False
-        return self._short_way.fits(jobs) or (in_engine_thread() and here.may_run_here(jobs))
+        return self._short_way.fits(jobs) or (in_engine_thread() and may_run_here(jobs))
 
     def _accounts(self, jobs: Sequence[Job]) -> list[Account] | None:
         return accounts_of(jobs, self._lanes, self._budget)
@@ -267,7 +271,7 @@ class Engine:
         failed: list[tuple[list[int], Exception, list[Usage]]] = []
         accounts = self._accounts(jobs)
         with given_back_on_error(accounts):
-            for indices in here.groups(jobs):
+            for indices in groups(jobs):
                 spent: list[Usage] = []
                 try:
                     done = self._short_way.run([jobs[index] for index in indices], chosen(accounts, indices), spent)
@@ -287,7 +291,7 @@ class Engine:
         self, jobs: Sequence[Job], error: Exception, accounts: Sequence[Account] | None, spent: Sequence[Usage]
     ) -> list[AskedFuture[Outcome]]:
         """After a failure in the calling thread: through the lanes, one by one."""
-        if here.must_run_here(jobs) or in_engine_thread():
+        if must_run_here(jobs) or in_engine_thread():
             raise error if isinstance(error, BudgetExceededError) else ExecutorError(jobs[0].executor.name, 1, error)
         tickets = tickets_of(jobs, _yes, accounts=accounts)
         for ticket, usage in zip(tickets, spent, strict=False):

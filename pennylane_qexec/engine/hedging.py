@@ -12,14 +12,13 @@ from itertools import takewhile
 from typing import Any
 from weakref import WeakSet
 
-from pennylane_qexec.budget import Account, opened
-from pennylane_qexec.engine.batch import Batch
+from pennylane_qexec.engine.accounting import expected
+from pennylane_qexec.engine.batch import Batch, Ticket
 from pennylane_qexec.engine.lane import Lane
-from pennylane_qexec.engine.spending import expected
-from pennylane_qexec.engine.ticket import Ticket
 from pennylane_qexec.errors import BudgetExceededError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Job, JobState
+from pennylane_qexec.policies.budgets import Account, opened
 from pennylane_qexec.policies.hedges import Hedge
 
 logger = logging.getLogger("pennylane_qexec")

@@ -1,4 +1,11 @@
-"""One executor's lane: gathers circuits into batches, keeps the executor's limits, watches its health."""
+"""Circuits that wait for whoever is free first.
+
+Whether an executor is up: set aside after one failure or several, and probed again after growing pauses.
+
+When a batch that is not full leaves.
+
+One executor's lane: gathers circuits into batches, keeps the executor's limits, watches its health.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +13,177 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.engine.batch import Batch, Level
-from pennylane_qexec.engine.carrier import Spreader
-from pennylane_qexec.engine.common import CommonQueue
-from pennylane_qexec.engine.health import FIRST_PAUSE, Health
-from pennylane_qexec.engine.sending import Sending
-from pennylane_qexec.engine.spending import counted, shots_in
-from pennylane_qexec.engine.ticket import Ticket
-from pennylane_qexec.engine.venue import capacity_of
-from pennylane_qexec.engine.window import Window
-from pennylane_qexec.engine.withdrawals import Withdrawals
+from pennylane_qexec.engine.accounting import counted, shots_in, shots_of
+from pennylane_qexec.engine.batch import Batch, Level, Ticket
+from pennylane_qexec.engine.placement import capacity_of
+from pennylane_qexec.engine.remote_jobs import Sending, Withdrawals
 from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.executors import objection_to_shots
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.base import Executor, Spreader
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.job import Usage
-from pennylane_qexec.scrubbing import know_named, without_secrets
+from pennylane_qexec.redaction import know_named, without_secrets
+
+
+class CommonQueue:
+    """Tickets that belong to no executor yet, by the depth they were asked for at. Used in the engine's thread.
+
+    Attributes:
+        arrived: when the last ticket came, on the monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        self.arrived = 0.0
+        self._by_depth: dict[int, deque[Ticket]] = {}
+
+    def put(self, ticket: Ticket) -> None:
+        """Let a ticket wait here."""
+        self.arrived = time.monotonic()
+        ticket.leave = self.remove
+        self._by_depth.setdefault(ticket.depth, deque()).append(ticket)
+
+    def remove(self, ticket: Ticket) -> None:
+        """Take a ticket out."""
+        tickets = self._by_depth[ticket.depth]
+        tickets.remove(ticket)
+        if not tickets:
+            del self._by_depth[ticket.depth]
+
+    def clear(self) -> None:
+        """Take all tickets out."""
+        for tickets in self._by_depth.values():
+            for ticket in tickets:
+                ticket.leave = None
+        self._by_depth.clear()
+
+    def of(self, depth: int) -> deque[Ticket]:
+        """The tickets of one depth, oldest first."""
+        return self._by_depth.get(depth, _NONE)
+
+    @property
+    def depths(self) -> Iterator[int]:
+        """The depths at which tickets wait."""
+        return iter(self._by_depth)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_depth.values()))
+
+
+_NONE: deque[Ticket] = deque(maxlen=0)
+
+
+FAILURES = 3
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 30.0
+
+
+class Health:
+    """Counts failures in a row. Times are seconds of whatever clock the caller uses, those in messages UTC."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._pause = FIRST_PAUSE
+        self._retry_at = 0.0
+        self._down_since: datetime | None = None
+
+    @property
+    def down(self) -> bool:
+        """Whether the executor is set aside."""
+        return self._down_since is not None
+
+    def may_run(self, now: float) -> bool:
+        """Whether to send something: the executor is up, or it is time for a probe."""
+        return not self.down or now >= self._retry_at
+
+    def pause(self, now: float) -> float:
+        """Seconds until the next probe; 0 if something may be sent now."""
+        return max(0.0, self._retry_at - now) if self.down else 0.0
+
+    def succeeded(self) -> None:
+        """Something ran: the executor is up."""
+        self.failures = 0
+        self._pause = FIRST_PAUSE
+        self._down_since = None
+
+    def failed(self, now: float, at_once: bool = False, pause: float = 0.0) -> None:
+        """Something failed, and it was not the circuit's fault.
+
+        Args:
+            now: when.
+            at_once: whether one failure is enough to set the executor aside.
+            pause: seconds that it asks to be left alone, at least.
+        """
+        self.failures += 1
+        if at_once or self.down or self.failures >= FAILURES:
+            self._down_since = self._down_since or datetime.now(UTC)
+            self._retry_at = now + max(self._pause, pause)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def reason(self, now: float) -> str:
+        """Why nothing is sent, as the end of a sentence that begins with the executor's name."""
+        since = f"{self._down_since:%H:%M:%S} UTC" if self._down_since else "now"
+        failures = "1 failure" if self.failures == 1 else f"{self.failures} failures"
+        return f"is down since {since} ({failures}, next probe in {self.pause(now):.0f} s)"
+
+
+QUIET = 0.005
+"""Seconds without a new circuit after which nothing more is expected while somebody waits: long against the pauses
+between threads that call at the same time, short against what a person or a backend notices."""
+
+GATHERING = 0.1
+"""Seconds that a batch for a backend with a queue waits at most for more circuits while they keep coming, if no window
+was given."""
+
+_LOOK = 2e-5  # seconds between looks for each ticket that is looked at, so that looking takes little of the time
+
+
+class Window:
+    """The batching window of one executor.
+
+    Args:
+        executor: whose limits say when a batch is full.
+        seconds: how long a batch waits for more circuits.
+    """
+
+    def __init__(self, executor: Executor, seconds: float) -> None:
+        self._executor = executor
+        # A job at a backend with a queue costs far more than such a pause: a loop of calls becomes a few big ones.
+        self._of_its_own = not seconds and isinstance(executor, QueuedExecutor)
+        self.seconds = GATHERING if self._of_its_own else seconds
+
+    def is_full(self, tickets: Sequence[Ticket]) -> bool:
+        """Whether a batch of these tickets has no room for more."""
+        limit, shots = self._executor.max_circuits, self._executor.max_shots
+        enough = limit is not None and len(tickets) >= limit
+        return enough or (shots is not None and sum(shots_of(self._executor, one.job) for one in tickets) >= shots)
+
+    def left(self, tickets: Sequence[Ticket], arrived: float, idle: bool) -> float:
+        """Seconds after which to ask again whether a batch leaves; 0 if it leaves now.
+
+        Args:
+            tickets: those that wait, the first for longest.
+            arrived: when the last one came, on the monotonic clock.
+            idle: whether nothing runs on the executor, which then need not wait while somebody else does.
+        """
+        if not self.seconds or self.is_full(tickets):
+            return 0.0
+        now = time.monotonic()
+        left = tickets[0].since + self.seconds - now
+        may_leave_early = idle or self._of_its_own
+        return max(0.0, min(left, self._early(tickets, arrived - now)) if may_leave_early else left)
+
+    def _early(self, tickets: Sequence[Ticket], age: float) -> float:
+        quiet = age + min(QUIET, self.seconds)
+        if quiet > 0:
+            return quiet
+        return 0.0 if self._of_its_own or any(ticket.asked for ticket in tickets) else QUIET + _LOOK * len(tickets)
 
 
 class Post(Protocol):

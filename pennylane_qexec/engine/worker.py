@@ -18,8 +18,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
+
+from pennylane_qexec.concurrency.thread_pool import tamed
 
 BOOTSTRAP = """
 import os, pickle, signal, sys
@@ -58,21 +59,6 @@ class Ran(NamedTuple):
     results: list[Any]
     seconds: float
     usages: tuple[Any, ...] = ()
-
-
-def tamed(function: Callable[[], Any]) -> Any:
-    """Call a function. What it raises beside the rules becomes an error: a panic of Rust (in Qiskit), ``sys.exit()``.
-
-    Ctrl-C, which only the main thread gets, is passed on.
-    """
-    try:
-        return function()
-    except Exception:
-        raise
-    except BaseException as fatal:
-        if isinstance(fatal, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
-            raise
-        raise RuntimeError(f"{type(fatal).__name__}: {fatal}") from fatal
 
 
 def perform(executor: Any, work: Any) -> Ran:
@@ -141,7 +127,7 @@ def _say(message: Any, sink: BinaryIO) -> None:
 
 
 def _isolate() -> None:
-    from pennylane_qexec import isolation
+    from pennylane_qexec.concurrency import isolation
 
     isolation.install()
 

@@ -3,19 +3,16 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pennylane_qexec.executors.base import Bound, Executor
-from pennylane_qexec.executors.cost import Cost
-from pennylane_qexec.executors.device import DeviceExecutor
-from pennylane_qexec.executors.equivalence import are_equivalent
+from pennylane_qexec.executors.base import Executor, are_equivalent
 from pennylane_qexec.executors.names import cluster_class, executor
+from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
+from pennylane_qexec.executors.pennylane.simulators import Simulator, like
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.shots import common_shots, objection_to_shots, refuse_split
-from pennylane_qexec.executors.simulator import Simulator
 from pennylane_qexec.executors.specs import executors
-from pennylane_qexec.executors.twins import like
+from pennylane_qexec.job import Bound, Cost
 
 if TYPE_CHECKING:
-    from pennylane_qexec.cluster import QCluster as QCluster
     from pennylane_qexec.executors.aer import AerExecutor
     from pennylane_qexec.executors.jax import JaxExecutor
     from pennylane_qexec.executors.qbraid import QBraidExecutor
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
     from pennylane_qexec.executors.routing.hybrid import Hybrid
     from pennylane_qexec.executors.routing.rules import BySize, Tier
     from pennylane_qexec.executors.runtime import RuntimeExecutor
-    from pennylane_qexec.executors.runtime.qiskit_names import QiskitExecutor
+    from pennylane_qexec.executors.runtime.covalent import QiskitExecutor
 
 __all__ = [
     "AerExecutor",
@@ -57,7 +54,7 @@ LATER = {
     "Hybrid": "routing",
     "JaxExecutor": "jax",
     "QBraidExecutor": "qbraid",
-    "QiskitExecutor": "runtime.qiskit_names",
+    "QiskitExecutor": "runtime.covalent",
     "Rehearsal": "rehearsal",
     "RuntimeExecutor": "runtime",
     "Tier": "routing",

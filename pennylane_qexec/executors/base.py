@@ -1,28 +1,80 @@
-"""Executors: what runs a batch of circuits on one backend."""
+"""How busy and how fast an executor is.
+
+Executors: what runs a batch of circuits on one backend.
+
+Which executors give the same results in distribution, so that it does not matter who runs a circuit.
+
+What results depend on besides the circuit, as a text: the options of an executor, and the versions of packages.
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
+from importlib import metadata
 from typing import Any, Literal
 
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
+from pennylane_qexec.circuits.fingerprint import content
+from pennylane_qexec.circuits.measurement_bases import Runs, simulated
+from pennylane_qexec.circuits.results import check_work
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.executors.bases import Runs, simulated
-from pennylane_qexec.executors.cost import Cost, cost_of
-from pennylane_qexec.executors.meter import Meter
-from pennylane_qexec.executors.settings import for_device
 from pennylane_qexec.executors.shots import OwnShots, all_reshot, reshot
-from pennylane_qexec.job import Call, Load, Postprocessing, Result, Status, Usage, Work
-from pennylane_qexec.results import check_work
-from pennylane_qexec.scrubbing import has_secret, scrub
-from pennylane_qexec.shown import even_incomplete
+from pennylane_qexec.job import (
+    Bound,
+    Call,
+    Cost,
+    Load,
+    Result,
+    Status,
+    Usage,
+    Work,
+    cost_of,
+    for_device,
+)
+from pennylane_qexec.redaction import has_secret, scrub
+from pennylane_qexec.redaction.display import even_incomplete
+
+_SMOOTHING = 0.3
+
+
+class Meter:
+    """Counts what waits for an executor, and measures how fast it is. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._load = Load()
+
+    def load(self) -> Load:
+        """What was seen until now."""
+        return self._load
+
+    def add(self, circuits: int) -> None:
+        """Count circuits that now wait for the executor (or, if negative, do no longer)."""
+        with self._lock:
+            self._load = self._load._replace(waiting=self._load.waiting + circuits)
+
+    def ran(self, circuits: int, shots: int, seconds: float) -> None:
+        """Take a batch that ran into the averages, in which newer batches count more."""
+        with self._lock:
+            load = self._load
+            self._load = load._replace(
+                circuits_per_second=_smoothed(load.circuits_per_second, circuits / max(seconds, 1e-9)),
+                shots_per_second=_smoothed(load.shots_per_second, shots / max(seconds, 1e-9)),
+            )
+
+
+def _smoothed(average: float, value: float) -> float:
+    if value <= 0:
+        return average
+    return value if average <= 0 else (1 - _SMOOTHING) * average + _SMOOTHING * value
+
 
 Parallel = Literal["auto", "thread", "process"] | concurrent.futures.Executor
 
@@ -163,7 +215,7 @@ class Executor(ABC):
 
     @property
     def dynamic(self) -> bool:
-        """Whether it runs circuits of Qiskit's that PennyLane cannot say; see :mod:`pennylane_qexec.dynamic`."""
+        """Whether it runs circuits of Qiskit's that PennyLane cannot say; see ``circuits.mid_circuit``."""
         return False
 
     @property
@@ -374,21 +426,6 @@ class Executor(ABC):
         self.__dict__.update(state, parallel="auto")
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A circuit made ready for one executor.
-
-    Attributes:
-        circuits: what to run.
-        config: the configuration to run it with.
-        postprocess: makes the circuit's result of the results of ``circuits``.
-    """
-
-    circuits: tuple[QuantumScript, ...]
-    config: ExecutionConfig
-    postprocess: Postprocessing
-
-
 Binder = Callable[[QuantumScript], Bound]
 
 
@@ -400,3 +437,66 @@ def _check_counts(**counts: int | None) -> None:
     for option, count in counts.items():
         if count is not None and (not isinstance(count, int) or count < 1):
             raise ConfigurationError(f"{option}={count!r} must be a whole number of at least 1, or None for no limit.")
+
+
+def are_equivalent(executors: Iterable[Executor]) -> bool:
+    """Whether executors give the same results in distribution. Shots of their own are part of that."""
+    return len({(executor.equivalence, executor.shots) for executor in executors}) <= 1
+
+
+def of_all(executors: Iterable[Executor]) -> Hashable:
+    """The equivalence that executors have in common; ``None`` if they have none."""
+    common = {(executor.equivalence, executor.shots) for executor in executors}
+    return next(iter(common))[0] if len(common) == 1 else None
+
+
+_OURS = "pennylane_qexec."
+
+
+def identity_of(executor: object, kind: str, packages: Sequence[str], *parts: Any) -> str | None:
+    """The identity of an executor of this package; ``None`` if it cannot be told.
+
+    Args:
+        executor: the executor. Of a class that somebody has derived, nobody knows what it does.
+        kind: what it is, as one word.
+        packages: the distributions that compute its results, besides PennyLane.
+        parts: its options: plain values, arrays, and mappings and sequences of them.
+    """
+    if not is_ours(executor):
+        return None
+    try:
+        digest = content([_sorted(part) for part in parts]).digest
+    except Exception:  # an object, a function: each library raises what it likes when it is looked at
+        return None
+    return " ".join([kind, digest, *[f"{package}={version(package)}" for package in packages]])
+
+
+def is_ours(executor: object) -> bool:
+    """Whether an executor is of a class of this package: what one that somebody has derived does, nobody knows."""
+    return type(executor).__module__.startswith(_OURS)
+
+
+@lru_cache(maxsize=256)
+def version(package: str) -> str:
+    """The version of a distribution; ``""`` if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _sorted(value: Any) -> Any:
+    """A value whose mappings are in the order of their keys, however they were written."""
+    if isinstance(value, Mapping):
+        return {str(key): _sorted(value[key]) for key in sorted(value, key=str)}
+    return [_sorted(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+class Spreader(Executor):
+    """An executor that shares a batch out itself, so that it is best given everything at once.
+
+    What comes back was checked where it was run, and may be whatever a merge has made of it.
+    """
+
+    def check_results(self, work: Work, results: Sequence[Any]) -> None:
+        """Nothing is checked again."""

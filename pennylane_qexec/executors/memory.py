@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.circuits.structure import batch_size, wires_in
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.structure import batch_size, wires_in
 
 _BYTES_PER_AMPLITUDE = 16
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}

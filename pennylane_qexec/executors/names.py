@@ -6,14 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any, final
 
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.executors.simulator import Simulator
+from pennylane_qexec.executors.pennylane.simulators import Simulator
 from pennylane_qexec.executors.specs import executor as make_executor
-from pennylane_qexec.scrubbing import veiled
-from pennylane_qexec.shown import even_incomplete
+from pennylane_qexec.redaction import veiled
+from pennylane_qexec.redaction.display import even_incomplete
 
 if TYPE_CHECKING:
-    from pennylane_qexec.cluster import QCluster
-    from pennylane_qexec.executors.runtime.qiskit_names import QiskitExecutor
+    from pennylane_qexec.executors.runtime.covalent import QiskitExecutor
 
 _DEVICE = " Give the PennyLane device of that provider as an executor: executors=[qml.device(...)]."
 _ELSEWHERE = {
@@ -40,12 +39,12 @@ class ExecutorNames:
     def QiskitExecutor(self) -> type[QiskitExecutor]:
         """The class of executors for Qiskit, which is imported when it is asked for."""
         found: type[QiskitExecutor] = importlib.import_module(
-            "pennylane_qexec.executors.runtime.qiskit_names"
+            "pennylane_qexec.executors.runtime.covalent"
         ).QiskitExecutor
         return found
 
     @property
-    def QCluster(self) -> type[QCluster]:
+    def QCluster(self) -> type[Any]:
         """The class of clusters, which stands above executors and is looked up only when it is asked for."""
         return cluster_class()
 
@@ -58,9 +57,9 @@ class ExecutorNames:
         return "qexec.executor"
 
 
-def cluster_class() -> type[QCluster]:
+def cluster_class() -> type[Any]:
     """The class of clusters, without importing upwards."""
-    found: type[QCluster] = importlib.import_module("pennylane_qexec.cluster").QCluster
+    found: type[Any] = importlib.import_module("pennylane_qexec.cluster.cluster").QCluster
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec import interrupts
+from pennylane_qexec.concurrency import interrupts
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import JobState, Result
 

@@ -2,10 +2,10 @@
 
 from pennylane_qexec.experiment.collector import ResultCollector
 from pennylane_qexec.experiment.dispatch import Dispatch
-from pennylane_qexec.experiment.dispatched import DispatchJob
 from pennylane_qexec.experiment.executor import QuantumExecutor
-from pennylane_qexec.experiment.merging import hellinger_distance, total_variation_distance
-from pennylane_qexec.experiment.record import Record
+from pennylane_qexec.experiment.jobs import DispatchJob
+from pennylane_qexec.experiment.merges import hellinger_distance, total_variation_distance
+from pennylane_qexec.experiment.records import Record
 
 __all__ = [
     "Dispatch",

@@ -1,35 +1,151 @@
-"""The results of an experiment, as they come in."""
+"""Where a collector's results come from: an experiment under way, or a file.
+
+The results of an experiment, as they come in.
+
+Waiting for an experiment, perhaps with a progress bar.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pennylane_qexec.concurrency.futures import bar
 from pennylane_qexec.errors import (
     ConfigurationError,
     ExperimentTimeoutError,
     PartialResultError,
     PartialResultWarning,
     PolicyError,
+    QExecError,
 )
-from pennylane_qexec.experiment import merging, plots, saving, tables
-from pennylane_qexec.experiment.believed import check_results
-from pennylane_qexec.experiment.book import PolicyBook
+from pennylane_qexec.experiment import merges, persistence, plots
 from pennylane_qexec.experiment.dispatch import Dispatch
-from pennylane_qexec.experiment.gathered import Raw
-from pennylane_qexec.experiment.merging import ExperimentMerge
-from pennylane_qexec.experiment.record import Record
-from pennylane_qexec.experiment.source import Errors, Source
-from pennylane_qexec.experiment.sources import Saved
+from pennylane_qexec.experiment.merges import ExperimentMerge
+from pennylane_qexec.experiment.policies import PolicyBook
+from pennylane_qexec.experiment.records import Record, to_dataframe
+from pennylane_qexec.experiment.results import Errors, FromEntries, FromRecords, Gathered, Raw, Source
+from pennylane_qexec.experiment.run import Run
+from pennylane_qexec.experiment.validation import check_results
 from pennylane_qexec.job import JobState
-from pennylane_qexec.shown import even_incomplete
+from pennylane_qexec.providers import Backend
+from pennylane_qexec.redaction.display import even_incomplete
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import pandas
+
+
+class Live(Source):
+    """An experiment under way.
+
+    Args:
+        run: the run.
+        find: finds the backends that a user names.
+        many: whether the user gave a list of circuits.
+    """
+
+    def __init__(self, run: Run, find: Callable[[Any], list[Backend]], many: bool) -> None:
+        self._run = run
+        self._find = find
+        self._many = many
+
+    @property
+    def over(self) -> bool:
+        return self._run.over
+
+    @property
+    def records(self) -> list[Record]:
+        return [entry.record() for entry in list(self._run.entries)]
+
+    @property
+    def errors(self) -> Errors:
+        found: Errors = {}
+        for entry in list(self._run.entries):
+            if entry.error is not None:
+                found.setdefault(entry.backend.provider, {}).setdefault(entry.backend.name, []).append(entry.error)
+        return found
+
+    @property
+    def missing(self) -> list[Record]:
+        asked = [entry for entry in list(self._run.entries) if entry.instead_of is None]
+        return [entry.record() for entry in asked if not entry.made_good]
+
+    def gathered(self) -> Gathered:
+        return FromEntries(list(self._run.entries), self._many)
+
+    def wait(self, timeout: float | None) -> bool:
+        return self._run.wait(timeout)
+
+    def cancel(self) -> None:
+        self._run.cancel()
+
+    def rerun(self, backends: Any) -> None:
+        self._run.rerun(None if backends is None else self._find(backends))
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        self._run.listen(listener)
+
+
+class Saved(Source):
+    """Results of a file.
+
+    Args:
+        records: what had become of each circuit of each job.
+        many: whether the user gave a list of circuits.
+    """
+
+    def __init__(self, records: Sequence[Record], many: bool) -> None:
+        self._records = list(records)
+        self._many = many
+
+    @property
+    def over(self) -> bool:
+        return all(record.state.final for record in self._records)
+
+    @property
+    def records(self) -> list[Record]:
+        return list(self._records)
+
+    @property
+    def errors(self) -> Errors:
+        found: Errors = {}
+        for record in self._records:
+            if record.error is not None:
+                found.setdefault(record.provider, {}).setdefault(record.backend, []).append(QExecError(record.error))
+        return found
+
+    @property
+    def missing(self) -> list[Record]:
+        moved: Counter[tuple[int, int]] = Counter()
+        for record in self._records:
+            if record.instead_of is not None and record.state is JobState.DONE:
+                moved[record.job, record.circuit] += record.shots or 1
+        asked = [record for record in self._records if record.instead_of is None]
+        return [
+            record
+            for record in asked
+            if record.state is not JobState.DONE and moved[record.job, record.circuit] < max(record.shots, 1)
+        ]
+
+    def gathered(self) -> Gathered:
+        return FromRecords(self._records, self._many)
+
+    def wait(self, timeout: float | None) -> bool:
+        return True
+
+    def cancel(self) -> None:
+        return None
+
+    def rerun(self, backends: Any) -> None:
+        raise QExecError("rerun(): this collector was loaded from a file and has results only: run its dispatch again.")
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        return None
 
 
 _NOT_DONE = (JobState.FAILED, JobState.CANCELLED)
@@ -186,8 +302,8 @@ class ResultCollector:
         return self
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """One row for each circuit of each job; see :func:`pennylane_qexec.experiment.tables.to_dataframe`."""
-        return tables.to_dataframe(self.records)
+        """One row for each circuit of each job; see :func:`pennylane_qexec.experiment.records.to_dataframe`."""
+        return to_dataframe(self.records)
 
     def plot_counts(self, circuit: int = 0, *, merged: bool = False, ax: matplotlib.axes.Axes | None = None) -> Any:
         """Draw how often each outcome was counted.
@@ -223,7 +339,9 @@ class ResultCollector:
             path: the file. What has not ended yet is written as such, and merged results if they were asked for before.
         """
         merge = (self._merge.name, self._given)
-        saving.write(saving.document_of(self.records, self.dispatch, merge, self._merged, self._many), Path(path))
+        persistence.write(
+            persistence.document_of(self.records, self.dispatch, merge, self._merged, self._many), Path(path)
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> ResultCollector:
@@ -232,21 +350,21 @@ class ResultCollector:
         Raises:
             ConfigurationError: there is no such file, or it is something else.
         """
-        document = saving.read(Path(path))
+        document = persistence.read(Path(path))
         many = bool(document.get("many"))
-        records, dispatch = saving.records_of(document), saving.dispatch_of(document)
+        records, dispatch = persistence.records_of(document), persistence.dispatch_of(document)
         check_results(records, dispatch)
-        name, data = str(document.get("merge", "aggregate")), saving.decoded(document.get("merge_data"))
-        merge = merging.BUILT_IN.get(name) or merging.Forgotten(name)
+        name, data = str(document.get("merge", "aggregate")), persistence.decoded(document.get("merge_data"))
+        merge = merges.BUILT_IN.get(name) or merges.Forgotten(name)
         collector = cls(Saved(records, many), dispatch, merge, PolicyBook().merge, data, refuses=True, many=many)
         if "merged" in document:
-            collector._merged = (saving.decoded(document["merged"]),)
+            collector._merged = (persistence.decoded(document["merged"]),)
             collector._check_merged()
         return collector
 
     def _check_merged(self) -> None:
         """Refuse merged results of a file that are not what the records next to them add up to."""
-        if self._merge is not merging.BUILT_IN["aggregate"] or not all(
+        if self._merge is not merges.BUILT_IN["aggregate"] or not all(
             isinstance(record.result, Mapping) for record in self.records if record.state is JobState.DONE
         ):
             return
@@ -296,3 +414,25 @@ class ResultCollector:
         numbers = {state: sum(record.state is state for record in records) for state in _NOT_DONE}
         problems = "".join(f", {number} {state}" for state, number in numbers.items() if number)
         return f"<ResultCollector: {ended} of {len(records)} circuits have ended{problems}>"
+
+
+def awaited(collector: ResultCollector, start: Callable[[], None], progress: bool) -> ResultCollector:
+    """A collector, when all its jobs have ended.
+
+    Args:
+        collector: the collector.
+        start: starts the jobs.
+        progress: whether to show a progress bar.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, which cancels what has not ended.
+    """
+    try:
+        with bar(len(collector.records), progress) as advance:
+            collector.listen(advance)
+            start()
+            collector.wait()
+    except KeyboardInterrupt:
+        collector.cancel()
+        raise
+    return collector

@@ -7,10 +7,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.experiment import documents
-from pennylane_qexec.experiment.dispatched import DispatchJob, circuits_of, in_words, number_of, shots_of
-from pennylane_qexec.scrubbing import scrub
-from pennylane_qexec.shown import even_incomplete, printable
+from pennylane_qexec.experiment.jobs import (
+    VERSION,
+    DispatchJob,
+    by_backend,
+    circuits_of,
+    in_words,
+    is_written,
+    jobs_of,
+    number_of,
+    shots_of,
+    written,
+)
+from pennylane_qexec.redaction import scrub
+from pennylane_qexec.redaction.display import even_incomplete, printable
 
 
 class Dispatch:
@@ -111,7 +121,7 @@ class Dispatch:
         Raises:
             ConfigurationError: OpenQASM cannot say what a circuit measures.
         """
-        return {"version": documents.VERSION, "adds_up": self.adds_up, **documents.written(self._jobs)}
+        return {"version": VERSION, "adds_up": self.adds_up, **written(self._jobs)}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Dispatch:
@@ -125,11 +135,11 @@ class Dispatch:
             ConfigurationError: it is neither, or of a later version.
         """
         dispatch = cls(adds_up=bool(isinstance(document, Mapping) and document.get("adds_up", True)))
-        if documents.is_written(document):
-            for job in documents.jobs_of(document):
+        if is_written(document):
+            for job in jobs_of(document):
                 dispatch.append(job)
         else:
-            for provider, name, options in documents.by_backend(document):
+            for provider, name, options in by_backend(document):
                 dispatch.add_job(provider, name, options["circuits"], options.get("shots"), options.get("config"))
         return dispatch
 

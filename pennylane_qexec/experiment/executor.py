@@ -7,28 +7,26 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pennylane_qexec import isolation, programs
-from pennylane_qexec.budget import Budget, budget_of
-from pennylane_qexec.cache.caches import GivenCache, cache_of
-from pennylane_qexec.closing import Closing
+from pennylane_qexec.circuits import frameworks
+from pennylane_qexec.circuits.frameworks.program import Order
+from pennylane_qexec.concurrency import isolation
+from pennylane_qexec.concurrency.lifecycle import Closing
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.experiment.book import PolicyBook
-from pennylane_qexec.experiment.collector import ResultCollector
+from pennylane_qexec.experiment.collector import Live, ResultCollector, awaited
 from pennylane_qexec.experiment.dispatch import Dispatch
-from pennylane_qexec.experiment.dispatched import circuits_of, shots_of
-from pennylane_qexec.experiment.merging import ExperimentMerge, PaperMerge
-from pennylane_qexec.experiment.places import named
-from pennylane_qexec.experiment.planning import entries_of, joined
+from pennylane_qexec.experiment.jobs import circuits_of, shots_of
+from pennylane_qexec.experiment.merges import ExperimentMerge, PaperMerge
+from pennylane_qexec.experiment.policies import PolicyBook
 from pennylane_qexec.experiment.run import OnFailure, Run, Settings
-from pennylane_qexec.experiment.sharing import PaperSplit, Task
-from pennylane_qexec.experiment.sources import Live
-from pennylane_qexec.experiment.waiting import awaited
-from pennylane_qexec.experiment.workshop import Workshop
+from pennylane_qexec.experiment.splits import PaperSplit, Task, named
+from pennylane_qexec.experiment.submission import Workshop
+from pennylane_qexec.experiment.tasks import entries_of, joined
+from pennylane_qexec.persistence.cache.cache import GivenCache, cache_of
 from pennylane_qexec.policies import retries
-from pennylane_qexec.programs.bits import Order
+from pennylane_qexec.policies.budgets import Budget, budget_of
 from pennylane_qexec.providers import Backend, VirtualProvider
-from pennylane_qexec.scrubbing import veiled
-from pennylane_qexec.shown import even_incomplete
+from pennylane_qexec.redaction import veiled
+from pennylane_qexec.redaction.display import even_incomplete
 
 
 class QuantumExecutor(Closing):
@@ -279,7 +277,7 @@ class QuantumExecutor(Closing):
 
     def _planned(
         self, circuits: Any, shots: Any, backends: Any, split: Any, data: Any, config: Mapping[str, Any] | None
-    ) -> tuple[Dispatch, dict[int, programs.Program], Any]:
+    ) -> tuple[Dispatch, dict[int, frameworks.Program], Any]:
         """The dispatch of an experiment, the programs of its circuits by their identity, and the split's data."""
         if not isinstance(config, Mapping | None):
             raise ConfigurationError(f"config={config!r} must be a mapping of options, such as {{'seed': 7}}.")
@@ -287,10 +285,10 @@ class QuantumExecutor(Closing):
         given, _ = circuits_of(circuits)
         numbers = shots_of(shots, len(given))
         places = list(map(self._workshop.place, self._backends(backends)))
-        read: dict[int, programs.Program] = {}
+        read: dict[int, frameworks.Program] = {}
         dispatches = []
         for number, (circuit, wanted) in enumerate(zip(given, numbers, strict=True)):
-            program = read.get(id(circuit)) or programs.read(circuit)
+            program = read.get(id(circuit)) or frameworks.read(circuit)
             read[id(circuit)] = program
             task = Task(circuit, program, number, program.shots if wanted is None else wanted)
             dispatch, data = policy.shared(task, places, config or {}, self.virtual_provider, data)
@@ -300,7 +298,7 @@ class QuantumExecutor(Closing):
     def _run(
         self,
         dispatch: Dispatch,
-        read: dict[int, programs.Program],
+        read: dict[int, frameworks.Program],
         merge: ExperimentMerge,
         data: Any,
         *,

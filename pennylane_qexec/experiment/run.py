@@ -11,14 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pennylane_qexec import interrupts
-from pennylane_qexec.budget import Budget
-from pennylane_qexec.cache.caches import Cache
+from pennylane_qexec.concurrency import interrupts
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.experiment.entry import Entry
-from pennylane_qexec.experiment.launch import Launch
-from pennylane_qexec.experiment.places import too_small
-from pennylane_qexec.experiment.workshop import Workshop
+from pennylane_qexec.experiment.splits import too_small
+from pennylane_qexec.experiment.submission import Launch, Workshop
+from pennylane_qexec.experiment.tasks import Entry
+from pennylane_qexec.persistence.cache.cache import Cache
+from pennylane_qexec.policies.budgets import Budget
 from pennylane_qexec.policies.retries import Backoff
 from pennylane_qexec.policies.splits import apportion
 from pennylane_qexec.providers import Backend

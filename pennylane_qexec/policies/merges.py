@@ -17,9 +17,9 @@ from pennylane.exceptions import DiagGatesUndefinedError
 from pennylane.measurements import ClassicalShadowMP
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec import pooling
+from pennylane_qexec.circuits import sampling
+from pennylane_qexec.circuits.structure import NotExpandedError
 from pennylane_qexec.job import Outcome, Result
-from pennylane_qexec.structure import NotExpandedError
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class Pooled(Merge):
     """
 
     def plan(self, circuit: QuantumScript) -> Plan | None:
-        if not pooling.can_pool(circuit):
+        if not sampling.can_pool(circuit):
             return None
         try:
-            pool = pooling.pool(circuit)
+            pool = sampling.pool(circuit)
         except (DiagGatesUndefinedError, NotExpandedError):
             return None
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pennylane_qexec.errors import ConfigurationError, PolicyError, unknown
 from pennylane_qexec.policies import merges, selectors, splits
-from pennylane_qexec.policies.fresh import Fresh
+from pennylane_qexec.policies.base import Fresh
 
 Kind = Literal["selector", "split", "merge"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.job import Candidate
-from pennylane_qexec.policies.fresh import Fresh, Weighted, Weights
+from pennylane_qexec.policies.base import Fresh, Weighted, Weights
 
 Selector = Callable[[QuantumScript, Sequence[Candidate]], Candidate]
 

@@ -17,7 +17,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import AnalyticCircuitError, PolicyError
 from pennylane_qexec.job import Share
-from pennylane_qexec.policies.fresh import Weighted, Weights
+from pennylane_qexec.policies.base import Weighted, Weights
 
 Split = Callable[[QuantumScript, Sequence[Any]], Sequence[tuple[Any, int]]]
 

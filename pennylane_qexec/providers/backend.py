@@ -11,7 +11,7 @@ from typing import Any, Literal, final
 from pennylane_qexec.errors import ConfigurationError, checked_seed, misfit, unknown
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import Status
-from pennylane_qexec.shown import even_incomplete
+from pennylane_qexec.redaction.display import even_incomplete
 
 Kind = Literal["simulator", "noisy simulator", "QPU"]
 """What a backend is."""

@@ -12,6 +12,7 @@ from typing import Any, final
 from pennylane_qexec import credentials
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors import Executor
+from pennylane_qexec.executors.qbraid.devices import loaded
 from pennylane_qexec.job import Status
 from pennylane_qexec.providers.backend import Backend, Provider, own_options
 
@@ -39,9 +40,7 @@ class QBraidProvider(Provider):
 
     def _loaded(self) -> Any:
         if self._source is None or isinstance(self._source, Mapping):
-            from pennylane_qexec.executors.qbraid import vendors
-
-            return vendors.loaded(self.name, {key: _shown(one) for key, one in (self._source or {}).items()})
+            return loaded(self.name, {key: _shown(one) for key, one in (self._source or {}).items()})
         return self._source
 
 

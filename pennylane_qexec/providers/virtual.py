@@ -1,24 +1,135 @@
-"""All providers as one: each is loaded when it is needed, and one that fails does not stop the others."""
+"""What users say about providers: which to use, and with what information.
+
+Why a provider cannot be used, and what to do about it, in one line without secrets.
+
+All providers as one: each is loaded when it is needed, and one that fails does not stop the others.
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
 import logging
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import entry_points
 from typing import Any, final
 
-from pennylane_qexec import interrupts
-from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.providers.asking import asked
+from pennylane_qexec import credentials
+from pennylane_qexec.concurrency import interrupts
+from pennylane_qexec.concurrency.thread_pool import asked
+from pennylane_qexec.errors import ConfigurationError, QExecError, unknown
 from pennylane_qexec.providers.backend import Backend, Provider
-from pennylane_qexec.providers.choice import ADD, LOCAL, checked_choice, checked_info, elsewhere, with_credentials
+from pennylane_qexec.providers.local import LocalAer, LocalCirq, LocalPennyLane
 from pennylane_qexec.providers.qbraid import QBraidProvider, as_provider
-from pennylane_qexec.providers.reasons import reason
-from pennylane_qexec.scrubbing import veiled
-from pennylane_qexec.shown import even_incomplete
+from pennylane_qexec.redaction import know_named, veiled
+from pennylane_qexec.redaction.display import even_incomplete
+
+LOCAL: dict[str, type[Provider]] = {kind.name: kind for kind in (LocalAer, LocalPennyLane, LocalCirq)}
+"""The providers that need no credentials, by name."""
+
+ADD = "One of your own is added with VirtualProvider.add_provider."
+
+
+@cache
+def elsewhere() -> tuple[str, ...]:
+    """The names of qBraid's providers, and of those that installed packages add to them, sorted."""
+    installed = {point.name for point in entry_points(group="qbraid.providers")}
+    return tuple(sorted((installed | set(credentials.VARIABLES)) - LOCAL.keys()))
+
+
+def checked_info(info: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Mapping[str, Any]]:
+    """Information about providers, none of it shown in any message; all its texts may be secret, and are hidden.
+
+    Raises:
+        ConfigurationError: it is no mapping of mappings, or for a provider that does not exist, or needs none.
+    """
+    if not isinstance(info or {}, Mapping):
+        raise ConfigurationError("providers_info= is no mapping: write {'ionq': {'api_key': ...}}.")
+    know_named(info or {})
+    for name, arguments in (info or {}).items():
+        if name not in LOCAL and name not in elsewhere():
+            raise ConfigurationError(unknown("provider", name, elsewhere(), ADD))
+        if not isinstance(arguments, Mapping) or not all(isinstance(key, str) for key in arguments):
+            raise ConfigurationError(f"providers_info[{name!r}] is no mapping of names: write {{'api_key': ...}}.")
+        if name in LOCAL and arguments:
+            raise ConfigurationError(f"provider {name!r} is local and takes none of {list(arguments)}: leave that out.")
+    return {
+        name: {key: credentials.Hidden(one) if isinstance(one, str) else one for key, one in arguments.items()}
+        for name, arguments in (info or {}).items()
+    }
+
+
+def checked_choice(providers: Iterable[str] | Mapping[str, Any] | None) -> tuple[str, ...] | None:
+    """The names of the providers that were chosen; ``None`` if that was left open.
+
+    Raises:
+        ConfigurationError: there is no such provider.
+    """
+    if providers is None:
+        return None
+    if isinstance(providers, Mapping):
+        return ()  # all of them are added
+    if isinstance(providers, str):
+        raise ConfigurationError(f"providers={providers!r} is one name: give a list of names, [{providers!r}].")
+    chosen = tuple(providers)
+    known = (*LOCAL, *elsewhere())
+    for name in chosen:
+        if name not in known:
+            raise ConfigurationError(unknown("provider", name, known, ADD))
+    return chosen
+
+
+def with_credentials() -> list[str]:
+    """The names of providers for which there are credentials in the keyring, the environment or ``.env``."""
+    return [name for name in elsewhere() if credentials.source(name) is not None]
+
+
+_EXTRAS = {"aws": "braket", "ibm": "qiskit"}
+"""qBraid's extras that are not called like the provider."""
+
+_LONGEST = 300
+
+
+def reason(provider: str, error: BaseException, given: bool = False) -> str:
+    """Say why a provider failed.
+
+    Args:
+        provider: the provider's name.
+        error: what it raised.
+        given: whether credentials were given, so that nobody need be told how to store them.
+
+    Returns:
+        One line, that begins with what is wrong and ends with what to do, if that is known.
+    """
+    if isinstance(error, QExecError):
+        return _line(error)
+    missing = next((cause for cause in _causes(error) if isinstance(cause, ImportError)), None)
+    if missing is not None and provider in credentials.VARIABLES:
+        return f"{_line(missing).rstrip('.')}. Install what it needs with `pip install 'qbraid[{_extra(provider)}]'`."
+    what = f"{type(error).__name__}: {_line(error)}"
+    if provider in credentials.VARIABLES and not given and credentials.source(provider) is None:
+        return f"{what.rstrip('.')}. {credentials.advice(provider)}"
+    return what
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _extra(provider: str) -> str:
+    return _EXTRAS.get(provider, provider)
+
+
+def _line(error: BaseException) -> str:
+    words = " ".join(credentials.scrub(str(error)).split())
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
+
 
 logger = logging.getLogger("pennylane_qexec")
 

@@ -14,12 +14,12 @@ import pennylane as qml
 import pytest
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.budget import Budget
-from pennylane_qexec.cluster import QCluster
+from pennylane_qexec.cluster.cluster import QCluster
 from pennylane_qexec.errors import AnalyticCircuitError, ConfigurationError
 from pennylane_qexec.executors import DeviceExecutor, Executor, QueuedExecutor, seeds
 from pennylane_qexec.job import JobState, Outcome, Status, Work
-from pennylane_qexec.policies.fresh import Fresh
+from pennylane_qexec.policies.base import Fresh
+from pennylane_qexec.policies.budgets import Budget
 from pennylane_qexec.policies.merges import Merge, of_callable
 from pennylane_qexec.testing.fakes import ScriptedExecutor, flip
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fakes.postgresql import PostgresServer
 
-from pennylane_qexec.store import Store, open_store
+from pennylane_qexec.persistence.store import Store, open_store
 from pennylane_qexec.testing import StoreContract
 
 

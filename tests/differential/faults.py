@@ -18,9 +18,10 @@ from pennylane.transforms import convert_to_numpy_parameters
 
 from differential.drawing import SPOILED, Case
 from differential.programs import Gate, Measured, Number, Observable
-from pennylane_qexec import AerExecutor, ClusterDevice, DeviceExecutor, Executor, QCluster, isolation
-from pennylane_qexec.derivatives import Derivatives, Limit
-from pennylane_qexec.executors import legacy
+from pennylane_qexec import AerExecutor, ClusterDevice, DeviceExecutor, Executor, QCluster
+from pennylane_qexec.cluster.derivatives import Derivatives, Limit
+from pennylane_qexec.concurrency import isolation
+from pennylane_qexec.executors.pennylane import devices
 from pennylane_qexec.job import Usage
 
 
@@ -176,7 +177,7 @@ def _one_basis() -> Iterator[None]:
     def together(device: Any, circuit: Any) -> list[list[int]]:
         return [list(range(len(circuit.measurements)))]
 
-    with patch.object(legacy, "together", together):
+    with patch.object(devices, "together", together):
         yield
 
 

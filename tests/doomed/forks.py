@@ -20,7 +20,7 @@ _HANGS = 300
 _TAKE_LONG = (
     *(
         "doomed.programs",
-        "pennylane_qexec.store.opening",
+        "pennylane_qexec.persistence.store.sql",
         "pennylane_qexec.engine.engine",
         "sqlalchemy.dialects.sqlite",
     ),

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from pennylane_qexec.store import Store
+from pennylane_qexec.persistence.store import Store
 
 STORE = ("record", "sending", "sent", "done")
 BACKEND = ("submit_labelled", "poll", "fetch", "find", "adopt")

@@ -12,7 +12,7 @@ import pennylane as qml
 from doomed.fuse import STEP, Fuse
 
 import pennylane_qexec as qexec
-from pennylane_qexec.store import open_store
+from pennylane_qexec.persistence.store import open_store
 
 QPUS = ("north", "south", "west")
 SHOTS = 100

@@ -6,7 +6,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, text
 
-from pennylane_qexec.store.migrating import MIGRATIONS
+from pennylane_qexec.persistence.store.sql import MIGRATIONS
 
 _RUN = (
     "INSERT INTO qexec_runs (id, name, created, opened, seed, argv, versions, finished)"

@@ -67,12 +67,12 @@ def target(function: Target) -> Target:
 @target
 def circuits(folder: Path, secret: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], str]]:
     """Texts of circuits, read."""
-    from pennylane_qexec import programs
+    from pennylane_qexec.circuits import frameworks
     from pennylane_qexec.errors import QExecError
 
     def read(text: str) -> str:
         try:
-            return repr(programs.read(text).bits)
+            return repr(frameworks.read(text).bits)
         except QExecError as error:
             return str(error)
 

@@ -17,8 +17,8 @@ from hazards.ledger import Ledger, circuit_of
 from hazards.plan import Call, Member, Workload
 
 import pennylane_qexec as qexec
-from pennylane_qexec.dispatch import Dispatcher
-from pennylane_qexec.futures import CircuitFuture
+from pennylane_qexec.cluster.planning import Dispatcher
+from pennylane_qexec.device.futures import CircuitFuture
 
 WATCHDOG = 60.0
 """Seconds after which something that has not ended never will."""

@@ -12,7 +12,7 @@ from hazards.ledger import Ledger, number_of, numbers_in
 from hazards.plan import Call, Workload
 
 import pennylane_qexec as qexec
-from pennylane_qexec.engine import leaving
+from pennylane_qexec.concurrency import lifecycle
 from pennylane_qexec.errors import NoAccessError
 from pennylane_qexec.job import Job, Outcome
 
@@ -78,7 +78,7 @@ def check_books(
             _check_budget(budget, _some_gave_up(asked, workload), ledger)
     for executor in (*cluster.executors, *(inner for outer in cluster.executors for inner in outer.members)):
         assert executor.load().waiting == 0, f"{executor!r} has {executor.load().waiting} circuits waiting"
-    assert cluster._engine._desk not in [owner for _, owner in leaving._jobs], "the program would not end"
+    assert cluster._engine._desk not in [owner for _, owner in lifecycle._jobs], "the program would not end"
     _check_rows(asked, cluster)
     _note(asked, ledger)
 

@@ -13,7 +13,7 @@ import pennylane as qml
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec.budget.limits import guard
+from pennylane_qexec.policies.budgets import guard
 
 WIRES = range(14)
 """The bits of a shot's number."""

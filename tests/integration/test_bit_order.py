@@ -18,7 +18,7 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit_aer import AerSimulator
 
 import pennylane_qexec as qexec
-from pennylane_qexec import programs
+from pennylane_qexec.circuits import frameworks
 
 ANGLE = 0.9
 SHOTS = 4000
@@ -101,7 +101,7 @@ LANGUAGES: dict[str, tuple[Callable[[], Any], Callable[[Any], dict[str, int]]]] 
 
 
 def counted(circuit: Any, executor: str, order: Any, shots: int = SHOTS) -> dict[str, int]:
-    program = programs.read(circuit)
+    program = frameworks.read(circuit)
     assert program.bits is not None
     (counts,) = qexec.executor(executor, seed=2).run([program.circuit.copy(shots=shots)])
     return program.bits.write(counts, order)
@@ -127,7 +127,7 @@ def test_an_order_is_the_same_in_every_language(language: str, order: str, keys:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_has_been_text_is_written_the_same(language: str) -> None:
     circuit = LANGUAGES[language][0]()
-    again = programs.from_text(*programs.to_text(circuit))
+    again = frameworks.from_text(*frameworks.to_text(circuit))
     for order in ("native", "little", "big"):
         assert set(counted(again, "aer", order)) == set(counted(circuit, "aer", order))
 
@@ -153,8 +153,8 @@ def test_circuits_that_qbraid_converts_have_bit_0_last() -> None:
     import openqasm3
 
     circuit = openqasm3.parse(THREE)
-    assert programs.read(circuit).framework == "openqasm3"
-    again = programs.from_text(*programs.to_text(circuit))
+    assert frameworks.read(circuit).framework == "openqasm3"
+    again = frameworks.from_text(*frameworks.to_text(circuit))
     for one in (circuit, again):
         assert set(counted(one, "aer", "little")) == {"010", "110"}
         assert set(counted(one, "aer", "native")) == {"0 10", "1 10"}

@@ -18,7 +18,7 @@ from doomed.fuse import STEP
 from doomed.told import Told, dooms, killed, undisturbed
 from fakes.postgresql import PostgresServer
 
-from pennylane_qexec.store import State, open_store
+from pennylane_qexec.persistence.store import State, open_store
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -23,7 +23,7 @@ from fakes import programs
 from pennylane.queuing import AnnotatedQueue
 
 import pennylane_qexec as qexec
-from pennylane_qexec import isolation
+from pennylane_qexec.concurrency import isolation
 
 pytestmark = pytest.mark.integration
 

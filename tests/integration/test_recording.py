@@ -1,6 +1,6 @@
 """Threads record circuits while others execute, prepare, differentiate and merge on the same cluster.
 
-Without :mod:`pennylane_qexec.isolation`, PennyLane lets what one thread does change what another records, mostly
+Without ``concurrency.isolation``, PennyLane lets what one thread does change what another records, mostly
 without an error. Here every circuit recorded is compared, operation by operation, and so is every result.
 """
 

@@ -1,6 +1,6 @@
 """What Python, NumPy, torch, JAX and PennyLane keep for the whole process is as it was, once clusters were used.
 
-A few functions of PennyLane's and Autograd's are changed for threads (see :mod:`pennylane_qexec.isolation`), JAX's
+A few functions of PennyLane's and Autograd's are changed for threads (see ``concurrency.isolation``), JAX's
 cache on disk has a place, and transforms, which cannot be pickled as they come, can be. Anything else would reach
 programs that have nothing to do with clusters. The comparison runs in a process of its own.
 """

@@ -7,7 +7,7 @@ from pennylane import numpy as pnp
 from pennylane.exceptions import QuantumFunctionError
 from pennylane.math import Interface
 
-from pennylane_qexec.batched_gradients import for_batches
+from pennylane_qexec.device.gradients import for_batches
 
 X = np.array([[0.1, 0.4], [0.2, 0.5], [0.3, 0.6]])
 W = 0.7

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec.budget.limits import guard
 from pennylane_qexec.job import Job, JobState, Result
+from pennylane_qexec.policies.budgets import guard
 from pennylane_qexec.testing.fakes import flip
 
 PATIENCE = 60.0

@@ -15,8 +15,8 @@ from pennylane import numpy as pnp
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
+from pennylane_qexec.circuits.results import check_derivative, check_result, check_work
 from pennylane_qexec.job import Call, Work
-from pennylane_qexec.results import check_derivative, check_result, check_work
 
 Z = qml.Z(0)
 MEASURED = qml.ops.MidMeasure(qml.wires.Wires([0]), postselect=1)

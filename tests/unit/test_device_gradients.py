@@ -20,7 +20,7 @@ from pennylane.exceptions import QuantumFunctionError
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec.derivatives import Derivatives
+from pennylane_qexec.cluster.derivatives import Derivatives
 from pennylane_qexec.testing import ScriptedExecutor, flip
 
 SIMULATORS = ["lightning.qubit", "default.qubit"]

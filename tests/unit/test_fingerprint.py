@@ -16,7 +16,7 @@ from pennylane.tape import QuantumScript
 from scipy import sparse
 from scipy.stats import unitary_group
 
-from pennylane_qexec.fingerprint import fingerprint
+from pennylane_qexec.circuits.fingerprint import fingerprint
 
 BELL = [qml.H(0), qml.CNOT([0, 1])]
 HAMILTONIAN = qml.Hamiltonian([0.5, 0.2], [qml.Z(0) @ qml.Z(1), qml.X(0)])

@@ -9,9 +9,9 @@ import pennylane as qml
 import pytest
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.fingerprint import fingerprint
-from pennylane_qexec.fusion import Fused, fuse, unfused
-from pennylane_qexec.structure import wire_labels
+from pennylane_qexec.circuits.fingerprint import fingerprint
+from pennylane_qexec.circuits.structure import wire_labels
+from pennylane_qexec.circuits.templates import Fused, fuse, unfused
 
 Z = [qml.expval(qml.Z(0))]
 

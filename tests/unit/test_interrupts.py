@@ -18,12 +18,11 @@ import pytest
 from rich.console import Console
 
 import pennylane_qexec as qexec
-from pennylane_qexec import interrupts
-from pennylane_qexec.cli.follow import follow
-from pennylane_qexec.engine import leaving
-from pennylane_qexec.engine.nesting import ChainLock
+from pennylane_qexec.cli.run import follow
+from pennylane_qexec.concurrency import interrupts, lifecycle
+from pennylane_qexec.concurrency.context import ChainLock
+from pennylane_qexec.concurrency.once import Kept
 from pennylane_qexec.job import Job
-from pennylane_qexec.kept import Kept
 from pennylane_qexec.testing import FakeQPU, flip
 
 
@@ -101,7 +100,7 @@ class Waits:
 
     def end_the_program(self) -> None:
         self.submit()
-        leaving._wait_for_jobs()
+        lifecycle._wait_for_jobs()
 
     def end_a_durable_run(self) -> None:
         with qexec.durable_run("test", self.folder / "test.db"):

@@ -18,7 +18,7 @@ import pytest
 from fakes import programs
 from pennylane.queuing import AnnotatedQueue, QueuingManager
 
-from pennylane_qexec import isolation
+from pennylane_qexec.concurrency import isolation
 
 BEGINNING = """
 import contextlib, inspect, json, threading

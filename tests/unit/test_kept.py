@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pennylane_qexec.kept import Kept
+from pennylane_qexec.concurrency.once import Kept
 
 PATIENCE = 30
 

@@ -9,8 +9,8 @@ import pennylane as qml
 import pytest
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.pooling import pool
-from pennylane_qexec.readout import Counted, Histogram, Readout, bits_of
+from pennylane_qexec.circuits.readout import Counted, Histogram, Readout, bits_of
+from pennylane_qexec.circuits.sampling import pool
 
 HAMILTONIAN = qml.Hamiltonian([0.5, -0.3, 1.1, 2.0], [qml.Z(0) @ qml.Z(1), qml.X(0), qml.Y(1) @ qml.X("c"), qml.I(0)])
 MATRIX = np.array([[1, 1j], [-1j, 2]])

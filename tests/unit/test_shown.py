@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import pennylane_qexec as qexec
-from pennylane_qexec.shown import printable
+from pennylane_qexec.redaction.display import printable
 
 
 @pytest.mark.parametrize(

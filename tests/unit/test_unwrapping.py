@@ -10,8 +10,8 @@ import pytest
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
+from pennylane_qexec.circuits.parameters import unwrapped
 from pennylane_qexec.testing import ScriptedExecutor
-from pennylane_qexec.unwrapping import unwrapped
 
 
 def turn(x: Any) -> Any:

@@ -65,10 +65,10 @@ MEASURED = {
 @pytest.mark.parametrize("spec", EXECUTORS)
 @pytest.mark.parametrize("measured", MEASURED)
 def test_every_basis_counts_with_all_the_shots(spec: str, measured: str) -> None:
-    measurements, bases = MEASURED[measured]
+    measurements, measurement_bases = MEASURED[measured]
     executor = qexec.executor(spec, wires=2)
     if spec != "reference.qubit":  # which measures observables that are no words each in a circuit of its own
-        assert runs(executor, bell(*measurements)) == (bases, 1000 * bases)
+        assert runs(executor, bell(*measurements)) == (measurement_bases, 1000 * measurement_bases)
     assert runs(executor, bell(*measurements, shots=None)) == (1, 0) or spec == "reference.qubit"
     executor.close()
 
@@ -129,7 +129,7 @@ def test_counting_leaves_the_observable_of_the_user_as_it_is() -> None:
 
 
 def test_counting_is_done_once_for_the_circuits_of_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pennylane_qexec.executors import bases
+    from pennylane_qexec.circuits import measurement_bases
 
     counted: list[QuantumScript] = []
 
@@ -137,7 +137,7 @@ def test_counting_is_done_once_for_the_circuits_of_a_gradient(monkeypatch: pytes
         counted.append(circuit)
         return 3
 
-    monkeypatch.setattr(bases, "_counted_by_backends", bases.Counter(count))
+    monkeypatch.setattr(measurement_bases, "_counted_by_backends", measurement_bases.Counter(count))
     tape = energy()
     tape.trainable_params = [0]
     circuits, _ = qml.gradients.param_shift(tape)

@@ -1,4 +1,8 @@
-"""One simulator of Aer, with what has been compiled for it.
+"""The options of Aer's simulator that users give, checked before anything is run.
+
+Importing this imports Aer, so it is imported when the first Aer executor is built.
+
+One simulator of Aer, with what has been compiled for it.
 
 Importing this imports Qiskit and Aer, so it is imported when the first Aer executor is built.
 """
@@ -12,25 +16,67 @@ from pennylane.devices import ExecutionConfig
 from pennylane.measurements import StateMeasurement
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
+from qiskit_aer import AerSimulator
 
-from pennylane_qexec.dynamic import QiskitCircuit, dynamic_part, qubits_of
-from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.aer.drawing import STEP, Seeds
+from pennylane_qexec.circuits.mid_circuit import QiskitCircuit, dynamic_part, qubits_of
+from pennylane_qexec.circuits.qiskit.preparation import QiskitBinder
+from pennylane_qexec.circuits.sampling import POOLED, can_pool
+from pennylane_qexec.circuits.structure import wires_in, wires_in_order
+from pennylane_qexec.circuits.templates import Template, fuse, unfused
+from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.aer.dynamic import CountedAsItIs
-from pennylane_qexec.executors.aer.exact import Exact
+from pennylane_qexec.executors.aer.exact import Exact, ExactWithNoise
 from pennylane_qexec.executors.aer.noise import FakeMachine
-from pennylane_qexec.executors.aer.noisy import ExactWithNoise
-from pennylane_qexec.executors.aer.options import checked_options
-from pennylane_qexec.executors.aer.programs import CountedByAer, Drawn, Program
-from pennylane_qexec.executors.aer.simulation import Planned, Simulation
-from pennylane_qexec.executors.aer.sizes import effort, too_large
-from pennylane_qexec.executors.objections import objection_to_wires
-from pennylane_qexec.executors.qiskit.program import QiskitBinder
-from pennylane_qexec.fusion import Template, fuse, unfused
+from pennylane_qexec.executors.aer.sampled import STEP, CountedByAer, Drawn, Program, Seeds
+from pennylane_qexec.executors.aer.simulation import Planned, Simulation, effort, too_large
+from pennylane_qexec.executors.validation import objection_to_wires
 from pennylane_qexec.job import Result
-from pennylane_qexec.kept import Kept
-from pennylane_qexec.pooling import POOLED, can_pool
-from pennylane_qexec.structure import wires_in, wires_in_order
+
+_OURS = {
+    "shots": "circuits are run with their own shots: give them to the QNode with qml.set_shots",
+    "seed_simulator": "give it as seed=, which makes results the same in whatever batches circuits come",
+    "memory": "what is counted is all that is needed of the shots",
+    "executor": "workers= and parallel= say what runs at the same time",
+    "max_job_size": "batches are cut where that saves memory; max_circuits= makes them smaller",
+    "max_shot_size": "max_shots= limits the shots of a batch",
+}
+
+
+def checked_options(options: Mapping[str, Any], backend: str | None) -> dict[str, Any]:
+    """Options of ``AerSimulator`` that go together and can be had on this machine.
+
+    Args:
+        options: as the user gave them; ``"method"`` is one of them.
+        backend: the name of a fake backend, which has noise of its own.
+
+    Raises:
+        ConfigurationError: there is no such option, method or device, or it is decided on elsewhere.
+    """
+    simulator = AerSimulator()
+    known = known_options(simulator)
+    for option in options:
+        if option in _OURS:
+            raise ConfigurationError(f"{option}={options[option]!r}: {_OURS[option]}.")
+        if option not in known:
+            raise ConfigurationError(unknown("option of AerExecutor", option, known))
+    if options["method"] not in simulator.available_methods():
+        raise ConfigurationError(unknown("method of Aer", options["method"], simulator.available_methods()))
+    device = options.get("device", "CPU")
+    if device not in simulator.available_devices():
+        raise ConfigurationError(
+            f"device={device!r}: Aer has {', '.join(simulator.available_devices())} here. For 'GPU' install "
+            "qiskit-aer-gpu in place of qiskit-aer, on a machine with a GPU."
+        )
+    if backend and options.get("noise_model") is not None:
+        raise ConfigurationError(f"noise_model= and backend={backend!r} were given: the backend has noise of its own.")
+    return dict(options)
+
+
+def known_options(simulator: AerSimulator | None = None) -> list[str]:
+    """The options of ``AerSimulator`` that users may give."""
+    return [option for option in vars((simulator or AerSimulator()).options) if option not in _OURS]
+
 
 _KEPT_TEMPLATES = 256
 _CIRCUITS_AT_ONCE = 500

@@ -22,14 +22,14 @@ from qiskit.circuit.classical import expr
 from qiskit.transpiler import PassManager, TranspilerError, generate_preset_pass_manager
 from qiskit_aer import AerError, AerSimulator
 
-from pennylane_qexec.dynamic import QiskitCircuit, bit_wires
+from pennylane_qexec.circuits.mid_circuit import QiskitCircuit, bit_wires
+from pennylane_qexec.circuits.qiskit.preparation import Parametrised
+from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.aer.compiled import Compiled, compiled
+from pennylane_qexec.executors.aer.compiler import Compiled, compiled
 from pennylane_qexec.executors.aer.noise import FakeMachine
-from pennylane_qexec.executors.aer.programs import Program
+from pennylane_qexec.executors.aer.sampled import Program
 from pennylane_qexec.executors.aer.simulation import Simulation
-from pennylane_qexec.executors.qiskit.circuits import Parametrised
-from pennylane_qexec.fusion import Template
 from pennylane_qexec.job import Result
 
 PROBED_SHOTS = 16

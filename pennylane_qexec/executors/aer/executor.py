@@ -9,14 +9,12 @@ from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
-from pennylane_qexec.executors.base import IDEAL, Binder, Executor, Parallel
-from pennylane_qexec.executors.bases import counted, together
-from pennylane_qexec.executors.cost import Cost
-from pennylane_qexec.executors.identity import identity_of, is_ours
-from pennylane_qexec.executors.numbering import of_parts
-from pennylane_qexec.executors.preparing import Prepared
+from pennylane_qexec.circuits.measurement_bases import counted, together
+from pennylane_qexec.executors.base import IDEAL, Binder, Executor, Parallel, identity_of, is_ours
+from pennylane_qexec.executors.pennylane.preparation import Prepared
+from pennylane_qexec.executors.pennylane.seeds import of_parts
 from pennylane_qexec.executors.shots import objection_to_shots
-from pennylane_qexec.job import Call, Result, Usage, Work
+from pennylane_qexec.job import Call, Cost, Result, Usage, Work
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.aer.backend import AerBackend

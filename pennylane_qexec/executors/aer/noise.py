@@ -20,9 +20,9 @@ from qiskit_aer.noise import NoiseModel, ReadoutError
 from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_readout_errors
 from qiskit_ibm_runtime.models import BackendProperties
 
+from pennylane_qexec.circuits.qiskit.fake_backends import fake_machine, fake_machines
+from pennylane_qexec.concurrency.once import Kept
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.executors.qiskit.fake_backends import machine, machines
-from pennylane_qexec.kept import Kept
 
 Used = frozenset[tuple[str, tuple[int, ...]]]
 """What circuits use of a machine: names of instructions, with their qubits."""
@@ -43,10 +43,10 @@ class FakeMachine:
     """
 
     def __init__(self, name: str, optimization_level: int, seed_transpiler: int | None) -> None:
-        if name not in machines():
+        if name not in fake_machines():
             hint = "These are the machines of IBM that are simulated here, with their noise."
-            raise ConfigurationError(unknown("fake backend", name, machines(), hint))
-        self._backend = machine(name)
+            raise ConfigurationError(unknown("fake backend", name, fake_machines(), hint))
+        self._backend = fake_machine(name)
         try:
             self._compiler = generate_preset_pass_manager(
                 optimization_level, backend=self._backend, seed_transpiler=seed_transpiler

@@ -11,20 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.circuits.measurement_bases import Runs, counted
+from pennylane_qexec.circuits.structure import wire_labels
+from pennylane_qexec.circuits.templates import Fused, fuse, unfused
 from pennylane_qexec.errors import ConfigurationError, checked_seed, unknown
-from pennylane_qexec.executors.base import Parallel
-from pennylane_qexec.executors.bases import Runs, counted
-from pennylane_qexec.executors.cost import Cost
-from pennylane_qexec.executors.device import DeviceExecutor
-from pennylane_qexec.executors.identity import identity_of
+from pennylane_qexec.executors.base import Parallel, identity_of
+from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.executors.shots import all_reshot
-from pennylane_qexec.fusion import Fused, fuse, unfused
-from pennylane_qexec.job import Result, Work
-from pennylane_qexec.structure import wire_labels
+from pennylane_qexec.job import Cost, Result, Work
 
 if TYPE_CHECKING:
-    from pennylane_qexec.executors.jax.fusion import Fusion
-    from pennylane_qexec.executors.jax.structures import Structure
+    from pennylane_qexec.executors.jax.batches import Fusion, Structure
 
 Compile = Literal["background", "now", "never"]
 
@@ -232,7 +229,7 @@ def _start(options: Mapping[str, Any], replica: int) -> Fusion:
     cache = options["cache"]
     if cache:
         platform.keep_on_disk(None if cache is True else Path(cache))
-    from pennylane_qexec.executors.jax.fusion import Fusion
+    from pennylane_qexec.executors.jax.batches import Fusion
     from pennylane_qexec.executors.jax.sampling import Sampler
 
     return Fusion(platform, Sampler(options["seed"], replica), options["compile"], options["chunk"])

@@ -16,9 +16,9 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
-from pennylane_qexec.executors.jax.evolution import Register
-from pennylane_qexec.fusion import Template
-from pennylane_qexec.pooling import Cell
+from pennylane_qexec.circuits.sampling import Cell
+from pennylane_qexec.circuits.templates import Template
+from pennylane_qexec.executors.jax.simulation import Register
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from pennylane.measurements import ExpectationMP, ProbabilityMP, VarianceMP
 
+from pennylane_qexec.circuits.readout import TABLE_WIRES, Counted, Histogram, Kinds, Readout, bits_of
 from pennylane_qexec.job import Result
-from pennylane_qexec.readout import TABLE_WIRES, Counted, Histogram, Kinds, Readout, bits_of
 
 _WITHOUT_ORDER = (ExpectationMP, ProbabilityMP, VarianceMP)
 """Measurements for which the order of the shots makes no difference."""

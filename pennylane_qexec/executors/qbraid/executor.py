@@ -11,18 +11,16 @@ from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
+from pennylane_qexec.circuits.measurement_bases import counted, together
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
-from pennylane_qexec.executors.base import Binder
-from pennylane_qexec.executors.bases import counted, together
-from pennylane_qexec.executors.cost import Cost
-from pennylane_qexec.executors.identity import identity_of
-from pennylane_qexec.executors.objections import objection_to_counting, objection_to_wires
-from pennylane_qexec.executors.preparing import Prepared
+from pennylane_qexec.executors.base import Binder, identity_of
+from pennylane_qexec.executors.pennylane.preparation import Prepared
+from pennylane_qexec.executors.qbraid.devices import Machine
 from pennylane_qexec.executors.qbraid.jobs import Flight
-from pennylane_qexec.executors.qbraid.machine import Machine
 from pennylane_qexec.executors.queued import QueuedExecutor
-from pennylane_qexec.executors.underway import Flights, ids_of
-from pennylane_qexec.job import Call, JobState, Result, Status, Usage
+from pennylane_qexec.executors.remote import Flights, ids_of
+from pennylane_qexec.executors.validation import objection_to_counting, objection_to_wires
+from pennylane_qexec.job import Call, Cost, JobState, Result, Status, Usage
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.qbraid.plans import Plan, Planner
@@ -149,7 +147,7 @@ class QBraidExecutor(QueuedExecutor):
 
     def binder(self, config: ExecutionConfig, circuit: QuantumScript) -> Binder:
         """What makes circuits such that Qiskit can express them."""
-        from pennylane_qexec.executors.qiskit.program import QiskitBinder
+        from pennylane_qexec.circuits.qiskit.preparation import QiskitBinder
 
         return QiskitBinder(config, self.wires, exact_shots=True)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, final
 
 from pennylane_qexec.credentials import guarded, scrub
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError
-from pennylane_qexec.executors.qbraid.counts import WrongCountsError
-from pennylane_qexec.executors.underway import joined
+from pennylane_qexec.executors.counting import WrongCountsError
+from pennylane_qexec.executors.remote import joined
 from pennylane_qexec.job import JobState, Result
 
 if TYPE_CHECKING:

@@ -1,4 +1,11 @@
-"""What a batch of circuits is run as by a device of qBraid, and how it is sent.
+"""What is sent to a device of qBraid: Qiskit's circuits, in gates that every conversion of qBraid knows.
+
+Wire number ``k`` is qubit number ``k``, and all qubits are measured, qubit ``k`` into classical bit ``k``. So outcomes
+mean the same whether a device counts classical bits, or all of its qubits, as those of some vendors do.
+
+Importing this imports Qiskit, so it is imported when the first job is sent.
+
+What a batch of circuits is run as by a device of qBraid, and how it is sent.
 
 Importing this imports Qiskit, so it is imported when the first job is sent.
 """
@@ -14,15 +21,62 @@ from typing import Any, final
 
 import numpy as np
 from pennylane.tape import QuantumScript
-from qiskit import QuantumCircuit
+from qiskit import ClassicalRegister, QuantumCircuit, transpile
+from qiskit.circuit.library import Initialize, StatePreparation
 
-from pennylane_qexec.executors.base import Binder, Bound
-from pennylane_qexec.executors.qbraid.circuits import sendable
-from pennylane_qexec.executors.qbraid.counts import WrongCountsError, counted
-from pennylane_qexec.fusion import Fused, Template, fuse, unfused
-from pennylane_qexec.job import Result
-from pennylane_qexec.kept import Kept
-from pennylane_qexec.readout import Readout
+from pennylane_qexec.circuits.qiskit.preparation import REGISTER, parametrised
+from pennylane_qexec.circuits.readout import Readout
+from pennylane_qexec.circuits.sampling import Cell
+from pennylane_qexec.circuits.templates import Fused, Template, fuse, unfused
+from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.executors.base import Binder
+from pennylane_qexec.executors.counting import WrongCountsError, counts_of_bits
+from pennylane_qexec.job import Bound, Result
+
+_COMMON = ("h", "x", "y", "z", "s", "sdg", "t", "tdg", "rx", "ry", "rz", "cx", "cz", "swap")
+"""Gates that OpenQASM 2 and 3, Cirq, Braket, Quil, pytket and IonQ's language have."""
+
+
+def sendable(template: Template, cell: Cell, takes_qiskit: bool) -> QuantumCircuit:
+    """The parametrised circuit of a cell, with all its qubits measured.
+
+    Args:
+        template: of the circuits.
+        cell: a group of their measurements.
+        takes_qiskit: whether the device takes Qiskit's circuits, with whatever gates they have.
+    """
+    converted = parametrised(cell.circuit.operations, template.slots, template.circuit.wires)
+    circuit = _from_zero(converted.circuit)
+    if not takes_qiskit:
+        circuit = _in_common_gates(circuit)
+    qubits = range(circuit.num_qubits)
+    circuit.add_register(ClassicalRegister(len(qubits), REGISTER))
+    circuit.measure(qubits, qubits)
+    return circuit
+
+
+def _from_zero(circuit: QuantumCircuit) -> QuantumCircuit:
+    """The circuit without resets, which many devices have not: qubits begin in the state 0."""
+    prepared = circuit.copy_empty_like()
+    for instruction in circuit:
+        operation = instruction.operation
+        if isinstance(operation, Initialize):
+            operation = StatePreparation(operation.params)
+        prepared.append(operation, instruction.qubits, copy=False)
+    return prepared
+
+
+def _in_common_gates(circuit: QuantumCircuit) -> QuantumCircuit:
+    bare = circuit.copy_empty_like()
+    for instruction in circuit:
+        if instruction.name != "barrier":
+            bare.append(instruction)
+    if any(instruction.name not in _COMMON for instruction in bare):
+        bare = transpile(bare, basis_gates=list(_COMMON), optimization_level=0)
+    # Nothing that is measured depends on it, and not every language can say it.
+    bare.global_phase = 0
+    return bare
+
 
 _KEPT_PROGRAMS = 256
 
@@ -61,7 +115,7 @@ class Program:
         tables = []
         for number, cell in enumerate(self._readout.cells):
             measured = self._wires.indices(cell.wires or ())
-            tables.append(counted(answers[number :: self.size], len(self._wires), measured, shots))
+            tables.append(counts_of_bits(answers[number :: self.size], len(self._wires), measured, shots))
         return self._readout.results(tables, rng)
 
 

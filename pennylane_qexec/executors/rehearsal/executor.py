@@ -10,28 +10,28 @@ from typing import Any, final
 
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.dynamic import qubits_of
+from pennylane_qexec.circuits.measurement_bases import together
+from pennylane_qexec.circuits.mid_circuit import qubits_of
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
-from pennylane_qexec.executors.bases import together
-from pennylane_qexec.executors.cost import Cost
-from pennylane_qexec.executors.identity import identity_of
+from pennylane_qexec.executors.base import identity_of
 from pennylane_qexec.executors.queued import QueuedExecutor
-from pennylane_qexec.executors.rehearsal import drift as drifting
-from pennylane_qexec.executors.rehearsal.answers import Answers
-from pennylane_qexec.executors.rehearsal.chance import fingerprint_of
+from pennylane_qexec.executors.rehearsal import conditions as drifting
+from pennylane_qexec.executors.rehearsal.backend import Cloud, Planner, RefusedError
 from pennylane_qexec.executors.rehearsal.clocks import clock_of
-from pennylane_qexec.executors.rehearsal.cloud import Cloud, RefusedError
-from pennylane_qexec.executors.rehearsal.drift import Drift
-from pennylane_qexec.executors.rehearsal.durations import Duration, duration, seconds
-from pennylane_qexec.executors.rehearsal.faults import Faults, faults_of
-from pennylane_qexec.executors.rehearsal.folder import Folder
-from pennylane_qexec.executors.rehearsal.inner import Inner
+from pennylane_qexec.executors.rehearsal.conditions import (
+    Drift,
+    Duration,
+    Faults,
+    Outages,
+    duration,
+    faults_of,
+    seconds,
+)
 from pennylane_qexec.executors.rehearsal.jobs import Jobs
-from pennylane_qexec.executors.rehearsal.ledger import Entry, LedgerFile
-from pennylane_qexec.executors.rehearsal.outages import Outages
-from pennylane_qexec.executors.rehearsal.planner import Planner
+from pennylane_qexec.executors.rehearsal.records import Entry, Folder, LedgerFile
+from pennylane_qexec.executors.rehearsal.results import Answers, Inner, fingerprint_of
 from pennylane_qexec.executors.shots import objection_to_shots
-from pennylane_qexec.job import JobState, Result, Status, Usage
+from pennylane_qexec.job import Cost, JobState, Result, Status, Usage
 
 _VIRTUAL_POLLS = 0.001  # seconds, in which other threads may submit what they have
 

@@ -11,9 +11,7 @@ from typing import final
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.rehearsal.folder import Folder
-from pennylane_qexec.executors.rehearsal.ledger import Entry, LedgerFile, entry
-from pennylane_qexec.executors.rehearsal.record import Record, Stop, state_at
+from pennylane_qexec.executors.rehearsal.records import Entry, Folder, LedgerFile, Record, Stop, entry, state_at
 from pennylane_qexec.job import JobState, Result
 
 _REMEMBERED = 8

@@ -1,26 +1,202 @@
-"""Several executors as one, with a rule that says who gets which circuit."""
+"""Asks a rule which of several executors gets a circuit, and says why.
+
+Circuits on their way to a member of a :class:`Hybrid`: how they know which, and how they run there.
+
+Several executors as one, with a rule that says who gets which circuit.
+"""
 
 from __future__ import annotations
 
+import time
+import weakref
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pennylane.devices import ExecutionConfig
+from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.errors import ConfigurationError, NoExecutorError, ResultError
+from pennylane_qexec.errors import ConfigurationError, NoExecutorError, PolicyError, ResultError
 from pennylane_qexec.executors import seeds
-from pennylane_qexec.executors.base import Binder, Executor, Parallel
-from pennylane_qexec.executors.cost import Cost
-from pennylane_qexec.executors.equivalence import of_all
-from pennylane_qexec.executors.identity import identity_of
-from pennylane_qexec.executors.routing.chooser import Chooser
-from pennylane_qexec.executors.routing.forwarding import MemberBinder, address_of, at_address, carried_out_by
-from pennylane_qexec.executors.routing.rules import BySize, Rule, smallest_first
+from pennylane_qexec.executors.base import Binder, Executor, Parallel, identity_of, of_all
+from pennylane_qexec.executors.routing.rules import BySize, Rule, in_figures, smallest_first
+from pennylane_qexec.executors.shots import as_asked, objection_to_shots
 from pennylane_qexec.executors.specs import executors
-from pennylane_qexec.job import Call, Result, Status, Usage, Work
-from pennylane_qexec.shown import even_incomplete
+from pennylane_qexec.job import Bound, Call, Cost, Result, Status, Usage, Work
+from pennylane_qexec.redaction.display import even_incomplete
+
+_FRESH = 1.0  # seconds
+
+
+class Chooser:
+    """Chooses among members by a rule.
+
+    Args:
+        members: the members.
+        rule: who gets a circuit, of those that can run it.
+        name: whose rule it is, for errors.
+    """
+
+    def __init__(self, members: Sequence[Executor], rule: Rule, name: str) -> None:
+        self.members = members
+        self.rule = rule
+        self._name = name
+        self._last: tuple[weakref.ref[QuantumScript] | None, float, Executor | None] = (None, 0.0, None)
+
+    def __call__(self, circuit: QuantumScript) -> Executor:
+        """The member that gets a circuit. The last answer is kept for a moment, as one circuit is asked for repeatedly.
+
+        Raises:
+            NoExecutorError: it fits nowhere; says why, member by member.
+            PolicyError: the rule returned something else than one of the members that it was given.
+        """
+        last, since, member = self._last
+        now = time.monotonic()
+        if member is None or last is None or last() is not circuit or now - since > _FRESH:
+            member = self._choose(as_asked(circuit))
+            self._last = (weakref.ref(circuit), now, member)
+        return member
+
+    def if_any(self, circuit: QuantumScript) -> Executor | None:
+        """The member that gets a circuit; ``None`` if it fits nowhere."""
+        try:
+            return self(circuit)
+        except NoExecutorError:
+            return None
+
+    def parts(self, circuits: Sequence[QuantumScript]) -> list[tuple[Executor, list[int]]]:
+        """The members that get circuits, each with the indices of its circuits."""
+        parts: dict[Executor, list[int]] = {}
+        for index, circuit in enumerate(circuits):
+            parts.setdefault(self(circuit), []).append(index)
+        return list(parts.items())
+
+    def explain(self, circuit: QuantumScript) -> str:
+        """Who gets a circuit, and why, in a sentence."""
+        able, refusals = self._able(circuit)
+        said = [f"{name!r} {reason}" for name, reason in refusals.items()]
+        if not able:
+            said.append("nobody gets it")
+        elif isinstance(self.rule, BySize):
+            said.append(self.rule.explain(circuit, able))
+        else:
+            said.append(f"{self._asked(circuit, able).name!r} gets it, says {self.rule!r}")
+        return f"{in_figures(circuit)}: {'; '.join(said)}."
+
+    def _choose(self, circuit: QuantumScript) -> Executor:
+        able, refusals = self._able(circuit)
+        if not able:
+            raise NoExecutorError(f"this circuit of {in_figures(circuit)}", refusals)
+        try:
+            return self._asked(circuit, able)
+        except NoExecutorError as error:
+            raise NoExecutorError(error.circuit, {**refusals, **error.reasons}) from error
+
+    def _able(self, circuit: QuantumScript) -> tuple[list[Executor], dict[str, str]]:
+        """The members that can run a circuit now, and why the others cannot."""
+        able, refusals = [], {}
+        for member in self.members:
+            reason = objection_to_shots(member, circuit) or member.rejects(member.with_shots(circuit))
+            if reason is None and not member.status().online:
+                reason = "is offline"
+            if reason is None:
+                able.append(member)
+            else:
+                refusals[member.name] = reason
+        return able, refusals
+
+    def _asked(self, circuit: QuantumScript, able: Sequence[Executor]) -> Executor:
+        member = self.rule(circuit, able)
+        if any(one is member for one in able):
+            return member
+        names = ", ".join(repr(one.name) for one in able)
+        raise PolicyError(
+            f"the rule of {self._name!r} returned {member!r}, which is none of the members that can run this circuit. "
+            f"Return one of the members that it is given: {names}."
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": (None, 0.0, None)}
+
+
+_ADDRESS = "qexec.member"
+
+
+class Address(NamedTuple):
+    """For which member circuits were bound, and with what configuration; it travels with their call."""
+
+    member: int
+    config: ExecutionConfig
+
+
+class MemberBinder:
+    """Makes circuits ready for the members that get them.
+
+    Args:
+        members: all members.
+        choose: says who gets a circuit.
+        config: the configuration that the user's call asks for.
+    """
+
+    def __init__(self, members: Sequence[Executor], choose: Chooser, config: ExecutionConfig) -> None:
+        self._members = members
+        self._choose = choose
+        self._config = config
+        self._binders: dict[tuple[Executor, bool, bool], Binder] = {}
+        self._configs: dict[tuple[Executor, int], ExecutionConfig] = {}
+
+    def __call__(self, circuit: QuantumScript) -> Bound:
+        member = self._choose(circuit)
+        circuit = member.with_shots(circuit)
+        measures = any(isinstance(operation, MidMeasure) for operation in circuit.operations)
+        kind = (member, bool(circuit.shots), measures)
+        if kind not in self._binders:
+            self._binders[kind] = member.binder(self._config, circuit)
+        bound = self._binders[kind](circuit)
+        return replace(bound, config=self._addressed(member, bound.config))
+
+    def _addressed(self, member: Executor, config: ExecutionConfig) -> ExecutionConfig:
+        """The configuration, saying whose it is. One object for one: calls are told apart by that."""
+        key = (member, id(config))
+        if key not in self._configs:
+            address = Address(self._members.index(member), config)
+            self._configs[key] = replace(config, device_options={**config.device_options, _ADDRESS: address})
+        return self._configs[key]
+
+
+def address_of(call: Call) -> Address | None:
+    """For which member the circuits of a call were bound; ``None`` if they are not bound."""
+    return call.config.device_options.get(_ADDRESS) if call.bound else None
+
+
+def at_address(call: Call, address: Address | None) -> Call:
+    """The call as the member there knows it."""
+    return call if address is None else replace(call, config=address.config)
+
+
+def carried_out_by(member: Executor, work: Work) -> list[Result]:
+    """Let a member carry out a batch, in parts that are not too many circuits or shots for it.
+
+    Raises:
+        ResultError: what came cannot be the results.
+    """
+    results: list[Result] = []
+    part: list[int] = []
+    shots = 0
+    for index, circuit in enumerate(work.circuits):
+        more = member.usage_of(circuit, work.call).shots if member.max_shots is not None else 0
+        full = member.max_circuits is not None and len(part) >= member.max_circuits
+        if part and (full or (member.max_shots is not None and shots + more > member.max_shots)):
+            results += member.perform(work.part(part))
+            part, shots = [], 0
+        part.append(index)
+        shots += more
+    results += member.perform(work.part(part))
+    if len(results) == len(work.circuits):
+        member.check_results(work, results)
+    return results
+
 
 _AS_ASKED = Call()
 

@@ -15,7 +15,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError, unknown
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.memory import amount, free_memory, in_words, state_bytes
-from pennylane_qexec.shown import even_incomplete
+from pennylane_qexec.redaction.display import even_incomplete
 
 Rule = Callable[[QuantumScript, Sequence[Executor]], Executor]
 

@@ -8,7 +8,7 @@ from typing import Any, final
 from pennylane_qexec import credentials
 from pennylane_qexec.credentials import Hidden
 from pennylane_qexec.errors import ConfigurationError, NoAccessError
-from pennylane_qexec.scrubbing import veiled
+from pennylane_qexec.redaction import veiled
 
 CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
 

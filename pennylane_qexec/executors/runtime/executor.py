@@ -13,23 +13,20 @@ from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
+from pennylane_qexec.circuits.measurement_bases import Runs, counted, together
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError
-from pennylane_qexec.executors.base import Binder
-from pennylane_qexec.executors.bases import Runs, counted, together
-from pennylane_qexec.executors.cost import Cost
-from pennylane_qexec.executors.identity import identity_of
-from pennylane_qexec.executors.objections import objection_to_counting, objection_to_wires
-from pennylane_qexec.executors.preparing import Prepared
+from pennylane_qexec.executors.base import Binder, identity_of
+from pennylane_qexec.executors.pennylane.preparation import Prepared
 from pennylane_qexec.executors.queued import QueuedExecutor
+from pennylane_qexec.executors.remote import Flights, ids_of
 from pennylane_qexec.executors.runtime.account import Account
-from pennylane_qexec.executors.runtime.jobs import Flight
-from pennylane_qexec.executors.runtime.labels import found
-from pennylane_qexec.executors.runtime.modes import Mode, ModeName
-from pennylane_qexec.executors.runtime.names import machine
+from pennylane_qexec.executors.runtime.jobs import Flight, found
+from pennylane_qexec.executors.runtime.machines import machine
 from pennylane_qexec.executors.runtime.options import Primitive, checked
-from pennylane_qexec.executors.runtime.words import can_estimate, estimated_together
-from pennylane_qexec.executors.underway import Flights, ids_of
-from pennylane_qexec.job import Call, JobState, Result, Status, Usage, Work
+from pennylane_qexec.executors.runtime.plans import can_estimate, estimated_together
+from pennylane_qexec.executors.runtime.sessions import Mode, ModeName
+from pennylane_qexec.executors.validation import objection_to_counting, objection_to_wires
+from pennylane_qexec.job import Call, Cost, JobState, Result, Status, Usage, Work
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.runtime.plans import Plan, Planner
@@ -231,7 +228,7 @@ class RuntimeExecutor(QueuedExecutor):
 
     def binder(self, config: ExecutionConfig, circuit: QuantumScript) -> Binder:
         """What makes circuits such that Qiskit can express them."""
-        from pennylane_qexec.executors.qiskit.program import QiskitBinder
+        from pennylane_qexec.circuits.qiskit.preparation import QiskitBinder
 
         return QiskitBinder(config, self.wires, exact_shots=True)
 

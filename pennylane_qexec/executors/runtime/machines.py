@@ -1,4 +1,14 @@
-"""What a job runs on: a machine of IBM, or a backend that the user made."""
+"""What a job runs on: a machine of IBM, or a backend that the user made.
+
+Names of backends: of those that are simulated on this machine, and of those that are at IBM.
+
+Fake backends for Qiskit's primitives, with the noise of just what circuits use of the machine.
+
+The counts are those of Qiskit's own fake backends at the same seed. They build, and pass on in every run, the noise of
+the whole machine, which takes seconds for one of 127 qubits.
+
+Importing this imports Qiskit and Aer, so it is imported when the first such backend is used.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +16,20 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any, final
 
 from pennylane.tape import QuantumScript
+from qiskit import QuantumCircuit
+from qiskit.providers import BackendV2
+from qiskit.providers.options import Options
+from qiskit.transpiler import Target
+from qiskit_aer import AerSimulator
 
-from pennylane_qexec.errors import ConfigurationError, NoAccessError
+from pennylane_qexec.circuits.qiskit.fake_backends import fake_machine
+from pennylane_qexec.errors import ConfigurationError, NoAccessError, unknown
+from pennylane_qexec.executors.aer.noise import FakeMachine, together, used_by
 from pennylane_qexec.executors.runtime.account import Account
 from pennylane_qexec.job import Status
 
@@ -213,3 +231,122 @@ def _most_shots(backend: Any) -> int | None:
     from qiskit_ibm_runtime import IBMBackend
 
     return int(backend.configuration().max_shots) if isinstance(backend, IBMBackend) else None
+
+
+_AER = ("aer", "aer_simulator")
+_RETIRED = "ibmq_"
+
+
+def machine(backend: Any, account: Account, qubits: int | None) -> Machine:
+    """The machine that a user's value means.
+
+    Args:
+        backend: a name, or a backend of Qiskit.
+        account: whose service knows the names of machines that are not on this one.
+        qubits: the fewest that ``"least_busy"`` needs to have.
+
+    Raises:
+        ConfigurationError: there is no such backend, as far as can be told without asking IBM.
+    """
+    if not isinstance(backend, str):
+        return GivenMachine(backend)
+    if not backend.strip():
+        raise ConfigurationError("backend='' names nothing: give a name, such as 'ibm_torino' or 'fake_manila'.")
+    backend = backend.strip()
+    if not account.given and is_local(backend):
+        return LocalMachine(backend)
+    if not account.given and backend.startswith(_RETIRED):
+        raise ConfigurationError(_successor(backend))
+    return RemoteMachine(backend, account, qubits)
+
+
+def is_local(backend: Any) -> bool:
+    """Whether a name is that of a backend that is simulated on this machine."""
+    return isinstance(backend, str) and (backend in _AER or backend.startswith("fake_"))
+
+
+def _successor(name: str) -> str:
+    from pennylane_qexec.circuits.qiskit.fake_backends import fake_machines
+
+    fake = f"fake_{name.removeprefix(_RETIRED)}"
+    instead = f"{fake!r} simulates it on this machine" if fake in fake_machines() else "'aer' simulates without noise"
+    return f"backend={name!r} has been retired by IBM, as all machines with such names: {instead}."
+
+
+def _maker(name: str) -> Callable[[], Any]:
+    if name in _AER:
+        from qiskit_aer import AerSimulator
+
+        return AerSimulator  # type: ignore[no-any-return]
+    from pennylane_qexec.circuits.qiskit.fake_backends import fake_machines
+
+    if name not in fake_machines():
+        hint = "Machines of IBM have names such as 'ibm_torino'."
+        raise ConfigurationError(unknown("fake backend", name, fake_machines(), hint))
+    return partial(_simulated, name)
+
+
+def _simulated(name: str) -> Any:
+
+    return SimulatedMachine(name)
+
+
+@final
+class LocalMachine(Machine):
+    """A fake backend, or Aer."""
+
+    local = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self._make = _maker(name)
+
+    @property
+    def known(self) -> Any:
+        return self.backend()
+
+    def _find(self) -> Any:
+        return self._make()
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.name,)
+
+
+@final
+class SimulatedMachine(BackendV2):
+    """A fake backend that Qiskit's primitives can be used on.
+
+    Args:
+        name: its name, such as ``"fake_manila"``.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self._fake = fake_machine(name)
+        self._simulator = AerSimulator()
+
+    @property
+    def target(self) -> Target:
+        """What circuits may be made of."""
+        return self._fake.target
+
+    @property
+    def max_circuits(self) -> None:
+        """As many circuits as one likes."""
+        return None
+
+    @classmethod
+    def _default_options(cls) -> Options:
+        return AerSimulator._default_options()
+
+    def run(self, run_input: QuantumCircuit | list[QuantumCircuit], **options: Any) -> Any:
+        """Run circuits, with the machine's noise unless there is another in the options."""
+        circuits = [run_input] if isinstance(run_input, QuantumCircuit) else run_input
+        if "noise_model" not in options:
+            options["noise_model"] = self._machine.noise(together(map(used_by, circuits)))
+        return self._simulator.run(circuits, **options)
+
+    @cached_property
+    def _machine(self) -> FakeMachine:
+        return FakeMachine(self.name, 0, 0)

@@ -1,10 +1,7 @@
 """The contract of stores."""
 
-from pennylane_qexec.testing.stores.caching import Caching
-from pennylane_qexec.testing.stores.changes import Changes
-from pennylane_qexec.testing.stores.claims import Claims
-from pennylane_qexec.testing.stores.records import Records
-from pennylane_qexec.testing.stores.runs import Runs
+from pennylane_qexec.testing.stores.jobs import Caching, Changes, Records
+from pennylane_qexec.testing.stores.workers import Claims, Runs
 
 
 class StoreContract(Runs, Records, Changes, Claims, Caching):

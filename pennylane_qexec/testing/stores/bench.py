@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pennylane_qexec.store import Ended, NewJob, State, Store
+from pennylane_qexec.persistence.store import Ended, NewJob, State, Store
 
 LEASE = 30.0
 _ROAD: dict[State, Sequence[str]] = {

@@ -15,9 +15,8 @@ from pennylane.devices import ExecutionConfig, MCMConfig
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec.cache.contents import digest_of
-from pennylane_qexec.cache.keys import Keys
 from pennylane_qexec.job import Call, Job
+from pennylane_qexec.persistence.cache.keys import Keys, digest_of
 
 ANGLES = st.floats(-10, 10)
 

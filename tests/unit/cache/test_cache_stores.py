@@ -14,12 +14,11 @@ import pytest
 from fakes import programs
 
 import pennylane_qexec as qexec
-from pennylane_qexec.cache.memory import Memory
-from pennylane_qexec.cache.sizes import bytes_of, in_words
-from pennylane_qexec.cache.values import ForeignError, copied
-from pennylane_qexec.store import open_store
+from pennylane_qexec.circuits.serialization import result_text
+from pennylane_qexec.persistence.cache.cache import Memory, bytes_of, in_words
+from pennylane_qexec.persistence.cache.keys import ForeignError, copied
+from pennylane_qexec.persistence.store import open_store
 from pennylane_qexec.testing import flip
-from pennylane_qexec.written import result_text
 
 PROGRAM = """
 import sys
@@ -70,7 +69,7 @@ def test_the_users_own_cache_is_in_the_users_cache_folder(
     open_cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("QEXEC_CACHE", raising=False)
-    monkeypatch.setattr("pennylane_qexec.cache.place.user_cache_path", lambda name: tmp_path / "new" / name)
+    monkeypatch.setattr("pennylane_qexec.persistence.cache.cache.user_cache_path", lambda name: tmp_path / "new" / name)
     cluster = open_cluster(["default.qubit"], cache=True)
     cluster.execute([flip(0.3)])
     cluster.close()

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pennylane_qexec.cli import app
-from pennylane_qexec.store import Cached, open_store
+from pennylane_qexec.persistence.store import Cached, open_store
 
 
 def _cache(*arguments: str) -> Any:

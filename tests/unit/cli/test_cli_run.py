@@ -11,9 +11,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from pennylane_qexec.cli import app
-from pennylane_qexec.cli.follow import follow
 from pennylane_qexec.cli.report import find
-from pennylane_qexec.experiment.record import Record
+from pennylane_qexec.cli.run import follow
+from pennylane_qexec.experiment.records import Record
 from pennylane_qexec.job import JobState
 
 BELL = """OPENQASM 2.0;
@@ -239,7 +239,7 @@ def test_ctrl_c_is_said_and_has_a_status_of_its_own(monkeypatch: pytest.MonkeyPa
         experiment.wait()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pennylane_qexec.cli.follow.follow", press)
+    monkeypatch.setattr("pennylane_qexec.cli.run.follow", press)
     result = _run("bell.qasm")
     assert result.exit_code == 130
     assert "Cancelled: 1 of 1 jobs were done" in result.stderr

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pennylane_qexec.cli import app
-from pennylane_qexec.store import Ended, NewJob, Store, open_store
+from pennylane_qexec.persistence.store import Ended, NewJob, Store, open_store
 
 ERROR = "JobFailedError('north', 'n-7', 'the [cryostat] is warm')"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from pennylane_qexec import QCluster, StoreError
-from pennylane_qexec.durable import durable_run
-from pennylane_qexec.durable.heart import Heart
 from pennylane_qexec.job import Job
-from pennylane_qexec.store import open_store
-from pennylane_qexec.store.opening import open_to_read
+from pennylane_qexec.persistence.durable import durable_run
+from pennylane_qexec.persistence.durable.completion import Heart
+from pennylane_qexec.persistence.store import open_store
+from pennylane_qexec.persistence.store.sql import open_to_read
 from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
 
 

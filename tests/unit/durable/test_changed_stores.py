@@ -8,13 +8,13 @@ import pennylane as qml
 import pytest
 
 from pennylane_qexec import QCluster, StoreError
-from pennylane_qexec.durable import durable_run
-from pennylane_qexec.executors.device import DeviceExecutor
+from pennylane_qexec.circuits.serialization import result_text
+from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.executors.routing.hybrid import Hybrid
 from pennylane_qexec.job import Job
-from pennylane_qexec.store import open_store
+from pennylane_qexec.persistence.durable import durable_run
+from pennylane_qexec.persistence.store import open_store
 from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
-from pennylane_qexec.written import result_text
 
 SAMPLES = np.zeros(8, dtype=int)
 

@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
-from pennylane_qexec.durable.book import Book
-from pennylane_qexec.durable.entry import Asking, Entry
-from pennylane_qexec.durable.follower import Follower
-from pennylane_qexec.durable.keeper import Keeper
-from pennylane_qexec.durable.resuming import Resuming
 from pennylane_qexec.job import Job
-from pennylane_qexec.store import NewJob, Store, StoredJob, open_store
+from pennylane_qexec.persistence.durable.jobs import Asking, Entry
+from pennylane_qexec.persistence.durable.journal import Book
+from pennylane_qexec.persistence.durable.recovery import Resuming
+from pennylane_qexec.persistence.durable.transitions import Keeper, SubmissionObserver
+from pennylane_qexec.persistence.store import NewJob, Store, StoredJob, open_store
 from pennylane_qexec.testing.fakes import FakeQPU, flip
 
 LEASE = 1000.0
@@ -69,7 +68,7 @@ class Resumed:
         engine: Any = Engine(FakeQPU("qpu"))
         keeper, begun = Keeper(self.store, self.run, "me", LEASE), []
         book: Any = Book(self.store, self.store.open_run("run"), "me", LEASE)
-        parts: Any = (self.store, book, keeper, Follower(keeper, True), AtOnce(), None)
+        parts: Any = (self.store, book, keeper, SubmissionObserver(keeper, True), AtOnce(), None)
         resuming = Resuming(*parts, begun.extend, dict)
         entry = Entry(Job(flip(0.1)), self.row, Asking(engine, engine, None, contextvars.copy_context()))
         begun += resuming.begin([entry])

@@ -10,10 +10,10 @@ import pennylane as qml
 import pytest
 
 from pennylane_qexec import Budget, ConfigurationError, ExecutorError, QCluster, ReplayMismatchError, StoreError
-from pennylane_qexec.durable import durable_run
 from pennylane_qexec.errors import BudgetExceededError
 from pennylane_qexec.job import Job
-from pennylane_qexec.store import State, open_store
+from pennylane_qexec.persistence.durable import durable_run
+from pennylane_qexec.persistence.store import State, open_store
 from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from pennylane_qexec import Budget, ConfigurationError, ExecutorError, QCluster, ReplayMismatchError
-from pennylane_qexec.durable import durable_run
 from pennylane_qexec.errors import BudgetExceededError, StoreError, UnansweredError
 from pennylane_qexec.job import JobState
-from pennylane_qexec.store import State, open_store
+from pennylane_qexec.persistence.durable import durable_run
+from pennylane_qexec.persistence.store import State, open_store
 from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
 
 
@@ -545,7 +545,7 @@ def _pretend(store, state, label):
     """Put a run's only job back to where it was when its letter was on the way, as if the process had been killed."""
     from sqlalchemy import update
 
-    from pennylane_qexec.store.tables import jobs
+    from pennylane_qexec.persistence.store.tables import jobs
 
     values = {"state": state, "remote_id": label, "remote_index": 0, "worker": None, "finished": None, "result": None}
     store._gate.write(lambda connection: connection.execute(update(jobs).values(**values)))

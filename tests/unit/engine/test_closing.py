@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import pennylane_qexec as qexec
-from pennylane_qexec.engine import withdrawals
+from pennylane_qexec.engine import remote_jobs
 from pennylane_qexec.job import Job
 from pennylane_qexec.testing import FakeQPU, ScriptedExecutor, flip
 
@@ -149,7 +149,7 @@ def test_closing_waits_until_the_backend_has_taken_the_cancellation() -> None:
 def test_closing_says_in_one_warning_what_it_could_not_cancel(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(withdrawals, "PATIENCE", 0.01)
+    monkeypatch.setattr(remote_jobs, "PATIENCE", 0.01)
     deaf = Deaf("deaf")
     cluster = qexec.QCluster([deaf])
     cluster.submit([job(deaf), job(deaf)])
@@ -162,7 +162,7 @@ def test_closing_says_in_one_warning_what_it_could_not_cancel(
 
 
 def test_closing_again_does_not_say_it_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(withdrawals, "PATIENCE", 0.01)
+    monkeypatch.setattr(remote_jobs, "PATIENCE", 0.01)
     deaf = Deaf("deaf")
     with qexec.QCluster([deaf]) as cluster:
         cluster.submit([job(deaf), job(deaf)])

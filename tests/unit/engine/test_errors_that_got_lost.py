@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 import pennylane_qexec as qexec
-from pennylane_qexec.cache import shelf
-from pennylane_qexec.durable.keeper import Keeper
-from pennylane_qexec.engine import carrier, processes
+from pennylane_qexec.engine import placement, process_pool
 from pennylane_qexec.engine.worker import KEPT_EXECUTORS, Ran
 from pennylane_qexec.executors.runtime.jobs import Flight
-from pennylane_qexec.store import open_store
+from pennylane_qexec.persistence.cache import write_behind
+from pennylane_qexec.persistence.durable.transitions import Keeper
+from pennylane_qexec.persistence.store import open_store
 from pennylane_qexec.testing import ScriptedExecutor, flip
 
 
@@ -42,13 +42,13 @@ class Worker:
 def test_a_worker_that_cannot_be_started_fails_its_batch_and_the_next_one_gets_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(processes, "_Worker", Worker)
-    monkeypatch.setattr(processes, "cores", lambda: 1)
-    monkeypatch.setattr(processes, "LINGER", 0.01)
-    crew, work = processes.ProcessCrew(), SimpleNamespace(circuits=[flip(0.1)])
+    monkeypatch.setattr(process_pool, "_Worker", Worker)
+    monkeypatch.setattr(process_pool, "cores", lambda: 1)
+    monkeypatch.setattr(process_pool, "LINGER", 0.01)
+    crew, work = process_pool.ProcessCrew(), SimpleNamespace(circuits=[flip(0.1)])
     executor = ScriptedExecutor(workers=1)
     crew.lease()
-    monkeypatch.setattr(processes, "pickled", pickle.dumps)
+    monkeypatch.setattr(process_pool, "pickled", pickle.dumps)
     monkeypatch.setattr(crew, "pickled", lambda executor: ("key", b""))
     with pytest.raises(OSError, match="no more processes"):
         crew.submit(executor, work).result(60)  # type: ignore[arg-type]
@@ -59,16 +59,16 @@ def test_a_worker_that_cannot_be_started_fails_its_batch_and_the_next_one_gets_a
 def test_a_result_that_cannot_be_written_does_not_keep_others_from_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = shelf.result_text
+    real = write_behind.result_text
 
     def text(value: Any) -> str:
         if value == "strange":
             raise RecursionError("too deep")
         return real(value)
 
-    monkeypatch.setattr(shelf, "result_text", text)
+    monkeypatch.setattr(write_behind, "result_text", text)
     with open_store(tmp_path / "cache.db") as store:
-        kept = shelf.Shelf(store, 10**6)
+        kept = write_behind.Shelf(store, 10**6)
         kept.put([("a", "strange"), ("b", 0.5)])
         kept.flush()
         kept.put([("c", 0.25)])
@@ -120,12 +120,12 @@ def test_a_job_that_cannot_be_cancelled_does_not_keep_the_others_of_its_batch_fr
 
 def test_a_process_of_a_pool_forgets_executors_of_which_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: dict[str, Any] = {}
-    monkeypatch.setattr(carrier, "_in_this_pool_process", kept)
-    monkeypatch.setattr(carrier, "perform", lambda executor, work: Ran([], 0.0))
+    monkeypatch.setattr(placement, "_in_this_pool_process", kept)
+    monkeypatch.setattr(placement, "perform", lambda executor, work: Ran([], 0.0))
     executor = pickle.dumps(qexec.DeviceExecutor("default.qubit"))
     with ThreadPoolExecutor(1) as pool:
         for number in range(KEPT_EXECUTORS + 3):
-            pool.submit(carrier._perform_in_pool, str(number), executor, pickle.dumps(None), 0, 0).result(60)
+            pool.submit(placement._perform_in_pool, str(number), executor, pickle.dumps(None), 0, 0).result(60)
     assert len(kept) == KEPT_EXECUTORS
     assert "0" not in kept
     assert str(KEPT_EXECUTORS + 2) in kept

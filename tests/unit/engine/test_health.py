@@ -11,7 +11,7 @@ import pytest
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec.engine.health import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, Health
+from pennylane_qexec.engine.lane import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, Health
 from pennylane_qexec.job import Job
 from pennylane_qexec.testing import ScriptedExecutor, flip
 
@@ -35,17 +35,17 @@ def failing(times: int, now: float = 0.0) -> Health:
 
 @pytest.fixture
 def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pennylane_qexec.engine.health.FIRST_PAUSE", 3600.0)
+    monkeypatch.setattr("pennylane_qexec.engine.lane.FIRST_PAUSE", 3600.0)
 
 
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pennylane_qexec.engine.health.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("pennylane_qexec.engine.lane.FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pennylane_qexec.engine.health.FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("pennylane_qexec.engine.lane.FIRST_PAUSE", 0.0)
 
 
 def test_an_executor_is_up_until_it_has_failed_three_times() -> None:

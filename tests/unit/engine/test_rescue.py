@@ -45,7 +45,7 @@ class Outage(FakeQPU):
 
 @pytest.fixture
 def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pennylane_qexec.engine.health.FIRST_PAUSE", 3600.0)
+    monkeypatch.setattr("pennylane_qexec.engine.lane.FIRST_PAUSE", 3600.0)
 
 
 def first(circuit: QuantumScript, executors: Sequence[Any]) -> Any:
@@ -181,7 +181,7 @@ class Clocked(ScriptedExecutor):
 
 @pytest.fixture
 def pauses_from_20_ms(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pennylane_qexec.engine.health.FIRST_PAUSE", 0.02)
+    monkeypatch.setattr("pennylane_qexec.engine.lane.FIRST_PAUSE", 0.02)
 
 
 @pytest.mark.usefixtures("pauses_from_20_ms")

@@ -13,9 +13,9 @@ from pennylane.measurements import MeasurementProcess
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
+from pennylane_qexec.circuits.qiskit.gates import KINDS
 from pennylane_qexec.executors import DeviceExecutor
 from pennylane_qexec.executors.aer import AerExecutor
-from pennylane_qexec.executors.qiskit.gates import KINDS
 
 H = qml.Hamiltonian([0.2, 0.3, 0.5, 0.1], [qml.X(0), qml.Z(0) @ qml.Z(1), qml.Y(2), qml.I(0)])
 HERMITIAN = qml.Hermitian(np.array([[1, 2j], [-2j, 3]]), 1)

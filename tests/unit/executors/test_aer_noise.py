@@ -14,13 +14,12 @@ from qiskit_aer.noise import NoiseModel, depolarizing_error
 from qiskit_ibm_runtime import SamplerV2
 
 import pennylane_qexec as qexec
+from pennylane_qexec.circuits.qiskit.fake_backends import fake_machines
+from pennylane_qexec.circuits.qiskit.preparation import QiskitBinder, parametrised
+from pennylane_qexec.circuits.templates import fuse
 from pennylane_qexec.executors import DeviceExecutor
 from pennylane_qexec.executors.aer import AerExecutor
 from pennylane_qexec.executors.aer.noise import FakeMachine
-from pennylane_qexec.executors.qiskit.circuits import parametrised
-from pennylane_qexec.executors.qiskit.fake_backends import machines
-from pennylane_qexec.executors.qiskit.program import QiskitBinder
-from pennylane_qexec.fusion import fuse
 
 WIRES = range(5)
 
@@ -42,7 +41,7 @@ def _by_sampler(name: str, circuits: list[QuantumScript], seed: int) -> list[dic
     made = parametrised(fused.template.circuit.operations, fused.template.slots, circuits[0].wires)
     fitted = FakeMachine(name, 1, 0).fitted(made.measured(circuits[0].wires))
     place = [list(made.parameters).index(parameter) for parameter in fitted.parameters]
-    sampler = SamplerV2(mode=machines()[name](), options={"simulator": {"seed_simulator": seed}})
+    sampler = SamplerV2(mode=fake_machines()[name](), options={"simulator": {"seed_simulator": seed}})
     rows = fused.parameters[:, place]
     (result,) = sampler.run([(fitted, rows)], shots=circuits[0].shots.total_shots).result()
     return [dict(sorted(result.data.c.get_counts(row).items())) for row in range(len(circuits))]

@@ -12,11 +12,11 @@ from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec.executors import broadcasting, native
-from pennylane_qexec.executors.contest import Contest
-from pennylane_qexec.executors.turns import OutOfTurnError, Stream, Turns
+from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.executors.pennylane import broadcasting
+from pennylane_qexec.executors.pennylane.seeds import OutOfTurnError, Stream, Turns
+from pennylane_qexec.executors.pennylane.timing import Contest
 from pennylane_qexec.job import Call, Work
-from pennylane_qexec.kept import Kept
 
 TOGETHER, ALONE = 0, 1
 
@@ -108,7 +108,7 @@ def run(batch: Sequence[QuantumScript], contest: Contest | None = None, name: st
 def assert_same(one: Any, other: Any) -> None:
     assert one[1] == other[1], "the stream of random numbers is elsewhere"
     assert len(one[0]) == len(other[0])
-    assert all(map(native._same, one[0], other[0]))
+    assert all(map(broadcasting._same, one[0], other[0]))
 
 
 @pytest.mark.parametrize(("shots", "name"), CASES, ids=lambda value: str(value))
@@ -146,7 +146,7 @@ def test_analytic_circuits_and_circuits_with_shots_go_together():
 
 
 def test_many_rows_run_in_parts_that_fit_into_memory(monkeypatch):
-    monkeypatch.setattr(native, "_MOST_BYTES_OF_STATES", 16 * 8 * 5)
+    monkeypatch.setattr(broadcasting, "_MOST_BYTES_OF_STATES", 16 * 8 * 5)
     batch = circuits(BOTH["several"](), 30)
     contest = Always(TOGETHER)
     assert_same(run(batch, contest), run(batch))
@@ -154,7 +154,7 @@ def test_many_rows_run_in_parts_that_fit_into_memory(monkeypatch):
 
 
 def test_rows_that_do_not_fit_into_memory_run_one_by_one(monkeypatch):
-    monkeypatch.setattr(native, "_MOST_BYTES_OF_STATES", 16 * 8)
+    monkeypatch.setattr(broadcasting, "_MOST_BYTES_OF_STATES", 16 * 8)
     contest = Always(TOGETHER)
     batch = circuits([qml.expval(qml.Z(0))])
     assert_same(run(batch, contest), run(batch))
@@ -208,7 +208,7 @@ def test_a_structure_that_fails_as_one_runs_one_by_one_from_then_on(monkeypatch)
         tried.append(1)
         raise ValueError("as one they fail")
 
-    monkeypatch.setattr(native.Native, "together", fails)
+    monkeypatch.setattr(broadcasting.Native, "together", fails)
     for _ in range(2):
         assert_same(run(batch, Always(TOGETHER)), run(batch))
     assert len(tried) == 1
@@ -287,14 +287,14 @@ def test_an_executor_gives_what_the_device_gives(contest, shots):
     raw = executor.perform(Work(tuple([one.circuits[0] for one in bound]), call))
     results = [one.postprocess([result]) for one, result in zip(bound, raw, strict=True)]
     assert contest.runs > 0
-    assert all(map(native._same, results, expected))
+    assert all(map(broadcasting._same, results, expected))
 
 
 def test_circuits_that_are_not_bound_yet_run_as_one_too(contest):
     batch = circuits([qml.expval(qml.Z(0)), qml.sample(wires=[1])], 50)
     results = qexec.executor("default.qubit", seed=3).run(batch)
     assert contest.runs > 0
-    assert all(map(native._same, results, qml.execute(batch, qml.device("default.qubit", seed=3), None)))
+    assert all(map(broadcasting._same, results, qml.execute(batch, qml.device("default.qubit", seed=3), None)))
 
 
 def test_one_bad_circuit_fails_alone(contest):
@@ -316,7 +316,7 @@ def test_a_batch_of_a_cluster_comes_in_order(contest):
     with qexec.QCluster([HERE]) as cluster:
         results = cluster.execute(batch)
     assert contest.runs > 0
-    assert all(map(native._same, results, qml.execute(batch, qml.device("default.qubit"), None)))
+    assert all(map(broadcasting._same, results, qml.execute(batch, qml.device("default.qubit"), None)))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -16,8 +16,7 @@ from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
 from pennylane_qexec.executors import memory
-from pennylane_qexec.executors.routing.chooser import Chooser
-from pennylane_qexec.executors.routing.hybrid import Hybrid
+from pennylane_qexec.executors.routing.hybrid import Chooser, Hybrid
 from pennylane_qexec.executors.routing.rules import BySize, Tier, depth_of, smallest_first
 from pennylane_qexec.job import Call, Work
 from pennylane_qexec.testing import FakeQPU, ScriptedExecutor, flip

@@ -181,7 +181,7 @@ def test_while_a_function_is_compiled_in_the_background_circuits_run_one_by_one(
 
 
 def test_where_it_is_not_clear_which_way_is_faster_both_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pennylane_qexec.executors.jax.fusion._UNBEATABLE", 0.0)
+    monkeypatch.setattr("pennylane_qexec.executors.jax.batches._UNBEATABLE", 0.0)
     executor = make()
     results = [executor.run(circuits()) for _ in range(8)]
     assert np.allclose(results, exact(circuits()), rtol=0, atol=1e-10)

@@ -11,11 +11,11 @@ import pytest
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.executors.jax.compiled import Functions, padded
+from pennylane_qexec.circuits.templates import fuse
+from pennylane_qexec.executors.jax.compiler import Functions, padded
 from pennylane_qexec.executors.jax.functions import exact
-from pennylane_qexec.executors.jax.matrices import steps_of
 from pennylane_qexec.executors.jax.platform import Platform
-from pennylane_qexec.fusion import fuse
+from pennylane_qexec.executors.jax.simulation import steps_of
 
 
 def one_wire(a: float, b: float) -> Sequence[Operator]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fakes import programs
 
-from pennylane_qexec.executors.jax.workshop import Workshop
+from pennylane_qexec.executors.jax.compiler import Workshop
 
 COMPILES = """
 import sys

@@ -8,9 +8,9 @@ import pytest
 
 import pennylane_qexec as qexec
 from pennylane_qexec import DeviceExecutor, Hybrid
-from pennylane_qexec.dispatch import Dispatcher
-from pennylane_qexec.fingerprint import fingerprint
-from pennylane_qexec.structure import with_outcomes_in_order
+from pennylane_qexec.circuits.fingerprint import fingerprint
+from pennylane_qexec.circuits.structure import with_outcomes_in_order
+from pennylane_qexec.cluster.planning import Dispatcher
 from pennylane_qexec.testing import ScriptedExecutor
 
 SHOTS = 20_000

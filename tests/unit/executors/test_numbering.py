@@ -14,10 +14,9 @@ from pennylane.tape import QuantumScript
 from scipy.stats import chi2, norm
 
 import pennylane_qexec as qexec
-from pennylane_qexec.executors import broadcasting
-from pennylane_qexec.executors.contest import Contest
-from pennylane_qexec.executors.numbering import Numbering, of_parts, place_of
-from pennylane_qexec.executors.turns import Places
+from pennylane_qexec.executors.pennylane import broadcasting
+from pennylane_qexec.executors.pennylane.seeds import Numbering, Places, of_parts, place_of
+from pennylane_qexec.executors.pennylane.timing import Contest
 from pennylane_qexec.job import Call, Job, Work
 
 SEEDED = ["default.qubit", "default.mixed", "lightning.qubit", "aer", "jax", "reference.qubit", "cirq.simulator"]

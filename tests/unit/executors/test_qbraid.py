@@ -15,7 +15,7 @@ from qiskit import QuantumCircuit
 
 import pennylane_qexec as qexec
 from pennylane_qexec import QBraidExecutor, retries
-from pennylane_qexec.executors.qbraid.counts import WrongCountsError, counted
+from pennylane_qexec.executors.counting import WrongCountsError, counts_of_bits
 from pennylane_qexec.testing import flip
 
 LANGUAGES = ["qiskit", "qasm2", "qasm3", "cirq", ["qasm2", "qasm3"]]
@@ -171,7 +171,7 @@ def test_many_qubits_are_counted_without_a_table() -> None:
 
 
 def test_numbers_of_outcomes_may_be_hexadecimal() -> None:
-    assert counted([{"0x6": 3, "0x1": 1}], 3, [0, 1, 2], 4).tolist() == [[0, 0, 0, 3, 1, 0, 0, 0]]
+    assert counts_of_bits([{"0x6": 3, "0x1": 1}], 3, [0, 1, 2], 4).tolist() == [[0, 0, 0, 3, 1, 0, 0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_numbers_of_outcomes_may_be_hexadecimal() -> None:
 )
 def test_counts_that_are_none_of_this_circuit_are_refused(answer: Any, message: str) -> None:
     with pytest.raises(WrongCountsError, match=message):
-        counted([answer], 2, [0, 1], 10)
+        counts_of_bits([answer], 2, [0, 1], 10)
 
 
 @pytest.mark.parametrize(("options", "message"), [({"lost": 1}, "99 shots"), ({"keys": "long"}, "4 bits")])

@@ -16,11 +16,10 @@ pytest.importorskip("qiskit")
 
 from qiskit.quantum_info import Operator as Matrix
 
+from pennylane_qexec.circuits.qiskit.gates import KINDS, convertible
+from pennylane_qexec.circuits.qiskit.preparation import QiskitBinder, parametrised
+from pennylane_qexec.circuits.templates import fuse
 from pennylane_qexec.executors import DeviceExecutor
-from pennylane_qexec.executors.qiskit.circuits import parametrised
-from pennylane_qexec.executors.qiskit.gates import KINDS, convertible
-from pennylane_qexec.executors.qiskit.program import QiskitBinder
-from pennylane_qexec.fusion import fuse
 
 _WIRES = ["a", 1, "b", 7]
 _WIDTHS = {qml.MultiRZ: 3, qml.GlobalPhase: 1, qml.MultiControlledX: 4}

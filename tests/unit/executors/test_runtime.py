@@ -18,7 +18,7 @@ from qiskit_ibm_runtime.fake_provider.local_service import QiskitRuntimeLocalSer
 
 import pennylane_qexec as qexec
 from pennylane_qexec.executors.runtime import RuntimeExecutor
-from pennylane_qexec.executors.runtime.pubs import precision
+from pennylane_qexec.executors.runtime.plans import precision
 from pennylane_qexec.job import Work
 from pennylane_qexec.testing import flip
 

@@ -11,7 +11,7 @@ import pytest
 from pennylane.devices import ExecutionConfig
 
 import pennylane_qexec as qexec
-from pennylane_qexec.engine.parcels import pickled
+from pennylane_qexec.engine.process_pool import pickled
 from pennylane_qexec.job import Call, Work
 from pennylane_qexec.testing import ScriptedExecutor, flip
 

@@ -11,7 +11,7 @@ from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec.executors.unchanged import Unchanged, unchanged_by
+from pennylane_qexec.executors.pennylane.preparation import Unchanged, unchanged_by
 
 
 def circuit(angle: Any, *more: Any, measured: Any = None, shots: int | None = 10) -> QuantumScript:

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from pennylane_qexec.experiment.record import Record
-from pennylane_qexec.experiment.tables import COLUMNS, to_dataframe
+from pennylane_qexec.experiment.records import COLUMNS, Record, to_dataframe
 from pennylane_qexec.job import JobState
 
 DONE = Record(

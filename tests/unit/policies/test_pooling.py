@@ -13,7 +13,7 @@ from exact import NONCOMMUTING, OBSERVABLES, OPERATIONS, describe
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec import pooling
+from pennylane_qexec.circuits import sampling
 from pennylane_qexec.testing import ScriptedExecutor
 
 SHOTS = {"shots": 100, "shot vector": [40, 40, 7]}
@@ -171,7 +171,7 @@ def test_observables_that_commute_wire_by_wire_share_a_circuit(own: Any, execute
 )
 def test_what_cannot_be_pooled_goes_whole_to_one_executor(own: Any, one: Any, execute: Any, measurement: Any) -> None:
     circuit = QuantumScript(OPERATIONS, [measurement])
-    assert not pooling.can_pool(circuit)
+    assert not sampling.can_pool(circuit)
     assert np.allclose(execute(circuit, own), execute(circuit, one))
     assert [row.executor for row in own.history] == ["default.qubit"]
 

@@ -12,7 +12,7 @@ from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
 from pennylane_qexec import DeviceExecutor, Executor, QCluster, selectors, splits
-from pennylane_qexec.dispatch import Dispatcher
+from pennylane_qexec.cluster.planning import Dispatcher
 from pennylane_qexec.executors import Hybrid, are_equivalent
 from pennylane_qexec.testing import flip
 

@@ -9,10 +9,10 @@ import pennylane as qml
 from pennylane.measurements import ProbabilityMP
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec import programs
+from pennylane_qexec.circuits import frameworks
 
 
-def probabilities(program: programs.Program, order: Any = "native") -> dict[str, float]:
+def probabilities(program: frameworks.Program, order: Any = "native") -> dict[str, float]:
     """The probabilities of all outcomes that are possible, by what ``program.bits`` writes for them."""
     (counts,) = program.circuit.measurements
     measured = ProbabilityMP(counts.mv) if counts.mv is not None else ProbabilityMP(wires=counts.wires)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pennylane_qexec.circuits.frameworks import Bits
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.programs import Bits
 
 TWO = Bits(((2, 0), (None, 1, 2)), "little", " ")
 

@@ -12,7 +12,7 @@ import sympy
 from exactly import probabilities
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec import programs
+from pennylane_qexec.circuits import frameworks
 from pennylane_qexec.errors import ConfigurationError
 
 FIRST, SECOND, THIRD = cirq.LineQubit.range(3)
@@ -72,23 +72,23 @@ MEASURED = {
 @pytest.mark.parametrize("what", [what for what in MEASURED if what != "circuits in circuits"])
 def test_what_cirq_always_measures_comes_out_here(what: str) -> None:
     circuit = cirq.Circuit(MEASURED[what])
-    assert probabilities(programs.read(circuit)) == pytest.approx({always(circuit): 1.0})
+    assert probabilities(frameworks.read(circuit)) == pytest.approx({always(circuit): 1.0})
 
 
 def test_circuits_in_circuits_are_taken_out() -> None:
-    assert probabilities(programs.read(cirq.Circuit(MEASURED["circuits in circuits"]))) == {"011": 1.0}
+    assert probabilities(frameworks.read(cirq.Circuit(MEASURED["circuits in circuits"]))) == {"011": 1.0}
 
 
 def test_measurements_of_pauli_strings_are_turns_and_a_measurement() -> None:
     measured = cirq.measure_single_paulistring(cirq.X(FIRST) * cirq.Z(SECOND), key="p")
     circuit = cirq.Circuit(cirq.H(FIRST), cirq.X(SECOND), measured)
-    assert probabilities(programs.read(circuit)) == pytest.approx({"1": 1.0})
+    assert probabilities(frameworks.read(circuit)) == pytest.approx({"1": 1.0})
 
 
 @pytest.mark.parametrize("qubits", [cirq.GridQubit.rect(2, 1), cirq.NamedQubit.range(2, prefix="q ")])
 def test_a_circuit_without_measurements_counts_its_qubits_in_cirqs_order(qubits: Any) -> None:
     circuit = cirq.Circuit(cirq.I(qubits[1]), cirq.X(qubits[0]))
-    program = programs.read(circuit)
+    program = frameworks.read(circuit)
     assert (program.framework, probabilities(program)) == ("cirq", {"10": 1.0})
     assert probabilities(program, "little") == {"01": 1.0}
 
@@ -117,7 +117,7 @@ GATES = [
 def test_a_gate_has_its_matrix_up_to_a_phase(gate: Any) -> None:
     qubits = cirq.LineQubit.range(cirq.num_qubits(gate))
     circuit = cirq.Circuit(gate.on(*qubits[::-1]))
-    found = qml.matrix(QuantumScript(programs.read(circuit).circuit.operations), wire_order=range(len(qubits)))
+    found = qml.matrix(QuantumScript(frameworks.read(circuit).circuit.operations), wire_order=range(len(qubits)))
     wanted = circuit.unitary(qubit_order=qubits)
     phase = np.vdot(wanted, found)
     assert np.allclose(found, wanted * phase / abs(phase), atol=1e-7)
@@ -137,7 +137,7 @@ REFUSED = {
 def test_what_cannot_be_said_is_refused(what: str) -> None:
     operations, message = REFUSED[what]
     with pytest.raises(ConfigurationError, match=message):
-        programs.read(cirq.Circuit(operations))
+        frameworks.read(cirq.Circuit(operations))
 
 
 def test_a_big_matrix_that_cannot_be_taken_apart_is_read_as_it_is() -> None:
@@ -146,7 +146,7 @@ def test_a_big_matrix_that_cannot_be_taken_apart_is_read_as_it_is() -> None:
     circuit = cirq.Circuit(turned(*qubits[::-1]), cirq.measure(*qubits, key="m"))
     state = cirq.Simulator(dtype=np.complex128).simulate(circuit[:1]).final_state_vector
     wanted = {f"{number:04b}": chance for number, chance in enumerate(np.abs(state) ** 2)}
-    assert probabilities(programs.read(circuit)) == pytest.approx(wanted)
+    assert probabilities(frameworks.read(circuit)) == pytest.approx(wanted)
 
 
 def test_a_subcircuit_that_is_repeated_until_something_is_measured_is_refused() -> None:
@@ -154,4 +154,4 @@ def test_a_subcircuit_that_is_repeated_until_something_is_measured_is_refused() 
     until = cirq.KeyCondition(cirq.MeasurementKey("m"))
     repeated = cirq.CircuitOperation(inner, use_repetition_ids=False, repeat_until=until)
     with pytest.raises(ConfigurationError, match="repetitions="):
-        programs.read(cirq.Circuit(repeated))
+        frameworks.read(cirq.Circuit(repeated))

@@ -13,8 +13,8 @@ from qiskit.circuit.classical import expr
 from qiskit.circuit.random import random_circuit
 from qiskit_aer import AerSimulator
 
-from pennylane_qexec import programs
-from pennylane_qexec.dynamic import dynamic_part
+from pennylane_qexec.circuits import frameworks
+from pennylane_qexec.circuits.mid_circuit import dynamic_part
 
 
 def two_registers() -> QuantumCircuit:
@@ -129,21 +129,21 @@ CASES = [
 def test_what_always_comes_out_comes_out_here(make: Callable[[], QuantumCircuit]) -> None:
     circuit = make()
     (wanted,) = AerSimulator().run(circuit, shots=20).result().get_counts()
-    assert probabilities(programs.read(circuit)) == pytest.approx({wanted: 1.0})
+    assert probabilities(frameworks.read(circuit)) == pytest.approx({wanted: 1.0})
 
 
 def test_a_condition_may_look_at_a_bit_of_a_register() -> None:
     circuit = two_registers()
     with circuit.if_test(expr.index(circuit.cregs[1], 1)):
         circuit.x(2)
-    assert probabilities(programs.read(measured(circuit))) == {"010 10": 1.0}
+    assert probabilities(frameworks.read(measured(circuit))) == {"010 10": 1.0}
 
 
 def test_what_is_in_a_box_is_read() -> None:
     circuit = two_registers()
     with circuit.box(), circuit.if_test((circuit.cregs[1], 2)):
         circuit.x(2)
-    assert probabilities(programs.read(measured(circuit))) == {"010 10": 1.0}
+    assert probabilities(frameworks.read(measured(circuit))) == {"010 10": 1.0}
 
 
 def test_a_measurement_is_in_the_middle_if_its_qubit_is_used_again() -> None:
@@ -153,7 +153,7 @@ def test_a_measurement_is_in_the_middle_if_its_qubit_is_used_again() -> None:
     circuit.measure(1, 0)
     circuit.h(0)
     circuit.measure(0, 0)
-    program = programs.read(circuit)
+    program = frameworks.read(circuit)
     assert probabilities(program) == pytest.approx({"0": 0.5, "1": 0.5})
     assert sum(isinstance(one, MidMeasure) for one in program.circuit.operations) == 1
 
@@ -164,7 +164,7 @@ def test_resets_that_nothing_follows_are_left_out_and_so_are_those_of_fresh_qubi
     circuit.x(0)
     circuit.measure([0, 1], [0, 1])
     circuit.reset([0, 1])
-    program = programs.read(circuit)
+    program = frameworks.read(circuit)
     assert [one.name for one in program.circuit.operations] == ["PauliX"]
     assert probabilities(program) == {"01": 1.0}
 
@@ -176,7 +176,7 @@ def test_conditions_on_bits_never_measured_are_decided_at_once() -> None:
     with otherwise:
         circuit.h(0)
     circuit.measure(0, 1)
-    program = programs.read(circuit)
+    program = frameworks.read(circuit)
     assert not any(isinstance(one, Conditional) for one in program.circuit.operations)
     assert probabilities(program) == {"10": 1.0}
 
@@ -196,15 +196,15 @@ def test_teleportation_by_measured_bits_brings_the_state_over() -> None:
     circuit.ry(-0.9, 2)
     circuit.measure(2, 2)
     wanted = dict.fromkeys(("000", "001", "010", "011"), 0.25)
-    assert probabilities(programs.read(circuit)) == pytest.approx(wanted)
+    assert probabilities(frameworks.read(circuit)) == pytest.approx(wanted)
 
 
 def test_conditions_can_be_pickled_and_have_fingerprints() -> None:
     import pickle
 
-    from pennylane_qexec.fingerprint import fingerprint
+    from pennylane_qexec.circuits.fingerprint import fingerprint
 
-    one, other = programs.read(if_an_expression()).circuit, programs.read(if_an_expression()).circuit
+    one, other = frameworks.read(if_an_expression()).circuit, frameworks.read(if_an_expression()).circuit
     assert fingerprint(one) == fingerprint(other) == fingerprint(pickle.loads(pickle.dumps(one)))
 
 
@@ -213,7 +213,7 @@ def test_conditions_can_be_pickled_and_have_fingerprints() -> None:
 def test_random_circuits_with_conditions_and_resets_count_as_in_aer(seed: int) -> None:
     """Each outcome comes as often in 20000 shots of Aer as its probability here says, to six sigma, at least 6."""
     circuit = random_circuit(3, 6, measure=True, conditional=True, reset=True, seed=seed)
-    expected = probabilities(programs.read(circuit))
+    expected = probabilities(frameworks.read(circuit))
     simulator = AerSimulator(seed_simulator=seed)
     counts = simulator.run(transpile(circuit, simulator, optimization_level=0), shots=20000).result().get_counts()
     assert set(counts) <= set(expected)
@@ -264,6 +264,6 @@ BEYOND = [
 def test_what_pennylane_cannot_say_stays_as_it_is_with_the_reason(
     make: Callable[[], QuantumCircuit], reason: str
 ) -> None:
-    part = dynamic_part(programs.read(make()).circuit)
+    part = dynamic_part(frameworks.read(make()).circuit)
     assert part is not None
     assert part.hyperparameters["reason"] == reason

@@ -11,12 +11,12 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit.classical import expr, types
 
 import pennylane_qexec as qexec
-from pennylane_qexec import programs
-from pennylane_qexec.dynamic import dynamic_part
+from pennylane_qexec.circuits import frameworks
+from pennylane_qexec.circuits.fingerprint import fingerprint
+from pennylane_qexec.circuits.mid_circuit import dynamic_part
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.aer import AerExecutor
-from pennylane_qexec.experiment.forms import form_of
-from pennylane_qexec.fingerprint import fingerprint
+from pennylane_qexec.experiment.tasks import form_of
 
 
 def reset_in_if() -> QuantumCircuit:
@@ -119,7 +119,7 @@ CASES: dict[Callable[[], QuantumCircuit], tuple[str, str]] = {
 
 
 def counted(executor: qexec.Executor, circuit: QuantumCircuit, shots: int) -> Mapping[str, int]:
-    form = form_of(programs.read(circuit), shots, "native")
+    form = form_of(frameworks.read(circuit), shots, "native")
     (ready,) = form.circuits(shots, 0)
     assert executor.rejects(ready) is None
     return form.joined([tuple(executor.run([ready]))])
@@ -202,7 +202,7 @@ def test_shots_of_a_dynamic_circuit_follow_from_the_seed_and_differ_without() ->
 
 
 def test_copies_of_a_dynamic_circuit_in_one_batch_draw_independent_shots() -> None:
-    (circuit,) = form_of(programs.read(coins()), 6339, "native").circuits(6339, 0)
+    (circuit,) = form_of(frameworks.read(coins()), 6339, "native").circuits(6339, 0)
     for executor in (AerExecutor(), AerExecutor(seed=1)):
         one, other = executor.run([circuit, circuit])
         distance = sum((one.get(key, 0) - other.get(key, 0)) ** 2 for key in {*one, *other}) / 12678
@@ -210,9 +210,9 @@ def test_copies_of_a_dynamic_circuit_in_one_batch_draw_independent_shots() -> No
 
 
 def test_dynamic_circuits_share_a_batch_with_others() -> None:
-    forms = [form_of(programs.read(make()), 30, "native") for make in (loop_that_breaks, measurement_in_if)]
+    forms = [form_of(frameworks.read(make()), 30, "native") for make in (loop_that_breaks, measurement_in_if)]
     scripts = [form.circuits(30, 0)[0] for form in forms]
-    plain = programs.read("OPENQASM 2.0; qreg q[1]; U(pi,0,0) q[0];").circuit.copy(shots=30)
+    plain = frameworks.read("OPENQASM 2.0; qreg q[1]; U(pi,0,0) q[0];").circuit.copy(shots=30)
     first, second, third, fourth = AerExecutor().run([scripts[0], plain, scripts[1], scripts[0]])
     assert (first, second, third, fourth) == ({"1": 30}, {"1": 30}, {"11": 30}, {"1": 30})
 
@@ -228,12 +228,12 @@ def test_a_split_of_a_dynamic_circuit_adds_up_in_every_order_of_bits() -> None:
 
 def test_a_machine_with_noise_refuses_a_loop_that_its_compiler_does_not_fit() -> None:
     executor = AerExecutor("fake_manila")
-    (circuit,) = form_of(programs.read(repeat_until_success()), 10, "native").circuits(10, 0)
+    (circuit,) = form_of(frameworks.read(repeat_until_success()), 10, "native").circuits(10, 0)
     assert "fits no circuit with a 'while_loop'" in str(executor.rejects(circuit))
 
 
 def test_a_dynamic_circuit_has_a_place_where_its_qubits_have() -> None:
-    (circuit,) = form_of(programs.read(measurement_in_if()), 10, "native").circuits(10, 0)
+    (circuit,) = form_of(frameworks.read(measurement_in_if()), 10, "native").circuits(10, 0)
     assert AerExecutor(wires=2).rejects(circuit) is None
     assert AerExecutor(wires=1).rejects(circuit) == "has 1 wires, and the circuit needs 2"
     assert qexec.Rehearsal(AerExecutor(), qubits=2).rejects(circuit) is None
@@ -241,7 +241,7 @@ def test_a_dynamic_circuit_has_a_place_where_its_qubits_have() -> None:
 
 @pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__)
 def test_equal_dynamic_circuits_have_equal_fingerprints(make: Callable[[], QuantumCircuit]) -> None:
-    one, other = programs.read(make()).circuit, programs.read(make()).circuit
+    one, other = frameworks.read(make()).circuit, frameworks.read(make()).circuit
     assert dynamic_part(one) is not None
     assert fingerprint(one) == fingerprint(other) == fingerprint(pickle.loads(pickle.dumps(one)))
 
@@ -252,7 +252,7 @@ def test_variables_that_are_no_bits_are_refused() -> None:
     with circuit.while_loop(expr.less(variable, 3)):
         circuit.x(0)
     with pytest.raises(ConfigurationError, match="variable"):
-        programs.read(circuit)
+        frameworks.read(circuit)
 
 
 def test_loops_with_too_many_turns_are_refused() -> None:
@@ -263,4 +263,4 @@ def test_loops_with_too_many_turns_are_refused() -> None:
         with circuit.if_test((circuit.clbits[0], 1)):
             circuit.break_loop()
     with pytest.raises(ConfigurationError, match="200,000 operations"):
-        programs.read(circuit)
+        frameworks.read(circuit)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from exactly import probabilities
 
-from pennylane_qexec import programs
+from pennylane_qexec.circuits import frameworks
 from pennylane_qexec.errors import ConfigurationError
 
 TWO = """OPENQASM 2.0;
@@ -40,7 +40,7 @@ a[0] = measure q[1];
 
 @pytest.mark.parametrize(("text", "framework"), [(TWO, "openqasm2"), (THREE, "openqasm3")])
 def test_a_text_is_a_circuit_of_its_version(text: str, framework: str) -> None:
-    program = programs.read(text)
+    program = frameworks.read(text)
     assert (program.framework, program.name) == (framework, "")
     assert probabilities(program) == {"01 01": 1.0}
     assert probabilities(program, "big") == {"1010": 1.0}
@@ -58,19 +58,19 @@ def test_a_text_that_does_not_say_its_version_is_read_by_what_it_includes(text: 
     path = tmp_path / "circuit.qasm"
     path.write_text(text)
     for circuit in (text, path):
-        assert probabilities(programs.read(circuit)) == pytest.approx({"01": 1.0})
-    assert probabilities(programs.read(programs.from_text(*programs.to_text(path)))) == pytest.approx({"01": 1.0})
+        assert probabilities(frameworks.read(circuit)) == pytest.approx({"01": 1.0})
+    assert probabilities(frameworks.read(frameworks.from_text(*frameworks.to_text(path)))) == pytest.approx({"01": 1.0})
 
 
 def test_a_path_is_a_file_with_a_circuit(tmp_path: Path) -> None:
     path = tmp_path / "circuit.qasm"
     path.write_text(TWO)
-    assert probabilities(programs.read(path)) == {"01 01": 1.0}
+    assert probabilities(frameworks.read(path)) == {"01 01": 1.0}
 
 
 def test_gates_that_older_texts_know_are_known() -> None:
     text = 'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; u3(pi,0,pi) q[0]; rzz(0.3) q[0],q[1]; sxdg q[1]; sx q[1];'
-    assert probabilities(programs.read(text)) == pytest.approx({"01": 1.0})
+    assert probabilities(frameworks.read(text)) == pytest.approx({"01": 1.0})
 
 
 REFUSED = {
@@ -89,20 +89,20 @@ REFUSED = {
 def test_what_is_wrong_is_said(what: str) -> None:
     text, message = REFUSED[what]
     with pytest.raises(ConfigurationError, match=message):
-        programs.read(text)
+        frameworks.read(text)
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"none\.qasm' cannot be read"):
-        programs.read(tmp_path / "none.qasm")
+        frameworks.read(tmp_path / "none.qasm")
 
 
 def test_a_gate_that_a_text_defines_by_the_name_of_a_standard_gate_is_what_the_text_says() -> None:
     text = "OPENQASM 2.0; gate h a { U(pi,0,pi) a; } qreg q[1]; creg c[1]; h q[0]; measure q -> c;"
-    assert probabilities(programs.read(text)) == pytest.approx({"1": 1.0})
+    assert probabilities(frameworks.read(text)) == pytest.approx({"1": 1.0})
 
 
 def test_a_file_may_begin_with_the_mark_that_some_editors_write(tmp_path: Path) -> None:
     path = tmp_path / "circuit.qasm"
     path.write_text(TWO, encoding="utf-8-sig")
-    assert programs.to_text(path) == programs.to_text(TWO)
+    assert frameworks.to_text(path) == frameworks.to_text(TWO)

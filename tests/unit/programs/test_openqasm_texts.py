@@ -9,10 +9,10 @@ from openqasm_texts import REFUSED, RUN
 from qiskit import qasm2, qasm3, transpile
 from qiskit_aer import AerSimulator
 
-from pennylane_qexec import programs
+from pennylane_qexec.circuits import frameworks
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.aer import AerExecutor
-from pennylane_qexec.experiment.forms import form_of
+from pennylane_qexec.experiment.tasks import form_of
 
 SHOTS = 2000
 
@@ -55,7 +55,7 @@ def simulator() -> AerSimulator:
 @pytest.mark.parametrize("name", RUN)
 def test_a_published_kind_of_program_counts_as_in_qiskit(name: str, simulator: AerSimulator) -> None:
     """Each outcome within six sigma of the difference of two samples of 2000 shots, at least 8; both are seeded."""
-    form = form_of(programs.read(RUN[name]), SHOTS, "native")
+    form = form_of(frameworks.read(RUN[name]), SHOTS, "native")
     (circuit,) = form.circuits(SHOTS, 0)
     counts = form.joined([tuple(AerExecutor(seed=2).run([circuit]))])
     assert sum(counts.values()) == SHOTS
@@ -69,4 +69,4 @@ def test_a_published_kind_of_program_counts_as_in_qiskit(name: str, simulator: A
 def test_what_qiskit_does_not_read_is_refused_by_name(name: str) -> None:
     text, message = REFUSED[name]
     with pytest.raises(ConfigurationError, match=message):
-        programs.read(text)
+        frameworks.read(text)

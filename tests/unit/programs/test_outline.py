@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from exactly import probabilities
 
-from pennylane_qexec import programs
+from pennylane_qexec.circuits import frameworks
+from pennylane_qexec.circuits.frameworks.limits import check, includes, outline_of, without_comments
+from pennylane_qexec.concurrency.files import content_of
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.files import content_of
-from pennylane_qexec.programs.outline import check, includes, outline_of, without_comments
 
 TWO = 'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; creg c[2]; '
 THREE = 'OPENQASM 3.0; include "stdgates.inc"; qubit[2] q; bit[2] c; '
@@ -117,15 +117,15 @@ HOSTILE: dict[str, tuple[str, str]] = {
 def test_what_parsers_do_not_stand_is_refused_in_a_sentence(what: str) -> None:
     text, message = HOSTILE[what]
     with pytest.raises(ConfigurationError, match=message) as caught:
-        programs.read(text)
+        frameworks.read(text)
     assert "root:" not in str(caught.value)
     assert len(str(caught.value)) < 600
 
 
 def test_comments_as_long_as_one_likes_are_left_out() -> None:
     text = TWO + "//\n" * 20_000 + "/* not a comment in version 2, and yet\n */ " * 10 + "x q[0]; measure q -> c;"
-    assert probabilities(programs.read(text)) == {"01": 1.0}
-    assert probabilities(programs.read("/* a */" * 1000 + THREE + "x q[0]; c = measure q;")) == {"01": 1.0}
+    assert probabilities(frameworks.read(text)) == {"01": 1.0}
+    assert probabilities(frameworks.read("/* a */" * 1000 + THREE + "x q[0]; c = measure q;")) == {"01": 1.0}
 
 
 def test_what_stands_in_texts_is_no_comment_and_what_stands_in_comments_is_no_code() -> None:
@@ -136,7 +136,7 @@ def test_what_stands_in_texts_is_no_comment_and_what_stands_in_comments_is_no_co
 
 def test_lines_of_errors_stay_where_they_were() -> None:
     with pytest.raises(ConfigurationError, match=":4,0: 'nonsense'"):
-        programs.read(
+        frameworks.read(
             "OPENQASM 2.0;\n// a\n/* b\n*/ nonsense q;".replace("*/ ", "*/\n").replace("/* b\n*/\n", "// b\n")
         )
 
@@ -157,7 +157,7 @@ def folder_of_a_circuit(folder: Path, include: str) -> Path:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes and links on this system")
 def test_a_file_includes_files_below_its_folder(tmp_path: Path) -> None:
-    assert probabilities(programs.read(folder_of_a_circuit(tmp_path, "own.inc"))) == pytest.approx({"1": 1.0})
+    assert probabilities(frameworks.read(folder_of_a_circuit(tmp_path, "own.inc"))) == pytest.approx({"1": 1.0})
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes and links on this system")
@@ -176,7 +176,7 @@ def test_a_file_includes_files_below_its_folder(tmp_path: Path) -> None:
 )
 def test_a_file_includes_nothing_else(tmp_path: Path, include: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as caught:
-        programs.read(folder_of_a_circuit(tmp_path, include))
+        frameworks.read(folder_of_a_circuit(tmp_path, include))
     assert "gate secret" not in str(caught.value)
 
 
@@ -194,11 +194,11 @@ def test_devices_pipes_and_folders_are_no_files(tmp_path: Path) -> None:
 def test_a_file_that_is_no_text_is_not_quoted(tmp_path: Path) -> None:
     (tmp_path / "x.qasm").write_bytes(b"\xff\xfe secret")
     with pytest.raises(ConfigurationError, match="it is no text") as caught:
-        programs.read(tmp_path / "x.qasm")
+        frameworks.read(tmp_path / "x.qasm")
     assert "secret" not in str(caught.value)
 
 
 def test_the_parser_of_version_3_writes_nothing_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigurationError):
-        programs.read(THREE + "x break ! q;")
+        frameworks.read(THREE + "x break ! q;")
     assert capsys.readouterr().err == ""

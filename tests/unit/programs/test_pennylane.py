@@ -12,12 +12,12 @@ import pytest
 from exactly import probabilities
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec import programs
+from pennylane_qexec.circuits import frameworks
 from pennylane_qexec.errors import ConfigurationError
 
 
 def test_a_circuit_without_measurements_counts_all_wires() -> None:
-    program = programs.read(QuantumScript([qml.X("b"), qml.CNOT(["b", "a"]), qml.Identity("c")], shots=7))
+    program = frameworks.read(QuantumScript([qml.X("b"), qml.CNOT(["b", "a"]), qml.Identity("c")], shots=7))
     assert (program.framework, program.shots, program.circuit.shots.total_shots) == ("pennylane", 7, None)
     assert program.circuit.measurements == [qml.counts(wires=["b", "a", "c"])]
     assert probabilities(program) == {"110": 1.0}
@@ -26,12 +26,12 @@ def test_a_circuit_without_measurements_counts_all_wires() -> None:
 
 @pytest.mark.parametrize("measured", [[], [qml.counts()]])
 def test_wires_with_numbers_are_counted_by_size_as_simulators_do(measured: Any) -> None:
-    program = programs.read(QuantumScript([qml.X(1), qml.Identity(0)], measured))
+    program = frameworks.read(QuantumScript([qml.X(1), qml.Identity(0)], measured))
     assert probabilities(program) == {"01": 1.0}
 
 
 def test_counts_of_wires_are_in_their_order() -> None:
-    program = programs.read(QuantumScript([qml.X(2)], [qml.counts(wires=[2, 0, 1])]))
+    program = frameworks.read(QuantumScript([qml.X(2)], [qml.counts(wires=[2, 0, 1])]))
     assert probabilities(program) == {"100": 1.0}
     assert probabilities(program, "big") == {"100": 1.0}
     assert probabilities(program, "little") == {"001": 1.0}
@@ -46,7 +46,7 @@ def test_counts_of_measurements_in_the_middle_have_bits(alone: bool) -> None:
         second = qml.measure(0)
         return qml.counts(first) if alone else qml.counts([second, first])
 
-    assert probabilities(programs.read(circuit)) == {"1" if alone else "01": 1.0}
+    assert probabilities(frameworks.read(circuit)) == {"1" if alone else "01": 1.0}
 
 
 OWN = {
@@ -61,7 +61,7 @@ OWN = {
 @pytest.mark.parametrize("what", OWN)
 def test_results_that_are_no_counts_of_bits_stay_pennylanes(what: str) -> None:
     circuit = QuantumScript([qml.RX(0.3, 0), qml.H(1)], OWN[what](), shots=10)
-    program = programs.read(circuit)
+    program = frameworks.read(circuit)
     assert program.bits is None
     assert qml.equal(program.circuit, circuit.copy(shots=None))
 
@@ -70,11 +70,11 @@ def test_counts_of_computed_outcomes_stay_pennylanes() -> None:
     def circuit() -> Any:
         return qml.counts(qml.measure(0) + 2 * qml.measure(1))
 
-    assert programs.read(circuit).bits is None
+    assert frameworks.read(circuit).bits is None
 
 
 def test_counts_of_outcomes_that_did_not_come_are_kept() -> None:
-    program = programs.read(QuantumScript([qml.X(0)], [qml.counts(all_outcomes=True)]))
+    program = frameworks.read(QuantumScript([qml.X(0)], [qml.counts(all_outcomes=True)]))
     assert program.circuit.measurements[0].all_outcomes
 
 
@@ -88,7 +88,7 @@ def test_a_qnode_brings_its_circuit_its_shots_and_the_wires_of_its_device() -> N
         qml.RX(angle, 1)
         return qml.counts()
 
-    program = programs.read(bell)
+    program = frameworks.read(bell)
     assert (program.shots, program.name) == (100, "bell")
     assert program.circuit.operations == [qml.RX(0.2, 1)]
     assert program.circuit.measurements == [qml.counts(wires=[0, 1, 2])]
@@ -98,7 +98,7 @@ def test_a_function_may_return_nothing() -> None:
     def turn() -> None:
         qml.X(0)
 
-    program = programs.read(turn)
+    program = frameworks.read(turn)
     assert (program.name, probabilities(program)) == ("turn", {"1": 1.0})
 
 
@@ -116,7 +116,7 @@ def test_numbers_of_torch_and_jax_become_numpys() -> None:
 
 
 def assert_plain(number: Any) -> None:
-    (operation,) = programs.read(QuantumScript([qml.RX(number, 0)])).circuit.operations
+    (operation,) = frameworks.read(QuantumScript([qml.RX(number, 0)])).circuit.operations
     assert type(operation.data[0]) in (float, np.float64, np.ndarray)
 
 
@@ -126,8 +126,8 @@ def test_functions_with_their_arguments_bound_and_methods_are_functions() -> Non
             qml.X(0)
             qml.Identity(1)
 
-    assert probabilities(programs.read(Turns().both)) == {"10": 1.0}
-    assert probabilities(programs.read(partial(needs_values, np.pi, phase=0.0))) == pytest.approx({"1": 1.0})
+    assert probabilities(frameworks.read(Turns().both)) == {"10": 1.0}
+    assert probabilities(frameworks.read(partial(needs_values, np.pi, phase=0.0))) == pytest.approx({"1": 1.0})
 
 
 def needs_values(angle: float, *others: float, phase: float) -> None:
@@ -162,19 +162,19 @@ REFUSED = {
 def test_what_is_no_circuit_is_refused(what: str) -> None:
     make, message = REFUSED[what]
     with pytest.raises(ConfigurationError, match=message):
-        programs.read(make())
+        frameworks.read(make())
 
 
 def test_broadcasted_circuits_of_pennylanes_own_results_are_read() -> None:
-    assert programs.read(QuantumScript([qml.RX([0.1, 0.2], 0)], [qml.expval(qml.Z(0))])).bits is None
+    assert frameworks.read(QuantumScript([qml.RX([0.1, 0.2], 0)], [qml.expval(qml.Z(0))])).bits is None
 
 
 def test_only_lists_and_tuples_are_many() -> None:
     circuit = QuantumScript([qml.X(0)])
-    assert programs.one_or_many(circuit) == ([circuit], False)
-    assert programs.one_or_many([circuit]) == ([circuit], True)
-    assert programs.one_or_many((circuit, circuit)) == ([circuit, circuit], True)
-    assert programs.one_or_many("OPENQASM 3.0;") == (["OPENQASM 3.0;"], False)
+    assert frameworks.one_or_many(circuit) == ([circuit], False)
+    assert frameworks.one_or_many([circuit]) == ([circuit], True)
+    assert frameworks.one_or_many((circuit, circuit)) == ([circuit, circuit], True)
+    assert frameworks.one_or_many("OPENQASM 3.0;") == (["OPENQASM 3.0;"], False)
 
 
 def test_reading_leaves_alone_what_is_being_recorded_here_and_in_other_threads() -> None:
@@ -187,14 +187,14 @@ def test_reading_leaves_alone_what_is_being_recorded_here_and_in_other_threads()
 
     def read_often() -> None:
         for _ in range(20):
-            programs.read(circuit)
+            frameworks.read(circuit)
 
-    programs.read(circuit)
+    frameworks.read(circuit)
     thread = threading.Thread(target=read_often)
     with qml.queuing.AnnotatedQueue() as queue:
         thread.start()
         recorded = [qml.RX(0.1, index) for index in range(500)]
-        programs.read(circuit)
+        frameworks.read(circuit)
         thread.join()
     assert list(queue.queue) == recorded
 
@@ -210,7 +210,7 @@ def _turned() -> qml.QNode:
 def test_a_qnode_with_its_arguments_is_its_circuit_and_is_not_run() -> None:
     qnode = _turned()
     with qml.Tracker(qnode.device) as tracker:
-        program = programs.read(partial(qnode, np.pi))
+        program = frameworks.read(partial(qnode, np.pi))
     assert tracker.totals == {}
     assert program.shots == 10
     assert probabilities(program) == pytest.approx({"1": 1.0})
@@ -218,4 +218,4 @@ def test_a_qnode_with_its_arguments_is_its_circuit_and_is_not_run() -> None:
 
 def test_a_function_that_calls_a_qnode_is_no_quantum_function() -> None:
     with pytest.raises(ConfigurationError, match="give the QNode"):
-        programs.read(lambda: _turned()(np.pi))
+        frameworks.read(lambda: _turned()(np.pi))

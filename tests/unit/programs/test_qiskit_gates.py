@@ -13,10 +13,9 @@ from qiskit.circuit import library
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.quantum_info import Clifford, Operator, SparsePauliOp, random_clifford, random_unitary
 
-from pennylane_qexec import programs
-from pennylane_qexec.executors.qiskit.circuits import parametrised
-from pennylane_qexec.executors.qiskit.gates import convertible
-from pennylane_qexec.programs.qiskit.gates import FIXED, TURNS
+from pennylane_qexec.circuits import frameworks
+from pennylane_qexec.circuits.qiskit.gates import FIXED, TURNS, convertible
+from pennylane_qexec.circuits.qiskit.preparation import parametrised
 
 STANDARD = {
     name: gate
@@ -38,7 +37,7 @@ def applied(gate: Any, number: int) -> QuantumCircuit:
 
 
 def matrix(circuit: QuantumCircuit) -> np.ndarray:
-    script = QuantumScript(programs.read(circuit).circuit.operations)
+    script = QuantumScript(frameworks.read(circuit).circuit.operations)
     order = list(range(circuit.num_qubits))[::-1]
     return np.asarray(qml.matrix(script, wire_order=order)) if script.operations else np.eye(2**circuit.num_qubits)
 
@@ -60,7 +59,7 @@ def test_a_standard_gate_has_its_matrix_and_if_it_is_in_the_tables_its_phase_too
 @pytest.mark.parametrize("name", sorted(FIXED | set(TURNS)))
 def test_what_is_read_and_written_again_is_the_same_gate(name: str) -> None:
     circuit = applied(with_numbers(STANDARD[name]), STANDARD[name].num_qubits)
-    operations = programs.read(circuit).circuit.operations
+    operations = frameworks.read(circuit).circuit.operations
     if all(map(convertible, operations)):
         again = parametrised(operations, (), qml.wires.Wires(range(circuit.num_qubits))).circuit
         assert np.allclose(Operator(again).data, Operator(circuit).data, atol=1e-12)
@@ -110,4 +109,4 @@ def test_a_gate_that_has_the_name_of_another_is_what_its_definition_says() -> No
 def test_cliffords_are_no_instructions_and_become_matrices() -> None:
     circuit = QuantumCircuit(2)
     circuit.append(Clifford(QuantumCircuit(2)), [0, 1])
-    assert [operation.name for operation in programs.read(circuit).circuit.operations] == ["QubitUnitary"]
+    assert [operation.name for operation in frameworks.read(circuit).circuit.operations] == ["QubitUnitary"]

@@ -16,7 +16,7 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Clbit
 from qiskit.circuit.classical import expr
 
-from pennylane_qexec import programs
+from pennylane_qexec.circuits import frameworks
 from pennylane_qexec.errors import ConfigurationError
 
 
@@ -109,27 +109,27 @@ CIRCUITS = [
 
 @pytest.mark.parametrize("make", CIRCUITS, ids=lambda make: make.__name__)
 def test_what_comes_back_does_the_same_and_is_written_the_same(make: Callable[[], Any]) -> None:
-    original = programs.read(make())
-    text, framework = programs.to_text(make())
-    circuit = programs.from_text(text, framework)
-    again = programs.read(circuit)
+    original = frameworks.read(make())
+    text, framework = frameworks.to_text(make())
+    circuit = frameworks.from_text(text, framework)
+    again = frameworks.read(circuit)
     assert again.framework == framework == original.framework
     for order in ("native", "little", "big"):
         assert probabilities(again, order) == pytest.approx(probabilities(original, order), abs=1e-9)
-    assert programs.to_text(circuit)[1] == framework
+    assert frameworks.to_text(circuit)[1] == framework
 
 
 @pytest.mark.parametrize(("make", "version"), [(of_qiskit, 2), (of_cirq, 2), (of_pennylane, 2), (with_a_condition, 3)])
 def test_version_3_is_for_what_version_2_cannot_say(make: Callable[[], Any], version: int) -> None:
-    assert programs.to_text(make())[0].lstrip().startswith(f"OPENQASM {version}.")
+    assert frameworks.to_text(make())[0].lstrip().startswith(f"OPENQASM {version}.")
 
 
 def test_text_is_kept_as_it_is(tmp_path: Path) -> None:
     text = 'OPENQASM 2.0;\n\ninclude "qelib1.inc";\nqreg q[1]; x q[0]; // once\n'
     path = tmp_path / "x.qasm"
     path.write_text(text)
-    assert programs.to_text(text) == programs.to_text(path) == (text, "openqasm2")
-    assert programs.from_text(text, "openqasm2") == text
+    assert frameworks.to_text(text) == frameworks.to_text(path) == (text, "openqasm2")
+    assert frameworks.from_text(text, "openqasm2") == text
 
 
 def expectation() -> QuantumScript:
@@ -149,12 +149,12 @@ REFUSED = [(expectation, r"expval\(Z\(0\)\)"), (postselection, "postselects")]
 @pytest.mark.parametrize(("make", "message"), REFUSED, ids=lambda one: getattr(one, "__name__", None))
 def test_what_openqasm_cannot_say_is_refused(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        programs.to_text(make())
+        frameworks.to_text(make())
 
 
 def test_text_that_is_no_openqasm_does_not_come_back() -> None:
     with pytest.raises(ConfigurationError, match="no circuit"):
-        programs.from_text("x q[0]", "cirq")
+        frameworks.from_text("x q[0]", "cirq")
 
 
 def test_no_files_are_read_for_a_text_that_somebody_saved(tmp_path: Path) -> None:
@@ -163,12 +163,12 @@ def test_no_files_are_read_for_a_text_that_somebody_saved(tmp_path: Path) -> Non
         f'include "{tmp_path}/own.inc"; qreg q[2]; creg c[2]; U(pi,0,pi) q[0]; spread q[0], q[1]; measure q -> c;'
     )
     with pytest.raises(ConfigurationError, match=r"own\.inc.*no file is read"):
-        programs.from_text(f"OPENQASM 2.0; {includes}", "openqasm2")
+        frameworks.from_text(f"OPENQASM 2.0; {includes}", "openqasm2")
 
 
 def test_what_a_file_includes_is_written_into_its_saved_form(tmp_path: Path) -> None:
     (tmp_path / "own.inc").write_text("gate spread a, b { CX a, b; }\n")
     gates = "qreg q[2]; creg c[2]; U(pi,0,pi) q[0]; spread q[0], q[1]; measure q -> c;"
     (tmp_path / "circuit.qasm").write_text(f'OPENQASM 2.0;\ninclude "own.inc";\n{gates}')
-    again = programs.from_text(*programs.to_text(tmp_path / "circuit.qasm"))
-    assert probabilities(programs.read(again)) == pytest.approx({"11": 1.0})
+    again = frameworks.from_text(*frameworks.to_text(tmp_path / "circuit.qasm"))
+    assert probabilities(frameworks.read(again)) == pytest.approx({"11": 1.0})

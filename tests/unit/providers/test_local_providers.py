@@ -63,11 +63,11 @@ def test_listing_imports_no_simulator() -> None:
 
 @pytest.mark.slow
 def test_local_aer_has_exactly_the_fake_backends_that_are_installed_with_their_qubits() -> None:
-    from pennylane_qexec.executors.qiskit.fake_backends import machines
+    from pennylane_qexec.circuits.qiskit.fake_backends import fake_machines
 
     backends = VirtualProvider(providers=["local_aer"]).get_backends()["local_aer"]
-    assert list(backends) == ["aer_simulator", *sorted(machines())]
-    qubits: Mapping[str, int] = {name: kind().num_qubits for name, kind in machines().items()}
+    assert list(backends) == ["aer_simulator", *sorted(fake_machines())]
+    qubits: Mapping[str, int] = {name: kind().num_qubits for name, kind in fake_machines().items()}
     assert {name: one.num_qubits for name, one in backends.items() if name != "aer_simulator"} == qubits
 
 

@@ -10,7 +10,7 @@ from qbraid.runtime import DeviceStatus, QuantumDevice, QuantumProvider, TargetP
 
 import pennylane_qexec as qexec
 from pennylane_qexec.providers import VirtualProvider
-from pennylane_qexec.providers.reasons import reason
+from pennylane_qexec.providers.virtual import reason
 
 
 class Device(QuantumDevice):  # type: ignore[misc]

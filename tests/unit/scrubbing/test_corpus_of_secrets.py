@@ -30,9 +30,9 @@ import pennylane_qexec as qexec
 from pennylane_qexec import credentials
 from pennylane_qexec.cli import app
 from pennylane_qexec.job import Result
+from pennylane_qexec.persistence.store import open_store
 from pennylane_qexec.providers import Backend, Provider
-from pennylane_qexec.scrubbing import known
-from pennylane_qexec.store import open_store
+from pennylane_qexec.redaction import known
 from pennylane_qexec.testing import flip
 
 CORE = "T0k3nC0re"

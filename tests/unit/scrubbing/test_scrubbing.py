@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 import pennylane_qexec as qexec
 from pennylane_qexec.cli import app
-from pennylane_qexec.executors.device import DeviceExecutor
+from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
+from pennylane_qexec.persistence.store import open_store
 from pennylane_qexec.policies.faults import Fault, classify, retry_after
-from pennylane_qexec.scrubbing import is_secret, know, know_named, know_url, scrub, scrub_argv, without_secrets
-from pennylane_qexec.store import open_store
+from pennylane_qexec.redaction import is_secret, know, know_named, know_url, scrub, scrub_argv, without_secrets
 from pennylane_qexec.testing import flip
 
 SECRET = "s3cr3t-t0k3n"

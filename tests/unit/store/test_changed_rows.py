@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from pennylane_qexec.cli import app
 from pennylane_qexec.errors import StoreError
-from pennylane_qexec.store import Cached, NewJob, Store, open_store
+from pennylane_qexec.persistence.store import Cached, NewJob, Store, open_store
 
 _OF_JOBS = {
     "state": ["lost", "", 7, b"done"],

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pennylane_qexec.errors import StoreError
-from pennylane_qexec.store import Cached, Ended, NewJob, State, open_store
-from pennylane_qexec.store.gate import LostStoreError
+from pennylane_qexec.persistence.store import Cached, Ended, NewJob, State, open_store
+from pennylane_qexec.persistence.store.database import LostStoreError
 
 _LEASE = 1000.0
 

@@ -14,9 +14,9 @@ from fakes.earlier_store import make_store_of_0001
 from sqlalchemy import create_engine
 
 from pennylane_qexec.errors import StoreError
-from pennylane_qexec.store import NewJob, open_store
-from pennylane_qexec.store.migrating import MIGRATIONS
-from pennylane_qexec.store.tables import REVISION, VERSION_TABLE, metadata
+from pennylane_qexec.persistence.store import NewJob, open_store
+from pennylane_qexec.persistence.store.sql import MIGRATIONS
+from pennylane_qexec.persistence.store.tables import REVISION, VERSION_TABLE, metadata
 
 
 def test_the_migrations_end_at_the_tables_of_today(tmp_path: Path) -> None:

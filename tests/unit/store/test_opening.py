@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pennylane_qexec.errors import ConfigurationError, StoreError
-from pennylane_qexec.store import open_store
+from pennylane_qexec.persistence.store import open_store
 
 
 def test_a_path_a_url_and_a_store_open_the_same_store(tmp_path: Path) -> None:

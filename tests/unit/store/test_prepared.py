@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection, bindparam, create_engine, insert, select, update
 from sqlalchemy.sql import ClauseElement
 
-from pennylane_qexec.store.prepared import Prepared
-from pennylane_qexec.store.tables import workers
+from pennylane_qexec.persistence.store.database import Prepared
+from pennylane_qexec.persistence.store.tables import workers
 
 
 @pytest.fixture

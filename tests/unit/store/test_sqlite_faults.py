@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import Engine, event, make_url
 
 from pennylane_qexec.errors import StoreError
-from pennylane_qexec.store import Ended, NewJob, Store, open_store
-from pennylane_qexec.store.sqlite import SqliteGate
+from pennylane_qexec.persistence.store import Ended, NewJob, Store, open_store
+from pennylane_qexec.persistence.store.sqlite import SqliteGate
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pennylane_qexec.store import NewJob, open_store, workers
-from pennylane_qexec.store.workers import Beats, Heart, Watch, new_worker, surely_dead
+from pennylane_qexec.persistence.store import NewJob, open_store, workers
+from pennylane_qexec.persistence.store.records import Heart
+from pennylane_qexec.persistence.store.workers import Beats, Watch, new_worker, surely_dead
 
-NAME = "from pennylane_qexec.store.workers import new_worker; print(new_worker(), flush=True); input()"
+NAME = "from pennylane_qexec.persistence.store.workers import new_worker; print(new_worker(), flush=True); input()"
 
 
 def _another() -> tuple[subprocess.Popen[str], str]:

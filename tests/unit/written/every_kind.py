@@ -14,7 +14,7 @@ from pennylane.wires import Wires
 from scipy import sparse
 from scipy.stats import unitary_group
 
-from pennylane_qexec.written.kinds import kinds
+from pennylane_qexec.circuits.serialization.encoding import kinds
 
 PAULIS = qml.Z(0) @ qml.Z(1) + 0.5 * qml.X(0)
 HAMILTONIAN = qml.Hamiltonian([0.5, 0.2], [qml.Z(0) @ qml.Z(1), qml.X(0)])

@@ -19,12 +19,11 @@ from pennylane.pauli import PauliSentence, PauliWord
 from pennylane.tape import QuantumScript
 from unit import test_fingerprint
 
+from pennylane_qexec.circuits.fingerprint import fingerprint
+from pennylane_qexec.circuits.serialization import circuit_of, circuit_text
+from pennylane_qexec.circuits.serialization.decoding import Reading
+from pennylane_qexec.circuits.serialization.encoding import Draft, kinds
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.fingerprint import fingerprint
-from pennylane_qexec.written import circuit_of, circuit_text
-from pennylane_qexec.written.drafts import Draft
-from pennylane_qexec.written.kinds import kinds
-from pennylane_qexec.written.readings import Reading
 
 COMPUTED = ("measured", "measured and reset", "postselected")
 """Circuits with values that are computed of mid-circuit measurements."""
@@ -239,7 +238,7 @@ def test_a_template_that_pennylane_does_not_build_again_is_refused_when_it_is_wr
 def test_texts_are_the_same_in_another_process() -> None:
     script = (
         "import every_kind, json; from pennylane.tape import QuantumScript; "
-        "from pennylane_qexec.written import circuit_text; "
+        "from pennylane_qexec.circuits.serialization import circuit_text; "
         "texts = {k: circuit_text(QuantumScript([o], [])) for k, o in every_kind.operators().items()}; "
         "print(json.dumps(texts))"
     )

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pennylane_qexec.circuits.serialization import circuit_of, circuit_text, result_of
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.written import circuit_of, circuit_text, result_of
 
 HUGE = 10**12
 MIB = 2**20

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from pennylane_qexec.circuits.serialization import result_of, result_text
+from pennylane_qexec.circuits.serialization.values import DTYPES
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.written import result_of, result_text
-from pennylane_qexec.written.arrays import DTYPES
 
 NUMBERS = st.integers() | st.floats() | st.complex_numbers(allow_nan=False) | st.booleans() | st.none()
 SCALARS = st.sampled_from(list(DTYPES.values())).flatmap(arrays.from_dtype)

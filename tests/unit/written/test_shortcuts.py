@@ -17,12 +17,12 @@ from pennylane.tape import QuantumScript
 from test_results import RESULTS
 from unit import test_fingerprint
 
+from pennylane_qexec.circuits.serialization import circuit_text, circuit_texts, result_text
+from pennylane_qexec.circuits.serialization.circuits import drafted
+from pennylane_qexec.circuits.serialization.documents import text_of
+from pennylane_qexec.circuits.serialization.results import result_form
+from pennylane_qexec.circuits.structure import BARE, CONTROLLED
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.structure import BARE, CONTROLLED
-from pennylane_qexec.written import circuit_text, circuit_texts, result_text
-from pennylane_qexec.written.circuits import drafted
-from pennylane_qexec.written.documents import text_of
-from pennylane_qexec.written.results import result_form
 
 KINDS: list[Any] = sorted(BARE | CONTROLLED, key=lambda kind: str(kind.__name__))
 

@@ -1,0 +1,108 @@
+"""What can be done with a circuit, as far as its parameters have a say: arrays that change, derivatives under way.
+
+Circuits with NumPy's numbers in place of those of an interface.
+
+PennyLane does this too, for every operation of every circuit anew: it takes longer than running the circuits of a
+gradient, whose numbers are NumPy's already.
+"""
+
+from __future__ import annotations
+
+from operator import is_not
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+from pennylane.math import Interface
+from pennylane.operation import Operator
+from pennylane.ops import Adjoint, Evolution, SProd
+from pennylane.queuing import QueuingManager
+from pennylane.tape import QuantumScript
+from pennylane.transforms import convert_to_numpy_parameters
+
+from pennylane_qexec.concurrency.differentiation import is_plain
+
+
+def with_values_of_now(circuit: QuantumScript) -> QuantumScript:
+    """The circuit with copies of its arrays: by the time it runs, an optimiser may have changed the originals."""
+    parameters = circuit.get_parameters(trainable_only=False)
+    if not any(map(_may_change, parameters)):
+        return circuit
+    return circuit.bind_new_parameters([_copied(parameter) for parameter in parameters], range(len(parameters)))
+
+
+def _may_change(parameter: Any) -> bool:
+    return not isinstance(parameter, int | float) and (isinstance(parameter, np.ndarray) or _is_torch(parameter))
+
+
+def _copied(parameter: Any) -> Any:
+    if isinstance(parameter, np.ndarray):
+        return parameter.copy()
+    return parameter.detach().clone() if _is_torch(parameter) else parameter
+
+
+def _is_torch(parameter: Any) -> bool:
+    return bool(qml.math.get_interface(parameter) == "torch")
+
+
+def has_jax(tape: QuantumScript) -> bool:
+    """Whether some of the parameters are JAX's."""
+    return "jax" in map(qml.math.get_interface, tape.get_parameters(trainable_only=False))
+
+
+def belong_to_this_thread(tape: QuantumScript) -> bool:
+    """Whether the parameters have no values yet, as in a function that JAX compiles or torch.func transforms."""
+    return any(map(_is_abstract, tape.get_parameters(trainable_only=False)))
+
+
+def are_traced(arguments: Any) -> bool:
+    """Whether JAX or ``torch.func`` trace some of the arguments of a function, which they do in one thread only.
+
+    Args:
+        arguments: tuples, lists and dicts of arguments.
+    """
+    if isinstance(arguments, dict):
+        return any(map(are_traced, arguments.values()))
+    if isinstance(arguments, tuple | list):
+        return any(map(are_traced, arguments))
+    interface = qml.math.get_interface(arguments)
+    if interface == "jax":
+        import jax
+
+        return isinstance(arguments, jax.core.Tracer)
+    return interface == "torch" and _is_abstract(arguments)
+
+
+def _is_abstract(parameter: Any) -> bool:
+    if _is_torch(parameter):
+        import torch
+
+        return bool(torch._C._functorch.is_functorch_wrapped_tensor(parameter))
+    return bool(qml.math.is_abstract(parameter))
+
+
+INTERFACES = (Interface.AUTOGRAD, Interface.TORCH)
+"""Interfaces whose numbers are unwrapped here."""
+
+
+def unwrapped(circuit: QuantumScript) -> QuantumScript:
+    """The circuit with numeric parameters; itself if it has no others."""
+    if is_plain(circuit):
+        return circuit
+    with QueuingManager.stop_recording():
+        operations = list(map(unscaled, circuit.operations))
+    if any(map(is_not, operations, circuit.operations)):
+        circuit = circuit.copy(operations=operations, trainable_params=circuit.trainable_params)
+    return convert_to_numpy_parameters(circuit)[0][0]
+
+
+def unscaled(operation: Operator) -> Operator:
+    """An evolution by a scaled operator as one by the operator, with the factor in its number; others as they are.
+
+    Of the first kind PennyLane knows one number only, and gives it no other ones: it raises an IndexError.
+    """
+    if isinstance(operation, Evolution) and isinstance(operation.base, SProd):
+        return unscaled(Evolution(operation.base.base, operation.param * operation.base.scalar))
+    if isinstance(operation, Adjoint) and (base := unscaled(operation.base)) is not operation.base:
+        return Adjoint(base)
+    return operation

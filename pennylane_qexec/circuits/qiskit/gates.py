@@ -1,0 +1,231 @@
+"""What PennyLane's operations are in Qiskit.
+
+Importing this imports Qiskit, so it is imported when the first circuit is converted.
+
+What Qiskit's standard gates are in PennyLane.
+
+The reverse of ``executors.qiskit.gates``: what goes there and back is what it was. Gates that are not here are taken
+apart by Qiskit's own definitions, which say the same up to a phase of the whole circuit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+from pennylane.operation import Operator
+from pennylane.ops import Adjoint
+from pennylane.ops.functions import bind_new_parameters
+from pennylane.queuing import QueuingManager
+from qiskit.circuit import Instruction, ParameterExpression
+from qiskit.circuit import library as gates
+from qiskit.circuit.library import UnitaryGate
+
+MATRIX_WIRES = 10
+"""The most wires of an operation that is passed on as a matrix."""
+
+_PLAIN: dict[type, Callable[..., Instruction]] = {
+    qml.X: gates.XGate,
+    qml.Y: gates.YGate,
+    qml.Z: gates.ZGate,
+    qml.H: gates.HGate,
+    qml.S: gates.SGate,
+    qml.T: gates.TGate,
+    qml.SX: gates.SXGate,
+    qml.SWAP: gates.SwapGate,
+    qml.ISWAP: gates.iSwapGate,
+    qml.ECR: gates.ECRGate,
+    qml.CNOT: gates.CXGate,
+    qml.CY: gates.CYGate,
+    qml.CZ: gates.CZGate,
+    qml.CH: gates.CHGate,
+    qml.Toffoli: gates.CCXGate,
+    qml.CCZ: gates.CCZGate,
+    qml.CSWAP: gates.CSwapGate,
+    qml.RX: gates.RXGate,
+    qml.RY: gates.RYGate,
+    qml.RZ: gates.RZGate,
+    qml.PhaseShift: gates.PhaseGate,
+    qml.U1: gates.PhaseGate,
+    qml.U2: lambda phi, delta: gates.UGate(np.pi / 2, phi, delta),
+    qml.U3: gates.UGate,
+    qml.CRX: gates.CRXGate,
+    qml.CRY: gates.CRYGate,
+    qml.CRZ: gates.CRZGate,
+    qml.ControlledPhaseShift: gates.CPhaseGate,
+    qml.IsingXX: gates.RXXGate,
+    qml.IsingYY: gates.RYYGate,
+    qml.IsingZZ: gates.RZZGate,
+    qml.IsingXY: lambda phi: gates.XXPlusYYGate(-phi, 0),
+    qml.SISWAP: lambda: gates.XXPlusYYGate(-np.pi / 2, 0),
+    qml.SingleExcitation: lambda phi: gates.XXPlusYYGate(phi, -np.pi / 2),
+}
+"""Gates that take the numbers, and the wires in the order, of the operation."""
+
+_INVERSE: dict[type, type[Instruction]] = {qml.S: gates.SdgGate, qml.T: gates.TdgGate, qml.SX: gates.SXdgGate}
+
+_BY_NUMBERS = frozenset(
+    {qml.CRot, qml.MultiRZ, qml.PauliRot, qml.PSWAP, qml.OrbitalRotation, qml.DoubleExcitation}
+    | {qml.CPhaseShift00, qml.CPhaseShift01, qml.CPhaseShift10}
+)
+"""Operations that PennyLane takes apart whatever their numbers are, symbols too."""
+
+_MATRICES = frozenset({qml.QubitUnitary, qml.DiagonalQubitUnitary})
+
+_NOTHING = frozenset({qml.Identity, qml.Snapshot})
+
+_SPECIAL = frozenset({qml.Rot, qml.GlobalPhase, qml.Barrier, qml.MultiControlledX, qml.StatePrep, qml.BasisState})
+
+KINDS = frozenset(_PLAIN) | _BY_NUMBERS | _NOTHING | _SPECIAL
+"""The kinds of operations that can be converted as they are, whatever is in them."""
+
+
+def convertible(operation: Operator) -> bool:
+    """Whether an operation can be converted as it is; else PennyLane has to take it apart first."""
+    if type(operation) in _MATRICES:
+        return len(operation.wires) <= MATRIX_WIRES
+    if isinstance(operation, Adjoint):
+        return type(operation.base) in _INVERSE
+    return type(operation) in KINDS
+
+
+def taken_apart(operation: Operator) -> list[Operator]:
+    """What an operation that cannot be converted consists of; its matrix, if that is all that is known of it."""
+    if not operation.has_decomposition and operation.has_matrix and len(operation.wires) <= MATRIX_WIRES:
+        return [qml.QubitUnitary(operation.matrix(), wires=operation.wires)]
+    parts = operation.decomposition()
+    return [parts] if isinstance(parts, Operator) else list(parts)
+
+
+def instructions(operation: Operator, numbers: Sequence[Any]) -> Iterator[tuple[Instruction, Sequence[Any]]]:
+    """What an operation is in Qiskit.
+
+    Args:
+        operation: an operation that is :func:`convertible`.
+        numbers: what takes the place of its data, if they are numbers: numbers or Qiskit's parameters.
+
+    Yields:
+        Instructions in order, each with the wires that it acts on, in Qiskit's order.
+    """
+    kind, wires = type(operation), operation.wires.tolist()
+    if kind in _PLAIN:
+        yield _PLAIN[kind](*map(_plain, numbers)), wires
+    elif kind is qml.Rot:
+        phi, theta, omega = map(_plain, numbers)
+        yield gates.RZGate(phi), wires
+        yield gates.RYGate(theta), wires
+        yield gates.RZGate(omega), wires
+    elif kind is qml.GlobalPhase:
+        yield gates.GlobalPhaseGate(-_plain(numbers[0])), []
+    elif kind in _BY_NUMBERS:
+        yield from _by_numbers(operation, numbers)
+    elif convertible(operation):
+        yield from _fixed(operation)
+    else:
+        for part in taken_apart(operation):
+            yield from instructions(part, part.data)
+
+
+def _by_numbers(operation: Operator, numbers: Sequence[Any]) -> Iterator[tuple[Instruction, Sequence[Any]]]:
+    with QueuingManager.stop_recording():
+        parts = bind_new_parameters(operation, list(numbers)).decomposition()
+    for part in parts:
+        yield from instructions(part, part.data)
+
+
+def _fixed(operation: Operator) -> Iterator[tuple[Instruction, Sequence[Any]]]:
+    """Instructions of what has no numbers: arrays, control values, barriers, matrices."""
+    wires = operation.wires.tolist()
+    if isinstance(operation, Adjoint) and type(operation.base) in _INVERSE:
+        yield _INVERSE[type(operation.base)](), wires
+    elif isinstance(operation, qml.Barrier):
+        if not operation.hyperparameters["only_visual"]:
+            yield gates.Barrier(len(wires)), wires
+    elif isinstance(operation, qml.MultiControlledX):
+        controls = operation.hyperparameters["control_values"]
+        yield gates.XGate().control(len(controls), ctrl_state="".join("01"[bool(bit)] for bit in controls[::-1])), wires
+    elif isinstance(operation, qml.BasisState):
+        yield from (
+            (gates.XGate(), [wire]) for wire, bit in zip(wires, np.asarray(operation.data[0]), strict=True) if bit
+        )
+    elif isinstance(operation, qml.StatePrep):
+        yield gates.Initialize(_vector(operation)), wires[::-1]
+    elif type(operation) in _MATRICES:
+        yield UnitaryGate(qml.math.toarray(operation.matrix())), wires[::-1]
+
+
+def _plain(number: Any) -> Any:
+    """A number as Qiskit takes it; its parameters are left as they are."""
+    return number if isinstance(number, ParameterExpression) else float(np.real(qml.math.toarray(number)))
+
+
+def _vector(operation: Operator) -> np.ndarray:
+    return np.asarray(qml.math.toarray(operation.state_vector()), dtype=complex).reshape(-1)
+
+
+Wires = Sequence[int]
+
+_FIXED: dict[str, Callable[[Wires], Operator]] = {
+    "x": qml.X,
+    "y": qml.Y,
+    "z": qml.Z,
+    "h": qml.H,
+    "s": qml.S,
+    "t": qml.T,
+    "sx": qml.SX,
+    "sdg": lambda wires: qml.adjoint(qml.S(wires)),
+    "tdg": lambda wires: qml.adjoint(qml.T(wires)),
+    "sxdg": lambda wires: qml.adjoint(qml.SX(wires)),
+    "cx": qml.CNOT,
+    "cy": qml.CY,
+    "cz": qml.CZ,
+    "ch": qml.CH,
+    "cs": lambda wires: qml.ControlledPhaseShift(np.pi / 2, wires),
+    "csdg": lambda wires: qml.ControlledPhaseShift(-np.pi / 2, wires),
+    "csx": lambda wires: qml.ctrl(qml.SX(wires[1]), wires[0]),
+    "swap": qml.SWAP,
+    "iswap": qml.ISWAP,
+    "ecr": qml.ECR,
+    "ccx": qml.Toffoli,
+    "ccz": qml.CCZ,
+    "cswap": qml.CSWAP,
+}
+"""Gates without numbers."""
+
+TURNS: dict[str, Callable[..., Operator]] = {
+    "rx": qml.RX,
+    "ry": qml.RY,
+    "rz": qml.RZ,
+    "p": qml.PhaseShift,
+    "u1": qml.PhaseShift,
+    "u2": qml.U2,
+    "u": qml.U3,
+    "u3": qml.U3,
+    "r": lambda theta, phi, wires: qml.U3(theta, phi - np.pi / 2, np.pi / 2 - phi, wires),
+    "crx": qml.CRX,
+    "cry": qml.CRY,
+    "crz": qml.CRZ,
+    "cp": qml.ControlledPhaseShift,
+    "cu1": qml.ControlledPhaseShift,
+    "cu3": lambda theta, phi, lam, wires: qml.ctrl(qml.U3(theta, phi, lam, wires[1]), wires[0]),
+    "rxx": qml.IsingXX,
+    "ryy": qml.IsingYY,
+    "rzz": qml.IsingZZ,
+    "rzx": lambda theta, wires: qml.PauliRot(theta, "ZX", wires),
+}
+"""Gates with numbers, which come before the wires."""
+
+FIXED = frozenset(_FIXED)
+"""The names of the gates without numbers."""
+
+
+@lru_cache(maxsize=4096)
+def fixed(name: str, wires: tuple[int, ...]) -> Operator:
+    """A gate without numbers on wires.
+
+    Nobody changes operators, so that circuits share them: making one takes longer than all else that reading takes.
+    """
+    return _FIXED[name](wires)

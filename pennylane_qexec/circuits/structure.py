@@ -1,0 +1,354 @@
+"""What an operation, and what a circuit measures, is beside its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from copy import copy
+from operator import attrgetter, is_
+from typing import Any, NamedTuple
+
+import numpy as np
+import pennylane as qml
+from pennylane.measurements import ExpectationMP, MeasurementProcess, MeasurementValue, VarianceMP
+from pennylane.operation import _UNSET_BATCH_SIZE, Operator
+from pennylane.ops import Conditional, MidMeasure, PauliMeasure, Prod
+from pennylane.ops.functions import bind_new_parameters
+from pennylane.ops.op_math import CompositeOp, SymbolicOp
+from pennylane.pytrees.pytrees import flatten_registrations
+from pennylane.queuing import QueuingManager
+from pennylane.tape import QuantumScript
+from pennylane.transforms import broadcast_expand
+from pennylane.wires import Wires
+from scipy import sparse
+
+from pennylane_qexec.circuits.fingerprint import Content, content, is_foreign, own_attributes
+from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.job import Postprocessing
+
+BARE = (
+    frozenset({qml.Identity, qml.X, qml.Y, qml.Z, qml.H, qml.S, qml.T, qml.SX, qml.SWAP, qml.ISWAP})
+    | frozenset({qml.RX, qml.RY, qml.RZ, qml.PhaseShift, qml.Rot, qml.U1, qml.U2, qml.U3})
+    | frozenset({qml.IsingXX, qml.IsingYY, qml.IsingZZ, qml.IsingXY, qml.SingleExcitation, qml.DoubleExcitation})
+)
+"""Kinds of operations that consist of wires and numbers, and are most of what circuits are made of."""
+
+CONTROLLED = frozenset(
+    {qml.CNOT, qml.CY, qml.CZ, qml.CH, qml.CSWAP, qml.Toffoli}
+    | {qml.CRX, qml.CRY, qml.CRZ, qml.CRot, qml.ControlledPhaseShift}
+)
+"""The same, of kinds that PennyLane builds of another operation and its control wires."""
+
+_LETTERS = frozenset({kind for kind in BARE if not kind.num_params})
+"""Those of them that have no numbers."""
+
+_OF_OBSERVABLES = (ExpectationMP, VarianceMP)
+"""Measurements that are their observable and nothing else."""
+
+_SCALARS = (float, int, np.float64)
+
+REAL = "biuf"
+"""The kinds of NumPy's numbers that are real."""
+
+_SIMPLE = (Wires, str, int, bool, type(None))
+
+_CONTENT = (int, float, complex, np.ndarray, np.generic, sparse.sparray, sparse.spmatrix)
+"""What an operation's data may be to be compared."""
+
+_bindable: Kept[bool] = Kept(1024)
+"""For structures of operations, whether PennyLane's copies with other numbers are right."""
+
+labels = attrgetter("_wires._labels")
+"""The labels of the wires of a bare operation, or of the target of a controlled one."""
+
+
+def control_labels(operation: Operator) -> tuple[Any, ...]:
+    """The labels of the control wires of a controlled operation."""
+    return operation._hyperparameters["control_wires"]._labels  # type: ignore[no-any-return]
+
+
+def wire_labels(operation: Operator) -> tuple[Any, ...]:
+    """The labels of an operation's wires: what ``operation.wires.labels`` is, in a tenth of the time."""
+    kind = type(operation)
+    if kind in BARE:
+        return labels(operation)  # type: ignore[no-any-return]
+    if kind in CONTROLLED:
+        return control_labels(operation) + labels(operation)  # type: ignore[no-any-return]
+    return operation.wires.labels  # type: ignore[no-any-return]
+
+
+def wires_in(circuit: QuantumScript) -> set[Any]:
+    """The labels of a circuit's wires: what ``circuit.wires`` has in order, in a fifth of the time."""
+    found: set[Any] = set()
+    for operation in circuit.operations:
+        found.update(wire_labels(operation))
+    for measurement in circuit.measurements:
+        found.update(measurement.wires.labels)
+    return found
+
+
+def wires_in_order(circuit: QuantumScript) -> Wires:
+    """The wires of a circuit, in the order that PennyLane's simulators give them: numbers from 0 on by size.
+
+    That is so only if the numbers of wires that are measured, and nothing else, come behind those of the others.
+    """
+    wires = circuit.wires
+    numbers = tuple(range(len(wires)))
+    if wires.labels == numbers or set(wires) != set(numbers):
+        return wires
+    used = Wires.all_wires([operation.wires for operation in circuit.operations])
+    return Wires(numbers) if set(used) == set(numbers[: len(used)]) else wires
+
+
+def measures_everything(measurement: MeasurementProcess) -> bool:
+    """Whether a measurement is of all wires, whichever these are."""
+    return measurement.obs is None and measurement.mv is None and not measurement.wires
+
+
+def with_outcomes_in_order(circuit: QuantumScript) -> QuantumScript:
+    """The circuit, with what is computed of several mid-circuit outcomes computed of them in the circuit's order.
+
+    PennyLane has them in the order of their random ids. The gates and measurements that programs of devices put in
+    their place would be others each time, and shots of equal seeds too.
+    """
+    if not any(map(_computes, circuit.measurements)) and Conditional not in set(map(type, circuit.operations)):
+        return circuit
+    measured = [one for one in circuit.operations if isinstance(one, MidMeasure | PauliMeasure)]
+    places = {one.hyperparameters["meas_uid"]: place for place, one in enumerate(measured)}
+    changed = False
+
+    def in_order(value: Any) -> Any:
+        nonlocal changed
+        places_of = [places.get(one.hyperparameters["meas_uid"], len(places)) for one in value.measurements]
+        if places_of == sorted(places_of):
+            return value
+        changed = True
+        return _reordered(value, sorted(range(len(places_of)), key=places_of.__getitem__))
+
+    with QueuingManager.stop_recording():
+        operations = [
+            Conditional(in_order(one.meas_val), one.base) if type(one) is Conditional else one
+            for one in circuit.operations
+        ]
+        measurements = [_of_value(one, in_order(one.mv)) if _computes(one) else one for one in circuit.measurements]
+    if not changed:
+        return circuit
+    return circuit.copy(operations=operations, measurements=measurements, trainable_params=circuit.trainable_params)
+
+
+def _computes(measurement: MeasurementProcess) -> bool:
+    return isinstance(measurement.mv, MeasurementValue) and len(measurement.mv.measurements) > 1
+
+
+def _reordered(value: MeasurementValue, order: list[int]) -> MeasurementValue:
+    """The same of the same outcomes, which are in another order."""
+    places = [order.index(index) for index in range(len(order))]
+
+    def computed(*outcomes: Any) -> Any:
+        return value.processing_fn(*[outcomes[place] for place in places])
+
+    return MeasurementValue([value.measurements[index] for index in order], computed)
+
+
+def _of_value(measurement: MeasurementProcess, value: MeasurementValue) -> MeasurementProcess:
+    changed = copy(measurement)
+    changed.mv = value
+    return changed
+
+
+class Part(NamedTuple):
+    """What an operation contributes to a structure.
+
+    Attributes:
+        structure: all of it but its numbers, and but its wires if it has a kind; ``None`` if it cannot be compared.
+        numbers: whether its data are numbers, and parameters therefore.
+        kind: ``"bare"`` or ``"controlled"`` if it consists of wires and numbers, else empty.
+    """
+
+    structure: Any
+    numbers: bool
+    kind: str = ""
+
+
+def part_of(operation: Operator) -> Part:
+    """What an operation contributes to the structure of its circuit."""
+    kind, data = type(operation), operation.data
+    if kind in BARE and (not data or (len(data) == 1 and type(data[0]) in _SCALARS)):
+        return Part(kind, bool(data), "bare")
+    if data and not all(map(_is_number, data)):
+        return Part(_content(operation), False)
+    if kind in BARE:
+        return Part(kind, bool(data), "bare")
+    if kind in CONTROLLED:
+        return Part(kind, bool(data), "controlled")
+    numbers: list[Any] = []
+    structure = _outline(operation, numbers)
+    complete = structure is not None and len(numbers) == len(data) and all(map(is_, numbers, data))
+    if complete and (not data or _bindable.get(structure, lambda: _can_be_bound(operation, structure))):
+        return Part(structure, bool(data))
+    return Part(_content(operation), False)
+
+
+def _outline(operation: Operator, numbers: list[Any]) -> Hashable:
+    """An operation with blanks in place of its numbers, which are collected; ``None`` where that is not possible."""
+    if isinstance(operation, MidMeasure | Conditional) or type(operation) not in flatten_registrations:
+        return None
+    leaves, metadata = flatten_registrations[type(operation)](operation)
+    parts: list[Any] = [type(operation), metadata if _is_simple(metadata) else _content(metadata)]
+    if is_foreign(type(operation)):
+        parts.append(_content(own_attributes(operation)))
+    for leaf in leaves:
+        if _is_number(leaf):
+            numbers.append(leaf)
+            parts.append("number")
+        else:
+            parts.append(_outline(leaf, numbers) if isinstance(leaf, Operator) else _content(leaf))
+    return None if None in parts else tuple(parts)
+
+
+def _can_be_bound(operation: Operator, structure: Hashable) -> bool:
+    """Whether PennyLane's copy of an operation with other numbers is just that. Of some kinds it is not.
+
+    Copies of estimations and reflections keep the numbers of the operation inside, those of classes that users write
+    may lose attributes.
+    """
+    others = [0.5 * float(number) + 0.125 + 0.001 * index for index, number in enumerate(operation.data)]
+    found: list[Any] = []
+    try:
+        with QueuingManager.stop_recording():
+            copy = bind_new_parameters(operation, others)
+        return _outline(copy, found) == structure and list(map(float, found)) == others == list(map(float, copy.data))
+    except Exception:  # each class raises what it likes
+        return False
+
+
+def measured_by(circuit: QuantumScript) -> Hashable:
+    """What a circuit measures; ``None`` if that cannot be compared."""
+    keys = tuple([_measurement(measurement) for measurement in circuit.measurements])
+    return None if None in keys else keys
+
+
+def _measurement(measurement: MeasurementProcess) -> Hashable:
+    kind, observable = type(measurement), measurement.obs
+    if kind in _OF_OBSERVABLES and observable is not None:
+        factors = observable.operands if type(observable) is Prod else (observable,)
+        if all(type(factor) in _LETTERS for factor in factors):
+            return (kind, *[(type(factor), labels(factor)) for factor in factors])
+    return None if measurement.mv is not None else _content(measurement)
+
+
+def _content(value: Any) -> Content | None:
+    """Everything in a value, in short; ``None`` if it has something in it that cannot be compared.
+
+    Arrays that are being differentiated or traced have the same content as others, and are something else.
+    """
+    if isinstance(value, MidMeasure | Conditional):
+        return None
+    observable = value.obs if isinstance(value, MeasurementProcess) else value
+    if isinstance(observable, Operator) and not all(isinstance(one, _CONTENT) for one in observable.data):
+        return None
+    try:
+        return content(value)
+    except Exception:  # a tracer, a symbol, a function: each library raises what it likes
+        return None
+
+
+def _is_simple(metadata: Any) -> bool:
+    if isinstance(metadata, tuple):
+        return all(map(_is_simple, metadata))
+    return isinstance(metadata, _SIMPLE)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is one real number, and neither differentiated nor traced by anybody."""
+    if isinstance(value, float) or type(value) is int:
+        return True
+    if isinstance(value, np.ndarray | np.generic):
+        return value.shape == () and value.dtype.kind in REAL
+    if isinstance(value, str) or getattr(value, "requires_grad", False):
+        return False
+    try:
+        float(value)
+        return bool(np.shape(value) == ())
+    except Exception:  # a tracer, a symbol, a complex number: each library raises what it likes
+        return False
+
+
+def sweep_of(circuit: QuantumScript) -> Hashable:
+    """What circuits have in common that differ in nothing but numbers, as the rows of a gradient or of a batch do.
+
+    It tells less apart than the key of a group of circuits of one structure, in which numbers can be bound: here
+    matrices, states, coefficients and words count as numbers too.
+    """
+    operations = tuple([(operation.name, wire_labels(operation)) for operation in circuit.operations])
+    return operations, tuple(map(_kind_of_measurement, circuit.measurements)), circuit.shots
+
+
+def _kind_of_measurement(measurement: MeasurementProcess) -> Hashable:
+    return type(measurement), measurement.wires.labels, None if measurement.obs is None else _kind(measurement.obs)
+
+
+def _kind(observable: Operator) -> Hashable:
+    if isinstance(observable, CompositeOp):
+        return type(observable), tuple(map(_kind, observable.operands))
+    if isinstance(observable, SymbolicOp):
+        return type(observable), _kind(observable.base)
+    return observable.name, observable.wires.labels
+
+
+def batch_size(circuit: QuantumScript) -> int:
+    """How many circuits a broadcasted circuit stands for; 1 if it is not broadcasted."""
+    return _batch_size(circuit) or 1
+
+
+def is_broadcasted(circuit: QuantumScript) -> bool:
+    """Whether a circuit is broadcasted, even if it stands for one only: its results have an axis more."""
+    return _batch_size(circuit) is not None
+
+
+def _batch_size(circuit: QuantumScript) -> int | None:
+    """What PennyLane's own property is, which looks at every number of every operation, and takes long for that."""
+    for operation in circuit.operations:
+        for parameter in operation.data:
+            if type(parameter) not in _SCALARS and np.ndim(parameter) and operation.batch_size is not None:
+                return int(operation.batch_size)
+    return None
+
+
+class NotExpandedError(NotImplementedError):
+    """PennyLane has not all that is needed to take a circuit apart."""
+
+
+def rows_of(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
+    """The circuits that a broadcasted circuit stands for, and what makes its result of theirs.
+
+    Raises:
+        NotExpandedError: PennyLane cannot take it apart, as batches of products and exponentials.
+    """
+    try:
+        circuits, join = broadcast_expand.tape_transform(circuit)
+    except AttributeError as error:
+        raise NotExpandedError(
+            f"PennyLane cannot take this batch of circuits apart ({error}): call the QNode for each row, or write the "
+            "gates in place of exponentials and products."
+        ) from error
+    forget_batch(circuits)
+    return circuits, join
+
+
+def forget_batch(circuits: Iterable[QuantumScript]) -> None:
+    """Have rows of a batch forget that they were many.
+
+    PennyLane copies some gates (``MultiRZ``, ``PauliRot``) with what they remember of their numbers, and would take the
+    copies for broadcasted: their results would come once more for each row.
+    """
+    for operation in {id(one): one for circuit in circuits for one in circuit.operations if one.data}.values():
+        _forget_batch(operation)
+
+
+def _forget_batch(operation: Operator) -> None:
+    if vars(operation).get("_batch_size"):
+        vars(operation).update(_batch_size=_UNSET_BATCH_SIZE, _ndim_params=_UNSET_BATCH_SIZE)
+    if isinstance(operation, SymbolicOp):
+        _forget_batch(operation.base)
+    for part in operation.operands if isinstance(operation, CompositeOp) else ():
+        _forget_batch(part)

@@ -1,0 +1,298 @@
+"""Circuits of one structure, found among others by comparing as little as possible.
+
+Circuits that differ only in their parameters, as one template and a matrix of parameters.
+
+The circuits of a gradient have the same operations on the same wires and the same measurements. What prepares,
+converts, transpiles or compiles circuits can do so once for each *structure*, and then run the matrix.
+
+Only numbers become parameters: arrays (unitaries, states), settings and observables are part of the structure, by
+their content. A circuit with something that has no content to compare, such as a function, stays by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, compress, count
+from operator import attrgetter, eq, is_, is_not, itemgetter
+from typing import Any
+
+import numpy as np
+from pennylane.operation import _UNSET_BATCH_SIZE, Operator
+from pennylane.ops.functions import bind_new_parameters
+from pennylane.queuing import QueuingManager
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.circuits.structure import REAL, Part, control_labels, labels, measured_by, part_of, wire_labels
+
+_data = attrgetter("data")
+
+_FEW = 4
+"""The most gates in which a circuit may differ from another to count as a variation of it."""
+
+
+class Group:
+    """Circuits that look alike; each is compared with the first, by identity of its parts where that will do.
+
+    Args:
+        index: of the first circuit in its batch.
+        circuit: the first circuit.
+
+    Attributes:
+        circuit: the circuit that others are compared with.
+        indices: of the circuits of the group.
+        slots: the operations that have parameters.
+        others: operations that are more than wires and numbers, with their places and parts.
+    """
+
+    def __init__(self, index: int, circuit: QuantumScript) -> None:
+        self.circuit = circuit
+        operations = circuit.operations
+        parts = [part_of(operation) for operation in operations]
+        self._bare = _picker([place for place, part in enumerate(parts) if part.kind == "bare"])
+        self._controlled = _picker([place for place, part in enumerate(parts) if part.kind == "controlled"])
+        self._wires = [*map(labels, self._bare(operations)), *_all_labels(self._controlled(operations))]
+        self.others = [(place, operations[place], part) for place, part in enumerate(parts) if not part.kind]
+        self.slots = tuple([place for place, part in enumerate(parts) if part.numbers])
+        self._with_numbers = _picker(self.slots)
+        self._first = operations
+        self._gates = _gates(operations, parts, self.slots)
+        self.indices = [index]
+        self._rows = [self._row(circuit)]
+
+    def add(self, index: int, circuit: QuantumScript) -> bool:
+        """Take a circuit with operations of the same kinds in, if it has the structure of the others."""
+        if not self.matches(circuit):
+            return False
+        self.indices.append(index)
+        self._rows.append(self._row(circuit))
+        return True
+
+    def add_variations(self, circuits: Sequence[QuantumScript], start: int) -> int:
+        """Take circuits in that are the first one but for the numbers of a few gates, as those of a gradient are.
+
+        Returns:
+            The index of the first circuit from ``start`` on that is none.
+        """
+        first, shots, measured, row = self._first, self.circuit.shots, self.circuit.measurements, self._rows[0]
+        for index in range(start, len(circuits)):
+            circuit = circuits[index]
+            operations = circuit.operations
+            if len(operations) != len(first) or not (circuit.shots is shots or circuit.shots == shots):
+                return index
+            changed = [*compress(count(), map(is_not, operations, first))]
+            if len(changed) > _FEW or not _identical(circuit.measurements, measured):
+                return index
+            varied = self._varied(row, operations, changed)
+            if varied is None:
+                return index
+            self.indices.append(index)
+            self._rows.append(varied)
+        return len(circuits)
+
+    def _varied(self, row: list[Any], operations: Sequence[Operator], changed: Sequence[int]) -> list[Any] | None:
+        """A row with the numbers of changed gates in their places; ``None`` if more than numbers has changed."""
+        row = row.copy()
+        for place in changed:
+            operation, (kind, wires, start) = operations[place], self._gates[place]
+            if type(operation) is not kind or wire_labels(operation) != wires:
+                return None
+            row[start : start + len(operation.data)] = operation.data
+        return row
+
+    def matrix(self) -> np.ndarray | None:
+        """The parameters of the circuits, ``(R, P)``; ``None`` if some are no numbers."""
+        return _matrix(self._rows)
+
+    @cached_property
+    def key(self) -> Hashable:
+        """What equal structures have in common; ``None`` if the circuits cannot be compared with others."""
+        structures = tuple([part.structure for _, _, part in self.others])
+        if self._measured is None or None in structures:
+            return None
+        kinds = tuple(map(type, self.circuit.operations))
+        return kinds, self.slots, tuple(self._wires), structures, self._measured, self.circuit.shots
+
+    @cached_property
+    def _measured(self) -> Hashable:
+        return measured_by(self.circuit)
+
+    def matches(self, circuit: QuantumScript) -> bool:
+        operations = circuit.operations
+        if circuit.shots is not self.circuit.shots and circuit.shots != self.circuit.shots:
+            return False
+        if not self._same_wires(operations):
+            return False
+        for place, mine, part in self.others:
+            if operations[place] is not mine and (part.structure is None or part_of(operations[place]) != part):
+                return False
+        if _identical(circuit.measurements, self.circuit.measurements):
+            return True
+        return self._measured is not None and measured_by(circuit) == self._measured
+
+    def _same_wires(self, operations: Sequence[Operator]) -> bool:
+        bare, controlled = self._bare(operations), self._controlled(operations)
+        if not all(map(eq, map(labels, bare), self._wires)):
+            return False
+        mine = self._controlled(self.circuit.operations)
+        return all(map(is_, controlled, mine)) or _all_labels(controlled) == self._wires[len(bare) :]
+
+    def _row(self, circuit: QuantumScript) -> list[Any]:
+        return list(chain.from_iterable(map(_data, self._with_numbers(circuit.operations))))
+
+
+def _gates(operations: Sequence[Operator], parts: Sequence[Part], slots: Sequence[int]) -> list[tuple[Any, Any, int]]:
+    """For each operation its kind, its wires, and the column of its first number; of no kind if it has none."""
+    gates: list[tuple[Any, Any, int]] = [(None, (), 0)] * len(operations)
+    start = 0
+    for place in slots:
+        if parts[place].kind:
+            gates[place] = type(operations[place]), wire_labels(operations[place]), start
+        start += len(operations[place].data)
+    return gates
+
+
+def _identical(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    return len(one) == len(other) and all(map(is_, one, other))
+
+
+def _picker(places: Sequence[int]) -> Callable[[Sequence[Operator]], Sequence[Operator]]:
+    """What takes the operations at these places out of those of a circuit."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda operations: [operations[place] for place in places]
+
+
+def _all_labels(controlled: Sequence[Operator]) -> list[Any]:
+    return [*map(labels, controlled), *map(control_labels, controlled)]
+
+
+def _matrix(rows: list[list[Any]]) -> np.ndarray | None:
+    """Parameters as an array ``(R, P)``; ``None`` if some are no numbers."""
+    try:
+        matrix = np.array(rows)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return matrix.astype(np.float64, copy=False) if matrix.ndim == 2 and matrix.dtype.kind in REAL else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Template:
+    """What circuits of one structure share.
+
+    Attributes:
+        circuit: one of the circuits, which stands for all.
+        slots: the operations that have parameters, by their index. The numbers in their data, one after the other,
+            are the ``P`` parameters.
+        key: equal for equal structures, whatever call they come from; ``None`` if the circuit cannot be compared.
+    """
+
+    circuit: QuantumScript
+    slots: tuple[int, ...]
+    key: Hashable
+
+    def operations(self, parameters: Sequence[Any]) -> list[Operator]:
+        """The operations with other parameters.
+
+        Args:
+            parameters: ``P`` numbers, or what stands for numbers: tracers, symbols.
+        """
+        remaining = iter(parameters)
+        operations = list(self.circuit.operations)
+        with QueuingManager.stop_recording():
+            for index in self.slots:
+                data = [next(remaining) for _ in operations[index].data]
+                operations[index] = bind_new_parameters(operations[index], data)
+                # What PennyLane copies remembers whether the original was broadcasted.
+                vars(operations[index]).update(_batch_size=_UNSET_BATCH_SIZE, _ndim_params=_UNSET_BATCH_SIZE)
+        return operations
+
+    def bind(self, parameters: Sequence[Any]) -> QuantumScript:
+        """The circuit with other parameters; see :meth:`operations`."""
+        return QuantumScript(self.operations(parameters), self.circuit.measurements, shots=self.circuit.shots)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fused:
+    """Circuits of one structure.
+
+    Attributes:
+        template: the structure.
+        parameters: an array ``(R, P)``: the parameters of ``R`` circuits.
+        indices: which circuits of the batch these are, one for each row.
+    """
+
+    template: Template
+    parameters: np.ndarray
+    indices: tuple[int, ...]
+
+
+def fuse(circuits: Sequence[QuantumScript]) -> list[Fused]:
+    """Group circuits by structure: operations, wires, measurements, shots, and everything that is no plain number.
+
+    Args:
+        circuits: the circuits of a batch. Those with mid-circuit measurements, or with parameters that are being
+            differentiated or traced, stay by themselves.
+
+    Returns:
+        The groups, in the order in which they first occur. Every circuit is in one of them.
+    """
+    alike: dict[tuple[type, ...], list[Group]] = {}
+    groups: list[Group] = []
+    index = 0
+    while index < len(circuits):
+        circuit = circuits[index]
+        known = alike.setdefault(tuple(map(type, circuit.operations)), [])
+        group = next((group for group in known if group.add(index, circuit)), None)
+        if group is None:
+            group = Group(index, circuit)
+            groups.append(group)
+            known.append(group)
+        index = group.add_variations(circuits, index + 1)
+    return [fused for group in groups for fused in _fused(group, circuits)]
+
+
+def _fused(group: Group, circuits: Sequence[QuantumScript]) -> list[Fused]:
+    """A group; or each of its circuits by itself, if what should be numbers is none."""
+    matrix = group.matrix()
+    if group.key is not None and matrix is not None:
+        return [Fused(Template(group.circuit, group.slots, group.key), matrix, tuple(group.indices))]
+    return [Fused(Template(circuits[index], (), None), np.empty((1, 0)), (index,)) for index in group.indices]
+
+
+def unfused(results: Iterable[tuple[Fused, Sequence[Any]]], number: int) -> list[Any]:
+    """The results of groups, in the order of the circuits.
+
+    Args:
+        results: for each group, a result for each of its rows.
+        number: how many circuits there were.
+    """
+    ordered: list[Any] = [None] * number
+    for group, rows in results:
+        for index, row in zip(group.indices, rows, strict=True):
+            ordered[index] = row
+    return ordered
+
+
+class Likeness:
+    """Tells which circuits have the structure of a given one.
+
+    Args:
+        circuit: the given one.
+
+    Attributes:
+        plain: whether its operations are gates that consist of wires and numbers.
+    """
+
+    def __init__(self, circuit: QuantumScript) -> None:
+        self._kinds = tuple(map(type, circuit.operations))
+        self._group = Group(0, circuit)
+        self.plain = not self._group.others
+
+    def __call__(self, circuit: QuantumScript) -> bool:
+        alike = tuple(map(type, circuit.operations)) == self._kinds and self._group.matches(circuit)
+        if alike:
+            # The next circuit will be of the same batch, and share gates and observables with this one.
+            self._group.circuit = circuit
+        return alike

@@ -1,0 +1,190 @@
+"""What has to be closed can be used in a ``with`` statement.
+
+The end of the program: what was submitted is waited for, as ``concurrent.futures`` does.
+
+The very end of the program: what still runs at backends is cancelled there, as nobody can wait for it any more.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import logging
+import os
+import sys
+import threading
+import weakref
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from types import TracebackType
+from typing import Protocol, Self
+
+from pennylane_qexec.concurrency import interrupts
+
+PATIENCE = 10.0
+"""Seconds that the end of a cluster, or of the program, waits for backends to take what is to be cancelled."""
+
+
+class Closing:
+    """Closes itself at the end of a ``with`` block."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+logger = logging.getLogger("pennylane_qexec")
+
+_WORTH_A_WORD = 2.0  # seconds after which somebody who waits for the end of a program wants to know why
+
+_changed = threading.Condition()
+_jobs: Counter[tuple[int, object]] = Counter()
+_expected: set[int] = set()
+"""Processes that have not come to :func:`_leave` yet, although they will."""
+
+_waits: list[tuple[int, Callable[[], bool | None]]] = []
+
+
+def wait_at_exit(wait: Callable[[], bool | None]) -> None:
+    """Have something waited for when the program ends, before pools are shut down. Calling it again does nothing.
+
+    Args:
+        wait: called in the main thread when the program ends. It returns whether there was anything to wait for; as
+            long as one of several does, all are called again, since what ends may begin something new. It is kept for
+            ever: give a function, or a method of something that is never forgotten.
+    """
+    with _changed:
+        if (os.getpid(), wait) in _waits:
+            return
+        if not any(process == os.getpid() for process, _ in _waits):
+            _register()
+        _waits.append((os.getpid(), wait))
+
+
+def begin(owner: object, jobs: int) -> None:
+    """Have jobs waited for when the program ends, each until :func:`end`; their owner is kept alive until then."""
+    wait_at_exit(_wait_for_jobs)
+    with _changed:
+        _jobs[os.getpid(), owner] += jobs
+
+
+def end(owner: object, jobs: int = 1) -> None:
+    """Jobs have come to their end."""
+    with _changed:
+        _jobs[os.getpid(), owner] -= jobs
+        if _jobs[os.getpid(), owner] <= 0:
+            del _jobs[os.getpid(), owner]
+            _changed.notify_all()
+
+
+def _register() -> None:
+    """Have :func:`_leave` called at the end of the program.
+
+    ``atexit`` would be too late: by then the interpreter has shut down the pools of ``concurrent.futures``, and a batch
+    in a user's pool could submit nothing more. The pools' own hook is ``threading._register_atexit``, which calls what
+    was registered last first; they register when they are imported, so that is done before. Where that private function
+    is missing, or the program is ending already, ``atexit`` does for everything but pools.
+    """
+    for pools in ("concurrent.futures.thread", "concurrent.futures.process"):
+        importlib.import_module(pools)
+    register = getattr(threading, "_register_atexit", atexit.register)
+    try:
+        register(_leave)
+        _expected.add(os.getpid())
+    except RuntimeError:
+        atexit.register(_leave)
+
+
+def interrupted() -> bool:
+    """Whether the end of the program was interrupted before anything could be waited for.
+
+    A Ctrl-C that comes while the traceback of another one is printed ends what Python does at the end of a program.
+    """
+    return os.getpid() in _expected
+
+
+def _leave() -> None:
+    _expected.discard(os.getpid())
+    # A process forked from one with clusters has its lists, but none of the threads that would bring them to an end.
+    try:
+        waited = True
+        while waited or _left():
+            waited = False
+            for wait in [wait for process, wait in _waits if process == os.getpid()]:
+                waited = wait() or waited
+    except KeyboardInterrupt:
+        logger.warning("interrupted while waiting for the last jobs: %d have not ended", _left())
+        if isinstance(vars(sys).get("last_value"), KeyboardInterrupt):
+            interrupts.give_up()  # Ctrl-C has ended the program, and was pressed again
+        atexit.unregister(_leave)
+        interrupts.end_program()
+
+
+def _wait_for_jobs() -> bool:
+    with _changed:
+        if not _left():
+            return False
+        if not _wait_until_none_is_left(_WORTH_A_WORD):
+            logger.warning("the program ends when its last %d jobs have ended; Ctrl-C ends it now", _left())
+            _wait_until_none_is_left()
+    return True
+
+
+def _wait_until_none_is_left(timeout: float | None = None) -> bool:
+    return interrupts.wait(lambda seconds: _changed.wait_for(lambda: not _left(), seconds), timeout)
+
+
+def _left() -> int:
+    return sum(jobs for (process, _), jobs in _jobs.items() if process == os.getpid())
+
+
+_MORE = 2.0  # seconds
+
+
+class Ends(Protocol):
+    """What has jobs at backends. It is not kept alive."""
+
+    def let_go(self) -> Future[None] | None:
+        """Begin to cancel what it has at backends; ``None`` if there is nothing to wait for."""
+
+    def say_what_is_left(self) -> None:
+        """Say what could not be cancelled until now."""
+
+
+_lock = threading.Lock()
+_owners: dict[int, weakref.WeakSet[Ends]] = {}
+
+
+def cancel_at_exit(owner: Ends) -> None:
+    """Have an owner let go of what it has at backends when all threads of the program have ended."""
+    with _lock:
+        if os.getpid() not in _owners:
+            _owners[os.getpid()] = weakref.WeakSet()
+            # Not with the pools, as what is submitted is waited for: the program's own threads may still ask for more.
+            atexit.register(_end)
+        _owners[os.getpid()].add(owner)
+
+
+def _end() -> None:
+    # A process forked from one with clusters has its list, but none of the threads that would cancel anything.
+    owners = list(_owners.get(os.getpid(), ()))
+    if interrupted():
+        interrupts.give_up()
+    try:
+        begun = [future for owner in owners if (future := owner.let_go()) is not None]
+        # They end by themselves, unless something that is called when a job ends hangs in an engine's thread.
+        interrupts.wait(lambda seconds: not wait(begun, seconds).not_done, PATIENCE + _MORE)
+    except KeyboardInterrupt:
+        interrupts.give_up()
+    for owner in owners:
+        owner.say_what_is_left()

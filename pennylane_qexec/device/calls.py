@@ -1,0 +1,358 @@
+"""A cache that calls share while they are under way.
+
+A call of a QNode in two halves: until its circuits can be sent, and from their results on.
+
+Between the halves nobody has to wait, and no thread is needed. The first half does what ``qml.execute`` does before it
+executes; the second lets PennyLane's own ``run`` finish, with the results in place of the device. So a result can be
+differentiated as that of a plain call, in the thread that asks for it.
+
+What ``qml.Tracker`` is told: what PennyLane's simulators tell it, counted as budgets and histories count.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
+
+import pennylane as qml
+from pennylane.devices import Device, ExecutionConfig, MCMConfig
+from pennylane.devices.modifiers import simulator_tracking
+from pennylane.devices.qubit.sampling import get_num_shots_and_executions
+from pennylane.math import Interface
+from pennylane.tape import QuantumScript
+from pennylane.transforms import convert_to_numpy_parameters
+from pennylane.workflow import _resolve_execution_config, _resolve_interface, _setup_transform_program, run
+from pennylane.workflow.qnode import _convert_to_interface, _to_qfunc_output_type
+
+from pennylane_qexec.circuits import parameters
+from pennylane_qexec.circuits.parameters import unwrapped
+from pennylane_qexec.concurrency import differentiation
+from pennylane_qexec.job import Outcome, Result, used_by
+
+RUNS_LATER = "qexec.later"
+"""The device option of calls for which nobody waits when they are prepared."""
+
+
+class FlightCache(MutableMapping[Any, Any]):
+    """A user's cache for one call, while other calls that use it may be under way.
+
+    PennyLane notes a circuit in its cache when it begins, and takes for granted that the result is there when it meets
+    the circuit again. Here only this call sees its notes; the others see results.
+
+    Args:
+        cache: where results are kept.
+    """
+
+    _lock = threading.Lock()
+
+    def __init__(self, cache: MutableMapping[Any, Any]) -> None:
+        self._cache = cache
+        self._noted: set[Any] = set()
+        self._found: dict[Any, Any] = {}
+
+    def __contains__(self, key: object) -> bool:
+        if key in self._noted:
+            return True
+        with self._lock:
+            value = self._cache.get(key)
+        if value is not None:
+            self._found[key] = value  # the cache may have let go of it when the call ends
+        return value is not None
+
+    def __getitem__(self, key: Any) -> Any:
+        if key in self._found:
+            return self._found[key]
+        with self._lock:
+            return self._cache[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if value is None:
+            self._noted.add(key)
+            return
+        self._found[key] = value
+        with self._lock:
+            self._cache[key] = value
+
+    def __delitem__(self, key: Any) -> None:
+        del self._cache[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._cache)
+
+    def __len__(self) -> int:
+        return len(self._cache)
+
+
+_NO_CACHE = ("auto", None, False)
+_JAX = (Interface.JAX, Interface.JAX_JIT)
+
+Postprocess = Callable[[Sequence[Any]], Any]
+
+
+class StagedCall:
+    """One call of a QNode, up to the circuits that have to be run.
+
+    Args:
+        qnode: a QNode of this call's own: it keeps what the call records. Its device prepares the circuits.
+        args, kwargs: what it is called with.
+
+    Attributes:
+        circuits: the circuits to run, prepared by the device.
+        config: the execution configuration to run them with.
+        method: the device's method that is to run them.
+        sendable: whether they can be run elsewhere. If not, the QNode has to be called instead.
+        movable: whether the QNode can then be called in another thread.
+        plain: whether nothing of the user's, and nothing that can be differentiated, makes the result of the circuits'
+            results.
+    """
+
+    def __init__(self, qnode: qml.QNode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        tape = qnode.construct(args, kwargs)
+        pipeline = qnode.compile_pipeline
+        pipeline.set_classical_component(qnode, args, kwargs)
+        tapes, self._user_postprocess = pipeline((tape,))
+        self._output_like = qnode._qfunc_output
+        self._in_bins = tape.shots.has_partitioned_shots
+        self._convert = not pipeline.is_informative and not tape.get_parameters(trainable_only=False)
+        self._interface = qnode.interface
+        self._boundary: Callable[[Sequence[Result]], Any] = lambda _: tapes
+        self.circuits: tuple[QuantumScript, ...] = ()
+        self.config = ExecutionConfig()
+        self.method = "execute"
+        self.movable = False
+        self.plain = False
+        self.sendable = not any(map(parameters.belong_to_this_thread, tapes))
+        if self.sendable and tapes and not pipeline.is_informative:
+            self._prepare(qnode, tapes)
+
+    def finish(self, results: Sequence[Result]) -> Any:
+        """What the QNode returns, made of the results of the circuits."""
+        value = self._user_postprocess(self._boundary(results))[0]
+        if self._convert and self._interface != "auto":
+            value = _convert_to_interface(value, Interface(self._interface))
+        return _to_qfunc_output_type(value, self._output_like, self._in_bins)
+
+    def _prepare(self, qnode: Any, tapes: Sequence[QuantumScript]) -> None:
+        self.config, outer, inner = _setting(qnode, _resolve_interface(qnode.interface, tapes), tapes)
+        config = self.config
+        without_boundary = config.interface == Interface.NUMPY or config.gradient_method == "backprop"
+        if without_boundary and any(map(differentiation.are_recorded, tapes)):
+            # What differentiates records what the simulator computes; JAX records in its own thread only.
+            self.sendable, self.movable = False, not any(map(parameters.has_jax, tapes))
+            return
+        tapes, outer_postprocess = outer(tapes)
+        if without_boundary:
+            circuits, inner_postprocess = inner(tapes)
+            self._boundary = lambda results: outer_postprocess(inner_postprocess(results))
+            self.plain = not qnode.compile_pipeline and not qnode.cluster.splits
+        else:
+            circuits = self._prepare_boundary(qnode.device, tapes, inner, outer_postprocess)
+        self.circuits = tuple([parameters.with_values_of_now(circuit) for circuit in circuits])
+
+    def _prepare_boundary(
+        self, device: Any, tapes: Sequence[QuantumScript], inner: Any, outer_postprocess: Postprocess
+    ) -> Sequence[QuantumScript]:
+        """The circuits of a call that can be differentiated: its results lead back to the parameters."""
+        _set_trainable(tapes)
+        if _differentiates_on_execution(self.config, tapes):
+            self.method = "execute_and_compute_derivatives"
+            circuits: Sequence[QuantumScript] = convert_to_numpy_parameters(tapes)[0]
+
+            def ran(results: Sequence[Result]) -> Any:
+                return run(tapes, _AnsweredDevice(device, tuple(zip(*results, strict=True))), self.config, inner)
+        else:
+            # The inner program expects what comes from inside of the boundary: numbers that nobody records.
+            circuits, inner_postprocess = inner([unwrapped(tape) for tape in tapes])
+
+            def ran(results: Sequence[Result]) -> Any:
+                return run(tapes, device, self.config, _AnsweredProgram(inner, tuple(inner_postprocess(results))))
+
+        self._boundary = lambda results: outer_postprocess(ran(results))
+        return circuits
+
+
+class _AnsweredProgram:
+    """The device's program, but the first circuits that come have been run already."""
+
+    def __init__(self, program: Any, results: tuple[Result, ...]) -> None:
+        self._program = program
+        self._results: tuple[Result, ...] | None = results
+
+    def __call__(self, tapes: Sequence[QuantumScript]) -> tuple[Sequence[QuantumScript], Postprocess]:
+        if self._results is None:
+            return self._program(tapes)  # type: ignore[no-any-return]
+        known, self._results = self._results, None
+        rest = tapes[len(known) :]
+        circuits, postprocess = self._program(rest) if rest else ((), tuple)
+        return circuits, lambda results: (*known, *postprocess(results))
+
+
+class _AnsweredDevice:
+    """The device, but the first results and Jacobians that it is asked for are there already."""
+
+    def __init__(self, device: Any, results_and_jacobians: tuple[Any, ...]) -> None:
+        self._device = device
+        self._answer: tuple[Any, ...] | None = results_and_jacobians
+
+    def execute_and_compute_derivatives(self, circuits: Any, execution_config: ExecutionConfig) -> Any:
+        if self._answer is None:
+            return self._device.execute_and_compute_derivatives(circuits, execution_config)
+        answer, self._answer = self._answer, None
+        return answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._device, name)
+
+
+class _Setting(NamedTuple):
+    """How a call is to be run: its configuration, and the programs outside and inside of the interface's boundary."""
+
+    config: ExecutionConfig
+    outer: Any
+    inner: Any
+
+
+def _setting(qnode: qml.QNode, interface: Interface, tapes: Sequence[QuantumScript]) -> _Setting:
+    """The setting of a call. Where nothing can be differentiated, calls that are alike in what matters share one."""
+    options = qnode.execute_kwargs
+    config = _configuration(qnode, interface)
+    usual = options["cache"] in _NO_CACHE and not options["device_vjp"]
+    usual = usual and (qnode.interface == "auto" or not any(map(parameters.has_jax, tapes)))
+    if interface != Interface.NUMPY or config.gradient_method not in ("best", None) or not usual:
+        return _new_setting(qnode, config, tapes, options["cache"])
+    kept: dict[Any, _Setting] = qnode.device.kept_settings
+    shots = any(tape.shots for tape in tapes)
+    key = (shots, config.mcm_config, config.executor_backend, qml.decomposition.enabled_graph())
+    if key not in kept:
+        config = replace(config, gradient_method=None, derivative_order=1, gradient_keyword_arguments={})
+        kept[key] = _new_setting(qnode, config, tapes, None)
+    return kept[key]
+
+
+def _new_setting(qnode: qml.QNode, config: ExecutionConfig, tapes: Sequence[QuantumScript], cache: Any) -> _Setting:
+    config = _resolve_execution_config(config, qnode.device, tapes)
+    return _Setting(config, *_setup_transform_program(qnode.device, config, cache, qnode.execute_kwargs["cachesize"]))
+
+
+def _configuration(qnode: qml.QNode, interface: Interface) -> ExecutionConfig:
+    options = qnode.execute_kwargs
+    on_execution = options["grad_on_execution"]
+    return ExecutionConfig(
+        interface=interface,
+        gradient_method=qnode.diff_method,
+        grad_on_execution=None if on_execution == "best" else on_execution,
+        use_device_jacobian_product=options["device_vjp"],
+        mcm_config=MCMConfig(postselect_mode=options["postselect_mode"], mcm_method=options["mcm_method"]),
+        gradient_keyword_arguments=qnode.gradient_kwargs or {},
+        derivative_order=options["max_diff"],
+        executor_backend=options["executor_backend"],
+        device_options={RUNS_LATER: True},
+    )
+
+
+def _differentiates_on_execution(config: ExecutionConfig, tapes: Sequence[QuantumScript]) -> bool:
+    """Whether the first thing that PennyLane asks the device for is results and Jacobians together."""
+    if not config.use_device_gradient or config.use_device_jacobian_product:
+        return False
+    if config.interface in _JAX:
+        return any(tape.trainable_params for tape in tapes)
+    return bool(config.grad_on_execution)
+
+
+def _set_trainable(tapes: Sequence[QuantumScript]) -> None:
+    for tape in tapes:
+        tape.trainable_params = qml.math.get_trainable_indices(tape.get_parameters(trainable_only=False))
+
+
+D = TypeVar("D", bound=type[Device])
+
+
+def counts_itself(kind: D) -> D:
+    """Have a class of devices tracked as PennyLane's simulators are, but for ``execute``, which calls :func:`track`."""
+    execute = kind.execute
+    simulator_tracking(kind)
+    kind.execute = execute
+    return kind
+
+
+def track(
+    tracker: qml.Tracker,
+    circuits: Sequence[QuantumScript],
+    results: Sequence[Result],
+    outcomes: Sequence[Sequence[Outcome]],
+) -> None:
+    """Count circuits that have run, all in one call of a device.
+
+    Circuits with shots count as what the backends have run for them, in all bases and attempts. Circuits without count
+    as PennyLane counts them: by the bases in which a QPU would measure them.
+
+    Args:
+        tracker: where to count.
+        circuits: the circuits.
+        results: of each circuit.
+        outcomes: of each circuit, those of the jobs that were run for it.
+    """
+    tracker.update(batches=1)
+    tracker.record()
+    for circuit, result, of_it in zip(circuits, results, outcomes, strict=True):
+        usage = used_by(of_it)
+        with_shots = {"shots": usage.shots} if circuit.shots else {}
+        tracker.update(
+            simulations=1,
+            executions=usage.circuits if circuit.shots else get_num_shots_and_executions(circuit)[0],
+            results=result,
+            **with_shots,
+            resources=circuit.specs["resources"],
+            errors=circuit.specs["errors"],
+        )
+        tracker.record()
+
+
+def _track_with_derivatives(tracker: qml.Tracker, circuits: Sequence[QuantumScript]) -> None:
+    for circuit in circuits:
+        tracker.update(resources=circuit.specs["resources"], errors=circuit.specs["errors"])
+    tracker.update(execute_and_derivative_batches=1, executions=len(circuits), derivatives=len(circuits))
+    tracker.record()
+
+
+class Tally:
+    """Counts the circuits of one call when all have run, as those that somebody waits for are counted.
+
+    Args:
+        tracker: where to count.
+        method: the method of devices that runs them: ``"execute"`` or ``"execute_and_compute_derivatives"``.
+        circuits: the circuits.
+        futures: their futures.
+    """
+
+    def __init__(
+        self,
+        tracker: qml.Tracker,
+        method: str,
+        circuits: Sequence[QuantumScript],
+        futures: Sequence[Future[Outcome]],
+    ) -> None:
+        self._tracker = tracker
+        self._method = method
+        self._circuits = circuits
+        self._futures = futures
+        self._left = len(futures)
+        for future in futures:
+            future.add_done_callback(self._note)
+
+    def _note(self, future: Future[Outcome]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._left -= 1
+            if not self._left:
+                self._count()
+
+    def _count(self) -> None:
+        if self._method != "execute":
+            _track_with_derivatives(self._tracker, self._circuits)
+            return
+        outcomes = [future.result() for future in self._futures]
+        results = [outcome.result for outcome in outcomes]
+        track(self._tracker, self._circuits, results, [[outcome] for outcome in outcomes])

@@ -1,0 +1,409 @@
+"""The door for PennyLane users: qml.device("qexec.cluster")."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pennylane as qml
+from pennylane.devices import Device, ExecutionConfig
+from pennylane.devices.modifiers import single_tape_support
+from pennylane.devices.preprocess import validate_device_wires
+from pennylane.math import Interface
+from pennylane.tape import QuantumScript
+from pennylane.transforms.core import CompilePipeline
+from pennylane.typing import ResultBatch
+
+from pennylane_qexec.circuits.parameters import INTERFACES, unwrapped
+from pennylane_qexec.cluster.cluster import QCluster
+from pennylane_qexec.cluster.config import cluster_options_of
+from pennylane_qexec.cluster.derivatives import JAX, Derivatives, Limit, check_trainable, ends_records, made_ready
+from pennylane_qexec.cluster.planning import Dispatcher, Expanded
+from pennylane_qexec.concurrency.differentiation import are_recorded, is_plain, levels, loses_record
+from pennylane_qexec.concurrency.lifecycle import Closing
+from pennylane_qexec.device.calls import RUNS_LATER, Tally, counts_itself, track
+from pennylane_qexec.device.gradients import for_batches
+from pennylane_qexec.engine import History
+from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
+from pennylane_qexec.job import Outcome, without_derivatives
+from pennylane_qexec.redaction import veiled
+
+_OPTION = "qexec.dispatcher"
+
+_CLUSTER_OPTIONS = frozenset(inspect.signature(QCluster).parameters) - {"executors", "wires"}
+_DEFAULT_EXECUTOR = "lightning.qubit"
+_NO_LIMIT = Limit()
+
+
+@qml.transform
+def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher, limit: Limit = _NO_LIMIT) -> Expanded:
+    """Select or split, and let the chosen executors' own programs prepare the circuit."""
+    given = tape = limit.prepared(tape)
+    if dispatcher.unwraps:
+        tape = unwrapped(tape)
+    if dispatcher.config.interface is Interface.JAX_JIT:
+        _check_one_batch_axis(tape)
+    if device.wires and (device.cluster.splits or not device._executors_know_wires):
+        (tape,), _ = validate_device_wires(tape, wires=device.wires, name=device.name)
+    circuits, postprocess = dispatcher(tape)
+    if not ends_records(dispatcher.config) and loses_record(tape, circuits):
+        return (tape,), _only  # prepared as it is executed, where the record ends
+    return circuits, limit.guarded(postprocess, given)
+
+
+@counts_itself
+@single_tape_support
+class ClusterDevice(Closing, Device):
+    """Many simulators and QPUs as one PennyLane device.
+
+    Args:
+        wires: the wires, a number or labels; ``None`` for whatever wires a circuit has.
+        shots: the default number of shots. PennyLane prefers ``qml.set_shots`` on the QNode.
+        executors: specs of executors (see :func:`executor`), or their strings in one string with commas between
+            them; default: one ``lightning.qubit``.
+        cluster: a :class:`QCluster` shared with others, which stays open when the device is closed; or, as a string,
+            the same as ``config`` (``qml.device`` keeps an argument called ``config`` for itself).
+        config: path of a TOML file with a cluster's options, or the name of a cluster in the user's ``qexec.toml``.
+        cluster_options: the options of :class:`QCluster`; they go before those of ``config``. With ``seed``, a program
+            that runs again has the same results.
+
+    Raises:
+        ConfigurationError: more than one of ``executors``, ``cluster`` and ``config``, or a wrong option.
+    """
+
+    name = "qexec.cluster"
+
+    @veiled
+    def __init__(
+        self,
+        wires: Any = None,
+        shots: Any = None,
+        *,
+        executors: Any = None,
+        cluster: QCluster | str | None = None,
+        config: str | None = None,
+        **cluster_options: Any,
+    ) -> None:
+        self._origin: Device | None = None
+        self.kept_settings: dict[Any, Any] = {}
+        super().__init__(wires=wires, shots=shots)
+        given = [name for name, value in _named(executors=executors, cluster=cluster, config=config)]
+        if len(given) > 1:
+            raise ConfigurationError(
+                f"{' and '.join(given)} were given together: each says who runs. Give one of them."
+            )
+        if isinstance(cluster, str):
+            cluster, config = None, cluster
+        if cluster is not None and cluster_options:
+            raise ConfigurationError(f"the cluster is built already: give {sorted(cluster_options)} when building it.")
+        self._owns_cluster = cluster is None
+        self.cluster = cluster or _new_cluster(wires, executors, config, cluster_options)
+        self._derivatives = Derivatives(self.cluster.executors)
+        self._executors_know_wires = self.wires is None or all(
+            executor.wires == self.wires for executor in self.cluster.executors
+        )
+
+    @property
+    def history(self) -> History:
+        """What ran, in one row for each job that ended."""
+        return self.cluster.history
+
+    def close(self) -> None:
+        """Close the device's cluster, unless it was given to it."""
+        if self._owns_cluster:
+            self.cluster.close()
+
+    # -- PennyLane's protocol
+
+    def setup_execution_config(
+        self, config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
+    ) -> ExecutionConfig:
+        """Decide how to differentiate, and attach what prepares the circuits of the call."""
+        config = self._derivatives.of_modes(config or ExecutionConfig(), circuit)
+        settled = bool(config.use_device_gradient) and _OPTION in config.device_options
+        method = str(config.gradient_method) if settled else self._derivatives.method(config, circuit)
+        if circuit is not None:
+            Limit.of(config, method).check(circuit)
+        backprop = method == "backprop"
+        products = bool(config.use_device_jacobian_product) and method is not None and not backprop
+        grad_on_execution = config.grad_on_execution
+        if method is not None and grad_on_execution is None:
+            grad_on_execution = not backprop and not products
+        later = RUNS_LATER in config.device_options
+        dispatcher = Dispatcher(self.cluster, later=later)
+        dispatcher.batches_are_calls = config.interface in (Interface.NUMPY, Interface.JAX_JIT)
+        dispatcher.unwraps = callable(config.gradient_method) and config.interface in INTERFACES
+        settled_config = replace(
+            config,
+            interface=_interface(config, circuit, backprop),
+            gradient_method=method or for_batches(config.gradient_method, config.interface, config.derivative_order),
+            use_device_gradient=method is not None,
+            use_device_jacobian_product=products,
+            grad_on_execution=grad_on_execution,
+            convert_to_numpy=not (backprop or dispatcher.unwraps),
+            device_options={_OPTION: dispatcher, **({RUNS_LATER: True} if later else {})},
+        )
+        if settled:
+            by_choice = not config.device_options[_OPTION].config.use_device_gradient
+        else:
+            by_choice = config.gradient_method == "best"
+        plain = config.interface == Interface.NUMPY and (backprop or (method is not None and by_choice))
+        dispatcher.config = without_derivatives(settled_config) if plain else settled_config
+        return settled_config
+
+    def preprocess_transforms(self, execution_config: ExecutionConfig | None = None) -> CompilePipeline:
+        """One transform: select or split, then the chosen executors' own programs."""
+        program = CompilePipeline()
+        dispatcher = self._dispatcher(execution_config)
+        config = dispatcher.config
+        limit = Limit.of(config, str(config.gradient_method) if config.use_device_gradient else None)
+        program.add_transform(_dispatch, device=self, dispatcher=dispatcher, limit=limit)
+        return program
+
+    def execute(
+        self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None
+    ) -> ResultBatch:
+        """Run prepared circuits. Circuits that did not go through the device's program go through it now."""
+        if not circuits:
+            return ()
+        dispatcher = self._dispatcher(execution_config)
+        if not ends_records(dispatcher.config) and any(not is_plain(one) and are_recorded(one) for one in circuits):
+            return self._execute_recorded(circuits, dispatcher.config)
+        if any(not dispatcher.prepared(circuit) for circuit in circuits):
+            return self._execute_raw(circuits, dispatcher)
+        if dispatcher.config.use_device_gradient and dispatcher.config.interface is Interface.JAX_JIT:
+            for circuit in circuits:
+                _check_one_batch_axis(circuit)
+            return self._execute_expanded(circuits, [dispatcher.rows(circuit) for circuit in circuits], dispatcher)
+        jobs = [dispatcher.job(circuit) for circuit in circuits]
+        dispatcher.end_batch()
+        outcomes = self.cluster.run(jobs)
+        results = tuple([outcome.result for outcome in outcomes])
+        if self.tracker.active:
+            track(self.tracker, circuits, results, [[outcome] for outcome in outcomes])
+        return results
+
+    def submit(
+        self,
+        circuits: Sequence[QuantumScript],
+        execution_config: ExecutionConfig,
+        method: str = "execute",
+        asked: Callable[[], bool] | None = None,
+    ) -> Sequence[Future[Outcome]]:
+        """Start prepared circuits, and return at once.
+
+        Args:
+            circuits: circuits that went through the device's program.
+            execution_config: the configuration whose program that was.
+            method: the method of devices that is to run them: ``"execute"`` or ``"execute_and_compute_derivatives"``.
+            asked: says whether somebody waits for the results.
+
+        Returns:
+            A future for each circuit; the result of its outcome is what the method returns for that circuit alone.
+        """
+        dispatcher = self._dispatcher(execution_config)
+        jobs = [dispatcher.job(circuit, method) for circuit in circuits]
+        dispatcher.end_batch()
+        futures = self.cluster.submit(jobs, asked)
+        if self.tracker.active:
+            Tally(self.tracker, method, circuits, futures)
+        return futures
+
+    def stand_in_for(self, device: Device) -> None:
+        """Take the place of another device from now on: what runs here counts in that device's tracker too."""
+        executors = self.cluster.executors
+        if not any(isinstance(one, DeviceExecutor) and one.device() is device for one in executors):
+            self._origin = device
+
+    @property
+    def tracker(self) -> qml.Tracker:
+        """What counts executions: the device's own, or that of the device for which this one stands in."""
+        if self._origin is not None and self._origin.tracker.active:
+            return self._origin.tracker
+        return self._tracker
+
+    @tracker.setter
+    def tracker(self, tracker: qml.Tracker) -> None:
+        self._tracker = tracker
+
+    def supports_derivatives(
+        self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
+    ) -> bool:
+        """Whether every executor differentiates such circuits itself."""
+        config = execution_config or ExecutionConfig(gradient_method="best")
+        return self._derivatives.method(config, circuit) is not None
+
+    def supports_vjp(
+        self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
+    ) -> bool:
+        """Whether every executor computes vector-Jacobian products."""
+        config = execution_config or ExecutionConfig(gradient_method="best")
+        return self._derivatives.offers_products(config, circuit)
+
+    def compute_derivatives(
+        self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None
+    ) -> Any:
+        """Jacobians of prepared circuits, computed by the executors."""
+        return self._call("compute_derivatives", circuits, execution_config)
+
+    def execute_and_compute_derivatives(
+        self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None
+    ) -> Any:
+        """Results and Jacobians of prepared circuits."""
+        return _transposed(self._call("execute_and_compute_derivatives", circuits, execution_config))
+
+    def compute_vjp(
+        self, circuits: Sequence[QuantumScript], cotangents: Any, execution_config: ExecutionConfig | None = None
+    ) -> Any:
+        """Vector-Jacobian products of prepared circuits."""
+        return self._call("compute_vjp", circuits, execution_config, cotangents)
+
+    def execute_and_compute_vjp(
+        self, circuits: Sequence[QuantumScript], cotangents: Any, execution_config: ExecutionConfig | None = None
+    ) -> Any:
+        """Results and vector-Jacobian products of prepared circuits."""
+        return _transposed(self._call("execute_and_compute_vjp", circuits, execution_config, cotangents))
+
+    # -- PennyLane's debugger, for snapshots, where every executor's device has one (breakpoints go by a device's name)
+
+    @property
+    def _debugger(self) -> Any:
+        debugged = self._debugged_devices()
+        if len(debugged) < len(self.cluster.executors):
+            raise AttributeError("not every executor's device can be debugged")
+        return debugged[0]._debugger
+
+    @_debugger.setter
+    def _debugger(self, debugger: Any) -> None:
+        for device in self._debugged_devices():
+            device._debugger = debugger
+
+    def _debugged_devices(self) -> list[Any]:
+        devices: list[Any] = [e.device() for e in self.cluster.executors if isinstance(e, DeviceExecutor) and e.local]
+        return [device for device in devices if getattr(device, "_debugger", self) is not self]
+
+    # -- in the house
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), **dict.fromkeys(("_tracker", "_origin", "kept_settings"))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.tracker = qml.Tracker()
+        self.kept_settings = {}
+
+    def _dispatcher(self, config: ExecutionConfig | None) -> Dispatcher:
+        if config is None or _OPTION not in config.device_options:
+            config = self.setup_execution_config(config)
+        dispatcher: Dispatcher = config.device_options[_OPTION]
+        return dispatcher
+
+    def _execute_recorded(self, circuits: Sequence[QuantumScript], config: ExecutionConfig) -> ResultBatch:
+        """Run circuits with numbers by which somebody differentiates, so that the results can be differentiated."""
+        results: ResultBatch = qml.execute(
+            circuits,
+            self,
+            diff_method="best",
+            max_diff=max(config.derivative_order, *map(levels, circuits)),
+            mcm_method=config.mcm_config.mcm_method,
+            postselect_mode=config.mcm_config.postselect_mode,
+        )
+        return results
+
+    def _execute_raw(self, circuits: Sequence[QuantumScript], dispatcher: Dispatcher) -> ResultBatch:
+        prepared = list(map(dispatcher.prepared, circuits))
+        expanded = [
+            ((circuit,), _only) if ready else _dispatch.tape_transform(circuit, self, dispatcher)
+            for circuit, ready in zip(circuits, prepared, strict=True)
+        ]
+        return self._execute_expanded(circuits, expanded, dispatcher)
+
+    def _execute_expanded(
+        self, circuits: Sequence[QuantumScript], expanded: Sequence[Expanded], dispatcher: Dispatcher
+    ) -> ResultBatch:
+        jobs = [dispatcher.job(one) for batch, _ in expanded for one in batch]
+        dispatcher.end_batch()
+        remaining = iter(self.cluster.run(jobs))
+        outcomes = [[next(remaining) for _ in batch] for batch, _ in expanded]
+        results = tuple(
+            postprocess([outcome.result for outcome in own])
+            for own, (_, postprocess) in zip(outcomes, expanded, strict=True)
+        )
+        if self.tracker.active:
+            track(self.tracker, circuits, results, outcomes)
+        return results
+
+    def _call(
+        self,
+        method: str,
+        circuits: Sequence[QuantumScript],
+        config: ExecutionConfig | None,
+        vectors: Sequence[Any] | None = None,
+    ) -> Any:
+        dispatcher = self._differentiating(config, circuits)
+        if dispatcher.config.interface in JAX:  # it says for which parameters a derivative is wanted, and no others
+            for circuit in circuits:
+                check_trainable(circuit)
+        prepare = partial(_dispatch.tape_transform, device=self, dispatcher=dispatcher)
+        prepared = list(map(dispatcher.prepared, circuits))
+        ready = [one if known else made_ready(one, prepare) for one, known in zip(circuits, prepared, strict=True)]
+        given = vectors if vectors is not None else [None] * len(circuits)
+        jobs = [dispatcher.job(circuit, method, vector) for circuit, vector in zip(ready, given, strict=True)]
+        return tuple(outcome.result for outcome in self.cluster.run(jobs))
+
+    def _differentiating(self, config: ExecutionConfig | None, circuits: Sequence[QuantumScript]) -> Dispatcher:
+        """What prepares circuits for the method by which the executors differentiate them."""
+        config = config or ExecutionConfig(gradient_method="adjoint")
+        if _OPTION in config.device_options:
+            dispatcher = self._dispatcher(config)
+            if dispatcher.config.use_device_gradient and dispatcher.config.gradient_method != "backprop":
+                return dispatcher
+        config = self._derivatives.differentiating(config, circuits)
+        return self._dispatcher(self.setup_execution_config(config, circuits[0] if circuits else None))
+
+
+def _interface(config: ExecutionConfig, circuit: QuantumScript | None, backprop: bool) -> Any:
+    """The interface of a call: ``jax.vmap`` without ``jax.jit`` has to leave JAX by a callback too, as ``jax.jit``."""
+    if config.interface is not Interface.JAX or circuit is None or backprop:
+        return config.interface
+    traced = any(map(qml.math.is_abstract, circuit.get_parameters(trainable_only=False)))
+    return Interface.JAX_JIT if traced else Interface.JAX
+
+
+def _check_one_batch_axis(circuit: QuantumScript) -> None:
+    """Refuse what ``jax.vmap`` within ``jax.vmap`` makes of a circuit that leaves JAX by a callback."""
+    try:
+        circuit.batch_size  # noqa: B018
+    except ValueError as error:
+        raise ConfigurationError(
+            f"a circuit has several batch axes, and a device runs one ({error}) Where jax.vmap stands inside of "
+            "jax.vmap, write one jax.vmap over all points, as in jax.vmap(qnode)(points.reshape(-1)).reshape(m, n)."
+        ) from error
+
+
+def _new_cluster(wires: Any, executors: Any, config: str | None, options: dict[str, Any]) -> QCluster:
+    if config is not None:
+        options = {**cluster_options_of(config), **options}
+        executors = options.pop("executors", None)
+    for option in options:
+        if option not in _CLUSTER_OPTIONS:
+            hint = "Options of an executor go with it, as in executors=[{'type': 'lightning.qubit', 'workers': 2}]."
+            raise ConfigurationError(unknown("option of a cluster", option, _CLUSTER_OPTIONS, hint))
+    return QCluster(_DEFAULT_EXECUTOR if executors is None else executors, wires=wires, **options)
+
+
+def _named(**values: Any) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in values.items() if value is not None]
+
+
+def _transposed(pairs: Sequence[tuple[Any, Any]]) -> Any:
+    return tuple(zip(*pairs, strict=True)) if pairs else ((), ())
+
+
+def _only(results: Any) -> Any:
+    return results[0]

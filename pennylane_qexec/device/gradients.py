@@ -1,0 +1,183 @@
+"""Gradients of circuits that are broadcasted over what is differentiated.
+
+PennyLane's gradient transforms refuse such circuits, which come from a classical layer in front of a quantum one in
+mini-batches (its issue 4462). Expanded before they are differentiated, they are circuits as any others, and run in one
+batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+from weakref import WeakSet
+
+import pennylane as qml
+from pennylane.decomposition import gate_sets
+from pennylane.exceptions import QuantumFunctionError
+from pennylane.math import Interface
+from pennylane.measurements import PurityMP
+from pennylane.operation import Operation, Operator
+from pennylane.ops import Controlled, Evolution
+from pennylane.queuing import QueuingManager
+from pennylane.tape import QuantumScript
+from pennylane.transforms import decompose
+from pennylane.transforms.core import Transform, transform
+
+from pennylane_qexec.circuits.parameters import unscaled
+from pennylane_qexec.circuits.structure import is_broadcasted, rows_of
+from pennylane_qexec.concurrency.differentiation import (
+    check_complex,
+    check_matrices,
+    check_several_results,
+    differentiable_once,
+)
+
+_REFUSING = (
+    qml.gradients.param_shift,
+    qml.gradients.finite_diff,
+    qml.gradients.spsa_grad,
+    qml.gradients.hadamard_grad,
+)
+"""The gradient transforms that refuse circuits broadcasted over trainable parameters."""
+
+_BY_RULES = (qml.gradients.param_shift, qml.gradients.hadamard_grad)
+
+_JAX = (Interface.JAX, Interface.JAX_JIT)
+
+_twins: WeakSet[Transform] = WeakSet()
+"""What :func:`for_batches` has made, and need not make anything of again."""
+
+
+def for_batches(method: Any, interface: Any, order: int = 1) -> Any:
+    """A gradient method whose circuits are expanded where it would refuse them.
+
+    With Autograd any method, a user's too, refuses derivatives of derivatives that would be taken for constants.
+
+    Args:
+        method: what the configuration of a call has as its gradient method.
+        interface: what differentiates.
+        order: how often.
+
+    Returns:
+        A twin of the method; the method itself, if it refuses nothing, or nothing can be differentiated.
+    """
+    autograd = interface is Interface.AUTOGRAD
+    refusing = any(method is one for one in _REFUSING)
+    if interface is Interface.NUMPY or not isinstance(method, Transform) or method in _twins:
+        return method
+    if not (refusing or autograd):
+        return method
+    twin = _twin(method, refusing, interface in _JAX, autograd and order == 1, autograd and order > 1)
+    _twins.add(twin)
+    return twin
+
+
+@lru_cache(maxsize=64)
+def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool) -> Transform:
+    expand: Callable[..., Any] | None = method.expand_transform
+
+    def expand_batches(tape: QuantumScript, *args: Any, **options: Any) -> Any:
+        """What the method does first, and then a circuit for each row of those that it would refuse."""
+        if method in _BY_RULES:
+            tape = _with_shift_rules(tape)
+        tapes, expanded = expand(tape, *args, **options) if expand is not None else ((tape,), _only)
+
+        if not jax:
+            check_complex(tape)
+        for one in tapes if once or again else ():
+            check_matrices(one)
+            if again:
+                check_several_results(one, method is qml.gradients.hadamard_grad)
+
+        def postprocess(results: Any) -> Any:
+            return differentiable_once(expanded(results)) if once else expanded(results)
+
+        if not refusing or not any(map(is_broadcasted, tapes)):
+            return tapes, postprocess
+        parts = [rows_of(one) if _is_refused(one, jax) else ((one,), _only) for one in tapes]
+
+        def join(results: Any) -> Any:
+            remaining = iter(results)
+            return postprocess([post([next(remaining) for _ in some]) for some, post in parts])
+
+        return [row for some, _ in parts for row in some], join
+
+    twin = transform(
+        method.tape_transform,
+        expand_transform=expand_batches,
+        classical_cotransform=method.classical_cotransform,
+        final_transform=method.is_final_transform,
+    )
+    # Only before the border to the interface are rows circuits of their own: a gradient of one circuit stays one.
+    twin.register(QuantumScript, _explained(method))
+    return twin
+
+
+def _with_shift_rules(tape: QuantumScript) -> QuantumScript:
+    """The circuit, with what has no shift rule (``TrotterProduct``) taken apart into gates that have one.
+
+    PennyLane would take finite differences of it: noise, with shots or in single precision. And it cannot give new
+    numbers to an evolution by a scaled operator, though that has a rule.
+    """
+    with QueuingManager.stop_recording():
+        if all(map(_is_shifted, tape.operations)):
+            return tape
+    (expanded,), _ = decompose(tape, gate_set=gate_sets.ROTATIONS_PLUS_CNOT, stopping_condition=_has_rule, strict=False)
+    with QueuingManager.stop_recording():
+        changed = expanded.copy(operations=list(map(unscaled, expanded.operations)))
+    if any(isinstance(one, Controlled) and isinstance(one.base, Evolution) for one in changed.operations):
+        return tape  # PennyLane cannot give these other numbers
+    changed.trainable_params = qml.math.get_trainable_indices(changed.get_parameters(trainable_only=False))
+    return changed
+
+
+def _is_shifted(operation: Operator) -> bool:
+    return _has_rule(operation) and unscaled(operation) is operation
+
+
+def _has_rule(operation: Operator) -> bool:
+    if not isinstance(operation, Operation) or not any(map(qml.math.requires_grad, operation.data)):
+        return True
+    return operation.grad_method != "F" or not operation.has_decomposition
+
+
+def _explained(method: Transform) -> Callable[..., Any]:
+    """A method, for one circuit, that says what it cannot differentiate where it would fail, or be wrong."""
+    linear = method in _BY_RULES
+
+    def gradient(tape: QuantumScript, *args: Any, **options: Any) -> Any:
+        if linear and any(isinstance(one, PurityMP) for one in tape.measurements):
+            raise QuantumFunctionError(
+                "a purity is no expectation value, and neither parameter shifts nor Hadamard tests differentiate it "
+                "(PennyLane returns another number). Use diff_method='finite-diff'; or 'backprop', on an executor that "
+                "offers it."
+            )
+        try:
+            return method(tape, *args, **options)
+        except AttributeError as error:
+            if error.name != "grad_recipe":
+                raise
+            raise QuantumFunctionError(
+                f"there is no parameter shift by a number of the observable {error.obj}, as this derivative would "
+                "need. Measure its terms one by one and add the results; or use diff_method='backprop' on an executor "
+                "that offers it."
+            ) from error
+
+    return gradient
+
+
+def _is_refused(tape: QuantumScript, jax: bool) -> bool:
+    """Whether an operation with a trainable parameter is broadcasted."""
+    if not is_broadcasted(tape):
+        return False
+    trainable: Sequence[int] = tape.trainable_params
+    if jax:  # PennyLane looks for what JAX differentiates later, and takes all that jax.jit traces for it. To trace
+        # the rows of what is not differentiated would take many times as long as running them.
+        values = tape.get_parameters(trainable_only=False)
+        trainable = [index for index, value in enumerate(values) if type(value).__module__.endswith("interpreters.ad")]
+    return any(tape.par_info[index]["op"].batch_size is not None for index in trainable)
+
+
+def _only(results: Any) -> Any:
+    return results[0]

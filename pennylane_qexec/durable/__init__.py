@@ -1,7 +1,0 @@
-"""Durable runs: programs that are run again after a crash go on where they were."""
-
-from pennylane_qexec.durable.opening import close, close_behind, durable_run, records
-from pennylane_qexec.durable.run import DurableRun
-from pennylane_qexec.durable.scope import current
-
-__all__ = ["DurableRun", "close", "close_behind", "current", "durable_run", "records"]

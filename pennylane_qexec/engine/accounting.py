@@ -1,0 +1,147 @@
+"""What jobs are going to use of budgets, and what they have used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from pennylane_qexec.concurrency import context
+from pennylane_qexec.engine.worker import Ran
+from pennylane_qexec.executors import objection_to_shots
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.job import Job, Usage
+from pennylane_qexec.policies.budgets import NOTHING, Account, Amount, Budget, amount, in_force, opened, settle
+
+logger = logging.getLogger("pennylane_qexec")
+
+_INSTANT = 1e-6
+"""Seconds, the shortest that is reserved: where all have been used, not even what takes an unknown time is sent."""
+
+
+def accounts_of(jobs: Sequence[Job], executors: Collection[Executor], own: Budget | None) -> list[Account] | None:
+    """Reserve for the first attempt at each of the jobs of a call.
+
+    Args:
+        jobs: the jobs.
+        executors: who may run those jobs that are left to whoever is free first.
+        own: the budget of the cluster.
+
+    Returns:
+        An account for each job; ``None`` if no budget counts for the call.
+
+    Raises:
+        BudgetExceededError: they do not fit, all together.
+    """
+    budgets = in_force(own, inside=context.depth() > 0)
+    if not budgets or not jobs:
+        return None
+    return opened(budgets, [_first(job, executors) for job in jobs])
+
+
+def expected(executor: Executor, job: Job) -> Amount:
+    """What an attempt at a job on an executor is going to use, as far as that is known."""
+    usage = executor.usage_of(job.circuit, job.call)
+    seconds, cost = usage.seconds or _INSTANT, usage.cost
+    if cost is None:
+        cost = executor.charges(job.circuit, job.call).of(usage.circuits, usage.shots, seconds)
+    return amount(usage.shots, usage.circuits, cost, seconds)
+
+
+def shots_of(executor: Executor, job: Job) -> int:
+    """The shots that an executor runs for a job, in all bases that are measured."""
+    return executor.usage_of(job.circuit, job.call).shots
+
+
+def used(executor: Executor, jobs: Sequence[Job], seconds: float) -> list[Usage]:
+    """What an attempt at jobs of one batch has used.
+
+    Args:
+        executor: who had them.
+        jobs: the jobs.
+        seconds: the part of each in the running time of the batch.
+    """
+    return [_used(executor, job, seconds) for job in jobs]
+
+
+def _used(executor: Executor, job: Job, seconds: float) -> Usage:
+    try:
+        circuits, shots, cost, _ = executor.usage_of(job.circuit, job.call)
+        price = executor.charges(job.circuit, job.call)
+    except Exception as error:  # the job has been run: what is known of it is better than an engine that stands still
+        logger.warning("executor %r does not say what a circuit has used: %r", executor.name, error)
+        return Usage(1, job.circuit.shots.total_shots or 0, 0.0, seconds)
+    if price.per_second or cost is None:
+        cost = price.of(circuits, shots, seconds)
+    return Usage(circuits, shots, cost, seconds)
+
+
+def counted(executor: Executor, jobs: Sequence[Job], ran: Ran) -> Ran:
+    """A batch that ran, with what each of its jobs has used; what the run itself has shown goes first."""
+    each = ran.seconds / len(jobs)
+    if len(ran.usages) == len(jobs):
+        usages = [usage._replace(seconds=each) for usage in ran.usages]
+    else:
+        usages = used(executor, jobs, each)
+    return ran._replace(usages=tuple(usages))
+
+
+def shots_in(usages: Sequence[Usage]) -> int:
+    """The shots that were run, all together."""
+    return sum([usage.shots for usage in usages])
+
+
+def settle_attempt(accounts: Sequence[Account | None], usages: Sequence[Usage]) -> None:
+    """Count what an attempt at a batch has used of budgets.
+
+    Args:
+        accounts: of its jobs; ``None`` for those for which no budget counts.
+        usages: what each job has used; none of them if nothing is to be counted.
+    """
+    counting = [index for index, account in enumerate(accounts) if account is not None]
+    amounts = [_amount(usages[index]) if usages else NOTHING for index in counting]
+    settle([account for account in accounts if account is not None], amounts)
+
+
+def _amount(usage: Usage) -> Amount:
+    return amount(usage.shots, usage.circuits, usage.cost or 0.0, usage.seconds or 0.0)
+
+
+def chosen(accounts: Sequence[Account] | None, indices: Sequence[int]) -> Sequence[Account] | None:
+    """The accounts of some of the jobs of a call."""
+    if accounts is None or len(indices) == len(accounts):
+        return accounts
+    return [accounts[index] for index in indices]
+
+
+def given_back_on_error(accounts: Sequence[Account] | None) -> AbstractContextManager[Any]:
+    """If an error ends this, what is reserved for attempts that have not begun is given back."""
+    return _UNCOUNTED if accounts is None else _GivenBack(accounts)
+
+
+_UNCOUNTED: AbstractContextManager[Any] = nullcontext()
+
+
+class _GivenBack:
+    __slots__ = ("_accounts",)
+
+    def __init__(self, accounts: Sequence[Account]) -> None:
+        self._accounts = accounts
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            for account in self._accounts:
+                account.close()
+
+
+def _first(job: Job, executors: Collection[Executor]) -> Amount:
+    if job.executor is not None:
+        return expected(job.executor, job)
+    able = [executor for executor in executors if objection_to_shots(executor, job.circuit) is None]
+    amounts = [expected(executor, job) for executor in able] or [amount(job.shots, 1, 0.0, 0.0)]
+    shots, circuits, cost, seconds = map(max, zip(*amounts, strict=True))
+    return shots, circuits, cost, seconds

@@ -1,0 +1,128 @@
+"""The short way: small batches of local simulators run in the calling thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from pennylane_qexec.concurrency import context
+from pennylane_qexec.engine import process_pool
+from pennylane_qexec.engine.accounting import counted, settle_attempt, shots_in, used
+from pennylane_qexec.engine.batch import same_call
+from pennylane_qexec.engine.history import History, record_done
+from pennylane_qexec.engine.placement import EACH, HEAVY, may_use_processes, seconds
+from pennylane_qexec.engine.worker import Ran, perform
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
+from pennylane_qexec.job import Job, Outcome, Times, Usage, Work
+from pennylane_qexec.policies.budgets import Account, pass_on, restore
+
+_WORTH_STARTING_PROCESSES = 2.0
+
+
+class ShortWay:
+    """Runs jobs in the calling thread, where that is the fastest way.
+
+    Args:
+        history: where to write what ran.
+        next_batch_number: numbers the batches.
+    """
+
+    def __init__(self, history: History, next_batch_number: Callable[[], int]) -> None:
+        self._history = history
+        self._next_batch_number = next_batch_number
+        self._heavy_seconds = 0.0
+
+    def fits(self, jobs: Sequence[Job]) -> bool:
+        """Whether to run these jobs in the calling thread: they must be, or it is faster than sending them anywhere.
+
+        Several heavy circuits go to worker processes; those are started, beside the work here, once there has been
+        enough of them.
+        """
+        if must_run_here(jobs):
+            return True
+        if not may_run_here(jobs):
+            return False
+        estimate, movable = 0.0, 0
+        for job in jobs:
+            estimate += seconds(job.executor, (job.circuit,))
+            movable += may_use_processes(job.executor)
+        if estimate < max(HEAVY, EACH * len(jobs)) or movable < 2:
+            return True
+        self._heavy_seconds += estimate
+        if self._heavy_seconds > _WORTH_STARTING_PROCESSES:
+            process_pool.crew.warm_up()
+        return not process_pool.crew.warm
+
+    def run(self, jobs: Sequence[Job], accounts: Sequence[Account] | None, spent: list[Usage]) -> list[Outcome]:
+        """Run jobs of one executor and one call.
+
+        Args:
+            jobs: the jobs.
+            accounts: what they have reserved of budgets; ``None`` if none counts.
+            spent: where to put what each has used, if this fails; nothing if none of them ran.
+        """
+        executor: Executor = jobs[0].executor
+        executor.meter.add(len(jobs))
+        submitted, start = time.time(), time.perf_counter()
+        usages: Sequence[Usage] = ()
+        try:
+            with context.inside(context.depth(), jobs[0].follower is not None):
+                performed = perform(executor, Work.of(jobs)) if accounts is None else _apart(executor, jobs)
+            ran = counted(executor, jobs, performed)
+            usages = ran.usages
+        except BaseException as error:
+            if not isinstance(error, Exception) or not executor.ran_nothing(error):
+                usages = used(executor, jobs, (time.perf_counter() - start) / len(jobs))
+                spent += usages
+            raise
+        finally:
+            executor.meter.add(-len(jobs))
+            self._history.spend(usages)
+            if accounts is not None:
+                settle_attempt(accounts, usages)
+        executor.meter.ran(len(jobs), shots_in(usages), ran.seconds)
+        times = [Times(submitted, submitted)] * len(jobs)
+        return record_done(self._history, executor, jobs, ran, times, self._next_batch_number())
+
+
+def _apart(executor: Executor, jobs: Sequence[Job]) -> Ran:
+    """Run jobs that budgets count; circuits that they ask for themselves do not count again."""
+    token = pass_on(())
+    try:
+        return perform(executor, Work.of(jobs))
+    finally:
+        restore(token)
+
+
+def must_run_here(jobs: Sequence[Job]) -> bool:
+    """Whether jobs cannot leave the calling thread.
+
+    Backpropagation records what the simulator computes. And a device object may be in use by the very call that asks
+    for the jobs, so that another thread would wait for it for ever.
+    """
+    backprop = any(job.call.bound and job.call.config.gradient_method == "backprop" for job in jobs)
+    return backprop or (context.depth() > 0 and any(_is_one_object(job.executor) for job in jobs))
+
+
+def may_run_here(jobs: Sequence[Job]) -> bool:
+    """Whether jobs are such that the calling thread can run them, however long that takes."""
+    return all(job.executor is not None and job.executor.parallel == "auto" and job.executor.local for job in jobs)
+
+
+def _is_one_object(executor: Executor | None) -> bool:
+    return isinstance(executor, DeviceExecutor) and not executor.shareable
+
+
+def groups(jobs: Sequence[Job]) -> list[list[int]]:
+    """Indices of jobs that run together: same executor, same call."""
+    found: list[list[int]] = []
+    for index, job in enumerate(jobs):
+        for group in found:
+            first = jobs[group[0]]
+            if first.executor is job.executor and first.follower is job.follower and same_call(first.call, job.call):
+                group.append(index)
+                break
+        else:
+            found.append([index])
+    return found

@@ -1,0 +1,331 @@
+"""Where an executor's batches run best, and how many at a time.
+
+Where a batch of an executor runs: in a thread, a worker process, a user's pool, or at a backend with a queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import logging
+import os
+import pickle
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.concurrency import isolation
+from pennylane_qexec.concurrency.context import Awaited, inside
+from pennylane_qexec.concurrency.resources import cores
+from pennylane_qexec.concurrency.thread_pool import ThreadCrew
+from pennylane_qexec.engine import process_pool
+from pennylane_qexec.engine.process_pool import pickled
+from pennylane_qexec.engine.remote_jobs import Inquiry, Sending, Withdrawals
+from pennylane_qexec.engine.worker import KEPT_EXECUTORS, Ran, in_other_words, perform, survives_pickling
+from pennylane_qexec.executors.base import Executor, Spreader
+from pennylane_qexec.executors.queued import QueuedExecutor
+from pennylane_qexec.job import Work
+from pennylane_qexec.policies.retries import is_permanent
+
+HEAVY = 0.1
+"""Estimated seconds from which a call is worth spreading over worker processes."""
+
+EACH = 0.002
+"""Estimated seconds from which a circuit is worth sending to a worker process, if somebody waits for it."""
+
+_WORTH_A_PIPE = 0.01
+_SECONDS_PER_NUMBER = 2e-9
+_IN_FLIGHT = 1000
+
+
+def may_use_processes(executor: Executor) -> bool:
+    """Whether an executor left to decide by itself (``parallel="auto"``) can be sent to worker processes."""
+    return executor.parallel == "auto" and executor.local and executor.shareable
+
+
+def uses_processes(executor: Executor, circuits: Sequence[QuantumScript]) -> bool:
+    """Whether a batch goes to a worker process, if it does not run in the calling thread."""
+    if executor.parallel == "process":
+        return True
+    return may_use_processes(executor) and seconds(executor, circuits) >= max(_WORTH_A_PIPE, EACH * len(circuits))
+
+
+def prepares_late(executor: Executor, circuit: QuantumScript, later: bool, alike: bool = False) -> bool:
+    """Whether circuits like this one run in other processes, so that preparing them there too is faster.
+
+    Args:
+        executor: who is to run them.
+        circuit: the circuit.
+        later: whether nobody waits for it: then also small ones run there, where they keep nobody from going on.
+        alike: whether it has to be done alike each time that the program runs, whatever has started by then.
+    """
+    if not executor.local:
+        return False
+    if executor.parallel == "process" or isinstance(executor.parallel, concurrent.futures.Executor):
+        return True
+    if alike or not may_use_processes(executor) or not process_pool.crew.warm:
+        return False
+    return later or uses_processes(executor, (circuit,))
+
+
+def seconds(executor: Executor, circuits: Sequence[QuantumScript]) -> float:
+    """Estimated running time: from the size of the circuits, or what the last ones have taken if that is longer."""
+    rate = executor.load().circuits_per_second
+    measured = len(circuits) / rate if rate else 0.0
+    return max(measured, computing_seconds(executor, circuits))
+
+
+def capacity_of(executor: Executor) -> int:
+    """How many batches an executor runs at the same time."""
+    return executor.workers or _default_capacity(executor)
+
+
+def _default_capacity(executor: Executor) -> int:
+    if isinstance(executor, QueuedExecutor):
+        return _IN_FLIGHT
+    parallel = executor.parallel == "process" or isinstance(executor.parallel, concurrent.futures.Executor)
+    return cores() if parallel or may_use_processes(executor) else 1
+
+
+def computing_seconds(executor: Executor, circuits: Sequence[QuantumScript]) -> float:
+    """Estimated running time, from the size of the circuits alone."""
+    return executor.effort(circuits) * _SECONDS_PER_NUMBER
+
+
+_MANY = 500
+_STARTING = 2.0  # seconds that worker processes take to start
+_QUEUE_HANDS = 4
+
+logger = logging.getLogger("pennylane_qexec")
+
+
+class Carrier:
+    """Carries the batches of one executor to where they run. Used in the engine's thread.
+
+    Args:
+        executor: whose batches.
+        withdrawals: what is being cancelled at backends.
+        depth: how many batches those who ask for them run inside of.
+    """
+
+    def __init__(self, executor: Executor, withdrawals: Withdrawals, depth: int = 0) -> None:
+        self._executor = executor
+        self._withdrawals = withdrawals
+        self._depth = depth
+        self._in_threads = 0
+        self.capacity = capacity_of(executor)
+        hands = _QUEUE_HANDS if isinstance(executor, QueuedExecutor) else self.capacity
+        self._threads = ThreadCrew(hands, f"qexec-{executor.name}" + "-nested" * min(depth, 1))
+
+    async def carry(self, work: Work, context: contextvars.Context, sending: Sending) -> Ran:
+        """Let a batch run. Cancelling this gives the batch up as far as the place where it runs allows.
+
+        Args:
+            work: the batch.
+            context: the context variables of whoever asked for it.
+            sending: where to note that it did not get there.
+        """
+        executor = self._executor
+        if isinstance(executor, QueuedExecutor):
+            return await self._at_a_queue(executor, work, context, sending)
+        if isinstance(executor.parallel, concurrent.futures.Executor) and not self._would_block(executor.parallel):
+            with sending.under_way():
+                key, executor_pickled = process_pool.crew.pickled(executor)
+                parcel = pickled(work)
+            return await _ran(
+                executor.parallel.submit(_perform_in_pool, key, executor_pickled, parcel, self._depth, os.getpid()),
+                sending,
+            )
+        if self._goes_to_a_process(work):
+            return await self._in_a_process(work, sending)
+        self._note_thread(len(work.circuits))
+        return await self._in_a_thread(work, context, sending)
+
+    def ready(self, circuits: Sequence[QuantumScript]) -> None:
+        """Have threads started for circuits that come: a program that is ending may not start any (Python 3.12).
+
+        Used in any thread.
+        """
+        if isinstance(self._executor.parallel, concurrent.futures.Executor):
+            return
+        self._threads.ready()
+        if not process_pool.crew.started and uses_processes(self._executor, circuits):
+            process_pool.crew.warm_up()
+
+    def hands_for(self, circuit: QuantumScript, number: int) -> int:
+        """How many batches should share this number of circuits like this one.
+
+        A backend with a queue gets one big batch, and so do a cluster inside of this one, which shares it out itself,
+        and a local simulator that has little to do.
+        """
+        if isinstance(self._executor, QueuedExecutor | Spreader):
+            return 1
+        if may_use_processes(self._executor) and number * seconds(self._executor, (circuit,)) < HEAVY:
+            return 1
+        return self.capacity
+
+    def close(self) -> None:
+        """End the threads when they have finished what they do."""
+        self._threads.close()
+
+    def _would_block(self, pool: concurrent.futures.Executor) -> bool:
+        """Whether all threads of a user's pool may be waiting for this batch, so that it needs one of ours."""
+        return self._depth > 0 and isinstance(pool, concurrent.futures.ThreadPoolExecutor)
+
+    def _goes_to_a_process(self, work: Work) -> bool:
+        if uses_processes(self._executor, work.circuits):
+            return self._processes_pay(work.circuits)
+        return not work.call.bound and may_use_processes(self._executor) and process_pool.crew.warm
+
+    def _note_thread(self, circuits: int) -> None:
+        """Have worker processes started, in the background, once so many circuits have run in threads."""
+        self._in_threads += circuits
+        if self._in_threads > _MANY and may_use_processes(self._executor):
+            process_pool.crew.warm_up()
+
+    def _processes_pay(self, circuits: Sequence[QuantumScript]) -> bool:
+        """Whether to send a batch to worker processes although they may have to start; if not, they start meanwhile.
+
+        What the last circuits have taken does not count here: the first ones take long, and say nothing of the next.
+        """
+        if self._executor.parallel == "process" or process_pool.crew.warm:
+            return True
+        process_pool.crew.warm_up()
+        return computing_seconds(self._executor, circuits) > _STARTING
+
+    async def _in_a_thread(self, work: Work, context: contextvars.Context, sending: Sending) -> Ran:
+        awaited = Awaited()
+
+        def run() -> Ran:
+            with inside(self._depth, sending.followed), awaited.noted():
+                return perform(self._executor, work)
+
+        try:
+            return await _ran(self._threads.submit(lambda: context.run(run)), sending)
+        except asyncio.CancelledError:
+            awaited.give_up()
+            # The thread may hang in there for ever; the lane goes on with another one.
+            self._threads.add_hand()
+            raise
+
+    async def _in_a_process(self, work: Work, sending: Sending) -> Ran:
+        with sending.under_way():
+            future = process_pool.crew.submit(self._executor, work)
+        try:
+            return await _ran(future, sending)
+        except asyncio.CancelledError:
+            process_pool.crew.stop(future)
+            raise
+
+    async def _at_a_queue(
+        self, executor: QueuedExecutor, work: Work, context: contextvars.Context, sending: Sending
+    ) -> Ran:
+        start = time.perf_counter()
+
+        def submit() -> str:
+            with inside(self._depth, sending.followed):
+                return sending.submitted(executor, work.circuits)
+
+        submission = self._threads.submit(lambda: context.run(submit))
+        try:
+            job_id = await asyncio.wrap_future(submission)
+        except asyncio.CancelledError:
+            sending.reached = not submission.cancel()
+            if sending.reached and not sending.stays:
+                self._withdrawals.cancel_submitted(executor, submission, self._threads.submit)
+            raise
+        except Exception as error:
+            # A job that the backend would never take was not taken; after a lost connection, nobody knows.
+            sending.reached = sending.begun and not is_permanent(error)
+            arrived = await self._arrived(sending)
+            if arrived is None:
+                raise
+            job_id = arrived
+        return await self._answer(self._inquiry(job_id, sending.followed), job_id, sending, start)
+
+    async def _arrived(self, sending: Sending) -> str | None:
+        """The backend's id of a job that may have reached it although submitting it has failed, if it is there.
+
+        If that cannot be found out now, it is looked for once more before it is sent again.
+        """
+        letter = sending.letter
+        if letter is None or not sending.reached or not self._queued.labels:
+            return None
+        try:
+            job_id = await self._inquiry(letter.label, followed=False).found()
+        except Exception:
+            return None
+        if job_id is None:
+            sending.reached = False
+        else:
+            await asyncio.wrap_future(self._threads.submit(lambda: letter.sent(job_id)))
+        return job_id
+
+    async def take_up(self, job_id: str, sent: Sending) -> Ran:
+        """Wait for a job of a backend with a queue that another process has sent.
+
+        Args:
+            job_id: the backend's id of the job.
+            sent: what it was sent with.
+        """
+        start = time.perf_counter()
+        inquiry = self._inquiry(job_id, followed=True)
+        await inquiry.adopt(tuple([job.circuit for job in sent.jobs]))
+        return await self._answer(inquiry, job_id, sent, start)
+
+    async def found(self, label: str) -> str | None:
+        """The backend's id of the job that was sent with a label."""
+        return await self._inquiry(label, followed=True).found()
+
+    async def _answer(self, inquiry: Inquiry, job_id: str, sent: Sending, start: float) -> Ran:
+        """Wait for a job of the backend, and fetch its results."""
+        try:
+            state = await inquiry.end()
+        except BaseException:
+            if not sent.stays:
+                self._withdrawals.cancel(self._queued, job_id, self._threads.submit)
+            raise
+        return Ran(await inquiry.results(state, Work.of(sent.jobs)), time.perf_counter() - start)
+
+    def _inquiry(self, job_id: str, followed: bool) -> Inquiry:
+        return Inquiry(self._queued, self._threads.submit, job_id, followed)
+
+    @property
+    def _queued(self) -> QueuedExecutor:
+        return cast(QueuedExecutor, self._executor)
+
+
+async def _ran(future: concurrent.futures.Future[Any], sending: Sending) -> Ran:
+    try:
+        return cast(Ran, await asyncio.wrap_future(future))
+    except asyncio.CancelledError:
+        sending.reached = not future.cancel()
+        raise
+
+
+_in_this_pool_process: dict[str, Executor] = {}
+
+
+def _perform_in_pool(key: str, executor_pickled: bytes, work: bytes, depth: int, home: int) -> Ran:
+    """Carry out a batch in a user's :class:`concurrent.futures.Executor`, which keeps the executor by its key.
+
+    An error that could not travel back to the process that asks would break the pool, or hide what went wrong.
+    """
+    executor = _in_this_pool_process.get(key)
+    if executor is None:
+        isolation.install()
+        while len(_in_this_pool_process) >= KEPT_EXECUTORS:
+            _in_this_pool_process.pop(next(iter(_in_this_pool_process)), None)
+        executor = pickle.loads(executor_pickled)
+        executor.become_replica(os.getpid())
+        _in_this_pool_process[key] = executor
+    try:
+        with inside(depth):
+            return perform(executor, pickle.loads(work))
+    except Exception as error:
+        if os.getpid() == home or survives_pickling(error):
+            raise
+        raise in_other_words(error) from error

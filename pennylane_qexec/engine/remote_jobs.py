@@ -1,0 +1,306 @@
+"""Asking a backend with a queue what has become of a job, as long as it takes.
+
+A batch on its way to its executor: whether it has reached it, and who follows it there.
+
+Jobs at backends with a queue that nobody waits for any more: they are cancelled there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.concurrency.lifecycle import PATIENCE
+from pennylane_qexec.engine.worker import complete
+from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, UnansweredError
+from pennylane_qexec.executors.queued import QueuedExecutor
+from pennylane_qexec.job import Job, JobState, Letter, Result, Work
+from pennylane_qexec.policies.retries import is_permanent
+
+T = TypeVar("T")
+InThread = Callable[[Callable[[], Any]], "Future[Any]"]
+
+_HICCUPS = 5
+_LONGEST_PAUSE = 60.0
+_ANSWERS = (ConfigurationError, JobFailedError, JobCancelledError)
+"""What is raised by a backend, or its client, that knows what it says."""
+
+logger = logging.getLogger("pennylane_qexec")
+
+
+class Inquiry:
+    """Asks for one job. A backend that does not answer is asked again: to send the job again would cost it again.
+
+    Args:
+        executor: whose backend has the job.
+        threads: has a function run in a thread.
+        job_id: the backend's id of the job, or the label that it was sent with.
+        followed: whether the job belongs to a durable run, for which it is not given up after a few attempts, but after
+            the executor's ``patience``.
+    """
+
+    def __init__(self, executor: QueuedExecutor, threads: InThread, job_id: str, followed: bool) -> None:
+        self._executor = executor
+        self._threads = threads
+        self._job_id = job_id
+        self._followed = followed
+
+    async def adopt(self, circuits: Sequence[QuantumScript]) -> None:
+        """Take the job over from the process that sent it."""
+        await self._persistently(lambda: self._executor.adopt(self._job_id, circuits))
+
+    async def found(self) -> str | None:
+        """The id of the job with this label."""
+        return await self._persistently(lambda: self._executor.find(self._job_id))
+
+    async def end(self) -> JobState:
+        """Wait for the end of the job."""
+        interval = self._executor.poll_interval
+        while not (state := await self._persistently(lambda: self._executor.poll(self._job_id))).final:
+            await asyncio.sleep(interval)
+            interval = min(2 * interval, self._executor.poll_interval_max)
+        return state
+
+    async def results(self, state: JobState, work: Work) -> list[Result]:
+        """The results of the job, which has ended.
+
+        Args:
+            state: in which it ended.
+            work: what it was sent with.
+        """
+        if state is not JobState.DONE:
+            await self._call(lambda: self._executor.fetch(self._job_id))
+            raise JobFailedError(self._executor.name, self._job_id, f"it ended as {state}")
+        results = await self._persistently(lambda: self._executor.fetch(self._job_id))
+        return complete(self._executor, work, list(results))
+
+    async def _persistently(self, function: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        pause, attempt, began = self._executor.poll_interval, 1, loop.time()
+        while True:
+            try:
+                return await self._call(function)
+            except Exception as error:
+                waited = loop.time() - began
+                if not self._asks_again(error, attempt, waited):
+                    if self._followed and not isinstance(error, _ANSWERS):
+                        raise UnansweredError(self._executor.name, self._job_id, waited) from error
+                    raise
+                logger.log(
+                    logging.WARNING if attempt <= _HICCUPS else logging.DEBUG,
+                    "executor %r did not answer (%r); asking again",
+                    self._executor.name,
+                    error,
+                )
+            await asyncio.sleep(pause)
+            attempt += 1
+            pause = min(2 * pause, _LONGEST_PAUSE if self._followed else self._executor.poll_interval_max)
+
+    def _asks_again(self, error: Exception, attempt: int, waited: float) -> bool:
+        if isinstance(error, _ANSWERS):
+            return False
+        if self._followed:
+            return waited < self._executor.patience
+        return attempt <= _HICCUPS and not is_permanent(error)
+
+    async def _call(self, function: Callable[[], T]) -> T:
+        return await asyncio.wrap_future(self._threads(function))
+
+
+@dataclass
+class Sending:
+    """What is known of a batch on its way.
+
+    Attributes:
+        jobs: the jobs of the batch.
+        reached: whether its executor may have begun with it.
+        begun: whether it was being submitted to a backend with a queue.
+        letter: what it is sent in, if a durable run follows it.
+    """
+
+    jobs: Sequence[Job] = ()
+    reached: bool = False
+    begun: bool = False
+    letter: Letter | None = None
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """While this lasts, the batch has not reached its executor."""
+        self.reached = False
+        yield
+        self.reached = True
+
+    def submitted(self, executor: QueuedExecutor, circuits: Sequence[QuantumScript]) -> str:
+        """Submit the batch, and tell who follows it. Returns the backend's id of it."""
+        follower = self.jobs[0].follower if self.jobs else None
+        numbers = Work.of(self.jobs).numbers if self.jobs else ()
+        if follower is None:
+            self.begun = True
+            return executor.submit_numbered(circuits, "", numbers) if numbers else executor.submit(circuits)
+        with follower.sending(self.jobs, executor) as letter:
+            self.begun, self.letter = True, letter
+            job_id = executor.find(letter.label) if letter.may_be_there else None
+            if job_id is None:
+                job_id = executor.submit_numbered(circuits, letter.label, numbers)
+            letter.sent(job_id)
+        return job_id
+
+    @property
+    def followed(self) -> bool:
+        """Whether a durable run follows it."""
+        return bool(self.jobs) and self.jobs[0].follower is not None
+
+    @property
+    def stays(self) -> bool:
+        """Whether it is left at the backend if nobody waits for it any more, as somebody will later."""
+        follower = self.jobs[0].follower if self.jobs else None
+        return follower is not None and follower.leaves(self.jobs)
+
+
+_ATTEMPTS = 5
+
+Submission = concurrent.futures.Future[str]
+Threads = Callable[[Callable[[], Any]], concurrent.futures.Future[Any]]
+"""Has a function run in one of a lane's threads."""
+
+
+@dataclass(eq=False)
+class _Withdrawal:
+    """A job on its way to being cancelled.
+
+    Attributes:
+        executor: whose backend has it.
+        threads: where to do it.
+        job_id: the backend's id of it; ``None`` while it is being submitted.
+        submission: brings the id, if it is being submitted.
+        error: what the backend said when it was last asked to cancel the job.
+    """
+
+    executor: QueuedExecutor
+    threads: Threads
+    job_id: str | None = None
+    submission: Submission | None = None
+    error: Exception | None = None
+
+    def cancel(self) -> None:
+        """Cancel the job, at once. One that the backend does not know is not there."""
+        if self.job_id is not None:
+            try:
+                self.executor.cancel(self.job_id)
+            except ConfigurationError as error:
+                logger.debug("job %r at executor %r is not cancelled: %s", self.job_id, self.executor.name, error)
+
+    def __str__(self) -> str:
+        job = "a job that was being submitted" if self.job_id is None else repr(self.job_id)
+        return f"{job} at {self.executor.name!r}" + (f" ({self.error!r})" if self.error is not None else "")
+
+
+class Withdrawals:
+    """What is being cancelled at backends. Used in the engine's thread, but for :meth:`say_what_is_left`.
+
+    Args:
+        owner: the engine, which must not be forgotten before everything is cancelled.
+    """
+
+    def __init__(self, owner: object) -> None:
+        self._owner = owner
+        self._under_way: dict[asyncio.Task[None], _Withdrawal] = {}
+        self._failed: list[_Withdrawal] = []
+        self._ending = False
+        self._said = False
+
+    def cancel(self, executor: QueuedExecutor, job_id: str, threads: Threads) -> None:
+        """Cancel a job.
+
+        Args:
+            executor: whose backend has it.
+            job_id: the backend's id of it.
+            threads: where to do it.
+        """
+        self._begin(_Withdrawal(executor, threads, job_id))
+
+    def cancel_submitted(self, executor: QueuedExecutor, submission: Submission, threads: Threads) -> None:
+        """Cancel a job that is being submitted, when its id is there; see :meth:`cancel`."""
+        self._begin(_Withdrawal(executor, threads, submission=submission))
+
+    async def over(self) -> None:
+        """Wait until all are cancelled, for a limited time; and say which are not, and still run."""
+        self._ending = True
+        if self._under_way:
+            await asyncio.wait(list(self._under_way), timeout=PATIENCE)
+        self.say_what_is_left()
+        late = list(self._under_way.items())
+        for task, _ in late:
+            task.cancel()
+        await asyncio.gather(*(task for task, _ in late), return_exceptions=True)
+        for _, withdrawal in late:
+            _cancel_late(withdrawal)
+
+    def say_what_is_left(self) -> None:
+        """Say which jobs have not been cancelled, once. Used in any thread."""
+        left = [*self._failed, *list(self._under_way.values())]
+        if left and not self._said:
+            self._said = True
+            _warn(left)
+
+    def _begin(self, withdrawal: _Withdrawal) -> None:
+        task = asyncio.get_running_loop().create_task(_carry_out(withdrawal))
+        self._under_way[task] = withdrawal
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        withdrawal = self._under_way.pop(task)
+        if task.cancelled() or withdrawal.error is None:
+            return
+        if self._ending:
+            self._failed.append(withdrawal)
+        else:
+            _warn([withdrawal])
+
+
+async def _carry_out(withdrawal: _Withdrawal) -> None:
+    """Cancel a job, if need be when it has been submitted; after a hiccup of the network, again."""
+    if withdrawal.submission is not None:
+        try:
+            withdrawal.job_id = await asyncio.wrap_future(withdrawal.submission)
+        except Exception:
+            return  # it was not submitted
+    interval = withdrawal.executor.poll_interval
+    for attempt in range(_ATTEMPTS):
+        try:
+            await asyncio.wrap_future(withdrawal.threads(withdrawal.cancel))
+            withdrawal.error = None
+            return
+        except Exception as error:
+            withdrawal.error = error
+        if attempt < _ATTEMPTS - 1:
+            await asyncio.sleep(interval * 2**attempt)
+
+
+def _cancel_late(withdrawal: _Withdrawal) -> None:
+    """Cancel a job that could not be waited for, if the program goes on for so long."""
+    if withdrawal.job_id is not None or withdrawal.submission is None:
+        withdrawal.threads(withdrawal.cancel)
+        return
+
+    def cancel(submission: Submission) -> None:
+        if not submission.cancelled() and submission.exception() is None:
+            withdrawal.executor.cancel(submission.result())
+
+    withdrawal.submission.add_done_callback(cancel)
+
+
+def _warn(left: Sequence[_Withdrawal]) -> None:
+    logger.warning(
+        "%d jobs that nobody waits for could not be cancelled and may still run: %s. Cancel them at the provider.",
+        len(left),
+        ", ".join(sorted(map(str, left))),
+    )

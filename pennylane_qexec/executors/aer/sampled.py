@@ -1,0 +1,250 @@
+"""Shots drawn from exact probabilities, as a simulator's shots are, without its bookkeeping of every single shot.
+
+What templates with shots are for Aer: circuits to run, and what makes results of what comes back.
+
+Importing this imports Qiskit and Aer, so it is imported when the first circuit is run.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+from pennylane.operation import Operator
+from pennylane.wires import Wires
+
+from pennylane_qexec.circuits.qiskit.preparation import Parametrised, parametrised
+from pennylane_qexec.circuits.readout import TABLE_WIRES, Counted, Histogram, Readout, bits_of
+from pennylane_qexec.circuits.templates import Template
+from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.errors import checked_seed
+from pennylane_qexec.executors.aer.compiler import Compiled, compiled, save_probabilities
+from pennylane_qexec.executors.aer.noise import FakeMachine
+from pennylane_qexec.job import Result
+
+STEP = 2113
+"""What Aer adds to the seed from one circuit of a run to the next."""
+
+_SEEDS = 2**62
+"""How many seeds Aer has, those left out that would become too large in long runs."""
+
+_BY_NUMBER = (0x6E756D62,)
+_OF_CELL = 0x63656C6C
+_APART = 0x61706172
+
+
+class Seeds:
+    """The seeds of an executor's circuits, which are numbered as they come.
+
+    Args:
+        seed: the first circuit's seed; ``None`` for randomness that nobody can repeat.
+
+    Raises:
+        ConfigurationError: the seed is no number.
+    """
+
+    def __init__(self, seed: int | None) -> None:
+        self.seed = checked_seed(seed)
+        self._origin = self.seed
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def take(self, circuits: int) -> int:
+        """The number of the first of so many circuits."""
+        with self._lock:
+            first, self._count = self._count, self._count + circuits
+        return first
+
+    def aer(self, number: int, cell: int) -> int:
+        """The seed of one of the sampling circuits of a circuit, or of a run that begins with it.
+
+        Those of the first sampling circuits are the seed's own and follow each other in steps, as Aer's do. Those of
+        the others begin somewhere else: right behind, they would be the first ones of the next larger seed.
+        """
+        if self.seed is None:
+            return self.fresh()
+        return (self._begin(cell) + STEP * number) % _SEEDS
+
+    def apart(self, number: int, cell: int) -> int:
+        """The seed of one of the sampling circuits of a circuit, far from those of all others."""
+        if self.seed is None:
+            return self.fresh()
+        made = np.random.SeedSequence(self.seed, spawn_key=(_APART, number, cell)).generate_state(1, np.uint64)[0]
+        return int(made) % _SEEDS
+
+    @staticmethod
+    def fresh() -> int:
+        """A seed that nobody has drawn before: Aer's own choice would be that of the circuit's first run."""
+        return secrets.randbelow(_SEEDS)
+
+    def _begin(self, cell: int) -> int:
+        if self.seed is None or not cell:
+            return self.seed or 0
+        return int(np.random.SeedSequence(self.seed, spawn_key=(_OF_CELL, cell)).generate_state(1, np.uint64)[0])
+
+    def generators(self, numbers: Sequence[int]) -> list[np.random.Generator]:
+        """A generator for each circuit; one for all of them where nothing has to be repeated."""
+        if self.seed is None:
+            return [np.random.default_rng()] * len(numbers)
+        return [np.random.default_rng([self.seed, number]) for number in numbers]
+
+    def replica(self, number: int) -> Seeds:
+        """The seeds of a copy of the executor, which follow from the seed, and differ from it."""
+        if self.seed is None:
+            return Seeds(None)
+        copy = Seeds(int(np.random.SeedSequence([self.seed, number + 1]).generate_state(1)[0]))
+        copy._origin = self._origin
+        return copy
+
+    @cached_property
+    def by_number(self) -> Seeds:
+        """The seeds of circuits that were given numbers: the same in all copies, and other ones than those here."""
+        if self._origin is None:
+            return Seeds(None)
+        made = np.random.SeedSequence(self._origin, spawn_key=_BY_NUMBER).generate_state(1, np.uint64)[0]
+        return Seeds(int(made) % _SEEDS)
+
+    def __reduce__(self) -> tuple[type[Seeds], tuple[int | None]]:
+        return Seeds, (self.seed,)
+
+
+def drawn(probabilities: np.ndarray, shots: int, generators: Sequence[np.random.Generator]) -> Counted:
+    """Count the outcomes of shots.
+
+    Args:
+        probabilities: of the ``2**M`` outcomes of ``R`` circuits, ``(R, 2**M)``.
+        shots: how many each circuit has.
+        generators: one for each circuit.
+    """
+    probabilities = np.clip(probabilities.astype(np.float64), 0.0, None)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    if probabilities.shape[1] > 2**TABLE_WIRES:
+        return [_histogram(row, shots, rng) for row, rng in zip(probabilities, generators, strict=True)]
+    if generators[0] is generators[-1]:
+        return generators[0].multinomial(shots, probabilities)
+    return np.array([rng.multinomial(shots, row) for row, rng in zip(probabilities, generators, strict=True)])
+
+
+def tabulated(counts: Sequence[dict[str, int]], wires: int) -> Counted:
+    """What Aer has counted, in hexadecimal numbers of outcomes of so many wires."""
+    if wires > TABLE_WIRES:
+        return [_of_counts(row, wires) for row in counts]
+    table = np.zeros((len(counts), 2**wires), dtype=np.int64)
+    for row, counted in enumerate(counts):
+        table[row, [int(outcome, 16) for outcome in counted]] = list(counted.values())
+    return table
+
+
+def _of_counts(counts: dict[str, int], wires: int) -> Histogram:
+    bits = [[int(bit) for bit in f"{int(outcome, 16):0{wires}b}"] for outcome in counts]
+    return Histogram(np.array(bits, dtype=np.int64), np.array(list(counts.values()), dtype=np.int64))
+
+
+def _histogram(probabilities: np.ndarray, shots: int, rng: np.random.Generator) -> Histogram:
+    """By looking up numbers drawn evenly in the cumulated probabilities: quick where outcomes outnumber shots."""
+    cumulated = np.cumsum(probabilities)
+    places = np.searchsorted(cumulated, rng.random(shots) * cumulated[-1], side="right")
+    outcomes, counts = np.unique(places, return_counts=True)
+    return Histogram(bits_of(outcomes, int(np.log2(len(probabilities)))), counts)
+
+
+_converted: Kept[Parametrised] = Kept(256)
+"""Templates in Qiskit, for all simulators of this process: an experiment runs the same circuits on many."""
+
+
+class Program(ABC):
+    """A template for Aer.
+
+    Attributes:
+        circuits: the ``C`` circuits to run in its place.
+        shots: how many shots they are run with; ``None`` if they save what is exact.
+    """
+
+    circuits: tuple[Compiled, ...]
+    shots: int | None = None
+
+    @abstractmethod
+    def results(self, outputs: Sequence[Sequence[Any]], generators: Sequence[np.random.Generator]) -> list[Result]:
+        """The results of ``R`` circuits.
+
+        Args:
+            outputs: for each of the ``C`` circuits and each row, what was counted, or what was saved by its label.
+            generators: one for each row.
+        """
+
+
+class Drawn(Program):
+    """Shots drawn from the exact probabilities that one circuit saves in all bases that are measured, in turn."""
+
+    def __init__(self, template: Template, wires: Wires, method: str) -> None:
+        self._readout = Readout(template.circuit)
+        self._shots = template.circuit.shots.total_shots or 0
+        operations = template.circuit.operations
+        main = _shared(template, operations, wires)
+        circuit = main.circuit.copy()
+        for number, cell in enumerate(self._readout.cells):
+            turn = parametrised(cell.circuit.operations[len(operations) :], (), wires).circuit
+            circuit.compose(turn, inplace=True)
+            save_probabilities(circuit, wires.indices(cell.wires), str(number))
+            if number + 1 < len(self._readout.cells):
+                circuit.compose(turn.inverse(), inplace=True)
+        self.circuits = (compiled(circuit, main, method),)
+
+    def results(self, outputs: Sequence[Sequence[Any]], generators: Sequence[np.random.Generator]) -> list[Result]:
+        """Draw the shots of each cell, and evaluate them."""
+        (rows,) = outputs
+        tables = [np.array([row[str(number)] for row in rows]) for number in range(len(self._readout.cells))]
+        return _evaluated(self._readout, [drawn(table, self._shots, generators) for table in tables], generators)
+
+
+class CountedByAer(Program):
+    """Shots that Aer counts: those with noise, and those of circuits with too many probabilities to save."""
+
+    def __init__(self, template: Template, wires: Wires, method: str, machine: FakeMachine | None) -> None:
+        self._readout = Readout(template.circuit)
+        self.shots = template.circuit.shots.total_shots or 0
+        circuits = []
+        for cell in self._readout.cells:
+            turns = cell.circuit.operations[len(template.circuit.operations) :]
+            turned = [*template.circuit.operations, *(turns if machine else map(_as_clifford, turns))]
+            main = _shared(template, turned, wires)
+            measured = main.measured(cell.wires or Wires(()))
+            if machine is None:
+                circuits.append(compiled(measured, main, method))
+            else:
+                circuits.append(compiled(machine.fitted(measured), main, None))
+        self.circuits = tuple(circuits)
+
+    def results(self, outputs: Sequence[Sequence[Any]], generators: Sequence[np.random.Generator]) -> list[Result]:
+        """Evaluate the counts."""
+        cells = zip(outputs, self._readout.cells, strict=True)
+        return _evaluated(self._readout, [tabulated(rows, len(cell.wires or ())) for rows, cell in cells], generators)
+
+
+def _shared(template: Template, operations: Sequence[Operator], wires: Wires) -> Parametrised:
+    """The circuit of a cell in Qiskit; that of the template itself serves all simulators that run it."""
+    plain = template.key is not None and len(operations) == len(template.circuit.operations)
+    key = (template.key, tuple(wires)) if plain else None
+    return _converted.get(key, lambda: parametrised(operations, template.slots, wires))
+
+
+def _as_clifford(turn: Operator) -> Operator:
+    """PennyLane's turn into the basis of X or of Y by a gate that Aer's stabilizers have too."""
+    if type(turn) is qml.RY and turn.data[0] == -np.pi / 2:
+        return qml.H(turn.wires)
+    return qml.SX(turn.wires) if type(turn) is qml.RX and turn.data[0] == np.pi / 2 else turn
+
+
+def _evaluated(readout: Readout, counted: list[Counted], generators: Sequence[np.random.Generator]) -> list[Result]:
+    """The results of ``R`` circuits; one by one if each draws the order of its samples from its own generator."""
+    rows = len(generators)
+    sums = readout.sums and all(isinstance(cell, np.ndarray) for cell in counted)
+    if sums or generators[0] is generators[-1]:
+        return readout.results(counted, generators[0])
+    return [readout.results([cell[row : row + 1] for cell in counted], generators[row])[0] for row in range(rows)]

@@ -1,0 +1,290 @@
+"""What is kept of circuits of one structure, and by which of two ways they run: compiled, or one by one.
+
+How batches run with JAX: which structures are compiled, when, and what runs another way meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+
+import numpy as np
+from pennylane.devices import ExecutionConfig
+from pennylane.measurements import ClassicalShadowMP, ProbabilityMP, ShadowExpvalMP, StateMeasurement
+from pennylane.operation import Operation, StatePrepBase
+from pennylane.ops import Conditional, MidMeasure, Projector, Snapshot
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.circuits.readout import Readout
+from pennylane_qexec.circuits.sampling import can_pool
+from pennylane_qexec.circuits.structure import is_broadcasted
+from pennylane_qexec.circuits.templates import Fused, Template, fuse
+from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.executors.base import Binder
+from pennylane_qexec.executors.jax import functions as jax_functions
+from pennylane_qexec.executors.jax.compiler import Functions, Workshop, bytes_needed, padded
+from pennylane_qexec.executors.jax.functions import Traced
+from pennylane_qexec.executors.jax.platform import Platform
+from pennylane_qexec.executors.jax.sampling import Sampler
+from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
+from pennylane_qexec.executors.pennylane.timing import Contest
+from pennylane_qexec.job import Result, Work
+
+Exactly = Callable[[Sequence[QuantumScript]], Sequence[Result]]
+"""Runs analytic circuits one by one."""
+
+_SHADOWS = (ClassicalShadowMP, ShadowExpvalMP)
+_NOT_TRACED = (Conditional, MidMeasure, Projector, Snapshot)
+
+
+class Structure:
+    """Circuits of one structure, all with shots or all without.
+
+    Args:
+        template: the structure.
+        functions: gives the compiled functions that belong to a function to trace; structures that differ in nothing
+            but the number of shots share them.
+
+    Attributes:
+        times: how often such circuits have come.
+        clear: the padded numbers of circuits for which nothing can be faster than the compiled function.
+        refused: whether the fastest simulator has refused such circuits.
+    """
+
+    def __init__(self, template: Template, functions: Callable[[Template, Callable[[], Traced]], Functions]) -> None:
+        self._template = template
+        self._shots = template.circuit.shots.total_shots
+        self._get_functions = functions
+        self.times = 0
+        self.clear: set[int] = set()
+        self.refused = False
+        self._is_native: bool | None = None
+
+    def native(self, binder: Callable[[ExecutionConfig, QuantumScript], Binder], config: ExecutionConfig) -> bool:
+        """Whether a simulator's program would leave such circuits as they are, so that they need not go through it.
+
+        Args:
+            binder: makes what prepares circuits for the simulator.
+            config: the configuration that the call asks for.
+        """
+        if config.gradient_method is not None:
+            return False
+        if self._is_native is None:
+            bound = binder(config, self._template.circuit)(self._template.circuit)
+            self._is_native = len(bound.circuits) == 1 and bound.circuits[0] is self._template.circuit
+        return self._is_native
+
+    @cached_property
+    def readout(self) -> Readout:
+        """How circuits with shots are measured."""
+        return Readout(self._template.circuit)
+
+    @cached_property
+    def traceable(self) -> bool:
+        """Whether JAX may be able to run such circuits."""
+        return can_be_traced(self._template)
+
+    @cached_property
+    def functions(self) -> Functions:
+        """The compiled functions."""
+        if self._shots is None:
+            return self._get_functions(self._template, lambda: jax_functions.exact(self._template))
+        cells = self.readout.cells
+        return self._get_functions(self._template, lambda: jax_functions.probabilities(self._template, cells))
+
+    def compiled(self, parameters: np.ndarray, sampler: Sampler, numbers: Sequence[int]) -> list[Result]:
+        """The results of ``R`` circuits, by a compiled function.
+
+        Args:
+            parameters: an array ``(R, P)``.
+            sampler: draws the shots.
+            numbers: of the circuits.
+        """
+        results: list[Result] = []
+        for arrays in self.functions.run(parameters):
+            if self._shots is None:
+                own = [np.array(each) for each in arrays]  # JAX's cannot be written to
+                results.extend(own[0] if len(own) == 1 else zip(*own, strict=True))
+            else:
+                chosen = numbers[len(results) : len(results) + len(arrays[0])]
+                results += sampler.results(self.readout, arrays, self._shots, chosen)
+        return results
+
+    def sampled(
+        self, circuits: Sequence[QuantumScript], exactly: Exactly, sampler: Sampler, numbers: Sequence[int]
+    ) -> list[Result]:
+        """The results of circuits with shots, of probabilities that are computed one by one.
+
+        Args:
+            circuits: the circuits.
+            exactly: computes probabilities.
+            sampler: draws the shots, the same as for :meth:`compiled`.
+            numbers: of the circuits.
+        """
+        assert self._shots is not None
+        length = len(self._template.circuit.operations)
+        tables = []
+        for cell in self.readout.cells:
+            ending = cell.circuit.operations[length:]
+            measured = [ProbabilityMP(wires=cell.wires)]
+            analytic = [QuantumScript([*circuit.operations, *ending], measured) for circuit in circuits]
+            table = np.clip(exactly(analytic), 0, None)
+            tables.append(table / table.sum(axis=1, keepdims=True))
+        return sampler.results(self.readout, tables, self._shots, numbers)
+
+
+def can_be_traced(template: Template) -> bool:
+    """Whether circuits of a structure are worth tracing, and nothing speaks against it before it is tried."""
+    circuit = template.circuit
+    if template.key is None or not template.slots or circuit.shots.has_partitioned_shots or is_broadcasted(circuit):
+        return False
+    _, *others = circuit.operations
+    if not all(isinstance(one, Operation) and not isinstance(one, _NOT_TRACED) for one in circuit.operations):
+        return False
+    if any(isinstance(one, StatePrepBase) for one in others):
+        return False
+    if circuit.shots:
+        return can_pool(circuit) and not any(isinstance(one, _SHADOWS) for one in circuit.measurements)
+    return all(isinstance(one, StateMeasurement) and one.mv is None for one in circuit.measurements)
+
+
+_KEPT_STRUCTURES = 1024
+_KEPT_FUNCTIONS = 256
+_WORTH_COMPILING = 16
+_UNBEATABLE = 1.5e-4
+"""Seconds per circuit that no simulator which takes circuits one by one falls below, however small they are."""
+
+_NEVER_TOO_LARGE = 20
+
+
+class Fusion:
+    """Runs circuits of one structure together, in compiled functions that are kept.
+
+    Args:
+        platform: where to compute.
+        sampler: draws shots.
+        compile: ``"background"``, ``"now"`` or ``"never"``.
+        chunk: the most circuits at once, or ``None``.
+
+    Attributes:
+        sampler: draws shots.
+        workshop: where functions are compiled in the background.
+    """
+
+    def __init__(self, platform: Platform, sampler: Sampler, compile: str, chunk: int | None) -> None:
+        self.sampler = sampler
+        self.workshop = Workshop()
+        self._platform = platform
+        self._compile = compile
+        self._chunk = chunk
+        self._structures: Kept[Structure] = Kept(_KEPT_STRUCTURES)
+        self._functions: Kept[Functions] = Kept(_KEPT_FUNCTIONS)
+        self._contest = Contest()
+        self._fast = DeviceExecutor("lightning.qubit")
+        self._sure = DeviceExecutor("default.qubit")
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether JAX computes on the processor."""
+        return self._platform.on_cpu
+
+    @property
+    def compiled(self) -> int:
+        """How many functions have been compiled."""
+        return self._platform.count
+
+    def too_large(self, wires: int) -> str | None:
+        """Why the state of this many wires cannot be computed, as the end of a sentence; ``None`` if it can."""
+        if wires <= _NEVER_TOO_LARGE:
+            return None
+        needed, free = bytes_needed(wires), self._platform.free_bytes()
+        if needed <= free:
+            return None
+        return f"needs {needed / 2**30:.3g} GiB of memory for {wires} wires, and {free / 2**30:.3g} GiB are free"
+
+    def structure(self, group: Fused) -> Structure:
+        """What is kept of circuits of one structure."""
+        return self._structures.get(group.template.key, lambda: Structure(group.template, self._functions_of))
+
+    def results(
+        self, structure: Structure, group: Fused, circuits: Sequence[QuantumScript], numbers: Sequence[int]
+    ) -> Sequence[Result]:
+        """The results of circuits of one structure.
+
+        Args:
+            structure: the structure, which must be traceable.
+            group: their parameters.
+            circuits: the circuits.
+            numbers: of the circuits, for the sampler.
+        """
+        structure.times += 1
+        one_by_one = partial(self._one_by_one, structure, circuits, numbers)
+        if not self._is_compiled(structure, len(circuits)):
+            return one_by_one()
+        compiled = partial(structure.compiled, group.parameters, self.sampler, numbers)
+        return self._faster(structure, len(circuits), compiled, one_by_one)
+
+    def _functions_of(self, template: Template, make: Callable[[], Traced]) -> Functions:
+        """The functions of a structure, whatever its number of shots."""
+        circuit = template.circuit.copy(shots=None)
+        key = bool(template.circuit.shots), fuse([circuit])[0].template.key
+        return self._functions.get(key, lambda: Functions(make, self._platform, self._chunk))
+
+    def _is_compiled(self, structure: Structure, rows: int) -> bool:
+        """Whether there is a function for this many circuits. If it is worth it, one will be."""
+        if self._compile == "never":
+            return False
+        if self._compile == "background" and structure.times == 1 and rows < _WORTH_COMPILING:
+            return False
+        functions = structure.functions
+        if not functions.ready(rows) and not functions.broken:
+            compile = partial(functions.compile, rows)
+            if self._compile == "now":
+                compile()
+            else:
+                self.workshop.add((functions, padded(rows)), compile)
+        return functions.ready(rows)
+
+    def _faster(
+        self,
+        structure: Structure,
+        rows: int,
+        compiled: Callable[[], list[Result]],
+        one_by_one: Callable[[], list[Result]],
+    ) -> list[Result]:
+        """Run one of two ways; they compete, unless it is clear which is faster."""
+        size = padded(rows)
+        if size in structure.clear:
+            return compiled()
+
+        def timed() -> list[Result]:
+            start = time.perf_counter()
+            results = compiled()
+            if time.perf_counter() - start < _UNBEATABLE * rows:
+                structure.clear.add(size)
+            return results
+
+        return self._contest.run((structure, size), rows, [timed, one_by_one])
+
+    def _one_by_one(
+        self, structure: Structure, circuits: Sequence[QuantumScript], numbers: Sequence[int]
+    ) -> list[Result]:
+        def run(chosen: Sequence[QuantumScript]) -> Sequence[Result]:
+            if not structure.refused:
+                try:
+                    return self._fast.perform(Work(tuple(chosen)))
+                except Exception:  # each simulator has its own ways to refuse
+                    structure.refused = True
+            return self._sure.perform(Work(tuple(chosen)))
+
+        if self.sampler.seeded and circuits[0].shots:
+            return structure.sampled(circuits, run, self.sampler, numbers)
+        return [_of_numpy(result) for result in run(circuits)]
+
+
+def _of_numpy(result: Result) -> Result:
+    """A result with NumPy's numbers, as compiled functions give them, in place of Python's."""
+    if isinstance(result, tuple):
+        return tuple([_of_numpy(one) for one in result])
+    return np.float64(result) if type(result) is float else result

@@ -1,0 +1,217 @@
+"""The compiled functions of a structure: one for each number of rows that is used, and a few serve all numbers.
+
+Where functions are compiled while other work goes on: one thread, which is there as long as there is work.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Hashable, Iterator
+
+import numpy as np
+
+from pennylane_qexec.concurrency import interrupts, isolation
+from pennylane_qexec.executors.jax.functions import Traced
+from pennylane_qexec.executors.jax.platform import Platform
+
+_log = logging.getLogger("pennylane_qexec")
+
+_BYTES_OF_A_NUMBER = 16
+_COPIES = 4
+"""How many states there are at once, at most, while operations are applied."""
+
+_PART_OF_MEMORY = 4
+_NUMBERS_IN_CACHE = 3 * 2**16
+_MOST_ROWS = 2**20
+_TOO_LARGE = 1.5
+_LARGE = 128
+"""Rows from which on chunks cost hardly more than one large batch."""
+
+
+Results = tuple[np.ndarray, ...]
+
+
+class Functions:
+    """The compiled functions of one structure.
+
+    Batches are padded to 1, 2, 4, 8, 16, 20, 24, 28, 32, 40, ... rows. Those of more rows than a chunk has run in
+    chunks, all of one size.
+
+    Args:
+        make: makes the function to compile.
+        platform: where to compute.
+        chunk: the most rows at once; ``None`` for as many as its memory and caches have room for.
+
+    Attributes:
+        broken: whether the function cannot be compiled.
+    """
+
+    def __init__(self, make: Callable[[], Traced], platform: Platform, chunk: int | None) -> None:
+        self._make = make
+        self._platform = platform
+        self._chunk = chunk
+        self._lock = threading.Lock()
+        self._compiling = threading.Lock()
+        self._traced: Traced | None = None
+        self._compiled: dict[int, Callable[[np.ndarray], tuple[object, ...]]] = {}
+        self.broken = False
+
+    def ready(self, rows: int) -> bool:
+        """Whether there is a function for this many rows."""
+        return self._size(rows) is not None
+
+    def compile(self, rows: int) -> None:
+        """Compile a function for this many rows. If that is not possible, it is noted, and said in the log."""
+        with self._compiling:
+            if self.broken or self.ready(rows):
+                return
+            try:
+                if self._traced is None:
+                    self._traced = self._make()
+                    self._chunk = min(self._chunk or _MOST_ROWS, self._room(self._traced.numbers))
+                size = self._bounded(rows)
+                function = self._platform.compiled(self._traced.function, size, self._traced.parameters)
+            except Exception as error:  # tracing, PennyLane and XLA raise what they like
+                self.broken = True
+                _log.debug("circuits of one structure cannot be compiled by JAX: %s: %s", type(error).__name__, error)
+                return
+            with self._lock:
+                self._compiled = {**self._compiled, size: function}
+
+    def run(self, parameters: np.ndarray) -> Iterator[Results]:
+        """Compute the results of rows, chunk by chunk; the next chunk is computed while one works with the last.
+
+        Args:
+            parameters: an array ``(R, P)``, for which there is a function.
+        """
+        size = self._size(len(parameters))
+        assert size is not None
+        chunks = -(-len(parameters) // size)
+        launched: tuple[int, tuple[object, ...]] | None = None
+        for part in np.array_split(parameters, chunks) if chunks > 1 else [parameters]:
+            following = len(part), self._launch(size, part)
+            if launched is not None:
+                yield _fetched(*launched)
+            launched = following
+        if launched is not None:
+            yield _fetched(*launched)
+
+    def _launch(self, size: int, part: np.ndarray) -> tuple[object, ...]:
+        if len(part) < size:
+            part = np.concatenate([part, np.zeros((size - len(part), part.shape[1]))])
+        with self._platform.in_64_bits():
+            return self._compiled[size](part)
+
+    def _size(self, rows: int) -> int | None:
+        """The size of the function to use for this many rows; ``None`` if there is none that is not much too slow."""
+        wanted = self._bounded(rows)
+        if wanted in self._compiled:
+            return wanted
+        larger = [size for size in self._compiled if wanted < size <= _TOO_LARGE * wanted]
+        chunks = [size for size in self._compiled if _LARGE <= size < wanted]
+        return min(larger) if larger else max(chunks, default=None)
+
+    def _bounded(self, rows: int) -> int:
+        if self._traced is None or self._chunk is None or padded(rows) <= self._chunk:
+            return padded(rows)
+        return min(self._chunk, padded(-(-rows // -(-rows // self._chunk))))
+
+    def _room(self, numbers: int) -> int:
+        """How many rows fit into memory, and into the processor's caches, beyond which it is slower."""
+        bytes_of_row = _BYTES_OF_A_NUMBER * _COPIES * numbers
+        rows = self._platform.free_bytes() // (_PART_OF_MEMORY * bytes_of_row)
+        if self._platform.on_cpu:
+            rows = min(rows, _NUMBERS_IN_CACHE // numbers)
+        return 1 << max(int(rows).bit_length() - 1, 0)
+
+
+def padded(rows: int) -> int:
+    """The number of rows that a batch is padded to: a power of two up to 16, then with three sizes in between.
+
+    Args:
+        rows: at least 1.
+    """
+    power = 1 << (rows - 1).bit_length()
+    step = power // 8 if power > 16 else power
+    return -(-rows // step) * step
+
+
+def bytes_needed(wires: int) -> int:
+    """The least memory that simulating this many wires takes."""
+    return int(_BYTES_OF_A_NUMBER * _COPIES * 2**wires)
+
+
+def _fetched(rows: int, results: tuple[object, ...]) -> Results:
+    return tuple([np.asarray(result)[:rows] for result in results])
+
+
+class Workshop:
+    """Does one task after the other in a thread of its own.
+
+    The thread does not keep the program from ending, but for the task that it is at: a compiler that is left running
+    while Python ends would abort the process.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: dict[Hashable, Callable[[], None]] = {}
+        self._current: Hashable = None
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def add(self, key: Hashable, task: Callable[[], None]) -> None:
+        """Have a task done, some time.
+
+        Args:
+            key: tells tasks apart: one that waits, or is being done, is not added again.
+            task: must not raise.
+        """
+        # Tracing records operations, and must not do so into the circuit that another thread records.
+        isolation.install()
+        with self._changed:
+            if key in self._tasks or key == self._current:
+                return
+            self._tasks[key] = task
+            if self._thread is None:
+                _at_work.add(self)
+                self._thread = threading.Thread(target=self._work, name="qexec-jax", daemon=True)
+                self._thread.start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until there is nothing to do; whether that came to be within ``timeout`` seconds."""
+        with self._changed:
+            return interrupts.wait(lambda seconds: self._changed.wait_for(self._is_idle, seconds), timeout)
+
+    def _is_idle(self) -> bool:
+        return self._thread is None or not self._thread.is_alive()
+
+    def close(self) -> None:
+        """Forget the tasks that have not begun."""
+        with self._changed:
+            self._tasks.clear()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                if not self._tasks:
+                    self._thread = self._current = None
+                    self._changed.notify_all()
+                    return
+                self._current = next(iter(self._tasks))
+                task = self._tasks.pop(self._current)
+            task()
+
+
+_at_work: weakref.WeakSet[Workshop] = weakref.WeakSet()
+
+
+@atexit.register
+def _leave() -> None:
+    for workshop in list(_at_work):
+        workshop.close()
+        try:
+            workshop.wait()
+        except KeyboardInterrupt:
+            interrupts.end_now()

@@ -1,0 +1,86 @@
+"""The adjoint method of ``default.qubit``, put right (seen in PennyLane 0.45).
+
+It counts the numbers of a circuit backwards, and passes over those of gates with several (constant ones: a ``Rot``):
+derivatives by what comes before them were zero, or another number's.
+
+For probabilities and the like, the device's program asks for the state and makes trainable parameters complex: it
+puts them into the circuit's first places, over constants that are there, so that another circuit is run. The state
+has its wires as they are first used, and its derivative has them as they are numbered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pennylane as qml
+from pennylane.devices import ExecutionConfig
+from pennylane.devices.default_qubit import adjoint_state_measurements, all_state_postprocessing
+from pennylane.measurements import StateMP
+from pennylane.operation import Operator
+from pennylane.queuing import QueuingManager
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.circuits.structure import wires_in_order
+from pennylane_qexec.job import Postprocessing, Result
+
+
+def corrected(program: Any, config: ExecutionConfig) -> Any:
+    """A device's program, with that step of PennyLane's replaced, and one before it, where it has it.
+
+    Args:
+        program: the program, which may be changed.
+        config: the configuration that it is for.
+    """
+    if config.gradient_method != "adjoint":
+        return program
+    for index, step in enumerate(program):
+        if step.tape_transform is adjoint_state_measurements.tape_transform:
+            program.pop(index)
+            program.insert(index, _state_in_place)
+            program.insert(index, _a_number_each)
+            break
+    return program
+
+
+@qml.transform
+def _state_in_place(tape: QuantumScript) -> tuple[tuple[QuantumScript, ...], Postprocessing]:
+    (asked,), postprocess = adjoint_state_measurements.tape_transform(tape)
+    if asked is tape:
+        return (tape,), postprocess
+    trainable = tape.trainable_params
+    bound = tape.bind_new_parameters([qml.math.cast(one, complex) for one in tape.get_parameters()], trainable)
+    wires = wires_in_order(tape)
+    process = partial(all_state_postprocessing, measurements=tape.measurements, wire_order=wires)
+    return (bound.copy(measurements=[StateMP(wires=wires)]),), process
+
+
+@qml.transform
+def _a_number_each(tape: QuantumScript) -> tuple[tuple[QuantumScript, ...], Postprocessing]:
+    if all(operation.num_params < 2 for operation in tape.operations):
+        return (tape,), _only
+    operations: list[Operator] = []
+    trainable, old, new = [], 0, 0
+    with QueuingManager.stop_recording():
+        for operation in tape.operations:
+            parts = _apart(operation)
+            if len(parts) == 1 and parts[0] is operation and operation.num_params and old in tape.trainable_params:
+                trainable.append(new)
+            operations += parts
+            old += operation.num_params
+            new += sum(part.num_params for part in parts)
+    return (tape.copy(operations=operations, trainable_params=trainable),), _only
+
+
+def _apart(operation: Operator) -> list[Operator]:
+    """A gate as gates with at most one number each."""
+    if operation.num_params < 2:
+        return [operation]
+    if operation.has_decomposition:
+        return [part for one in operation.decomposition() for part in _apart(one)]
+    return [qml.QubitUnitary(operation.matrix(), operation.wires)]
+
+
+def _only(results: Sequence[Result]) -> Result:
+    return results[0]

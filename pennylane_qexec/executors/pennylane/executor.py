@@ -1,0 +1,397 @@
+"""PennyLane devices that run circuits with numbers: each circuit draws from the stream of its number.
+
+Any PennyLane device as an executor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from pennylane.devices import Device, ExecutionConfig, LegacyDeviceFacade
+from pennylane.ops import MidMeasure
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs, simulated, together
+from pennylane_qexec.circuits.results import check_kept, check_work
+from pennylane_qexec.circuits.structure import batch_size, wires_in
+from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.executors.base import IDEAL, Binder, Executor, Parallel, identity_of, is_ours
+from pennylane_qexec.executors.memory import free_memory, in_words
+from pennylane_qexec.executors.pennylane import broadcasting, density_matrices, devices, mid_circuit
+from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
+from pennylane_qexec.executors.pennylane.preparation import DeviceBinder, Prepared
+from pennylane_qexec.executors.pennylane.seeds import Numbering, Places, goes_to_places, of_parts, place_of
+from pennylane_qexec.executors.shots import all_reshot, objection_to_shots
+from pennylane_qexec.executors.validation import objection_to_wires
+from pennylane_qexec.job import DERIVATIVES, Bound, Call, Cost, Result, Usage, Work, for_device
+from pennylane_qexec.redaction import veiled
+
+
+def execute(
+    device: Device,
+    circuits: Sequence[QuantumScript],
+    config: ExecutionConfig,
+    numbers: Sequence[int],
+    numbering: Numbering,
+    source: BuiltDevices | GivenDevice,
+) -> list[Result]:
+    """Run circuits that have numbers.
+
+    A device that draws from a generator of NumPy goes to the circuits' places in a stream, and afterwards on in its
+    own. Simulators of other libraries get a seed for each circuit. Any other device is built anew for each circuit.
+
+    Args:
+        device: the device.
+        circuits: circuits that went through the device's own program.
+        config: the configuration of that program.
+        numbers: of the circuits.
+        numbering: the streams that they have.
+        source: where the device comes from.
+
+    Returns:
+        For each circuit what the device returns for it.
+    """
+    generator = vars(device).get("_rng")
+    if goes_to_places(generator):
+        with _kept(device, generator):
+            places = Places(numbering.stream(generator), [place_of(number) for number in numbers])
+            return broadcasting.execute(device, circuits, config, places=places)
+    results: list[Result] = []
+    for circuit, number in zip(circuits, numbers, strict=True):
+        with devices.drawing_by(device, numbering.seed(number)) as known:
+            used = device if known else source.with_seed(circuit, numbering.small_seed(number))
+            results += mid_circuit.execute(used, (circuit,), config)
+    return results
+
+
+@contextmanager
+def _kept(device: Any, generator: np.random.Generator) -> Iterator[None]:
+    """The device draws afterwards as if it had not drawn in between."""
+    bits: Any = generator.bit_generator
+    state = bits.state
+    try:
+        yield
+    finally:
+        bits.state = state
+        device._rng = generator
+
+
+_STATE_VECTORS = ("default.qubit", "lightning.qubit")
+_WHOLE = ("default.mixed", *_STATE_VECTORS)
+"""Devices whose programs leave a circuit whole, whatever observables it measures."""
+
+_AS_ASKED = Call()
+_WIDE = 26  # wires, whose state takes a gibibyte
+
+
+class DeviceExecutor(Executor):
+    """Runs circuits on a PennyLane device, which prepares each circuit itself.
+
+    A device given by name is built once in every thread and worker process that uses it. A device given as an object
+    is shared, and used by one thread at a time.
+
+    Circuits of one structure run as one broadcasted circuit on ``default.qubit`` and ``default.mixed``, for sizes for
+    which that has turned out to be faster. The results are the same, shot by shot, as if they ran one by one.
+
+    In a durable run, circuits draw by the seed and their numbers if the device was built here, with a ``seed`` (or
+    Qiskit's ``seed_simulator``) that is a number. Of a device given as an object, that needs a generator of NumPy that
+    shows its seed, as in ``default.qubit`` and ``lightning.qubit``; others draw as they do without numbers.
+
+    Args:
+        device: a name that ``qml.device`` takes, or a device.
+        wires: the device's wires, a number or labels; ``None`` for whatever wires a circuit has.
+        name, workers, parallel, max_circuits, max_shots, batch_window, cost: see :class:`Executor`; the name's
+            default is the device's.
+        device_options: passed on to ``qml.device``. ``max_workers``, for which PennyLane's devices open a pool of
+            processes in every call, is taken for ``workers`` warm processes.
+
+    Raises:
+        ConfigurationError: there is no such device, it does not take these options, or they do not go together.
+    """
+
+    @veiled
+    def __init__(
+        self,
+        device: str | Device,
+        *,
+        wires: Any = None,
+        name: str | None = None,
+        workers: int | None = None,
+        parallel: Parallel = "auto",
+        max_circuits: int | None = None,
+        max_shots: int | None = None,
+        batch_window: float = 0.0,
+        cost: Cost | Mapping[str, float] | None = None,
+        **device_options: Any,
+    ) -> None:
+        if "shots" in device_options:
+            raise ConfigurationError(
+                f"shots={device_options['shots']!r}: PennyLane's devices run circuits with the circuits' shots. Give "
+                f"them to the QNode with qml.set_shots, or use Simulator(device, shots=...), which has its own."
+            )
+        source: BuiltDevices | GivenDevice
+        if isinstance(device, str):
+            pool = device_options.pop("max_workers", None)
+            if pool is not None:
+                workers, parallel = workers or pool, "process" if parallel == "auto" else parallel
+            source = BuiltDevices(device, wires, device_options)
+        else:
+            source = GivenDevice(device, device_options)
+        super().__init__(
+            name or source.name,
+            workers=workers,
+            parallel=parallel,
+            max_circuits=max_circuits,
+            max_shots=max_shots,
+            batch_window=batch_window,
+            cost=cost,
+        )
+        if isinstance(source, GivenDevice) and (parallel not in ("auto", "thread") or (workers or 1) > 1):
+            raise ConfigurationError(
+                f"the device {source.name!r} was given as an object, which one thread at a time can use. Give its "
+                f"name and options instead, as {{'type': {source.name!r}, 'workers': ...}}, to run it in parallel."
+            )
+        self._source = source
+        self.wires = source.wires
+        self._prepared = Prepared(source.name in _WHOLE)
+
+    @property
+    def backend(self) -> str:
+        """The name of the device."""
+        return self._source.name
+
+    @property
+    def local(self) -> bool:
+        """Whether the device is a simulator that computes in this process."""
+        return self._source.quirks.simulator
+
+    @property
+    def shareable(self) -> bool:
+        """Whether worker processes can have devices of their own."""
+        return isinstance(self._source, BuiltDevices)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the device's states are density matrices."""
+        return self._source.quirks.mixed
+
+    @property
+    def identity(self) -> str | None:
+        """The device's name, wires, options and version; ``None`` if it was given as an object."""
+        source = self._source
+        if not isinstance(source, BuiltDevices):
+            return None
+        return identity_of(self, "device", source.packages, source.name, self.wires, source.options)
+
+    @property
+    def equivalence(self) -> Hashable:
+        """That of simulators without noise, or the device's name and options but for the seed."""
+        source = self._source
+        if not is_ours(self):
+            return type(self), self.identity or id(self)
+        if source.quirks.ideal:
+            return IDEAL
+        if not isinstance(source, BuiltDevices):
+            return id(source)
+        options = {name: value for name, value in source.options.items() if name not in ("seed", "seed_simulator")}
+        return identity_of(self, "device", (), source.name, options) or id(source)
+
+    def repeats(self, circuit: QuantumScript) -> bool:
+        """Whether it is a simulator, and the circuit has no shots or the simulator a seed."""
+        return self.local and (not circuit.shots or self._source.seeded)
+
+    def usage(self, circuit: QuantumScript) -> Usage:
+        """What the device runs for a circuit: what its own program makes of it, in each basis that is measured."""
+        return self.usage_of(circuit, _AS_ASKED)
+
+    def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
+        """The same for a circuit of a call."""
+        return self.billed(together(self._prepared(self, circuit, call, self._runs)))
+
+    def most_shots(self, circuit: QuantumScript) -> int:
+        """The shots of the largest of the circuits that are made of one."""
+        return max([shots for _, shots in self._prepared(self, circuit, _AS_ASKED, self._runs)], default=0)
+
+    def _runs(self, circuit: QuantumScript) -> Runs:
+        """What is run for a prepared circuit. A device of the older interface measures all of it together."""
+        runs = simulated(circuit)
+        several = runs[0] > 1 and not any(isinstance(mp, SHADOWS) for mp in circuit.measurements)
+        if several and isinstance(self.device(circuit), LegacyDeviceFacade):
+            return 1, circuit.shots.total_shots or 0
+        return runs
+
+    @property
+    def has_seed(self) -> bool:
+        """Whether the device is built here with a seed; of one given as an object, nobody can tell."""
+        source = self._source
+        return isinstance(source, BuiltDevices) and not source.seed_is_seen and bool(self.streams)
+
+    @property
+    def streams(self) -> frozenset[Hashable]:
+        """The device's seed; of a device given as an object, as far as its generator shows it."""
+        return self._source.streams
+
+    def note_seed_of_another(self) -> None:
+        """Its seed was not given to it, but seen in another device, which may have drawn it itself."""
+        if isinstance(self._source, BuiltDevices) and self.streams:
+            self._source.seed_is_seen = True
+
+    def reseed(self, seed: int) -> None:
+        """Draw by this seed, if the device takes one; an object draws so here only, and is left as it is."""
+        self._source.reseed(seed)
+
+    def device(self, circuit: QuantumScript | None = None) -> Device:
+        """The device that the current thread uses, for this circuit."""
+        return self._source.device(circuit)
+
+    def effort(self, circuits: Sequence[QuantumScript]) -> float:
+        """Numbers to compute: the size of the state for each operation, and every bit of every shot."""
+        exponent = 2 if self.mixed else 1
+        effort = 0.0
+        for circuit in circuits:
+            wires = len(wires_in(circuit) if self.wires is None else self.wires)
+            size = 2.0 ** (exponent * wires)
+            effort += size * len(circuit.operations) * batch_size(circuit)
+            effort += wires * (circuit.shots.total_shots or 0)
+        return effort
+
+    def rejects(self, circuit: QuantumScript) -> str | None:
+        """Why the device cannot run this circuit, as far as can be told without preparing it."""
+        objection = objection_to_shots(self, circuit)
+        if objection is not None:
+            return objection
+        if self.with_shots(circuit).shots.total_shots is None and self._source.quirks.needs_shots:
+            return "needs a number of shots, and the circuit has none"
+        return objection_to_wires(self.wires, circuit) or self._too_large(circuit)
+
+    def _too_large(self, circuit: QuantumScript) -> str | None:
+        """Why a state vector does not fit into memory; asked only of circuits that might not."""
+        wires = len(wires_in(circuit))
+        if wires < _WIDE or self.backend not in _STATE_VECTORS:
+            return None
+        needed, free = 2.0 ** (wires + 4), free_memory()
+        return None if needed <= free else f"needs {in_words(needed)} of memory, and {in_words(free)} are free"
+
+    def supports(self, config: ExecutionConfig, circuit: QuantumScript | None) -> bool:
+        """Whether the device differentiates this circuit by the configuration's method."""
+        device = self.device(circuit)
+        with self._source.exclusive():
+            try:
+                return bool(device.supports_derivatives(for_device(config), circuit))
+            except Exception:  # devices try it out, and some kinds of operations raise whatever they like then
+                return False
+
+    def best_derivative(self, config: ExecutionConfig, circuit: QuantumScript | None) -> str | None:
+        """What the device makes of ``diff_method="best"``; ``None`` for parameter shifts."""
+        best = replace(config, gradient_method="best", device_options={})
+        if not self.supports(best, circuit):
+            return None
+        device = self.device(circuit)
+        with self._source.exclusive():
+            method = device.setup_execution_config(for_device(best), circuit).gradient_method
+        return method if method in DERIVATIVES else None
+
+    def binder(self, config: ExecutionConfig, circuit: QuantumScript) -> Binder:
+        """What prepares circuits by the device's own program."""
+        device = self.device(circuit)
+        with self._source.exclusive():
+            asked = for_device(config)
+            resolved = device.setup_execution_config(asked, circuit)
+            tree = mid_circuit.by_tree(self._source.name, asked, circuit)
+            by_tree = None if tree is None else device.setup_execution_config(tree, circuit)
+        return DeviceBinder(self._source, resolved, by_tree)
+
+    def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
+        """Prepare circuits, run them, and return their results."""
+        return self.perform(Work(tuple(circuits)))
+
+    def perform(self, work: Work) -> Sequence[Result]:
+        """Carry out a batch; circuits that are not bound are prepared first."""
+        return self._perform_bound(work) if work.call.bound else self._prepare_and_perform(work)
+
+    def _perform_bound(self, work: Work) -> list[Result]:
+        def place(index: int) -> tuple[Device, int | None]:
+            device = self.device(work.circuits[index])
+            return device, index if devices.takes_shadows(device, work.circuits[index]) else None
+
+        results: list[Result] = []
+        for (device, _), group in groupby(range(len(work.circuits)), key=place):
+            chosen = list(group)
+            with self._source.exclusive(), self._differentiable(work.call.config):
+                results += self._call(device, work.part(chosen))
+        return results
+
+    def _differentiable(self, config: ExecutionConfig) -> AbstractContextManager[None]:
+        """What backpropagation needs around the device."""
+        roots = self._source.quirks.takes_roots and config.gradient_method == "backprop"
+        return density_matrices.without_roots() if roots else nullcontext()
+
+    def _call(self, device: Device, work: Work) -> list[Result]:
+        circuits, config = work.circuits, work.call.config
+        if work.call.method == "execute":
+            numbers, numbering = self._source.numbered(work.numbers, len(circuits))
+            if numbering is not None and numbers and any(circuit.shots for circuit in circuits):
+                return execute(device, circuits, config, numbers, numbering, self._source)
+            return broadcasting.execute(device, circuits, config)
+        vectors = (work.vectors,) if work.vectors else ()
+        results = getattr(device, work.call.method)(circuits, *vectors, execution_config=config)
+        if work.call.method.startswith("execute_and"):
+            return list(zip(*results, strict=True))
+        return list(results)
+
+    def _prepare_and_perform(self, work: Work) -> list[Result]:
+        bounds = self._bound(work)
+        if work.call.method != "execute":
+            _check_one_to_one(work, bounds, self.name)
+        results: list[Result] = []
+        for _, group in groupby(range(len(bounds)), key=lambda index: id(bounds[index].config)):
+            indices = list(group)
+            part, chosen = work.part(indices), [bounds[index] for index in indices]
+            circuits = tuple([one for bound in chosen for one in bound.circuits])
+            call = Call(work.call.method, chosen[0].config, bound=True)
+            numbers = of_parts(part.numbers, [len(bound.circuits) for bound in chosen])
+            raw = self._perform_bound(Work(circuits, call, part.vectors, numbers)) if circuits else []
+            results += raw if call.method != "execute" else _postprocessed(chosen, raw)
+        return results
+
+    def _bound(self, work: Work) -> list[Bound]:
+        """A batch prepared; circuits with shots, or with mid-circuit measurements, have binders of their own."""
+        binders: dict[tuple[bool, bool], Binder] = {}
+        bounds = []
+        for circuit in map(self.with_shots, work.circuits):
+            kind = (bool(circuit.shots), any(isinstance(operation, MidMeasure) for operation in circuit.operations))
+            if kind not in binders:
+                binders[kind] = self.binder(work.call.config, circuit)
+            bounds.append(binders[kind](circuit))
+        return bounds
+
+    def check_results(self, work: Work, results: Sequence[Result]) -> None:
+        """See that there are as many values as there should be; what they are is what PennyLane's user would get."""
+        check_work(work, all_reshot(work.circuits, self), results, values=False)
+
+    def check_kept(self, work: Work, results: Sequence[Result]) -> None:
+        """See that kept results are such as a simulator can have returned."""
+        check_kept(work, all_reshot(work.circuits, self), results)
+
+    def become_replica(self, number: int) -> None:
+        """Draw from a stream of random numbers of this replica's own."""
+        self._source.become_replica(number)
+
+
+def _postprocessed(bounds: Sequence[Bound], raw: Sequence[Result]) -> list[Result]:
+    remaining = iter(raw)
+    return [bound.postprocess([next(remaining) for _ in bound.circuits]) for bound in bounds]
+
+
+def _check_one_to_one(work: Work, bounds: Sequence[Bound], name: str) -> None:
+    for circuit, bound in zip(work.circuits, bounds, strict=True):
+        if len(bound.circuits) != 1 or bound.circuits[0].num_params != circuit.num_params:
+            raise ConfigurationError(
+                f"the derivative of a circuit that was prepared for another executor cannot be computed on {name!r}, "
+                "which would take it apart. Use diff_method='parameter-shift', or executors of one kind."
+            )

@@ -1,0 +1,326 @@
+"""Circuits that a simulator's program leaves as they are: others of their structure need not go through it.
+
+How circuits are made ready for a PennyLane device, by the device's own program.
+
+How executors that prepare circuits count what they run for one that they have not prepared yet.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+from pennylane.devices import Device, ExecutionConfig, LegacyDeviceFacade
+from pennylane.devices.preprocess import validate_device_wires
+from pennylane.exceptions import DeviceError
+from pennylane.measurements import ExpectationMP, MutualInfoMP, VnEntropyMP
+from pennylane.operation import Operator
+from pennylane.ops import MidMeasure, SProd
+from pennylane.ops.op_math import CompositeOp
+from pennylane.ops.qubit.observables import BasisStateProjector
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs
+from pennylane_qexec.circuits.parameters import unwrapped
+from pennylane_qexec.circuits.sampling import pool
+from pennylane_qexec.circuits.structure import BARE, CONTROLLED, forget_batch, is_broadcasted, rows_of, wires_in_order
+from pennylane_qexec.circuits.templates import Likeness, fuse
+from pennylane_qexec.concurrency.differentiation import are_recorded
+from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.pennylane import adjoint, devices, mid_circuit
+from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
+from pennylane_qexec.job import Bound, Call, Postprocessing, Result
+
+_SIMULATORS = ("default.mixed", "default.qubit", "lightning.qubit")
+"""Simulators whose programs decide by kinds of operations, wires, measurements and shots, never by parameters."""
+
+_KEPT = 4
+_KEPT_PROGRAMS = 16
+_NUMBERS = (float, int, np.float64)
+
+
+class Unchanged:
+    """Remembers what a program left as it was.
+
+    Only circuits of plain gates are remembered: with them, nothing but the structure can make a difference.
+    """
+
+    def __init__(self) -> None:
+        self._likenesses: tuple[Likeness, ...] = ()
+        self._tries = _KEPT
+
+    def covers(self, circuit: QuantumScript) -> bool:
+        """Whether the program would leave a circuit as it is."""
+        for likeness in self._likenesses:
+            if likeness(circuit) and _is_plain(circuit):
+                self._tries += 1
+                return True
+        return False
+
+    def note(self, circuit: QuantumScript, circuits: Sequence[QuantumScript], postprocess: Postprocessing) -> None:
+        """Remember what the program made of a circuit; not if that never helped before."""
+        if self._tries <= 0 or len(circuits) != 1 or circuits[0] is not circuit or not _is_plain(circuit):
+            return
+        self._tries -= 1
+        result: Any = object()
+        likeness = Likeness(circuit)
+        if likeness.plain and postprocess((result,))[0] is result:
+            self._likenesses = (likeness, *self._likenesses[: _KEPT - 1])
+
+
+class _ByProgram(threading.local):
+    """What was remembered in this thread, with the program that it is of, by the program's id; the oldest first."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, tuple[Any, Unchanged]] = {}
+
+
+_here = _ByProgram()
+
+
+def unchanged_by(program: Any, source: GivenDevice | BuiltDevices, config: ExecutionConfig) -> Unchanged | None:
+    """What this thread knows of a program; ``None`` if such programs are not known well enough.
+
+    Args:
+        program: the program of a device.
+        source: where the device comes from.
+        config: the configuration that the program is for.
+    """
+    known = isinstance(source, BuiltDevices) and source.name in _SIMULATORS
+    if not known or config.gradient_method is not None or qml.capture.enabled():
+        return None
+    of, unchanged = _here.kept.get(id(program), (None, None))
+    if unchanged is None or of is not program:
+        unchanged = Unchanged()
+        _here.kept[id(program)] = (program, unchanged)
+        while len(_here.kept) > _KEPT_PROGRAMS:
+            del _here.kept[next(iter(_here.kept))]
+    return unchanged
+
+
+def _is_plain(circuit: QuantumScript) -> bool:
+    """Whether every parameter is one number."""
+    for operation in circuit.operations:
+        for value in operation.data:
+            if type(value) not in _NUMBERS and not (isinstance(value, np.ndarray) and value.shape == ()):
+                return False
+    return True
+
+
+_ROTATED = {qml.X, qml.Y, qml.Z, qml.Hadamard, qml.Identity, BasisStateProjector}
+"""Factors of observables that PennyLane's ``diagonalize_measurements`` rotates, or that are diagonal."""
+
+
+_ENTROPIES = (VnEntropyMP, MutualInfoMP)
+
+
+class _Program(threading.local):
+    """The device that the current thread has used last with a binder, its program, and what that leaves as it is."""
+
+    device: Any = None
+    program: Any = None
+    unchanged: Unchanged | None = None
+
+
+class DeviceBinder:
+    """Prepares circuits by the program that a device has for one configuration.
+
+    Args:
+        source: where the device comes from.
+        config: the configuration.
+        by_tree: the configuration for circuits that tree traversal suits; ``None`` for none.
+    """
+
+    def __init__(
+        self, source: GivenDevice | BuiltDevices, config: ExecutionConfig, by_tree: ExecutionConfig | None = None
+    ) -> None:
+        self._source = source
+        self._config = config
+        self._by_tree = None if by_tree is None else DeviceBinder(source, by_tree)
+        self._here = _Program()
+
+    def __call__(self, circuit: QuantumScript) -> Bound:
+        if self._by_tree is not None and mid_circuit.suits(circuit):
+            return self._by_tree(circuit)
+        if mid_circuit.is_by_tree(self._config):
+            mid_circuit.refuse(circuit)
+            circuit = mid_circuit.with_integers(self._source.name, circuit)
+        device, here = self._source.device(circuit), self._here
+        if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(device):
+            if not self._source.quirks.no_shot_vectors and devices.samples_bits(device, circuit):
+                return self._in_bins(validate_device_wires(circuit, device.wires or wires_in_order(circuit))[0][0])
+            return self._joined([circuit.copy(shots=shots) for shots in circuit.shots], tuple)
+        if isinstance(device, LegacyDeviceFacade):
+            if self._defers(circuit):
+                (given,) = self._source.with_wires(circuit)
+                return self._joined(*qml.defer_measurements(given, allow_postselect=False))
+            groups = devices.together(device, circuit)
+            if len(groups) > 1:
+                return self._apart(circuit, groups)
+        if self._source.quirks.rotates_letters_only:
+            _refuse_other_bases(device, circuit)
+            circuit = circuit if are_recorded(circuit) else unwrapped(circuit)  # it knows no numbers but NumPy's
+        if circuit.shots and self._source.quirks.prepares_exactly_only:
+            circuit = devices.with_preparation_decomposed(circuit)
+        if self._config.gradient_method == "adjoint" and is_broadcasted(circuit):
+            return self._joined(*rows_of(circuit))  # the program would do so twice
+        with self._source.exclusive():
+            if here.device is not device:
+                here.program = adjoint.corrected(self._source.program(device, self._config), self._config)
+                here.device = device
+                here.unchanged = unchanged_by(here.program, self._source, self._config)
+            if here.unchanged is not None and here.unchanged.covers(circuit):
+                return Bound((circuit,), self._config, _only)
+            given = [devices.with_whole_state(device, one) for one in self._source.with_wires(circuit)]
+            circuits, postprocess = here.program(given)
+        if len(circuits) > 1:
+            forget_batch(circuits)
+        for one in circuits:
+            devices.check(device, one)
+        if here.unchanged is not None:
+            here.unchanged.note(circuit, circuits, postprocess)
+        return Bound(tuple(circuits), self._config, lambda results: postprocess(results)[0])
+
+    def _takes_no_shot_vector(self, device: Device) -> bool:
+        """Whether the device cannot be given a shot vector.
+
+        PennyLane reads those of devices of the older interface wrongly: several measurements where two neighbours are
+        equal, and single shots.
+        """
+        return self._source.quirks.no_shot_vectors or isinstance(device, LegacyDeviceFacade)
+
+    def _defers(self, circuit: QuantumScript) -> bool:
+        """Whether the program would put wires in place of mid-circuit measurements: that decides what is measured."""
+        deferred = self._config.mcm_config.mcm_method == "deferred"
+        return deferred and any(isinstance(operation, MidMeasure) for operation in circuit.operations)
+
+    def _in_bins(self, circuit: QuantumScript) -> Bound:
+        """The circuit with all its shots at once, sampled, and each number of them evaluated by itself."""
+        samples = pool(circuit.copy(shots=circuit.shots.total_shots))
+        edges = np.cumsum([0, *circuit.shots])
+
+        def join(results: Sequence[Result]) -> Result:
+            sampled = [np.asarray(result) for result in results]
+            return tuple([samples.evaluate([[row[start:stop]] for row in sampled]) for start, stop in pairwise(edges)])
+
+        return self._joined(samples.circuits, join)
+
+    def _apart(self, circuit: QuantumScript, groups: Sequence[Sequence[int]]) -> Bound:
+        """The circuit, once for each group of measurements that the device can take in one run."""
+
+        def join(results: Sequence[Result]) -> Result:
+            by_index: dict[int, Result] = {}
+            for group, result in zip(groups, results, strict=True):
+                by_index.update(zip(group, (result,) if len(group) == 1 else result, strict=True))
+            return tuple([by_index[index] for index in sorted(by_index)])
+
+        parts = [circuit.copy(measurements=[circuit.measurements[index] for index in group]) for group in groups]
+        return self._joined(parts, join)
+
+    def _joined(self, circuits: Sequence[QuantumScript], join: Postprocessing) -> Bound:
+        """Several circuits prepared, whose results become one."""
+        parts = [self(circuit) for circuit in circuits]
+
+        def postprocess(results: Sequence[Result]) -> Result:
+            remaining = iter(results)
+            return join([part.postprocess([next(remaining) for _ in part.circuits]) for part in parts])
+
+        return Bound(tuple(one for part in parts for one in part.circuits), self._config, postprocess)
+
+
+def _refuse_other_bases(device: Device, circuit: QuantumScript) -> None:
+    """Refuse what a device would read off without rotating to its basis, and identities, of which it knows the mean.
+
+    Raises:
+        DeviceError: there is such a measurement.
+    """
+    for measurement in circuit.measurements:
+        observable = measurement.obs
+        if isinstance(measurement, _ENTROPIES):
+            raise DeviceError(f"{device.name} computes entropies wrongly, and {measurement} is one")
+        if observable is None:
+            continue
+        kinds = {*map(type, _factors(observable))}
+        if not kinds <= _ROTATED or (kinds == {qml.Identity} and not isinstance(measurement, ExpectationMP)):
+            raise DeviceError(
+                f"{device.name} measures products and sums of Paulis and Hadamards, and not {measurement}"
+            )
+
+
+def _factors(observable: Operator) -> Iterator[Operator]:
+    operands = observable.operands if isinstance(observable, CompositeOp) else ()
+    if isinstance(observable, SProd):
+        operands = (observable.base,)
+    if not operands:
+        yield observable
+    for operand in operands:
+        yield from _factors(operand)
+
+
+def _only(results: Sequence[Result]) -> Result:
+    return results[0]
+
+
+_PLAIN = BARE | CONTROLLED
+_PREPARED = 512
+
+
+class Prepared:
+    """Counts what is run for circuits once an executor has prepared them, which is done once for each structure.
+
+    Args:
+        one_to_one: whether a circuit of plain gates stays one circuit, whatever observables it measures.
+    """
+
+    def __init__(self, one_to_one: bool) -> None:
+        self._one_to_one = one_to_one
+        self._kept: Kept[Sequence[Runs]] = Kept(_PREPARED)
+
+    def __call__(
+        self, executor: Executor, circuit: QuantumScript, call: Call, count: Callable[[QuantumScript], Runs]
+    ) -> Sequence[Runs]:
+        """What is run for a circuit, for each of the circuits that the executor makes of it.
+
+        Args:
+            executor: who runs it.
+            circuit: a circuit of the call.
+            call: what is asked.
+            count: what is run for a circuit that the executor has prepared.
+        """
+        if call.bound:
+            return (count(circuit),)
+        circuit = executor.with_shots(circuit)
+        if self._one_to_one and _stays_one(circuit):
+            return (count(circuit),)
+        key = fuse([circuit])[0].template.key
+        outcomes = call.config.mcm_config
+        asked = None if key is None else (key, outcomes.mcm_method, outcomes.postselect_mode)
+        return self._kept.get(asked, lambda: _of_parts(executor, circuit, call.config, count))
+
+    def __reduce__(self) -> tuple[type[Prepared], tuple[bool]]:
+        return Prepared, (self._one_to_one,)
+
+
+def _of_parts(
+    executor: Executor, circuit: QuantumScript, config: ExecutionConfig, count: Callable[[QuantumScript], Runs]
+) -> Sequence[Runs]:
+    try:
+        parts = executor.binder(config, circuit)(circuit).circuits
+    except Exception:  # whatever it is, it will be raised again where the circuit runs
+        return (count(circuit),)
+    return [count(part) for part in parts]
+
+
+def _stays_one(circuit: QuantumScript) -> bool:
+    """Whether preparing a circuit makes no more circuits of it, as far as its gates and shots decide on it."""
+    return (
+        _PLAIN.issuperset(map(type, circuit.operations))
+        and not is_broadcasted(circuit)
+        and not circuit.shots.has_partitioned_shots
+        and not any(isinstance(measurement, SHADOWS) for measurement in circuit.measurements)
+    )

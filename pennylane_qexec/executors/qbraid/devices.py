@@ -1,0 +1,319 @@
+"""Providers as qBraid has them: made with the credentials that are there, and asked for jobs by their id.
+
+A device of one of qBraid's providers, looked up when the first job is sent, and kept.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, final
+
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec import credentials
+from pennylane_qexec.errors import ConfigurationError, NoAccessError, unknown
+from pennylane_qexec.executors.qbraid.jobs import asked_for
+from pennylane_qexec.job import Status
+
+if TYPE_CHECKING:
+    from pennylane_qexec.executors.qbraid.plans import Plan
+
+_CONNECTIONS = {
+    "aqt": ("session", "session"),
+    "azure": ("workspace", "workspace"),
+    "ibm": ("service", "runtime_service"),
+    "ionq": ("session", "session"),
+    "openquantum": ("session", "session"),
+    "oqc": ("client", "client"),
+    "origin": ("service", "service"),
+    "qbraid": ("client", "client"),
+    "qperfect": ("connection", "connection"),
+    "qudora": ("session", "session"),
+}
+"""What a provider's jobs ask through: the argument of its jobs, and the provider's attribute."""
+
+_EXTRAS = {"aws": "braket", "ibm": "qiskit"}
+"""qBraid's extras that are not called like the provider."""
+
+
+def loaded(name: str, given: Mapping[str, Any]) -> Any:
+    """One of qBraid's providers.
+
+    Args:
+        name: its name.
+        given: arguments, which go before what is in the keyring, the environment or a ``.env`` file.
+
+    Raises:
+        NoAccessError: there is none, its package is not installed, or credentials are missing or not known.
+    """
+    from qbraid.runtime import get_providers, load_provider
+    from qbraid.runtime.loader import ProviderLoaderError
+
+    canonical = credentials.canonical(name)
+    if canonical not in get_providers():
+        raise NoAccessError(unknown("provider of qBraid", name, get_providers()))
+    try:
+        arguments = credentials.arguments(canonical, given)
+        return credentials.guarded(lambda: load_provider(canonical, **arguments))
+    except (ProviderLoaderError, ImportError) as error:
+        raise NoAccessError(
+            f"the provider {name!r} cannot be loaded ({_root(error)}). Install what it needs, usually with "
+            f"`pip install 'qbraid[{_EXTRAS.get(canonical, canonical)}]'`."
+        ) from error
+    except TypeError as error:
+        raise NoAccessError(f"the provider {name!r} with the arguments {sorted(arguments)}: {error}.") from error
+    except ConfigurationError:
+        raise
+    except ValueError as error:
+        advice = "It was given credentials: see whether they are right." if arguments else credentials.advice(canonical)
+        raise NoAccessError(f"the provider {name!r} ({str(error).rstrip('.')}). {advice}") from error
+
+
+def connection(name: str, provider: Callable[[], Any]) -> dict[str, Any]:
+    """What a job of a provider, which is known by its id only, needs besides its device.
+
+    Args:
+        name: the provider's name.
+        provider: makes the provider, or gives it if it is made.
+
+    Raises:
+        ConfigurationError: qBraid cannot find jobs of this provider by their id.
+    """
+    canonical = credentials.canonical(name)
+    if canonical == "rigetti":
+        raise ConfigurationError("qBraid cannot find jobs of the provider 'rigetti' by their id alone.")
+    if canonical not in _CONNECTIONS:
+        return {}
+    argument, attribute = _CONNECTIONS[canonical]
+    return {argument: getattr(provider(), attribute)}
+
+
+def _root(error: BaseException) -> str:
+    """The error that it all began with: qBraid wraps what a package's import raises."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
+
+
+_FRESH = 30.0  # seconds for which what a device says of itself is believed
+
+logger = logging.getLogger("pennylane_qexec")
+
+
+@final
+class Machine:
+    """A device, and the provider that has it.
+
+    Args:
+        provider: the provider's name, or qBraid's provider itself.
+        device: the device's name, or qBraid's device itself.
+        given: arguments of the provider, if it is a name.
+    """
+
+    def __init__(self, provider: Any, device: Any, given: Mapping[str, Any] | None) -> None:
+        self.name = device if isinstance(device, str) else str(device.id)
+        self._given = {name: _hidden(value) for name, value in (given or {}).items()}
+        self._provider_spec = provider
+        self._device_spec = device
+        self._lock = threading.RLock()
+        self._sending = threading.Lock()
+        self._provider = None if isinstance(provider, str) else provider
+        self._device: Any = None
+        self._convert: Callable[[Any], Any] = _unchanged
+        self._asked = -math.inf
+        self._status = Status()
+
+    @property
+    def names(self) -> tuple[str, str] | None:
+        """The names of provider and device; ``None`` if one of them was given as an object."""
+        provider, device = self._provider_spec, self._device_spec
+        return (provider, device) if isinstance(provider, str) and isinstance(device, str) else None
+
+    def device(self) -> Any:
+        """QBraid's device.
+
+        Raises:
+            ConfigurationError: there is no such provider or device, credentials are missing, or it runs no circuits.
+        """
+        with self._lock:
+            if self._device is None:
+                self._device, self._convert = _lean(_checked(self._found(), self.name))
+            return self._device
+
+    def send(self, plan: Plan, limit: int | None, options: Mapping[str, Any]) -> list[Any]:
+        """Send what a plan needs; one thread at a time, for qBraid's conversions and sessions are made for one.
+
+        Args:
+            plan: what to run.
+            limit: the most circuits that may be sent together, if the device does not say less.
+            options: of the device's ``run``.
+
+        Returns:
+            qBraid's jobs, in order.
+        """
+        from pennylane_qexec.executors.qbraid.plans import send
+
+        device = self.device()
+        own = device.profile.get("max_programs_per_job")
+        most = min((one for one in (own, limit) if one is not None), default=None)
+        with self._sending:
+            return credentials.guarded(lambda: send(plan, device, self._convert, most, options))
+
+    @property
+    def takes_qiskit(self) -> bool:
+        """Whether the device takes Qiskit's circuits as they are."""
+        spec = self.device().profile.program_spec
+        specs = spec if isinstance(spec, list) else [spec] if spec else []
+        return not specs or any(one.alias == "qiskit" for one in specs)
+
+    def status(self) -> Status:
+        """What it said of itself at most half a minute ago; nothing is asked before the first job."""
+        if self._device is None or time.monotonic() - self._asked < _FRESH:
+            return self._status
+        self._asked = time.monotonic()
+        try:
+            self._status = _status(self._device)
+        except Exception as error:  # the network; a job that is sent now will say more
+            logger.warning("backend %r did not say how it is (%s)", self.name, type(error).__name__)
+        return self._status
+
+    def objection(self, circuit: QuantumScript) -> str | None:
+        """Why a circuit does not fit it, as far as is known without asking."""
+        device = self._device if isinstance(self._device_spec, str) else self._device_spec
+        if device is None or device.num_qubits is None or len(circuit.wires) <= device.num_qubits:
+            return None
+        return f"has {device.num_qubits} qubits"
+
+    def job(self, job_id: str) -> Any:
+        """A job that was sent by another process.
+
+        Raises:
+            ConfigurationError: there is no such job, or the provider was given as an object, or does not find jobs by
+                their id.
+        """
+        from qbraid.runtime import load_job
+
+        if not isinstance(self._provider_spec, str):
+            raise ConfigurationError(
+                f"job {job_id!r} is not known here: the provider was given as an object. Give its name, so that jobs "
+                "of other processes can be found."
+            )
+        options = connection(self._provider_spec, self._loaded_provider)
+        device = self.device()
+        return asked_for(job_id, lambda: load_job(job_id, self._provider_spec, device=device, **options))
+
+    def _found(self) -> Any:
+        if not isinstance(self._device_spec, str):
+            return self._device_spec
+        provider = self._loaded_provider()
+        return _asked(lambda: provider.get_device(self._device_spec), self._provider_name, self.name)
+
+    def _loaded_provider(self) -> Any:
+        with self._lock:
+            if self._provider is None:
+                self._provider = loaded(
+                    self._provider_spec, {name: _shown(value) for name, value in self._given.items()}
+                )
+            return self._provider
+
+    @property
+    def _provider_name(self) -> str:
+        spec = self._provider_spec
+        return spec if isinstance(spec, str) else type(spec).__name__
+
+    def __getstate__(self) -> dict[str, Any]:
+        if not isinstance(self._provider_spec, str) or not isinstance(self._device_spec, str):
+            raise TypeError(
+                f"the device {self.name!r} was given as an object, which cannot be sent to another process. Give the "
+                "names of provider and device."
+            )
+        return {"provider": self._provider_spec, "device": self._device_spec, "given": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)
+
+
+def _hidden(value: Any) -> Any:
+    """An argument of a provider; all texts may be secret."""
+    return credentials.Hidden(value) if isinstance(value, str) else value
+
+
+def _shown(value: Any) -> Any:
+    return value.reveal() if isinstance(value, credentials.Hidden) else value
+
+
+def _asked(call: Callable[[], Any], provider: str, device: str) -> Any:
+    """A device, looked up at the provider."""
+    from qbraid.runtime.exceptions import AuthorizationError, ResourceNotFoundError
+
+    try:
+        return credentials.guarded(call)
+    except AuthorizationError as error:
+        raise NoAccessError(
+            f"the provider {provider!r} does not accept its token ({error}). {credentials.advice(provider)}"
+        ) from error
+    except (LookupError, ValueError, ResourceNotFoundError) as error:
+        raise NoAccessError(
+            f"the provider {provider!r} has no device {device!r} ({type(error).__name__}: {error}). Its get_devices() "
+            "lists those it has."
+        ) from error
+
+
+def _checked(device: Any, name: str) -> Any:
+    """Refuse what runs no circuits.
+
+    Raises:
+        NoAccessError: the device runs analog programs or anneals.
+    """
+    from qbraid.programs import ExperimentType
+
+    paradigm = device.profile.experiment_type
+    if paradigm not in (None, ExperimentType.GATE_MODEL):
+        raise NoAccessError(
+            f"the device {name!r} runs no circuits: qBraid says that it is of the kind {paradigm.value!r}. Choose a "
+            f"device of the kind {ExperimentType.GATE_MODEL.value!r}."
+        )
+    return device
+
+
+def _lean(device: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """A device that does for each circuit only what has to be done; others who have the device see no change.
+
+    Left to itself, a device asks for its status before each circuit, and looks up what qBraid can convert.
+
+    Returns:
+        A copy of the device, and what makes a circuit of Qiskit ready for its ``run``.
+    """
+    from qbraid.programs import ProgramSpec
+    from qbraid.runtime import QuantumDevice
+    from qiskit import QuantumCircuit
+
+    copied = copy.copy(device)
+    copied._options = copy.copy(device._options)
+    copied.set_options(validate=0)
+    has_its_own_way = type(device).run is not QuantumDevice.run
+    if has_its_own_way or not device._options.get("transpile"):
+        return copied, _unchanged
+    copied.set_options(transpile=False)
+    spec = ProgramSpec(QuantumCircuit, alias="qiskit")
+    return copied, lambda circuit: copied.transpile(circuit, spec)
+
+
+def _unchanged(circuit: Any) -> Any:
+    return circuit
+
+
+def _status(device: Any) -> Status:
+    from qbraid.runtime import DeviceStatus
+    from qbraid.runtime.exceptions import ResourceNotFoundError
+
+    try:
+        waiting = int(device.queue_depth())
+    except ResourceNotFoundError:  # not every provider tells
+        waiting = 0
+    return Status(device.status() is DeviceStatus.ONLINE, waiting)

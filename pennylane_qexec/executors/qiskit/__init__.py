@@ -1,1 +1,0 @@
-"""From PennyLane's circuits to Qiskit's, for Aer and for Qiskit Runtime."""

@@ -1,0 +1,116 @@
+"""What became of one circuit of one job of an experiment.
+
+An experiment's jobs as a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pennylane_qexec.job import JobState
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class Record:
+    """One circuit on one backend, as it is at the moment.
+
+    Attributes:
+        job: number of the dispatch's job that it belongs to, from 0.
+        circuit: number of the circuit in the experiment, from 0.
+        provider: name of the provider.
+        backend: name of the backend.
+        shots: the shots asked for.
+        state: whether it waits, runs, is done, failed or cancelled.
+        result: counts by bit string; for measurements other than counts, what PennyLane returns; ``None`` before it is
+            done.
+        submitted: when it was sent to its executor; UTC, in seconds since 1970, 0 if it was not.
+        started: when it began to run.
+        finished: when it ended.
+        seconds: its part of the running time of its batch.
+        cost: US dollars.
+        attempt: attempts made.
+        error: what went wrong, in words.
+        instead_of: ``"provider/backend"`` whose failed shots these are, if they are run again.
+    """
+
+    job: int
+    circuit: int
+    provider: str
+    backend: str
+    shots: int
+    state: JobState
+    result: Any = None
+    submitted: float = 0.0
+    started: float = 0.0
+    finished: float = 0.0
+    seconds: float = 0.0
+    cost: float = 0.0
+    attempt: int = 0
+    error: str | None = None
+    instead_of: str | None = None
+
+    @property
+    def place(self) -> str:
+        """The backend's full name, ``"provider/backend"``."""
+        return f"{self.provider}/{self.backend}"
+
+
+COLUMNS = (
+    *("job", "circuit", "provider", "backend", "shots", "state", "submitted", "started", "finished"),
+    *("seconds_queued", "seconds_running", "cost", "attempt", "error", "instead_of", "result"),
+)
+"""The columns of :func:`to_dataframe`."""
+
+_TIMES = ("submitted", "started", "finished")
+
+
+def to_dataframe(records: Iterable[Record]) -> pandas.DataFrame:
+    """One row for each circuit of each job.
+
+    Returns:
+        A table with the columns ``job`` and ``circuit`` (their numbers, from 0), ``provider``, ``backend``, ``shots``,
+        ``state``, ``submitted``, ``started``, ``finished`` (UTC; ``NaT`` where it has not come to that),
+        ``seconds_queued`` (from submitted to started; ``NaN`` before), ``seconds_running`` (the circuit's part of its
+        batch, so that they add up), ``cost`` (US dollars), ``attempt`` (how many were made), ``error`` (``""`` without
+        one), ``instead_of`` (``"provider/backend"`` whose failed shots these are; ``""`` for others) and ``result``
+        (counts by outcome, or what PennyLane returns; ``None`` without one).
+    """
+    import pandas
+
+    table = pandas.DataFrame([_row(record) for record in records], columns=list(COLUMNS))
+    for time in _TIMES:
+        table[time] = pandas.to_datetime(table[time], utc=True)
+    table["seconds_queued"] = table["seconds_queued"].astype(float)
+    return table
+
+
+def _row(record: Record) -> dict[str, Any]:
+    queued = record.started - record.submitted if record.submitted and record.started else None
+    return {
+        "job": record.job,
+        "circuit": record.circuit,
+        "provider": record.provider,
+        "backend": record.backend,
+        "shots": record.shots,
+        "state": str(record.state),
+        "submitted": _time(record.submitted),
+        "started": _time(record.started),
+        "finished": _time(record.finished),
+        "seconds_queued": queued,
+        "seconds_running": record.seconds,
+        "cost": record.cost,
+        "attempt": record.attempt,
+        "error": record.error or "",
+        "instead_of": record.instead_of or "",
+        "result": record.result,
+    }
+
+
+def _time(seconds: float) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None

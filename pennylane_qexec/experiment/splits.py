@@ -1,0 +1,300 @@
+"""Backends as split policies see them, and what users write for them.
+
+Splits: which backends run a circuit, with how many of its shots.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.circuits.frameworks import Program
+from pennylane_qexec.circuits.mid_circuit import qubits_of
+from pennylane_qexec.errors import (
+    AnalyticCircuitError,
+    ConfigurationError,
+    NoBackendError,
+    PartialResultWarning,
+    PolicyError,
+    checked_seed,
+)
+from pennylane_qexec.experiment.dispatch import Dispatch
+from pennylane_qexec.experiment.tasks import with_shots
+from pennylane_qexec.job import Cost, Load, Share, Status
+from pennylane_qexec.policies import splits
+from pennylane_qexec.providers import Backend, VirtualProvider
+from pennylane_qexec.redaction.display import even_incomplete
+
+_FORMS = "{'local_aer': ['aer_simulator', 'fake_manila']}"
+
+
+class Place:
+    """A backend as a candidate for a share of a circuit's shots.
+
+    Args:
+        backend: the backend.
+        load: says what has been seen of it until now.
+
+    Attributes:
+        name: its full name, ``"provider/backend"``.
+        backend: the backend.
+    """
+
+    def __init__(self, backend: Backend, load: Callable[[], Load] = Load) -> None:
+        self.name = str(backend)
+        self.backend = backend
+        self.cost = Cost()
+        self._load = load
+
+    def status(self) -> Status:
+        """What the backend says of itself."""
+        return self.backend.status()
+
+    def load(self) -> Load:
+        """What has been seen of it until now."""
+        return self._load()
+
+    def rejects(self, circuit: QuantumScript) -> str | None:
+        """Why the circuit has no place there, as far as can be told without building anything."""
+        return too_small(self.backend, circuit)
+
+    @even_incomplete
+    def __repr__(self) -> str:
+        return f"<Place {self.name!r}>"
+
+
+def too_small(backend: Backend, circuit: QuantumScript) -> str | None:
+    """Why a circuit has no place on a backend, the end of a sentence; ``None`` if it has."""
+    try:
+        qubits = backend.num_qubits
+    except Exception as error:  # of a user's provider
+        return f"does not say how many qubits it has ({type(error).__name__}: {error})"
+    needed = qubits_of(circuit)
+    if qubits is None or needed <= qubits:
+        return None
+    return f"has {qubits} qubit{'s'[: qubits != 1]}, and the circuit needs {needed}"
+
+
+def named(backends: Any) -> dict[str, list[str]]:
+    """The backends that a user names, by provider.
+
+    Args:
+        backends: names by provider, a single name or several; the backends that ``get_backends`` returns; or full names
+            such as ``"local_aer/fake_manila"``.
+
+    Raises:
+        ConfigurationError: it is something else, none are named, or one is named twice.
+    """
+    if isinstance(backends, str):
+        backends = [backends]
+    if isinstance(backends, Mapping):
+        pairs = [(str(provider), name) for provider, names in backends.items() for name in _names(names)]
+    elif isinstance(backends, Iterable):
+        pairs = [_halves(name) for name in backends]
+    else:
+        raise ConfigurationError(f"backends={backends!r} names none: write {_FORMS}.")
+    if not pairs:
+        raise ConfigurationError(f"backends={backends!r} names no backend: write {_FORMS}.")
+    found: dict[str, list[str]] = {}
+    for provider, name in pairs:
+        known = found.setdefault(provider, [])
+        if name in known:
+            raise ConfigurationError(f"the backend '{provider}/{name}' is named twice in backends={backends!r}.")
+        known.append(name)
+    return found
+
+
+def _names(names: Any) -> list[str]:
+    if isinstance(names, str):
+        return [names]
+    chosen = list(names) if isinstance(names, Iterable) else [names]
+    for name in chosen:
+        if not isinstance(name, str):
+            raise ConfigurationError(f"{name!r} is no backend's name: write {_FORMS}.")
+    return chosen
+
+
+def _halves(name: Any) -> tuple[str, str]:
+    if isinstance(name, Backend):
+        return name.provider, name.name
+    provider, found, backend = str(name).partition("/")
+    if not found or not backend:
+        raise ConfigurationError(f"{name!r} is no backend: write 'provider/backend', such as 'local_aer/fake_manila'.")
+    return provider, backend
+
+
+logger = logging.getLogger("pennylane_qexec")
+
+PaperSplit = Callable[[Any, Any, dict[str, list[str]], VirtualProvider, Any], tuple[Dispatch, Any]]
+"""``split(circuit, shots, backends, virtual_provider, data) -> (Dispatch, data)``, as in the Quantum Executor paper."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A circuit to be shared out.
+
+    Attributes:
+        given: the circuit as the user gave it.
+        program: the circuit as it was read.
+        number: its number in the experiment.
+        shots: its shots; ``None`` if it is analytic.
+    """
+
+    given: Any
+    program: Program
+    number: int
+    shots: int | None
+
+    @property
+    def script(self) -> QuantumScript:
+        """The circuit as PennyLane's, with its shots."""
+        return with_shots(self.program.circuit, self.shots)
+
+
+class ExperimentSplit(ABC):
+    """Says who runs a circuit."""
+
+    @abstractmethod
+    def shared(
+        self, task: Task, places: Sequence[Place], config: Mapping[str, Any], provider: VirtualProvider, data: Any
+    ) -> tuple[Dispatch, Any]:
+        """The jobs for one circuit, and data for the next one.
+
+        Raises:
+            PolicyError: the policy returned something else than it should.
+            NoBackendError: no backend has a place for the circuit.
+        """
+
+
+class OfShares(ExperimentSplit):
+    """A split ``(circuit, executors) -> [(executor, shots), ...]``, as clusters have them.
+
+    Backends that have no place for the circuit are left out before the split is asked, unless every backend is to run
+    all shots: then the experiment is about each of them, and those without a place are reported as errors.
+
+    Args:
+        split: the function.
+    """
+
+    def __init__(self, split: splits.Split) -> None:
+        self._split = split
+        self._adds_up = split is not splits.multiplier
+
+    def shared(
+        self, task: Task, places: Sequence[Place], config: Mapping[str, Any], provider: VirtualProvider, data: Any
+    ) -> tuple[Dispatch, Any]:
+        script = task.script
+        candidates = able(script, places, task.number) if self._adds_up else list(places)
+        if task.shots is None:
+            if len(candidates) > 1 and self._adds_up:
+                raise AnalyticCircuitError(
+                    f"circuit {task.number} has no shots to share out over {len(candidates)} backends: give shots=, or "
+                    "take the split 'multiplier', by which each of them computes the exact result."
+                )
+            shares = [Share(candidate, 0) for candidate in candidates]
+        else:
+            shares = splits.checked(self._split(script, candidates), task.shots or 0, candidates, self._adds_up)
+        return _dispatch(task, places, shares, config, self._adds_up), data
+
+
+class OfSelector(ExperimentSplit):
+    """A selector ``(circuit, executors) -> executor``: each circuit goes whole to one backend.
+
+    Args:
+        selector: the function.
+    """
+
+    def __init__(self, selector: Callable[[QuantumScript, Sequence[Place]], Any]) -> None:
+        self._selector = selector
+
+    def shared(
+        self, task: Task, places: Sequence[Place], config: Mapping[str, Any], provider: VirtualProvider, data: Any
+    ) -> tuple[Dispatch, Any]:
+        script = task.script
+        candidates = able(script, places, task.number)
+        chosen = self._selector(script, candidates)
+        if chosen not in candidates:
+            raise PolicyError(f"the selector returned {chosen!r}, which is none of the backends that it was given.")
+        return _dispatch(task, places, [Share(chosen, task.shots or 0)], config), data
+
+
+class AsInThePaper(ExperimentSplit):
+    """A function ``(circuit, shots, backends, virtual_provider, data) -> (Dispatch, data)``, called for each circuit.
+
+    Args:
+        name: what it is called.
+        function: given the circuit as the user gave it.
+    """
+
+    def __init__(self, name: str, function: PaperSplit) -> None:
+        self._name = name
+        self._function = function
+
+    def shared(
+        self, task: Task, places: Sequence[Place], config: Mapping[str, Any], provider: VirtualProvider, data: Any
+    ) -> tuple[Dispatch, Any]:
+        backends: dict[str, list[str]] = {}
+        for place in places:
+            backends.setdefault(place.backend.provider, []).append(place.backend.name)
+        returned = self._function(task.given, task.shots, backends, provider, data)
+        if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[0], Dispatch):
+            raise PolicyError(
+                f"split {self._name!r} returned {returned!r}: return a pair (qexec.Dispatch, data), with the jobs that "
+                "Dispatch().add_job(...) adds."
+            )
+        dispatch, data = returned
+        if task.shots is not None:
+            self._check(dispatch, task)
+        return dispatch, data
+
+    def _check(self, dispatch: Dispatch, task: Task) -> None:
+        """Note whether the jobs are shares of the circuit, and warn if shots are lost: that is allowed, but told."""
+        shots = sum(job.total_shots for job in dispatch)
+        dispatch.adds_up = dispatch.adds_up and shots == task.shots
+        if shots < (task.shots or 0):
+            warnings.warn(
+                f"split {self._name!r} shared out {shots} of the {task.shots} shots of circuit {task.number}.",
+                PartialResultWarning,
+                stacklevel=2,
+            )
+
+
+def able(script: QuantumScript, places: Sequence[Place], number: int) -> list[Place]:
+    """The backends that have a place for a circuit.
+
+    Raises:
+        NoBackendError: there is none; says why, backend by backend.
+    """
+    reasons = {place: place.rejects(script) for place in places}
+    left = [place for place, reason in reasons.items() if reason is None]
+    why = {place.name: reason for place, reason in reasons.items() if reason is not None}
+    if not left:
+        raise NoBackendError(f"circuit {number}", why)
+    for name, reason in why.items():
+        logger.warning("%s %s: it gets no share of circuit %d, the others run all its shots", name, reason, number)
+    return left
+
+
+def _dispatch(
+    task: Task, places: Sequence[Place], shares: Sequence[Share], config: Mapping[str, Any], adds_up: bool = True
+) -> Dispatch:
+    dispatch = Dispatch(adds_up)
+    for place, shots in shares:
+        backend, own = place.backend, _config_of(config, places.index(place))
+        dispatch.add_job(backend.provider, backend.name, [task.given], shots or None, own)
+    return dispatch
+
+
+def _config_of(config: Mapping[str, Any], index: int) -> Mapping[str, Any]:
+    """The options of a backend: simulators of one kind must not draw the same shots twice."""
+    seed = checked_seed(config.get("seed"))
+    if seed is None or not index:
+        return config
+    return {**config, "seed": int(np.random.SeedSequence([seed, index]).generate_state(1)[0])}

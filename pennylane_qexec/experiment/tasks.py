@@ -1,0 +1,387 @@
+"""In which form the shares of a circuit are run, so that what came back can be put together.
+
+One circuit of one job while it runs.
+
+From dispatches to entries: what is run, checked before anything is sent.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+from pennylane.measurements import ClassicalShadowMP
+from pennylane.operation import Operator
+from pennylane.ops import MidMeasure
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.circuits.frameworks import Program, read
+from pennylane_qexec.circuits.frameworks.program import Order
+from pennylane_qexec.engine import AskedFuture
+from pennylane_qexec.errors import ConfigurationError, ExecutorError, PolicyError, QExecError
+from pennylane_qexec.experiment.dispatch import Dispatch
+from pennylane_qexec.experiment.jobs import DispatchJob
+from pennylane_qexec.experiment.records import Record
+from pennylane_qexec.job import JobState, Outcome, Result
+from pennylane_qexec.policies import merges
+from pennylane_qexec.providers import Backend
+from pennylane_qexec.redaction import scrub
+
+Part = tuple[Result, ...]
+"""What the circuits of one share returned."""
+
+
+class ShotsError(QExecError):
+    """A backend returned results of more or fewer shots than it was asked for."""
+
+
+def with_shots(circuit: QuantumScript, shots: int | None) -> QuantumScript:
+    """The circuit with shots, of the same operators: PennyLane's ``copy`` would copy each of them."""
+    return QuantumScript(circuit.operations, circuit.measurements, shots=shots)
+
+
+class Form(ABC):
+    """How a circuit is run."""
+
+    @abstractmethod
+    def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
+        """What to run for one share of the circuit's shots.
+
+        Args:
+            shots: the share's shots; ``None`` for an analytic circuit.
+            share: number of the share; classical shadows of different shares draw different recipes.
+        """
+
+    @abstractmethod
+    def joined(self, parts: Sequence[Part]) -> Result:
+        """The result of one or more shares together: exactly that of one backend with all their shots.
+
+        Raises:
+            PolicyError: results of this circuit cannot be put together.
+        """
+
+    def check(self, part: Part, shots: int | None) -> None:  # noqa: B027
+        """See that what a share returned are results of so many shots.
+
+        Raises:
+            ShotsError: they are not.
+        """
+
+
+class Counted(Form):
+    """A circuit of which outcomes are counted.
+
+    Args:
+        program: the circuit.
+        order: how bit strings are written.
+    """
+
+    def __init__(self, program: Program, order: Order) -> None:
+        assert program.bits is not None
+        self._circuit, self._bits, self._order = program.circuit, program.bits, order
+        self._with_shots: dict[int | None, QuantumScript] = {}
+        (counts,) = program.circuit.measurements
+        self._measured = counts.mv if counts.mv is not None else counts.wires
+        self._discards = loses_shots(self._circuit)
+
+    def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
+        if shots not in self._with_shots:
+            self._with_shots[shots] = with_shots(self._circuit, shots)
+        return [self._with_shots[shots]]
+
+    def joined(self, parts: Sequence[Part]) -> dict[str, int]:
+        total: Counter[str] = Counter()
+        for (counts,) in parts:
+            total.update({outcome: int(number) for outcome, number in counts.items() if number})
+        return dict(sorted(self._bits.write(total, self._order).items()))
+
+    def check(self, part: Part, shots: int | None) -> None:
+        counts, width = part[0], len(self._measured)
+        if not isinstance(counts, Mapping):
+            raise ShotsError(f"{counts!r} came back, and counts by outcome were asked for")
+        for outcome, number in counts.items():
+            if len(str(outcome)) != width or set(str(outcome)) - {"0", "1"}:
+                raise ShotsError(f"the outcome {outcome!r} came back, and outcomes have {width} bits, each 0 or 1")
+            if not number >= 0 or number != int(number):
+                raise ShotsError(f"the outcome {outcome!r} came back {number!r} times, which is no whole number")
+        counted = int(sum(counts.values()))
+        if counted > (shots or 0) or (counted < (shots or 0) and not self._discards):
+            raise ShotsError(f"{counted} shots came back of {shots} asked for, so the result is not used")
+
+
+def loses_shots(circuit: QuantumScript) -> bool:
+    """Whether fewer shots may come back of a circuit than it is run with."""
+    return any(map(_discards, circuit.operations))
+
+
+def _discards(operation: Operator) -> bool:
+    """Whether shots may be lost by an operation: that is what it is for."""
+    return isinstance(operation, qml.Projector) or (
+        isinstance(operation, MidMeasure) and operation.postselect is not None
+    )
+
+
+class Evaluated(Form):
+    """A circuit whose measurements are evaluated on the samples of all its shares.
+
+    Args:
+        plan: how shares are run and joined.
+    """
+
+    def __init__(self, plan: merges.Plan) -> None:
+        self._plan = plan
+
+    def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
+        return self._plan.share(share, shots)
+
+    def joined(self, parts: Sequence[Part]) -> Result:
+        return self._plan.join([Outcome(part, "", 0) for part in parts])
+
+    def check(self, part: Part, shots: int | None) -> None:
+        for circuit, samples in zip(self._plan.circuits, part, strict=True):
+            axis = 1 if isinstance(circuit.measurements[0], ClassicalShadowMP) else 0
+            returned = np.shape(np.atleast_1d(samples))[axis]
+            if returned != shots and not loses_shots(circuit):
+                raise ShotsError(f"{returned} shots came back of {shots} asked for, so the result is not used")
+
+
+class Whole(Form):
+    """A circuit whose results cannot be put together.
+
+    Args:
+        program: the circuit.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._circuit = program.circuit
+
+    def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
+        return [with_shots(self._circuit, shots)]
+
+    def joined(self, parts: Sequence[Part]) -> Result:
+        if len(parts) > 1:
+            raise PolicyError(
+                f"results of {self._circuit.measurements} cannot be put together: merge 'per_backend', or send the "
+                "circuit to one backend."
+            )
+        return parts[0][0]
+
+
+def form_of(program: Program, shots: int | None, order: Order) -> Form:
+    """The form in which a circuit is run.
+
+    Args:
+        program: the circuit.
+        shots: all its shots; ``None`` if it is analytic.
+        order: how bit strings are written.
+    """
+    if program.bits is not None:
+        return Counted(program, order)
+    plan = merges.pooled.plan(program.circuit.copy(shots=shots)) if shots else None
+    return Whole(program) if plan is None else Evaluated(plan)
+
+
+_LONGEST = 400
+
+
+@dataclass(eq=False)
+class Entry:
+    """One circuit of one job: what is asked, and what has become of it until now. Changed by the run alone.
+
+    Attributes:
+        job: number of the job.
+        circuit: number of the circuit.
+        backend: where it runs.
+        shots: how many are asked for; ``None`` for an analytic circuit.
+        config: options of the backend.
+        form: how the circuit is run.
+        share: number of the share among those of the circuit.
+        instead_of: the entry whose failed shots these are.
+        state: what has become of it.
+        part: what came back.
+        outcomes: who ran it, when, at what cost.
+        error: why it failed.
+        batches: with how many others it shared its batches.
+        futures: of its circuits, once they are sent.
+        sent: when it was sent to its executor; UTC, in seconds since 1970, 0 if it was not.
+        ended: when it came to its end.
+        moved: entries that run its shots again, since it has failed.
+        guests: entries that run failed shots of the same circuit on this one's backend.
+        host: the entry that it is a guest of; in results, it is part of that.
+    """
+
+    job: int
+    circuit: int
+    backend: Backend
+    shots: int | None
+    config: Mapping[str, Any]
+    form: Form
+    share: int = 0
+    instead_of: Entry | None = None
+    state: JobState = JobState.WAITING
+    part: Part | None = None
+    outcomes: tuple[Outcome, ...] = ()
+    error: BaseException | None = None
+    batches: dict[tuple[str, int], int] = field(default_factory=dict)
+    futures: Sequence[AskedFuture[Outcome]] = ()
+    sent: float = 0.0
+    ended: float = 0.0
+    moved: list[Entry] = field(default_factory=list)
+    guests: list[Entry] = field(default_factory=list)
+    host: Entry | None = None
+
+    @property
+    def place(self) -> str:
+        """The backend's full name."""
+        return str(self.backend)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has a result."""
+        return self.state is JobState.DONE
+
+    @property
+    def made_good(self) -> bool:
+        """Whether all its shots were run: here, or elsewhere after it had failed here."""
+        return self.done or (bool(self.moved) and all(entry.made_good for entry in self.moved))
+
+    @property
+    def parts(self) -> list[Part]:
+        """What came back of its own shots, and of its guests'."""
+        own = [self.part] if self.part is not None else []
+        return own + [guest.part for guest in self.guests if guest.part is not None]
+
+    def result(self) -> Result:
+        """The result of all its parts together; ``None`` if there are none."""
+        parts = self.parts
+        return self.form.joined(parts) if parts else None
+
+    def record(self) -> Record:
+        """It as it is now."""
+        outcomes = self.outcomes
+        began = min((future.started for future in self.futures if future.started is not None), default=0.0)
+        seconds = [(one.finished - one.started) / self.batches.get((one.executor, one.batch), 1) for one in outcomes]
+        return Record(
+            job=self.job,
+            circuit=self.circuit,
+            provider=self.backend.provider,
+            backend=self.backend.name,
+            shots=self.shots or 0,
+            state=JobState.RUNNING if began and not self.state.final else self.state,
+            result=self.form.joined([self.part]) if self.part is not None else None,
+            submitted=min((one.submitted for one in outcomes), default=self.sent),
+            started=min((one.started for one in outcomes), default=began),
+            finished=max((one.finished for one in outcomes), default=self.ended),
+            seconds=sum(seconds),
+            cost=sum(one.cost for one in outcomes),
+            attempt=max((one.attempt for one in outcomes), default=_attempts(self.error)),
+            error=None if self.error is None else in_words(self.error),
+            instead_of=None if self.instead_of is None else self.instead_of.place,
+        )
+
+
+def in_words(error: BaseException) -> str:
+    """An error in one line of some length; for what an executor raised, that."""
+    if isinstance(error, ExecutorError):
+        error = error.cause
+    words = scrub(f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
+
+
+def _attempts(error: BaseException | None) -> int:
+    return error.attempt if isinstance(error, ExecutorError) else 0
+
+
+def joined(dispatches: Sequence[Dispatch]) -> Dispatch:
+    """One dispatch for several circuits.
+
+    Args:
+        dispatches: one for each circuit, in order.
+
+    Returns:
+        Their jobs. Those of one backend and with equal options are one job with several circuits, so that a seed is the
+        seed of all of them.
+    """
+    groups: dict[Any, list[tuple[DispatchJob, int]]] = {}
+    for number, dispatch in enumerate(dispatches):
+        seen: Counter[Any] = Counter()
+        for job in dispatch:
+            key = (job.place, tuple(sorted((name, repr(value)) for name, value in job.config.items())))
+            seen[key] += 1
+            groups.setdefault((*key, seen[key]), []).append((job, number))
+    result = Dispatch(adds_up=all(dispatch.adds_up for dispatch in dispatches))
+    for parts in groups.values():
+        first = parts[0][0]
+        result.append(
+            DispatchJob(
+                first.provider_name,
+                first.backend_name,
+                tuple([circuit for job, _ in parts for circuit in job.circuits]),
+                tuple([shots for job, _ in parts for shots in job.shots]),
+                first.config,
+                tuple([number for job, number in parts for _ in job.circuits]),
+            )
+        )
+    return result
+
+
+def entries_of(
+    dispatch: Dispatch, programs: Mapping[int, Program], find: Callable[[str, str], Backend], order: Order
+) -> list[Entry]:
+    """The entries of a dispatch, in its order.
+
+    Args:
+        dispatch: the jobs.
+        programs: programs that were read already, by the identity of their circuits.
+        find: finds a backend by the names of its provider and its own.
+        order: how bit strings are written.
+
+    Raises:
+        ConfigurationError: the dispatch is empty, a circuit cannot be read or has no shots, or there is no such
+            backend or option.
+    """
+    if not len(dispatch):
+        raise ConfigurationError("the dispatch has no jobs: add some with add_job(...).")
+    backends = {job.place: find(job.provider_name, job.backend_name) for job in dispatch}
+    for job in dispatch:
+        backends[job.place].check(job.config)
+    known = dict(programs)
+    shots = _totals(dispatch, known)
+    forms: dict[tuple[int, int], Form] = {}
+    entries = []
+    shares: Counter[int] = Counter()
+    for number, job in enumerate(dispatch):
+        for circuit, wanted, place in zip(job.circuits, job.shots, job.numbers, strict=True):
+            program = known[id(circuit)]
+            key = (place, id(circuit))
+            if key not in forms:
+                forms[key] = form_of(program, shots[place], order)
+            own = program.shots if wanted is None else wanted
+            _check(program, own, place)
+            entries.append(Entry(number, place, backends[job.place], own, job.config, forms[key], shares[place]))
+            shares[place] += 1
+    return entries
+
+
+def _totals(dispatch: Dispatch, known: dict[int, Program]) -> dict[int, int | None]:
+    """All the shots of each circuit; circuits that are not known yet are read."""
+    totals: dict[int, int | None] = {}
+    for job in dispatch:
+        for circuit, wanted, number in zip(job.circuits, job.shots, job.numbers, strict=True):
+            if id(circuit) not in known:
+                known[id(circuit)] = read(circuit)
+            own = known[id(circuit)].shots if wanted is None else wanted
+            totals[number] = (totals.get(number) or 0) + own if own is not None else totals.get(number)
+    return totals
+
+
+def _check(program: Program, shots: int | None, number: int) -> None:
+    if shots is None and program.bits is not None:
+        raise ConfigurationError(
+            f"circuit {number} has its outcomes counted, and no shots: give shots=, a number or one for each circuit."
+        )

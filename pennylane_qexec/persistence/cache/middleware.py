@@ -1,0 +1,227 @@
+"""Futures of circuits that are answered by another one, which runs.
+
+Jobs on their way to the engine: those whose results are known do not get there.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, NamedTuple
+
+from pennylane_qexec.concurrency.futures import AskedFuture, resolve
+from pennylane_qexec.errors import ResultError
+from pennylane_qexec.executors.base import Executor, Spreader
+from pennylane_qexec.job import Job, Outcome, Result, Work
+from pennylane_qexec.persistence.cache.cache import Cache
+from pennylane_qexec.persistence.cache.keys import ForeignError, Keys, copied
+from pennylane_qexec.persistence.runners import BaseRunner
+
+
+def follow(
+    twin: AskedFuture[Outcome],
+    first: AskedFuture[Outcome],
+    answer: Callable[[Outcome], Outcome],
+    run_anew: Callable[[Callable[[], bool]], AskedFuture[Outcome]],
+) -> None:
+    """Let a future come to its end with another one.
+
+    Args:
+        twin: the future.
+        first: the other one.
+        answer: makes the outcome of that of the other one.
+        run_anew: runs the circuit after all, where the other future was cancelled by itself; it is given what says
+            whether somebody waits.
+    """
+
+    def ended(done: Future[Outcome]) -> None:
+        if not done.cancelled():
+            error = done.exception()
+            resolve(twin, answer(done.result()) if error is None else error)
+        elif not twin.cancelled():
+            try:
+                other = run_anew(lambda: twin.asked)
+            except Exception as error:  # closed meanwhile, or beyond a budget
+                resolve(twin, error)
+                return
+            twin.add_done_callback(lambda given_up: given_up.cancelled() and other.cancel())
+            follow(twin, other, answer, run_anew)
+
+    first.add_done_callback(ended)
+
+
+logger = logging.getLogger("pennylane_qexec")
+
+
+class _Known(NamedTuple):
+    """A result that is known, and the name of the executor that it is of."""
+
+    executor: str
+    result: Result
+
+
+class _Found(NamedTuple):
+    """What is known of jobs that are asked for together, by their indices.
+
+    Attributes:
+        keys: of each job, by the names of executors.
+        known: the jobs whose results are known.
+        missing: those that have to be run.
+        twins: those that are equal to one that has to be run, with the index of that.
+    """
+
+    keys: list[dict[str, str]]
+    known: dict[int, _Known]
+    missing: list[int]
+    twins: dict[int, int]
+
+
+class Answering:
+    """A cache in front of a cluster's engine.
+
+    Args:
+        cache: the cache.
+        engine: the engine.
+        executors: the cluster's executors.
+        shared: whether others may use the cache too.
+    """
+
+    def __init__(self, cache: Cache, engine: BaseRunner, executors: Sequence[Executor], shared: bool) -> None:
+        cache.open()
+        self._cache = cache
+        self._shared = shared
+        self._engine = engine
+        self._executors = {executor.name: executor for executor in executors}
+        self._identities = {one: text for one in executors if (text := one.identity) is not None}
+        _warn_of([one for one in executors if one not in self._identities and not isinstance(one, Spreader)])
+
+    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """The outcomes of jobs, in order; see :meth:`Engine.run`."""
+        found = self._look_up(jobs)
+        outcomes = dict(zip(found.missing, self._engine.run([jobs[index] for index in found.missing]), strict=True))
+        self._keep((found.keys[index], outcome) for index, outcome in outcomes.items())
+        for index, first in found.twins.items():
+            found.known[index] = _Known(outcomes[first].executor, _own(outcomes[first].result))
+        outcomes |= self._answers(jobs, found.known)
+        return [outcomes[index] for index in range(len(jobs))]
+
+    def submit(self, jobs: Sequence[Job], asked: Callable[[], bool] | None) -> list[AskedFuture[Outcome]]:
+        """A future for each job, in order; see :meth:`Engine.submit`. What is known is there at once."""
+        found = self._look_up(jobs)
+        twins: dict[int, AskedFuture[Outcome]] = {index: AskedFuture() for index in found.twins}
+        futures: dict[int, AskedFuture[Outcome]] = {}
+        if twins and asked is None:
+            asked = lambda: any(future.asked for future in (*futures.values(), *twins.values()))  # noqa: E731
+        running = self._engine.submit([jobs[index] for index in found.missing], asked)
+        futures |= zip(found.missing, running, strict=True)
+        for index, future in futures.items():
+            future.add_done_callback(partial(self._ended, found.keys[index]))
+        for index, outcome in self._answers(jobs, found.known).items():
+            futures[index] = AskedFuture()
+            resolve(futures[index], outcome)
+        for index, twin in twins.items():
+            follow(
+                twin,
+                futures[found.twins[index]],
+                partial(self._again, jobs[index]),
+                partial(self._run_anew, jobs[index]),
+            )
+        futures |= twins
+        return [futures[index] for index in range(len(jobs))]
+
+    def close(self) -> None:
+        """Wait until what is kept is in the store, and close the cache if it is the cluster's own."""
+        if self._shared:
+            self._cache.flush()
+        else:
+            self._cache.close()
+
+    def _look_up(self, jobs: Sequence[Job]) -> _Found:
+        keys = Keys(self._identities, self._cache.shots)
+        found = _Found([keys.of(job) for job in jobs], {}, [], {})
+        wanted = list(dict.fromkeys([key for named in found.keys for key in named.values()]))
+        values = self._cache.get(wanted, partial(self._may_be, found.keys, jobs)) if wanted else {}
+        first: dict[tuple[str, ...], int] = {}
+        for index, named in enumerate(found.keys):
+            name = next((name for name, key in named.items() if key in values), None)
+            alike = tuple(named.values())
+            if name is not None:
+                found.known[index] = _Known(name, copied(values[named[name]]))
+            elif alike in first:
+                found.twins[index] = first[alike]
+            else:
+                found.missing.append(index)
+                if alike:
+                    first[alike] = index
+        return found
+
+    def _may_be(self, keys: Sequence[Mapping[str, str]], jobs: Sequence[Job], key: str, value: Any) -> bool:
+        """Whether a cached value can be what the executor of its key returned for its circuit."""
+        named = (
+            (name, job) for of_job, job in zip(keys, jobs, strict=True) for name, one in of_job.items() if one == key
+        )
+        name, job = next(named)
+        try:
+            self._executors[name].check_kept(Work.of([job]), [value])
+        except ResultError as error:
+            logger.warning(
+                "the 'result' under %r in the cache %s is not that of %s on %r, and its circuit runs again: %s",
+                key,
+                self._cache.url,
+                error.what,
+                name,
+                error.difference,
+            )
+            return False
+        return True
+
+    def _keep(self, ended: Iterable[tuple[Mapping[str, str], Outcome]]) -> None:
+        """Keep results under the key of the executor that ran them; there is none if that is another one than asked."""
+        items: list[tuple[str, Result]] = []
+        for named, outcome in ended:
+            if (key := named.get(outcome.executor)) is not None:
+                try:
+                    items.append((key, copied(outcome.result)))
+                except ForeignError:
+                    continue
+        if items:
+            self._cache.put(items)
+
+    def _ended(self, named: Mapping[str, str], future: Future[Outcome]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._keep([(named, future.result())])
+
+    def _answers(self, jobs: Sequence[Job], known: Mapping[int, _Known]) -> dict[int, Outcome]:
+        if not known:
+            return {}
+        answered = [(jobs[index].circuit, self._executors[one.executor], one.result) for index, one in known.items()]
+        return dict(zip(known, self._engine.note_answered(answered), strict=True))
+
+    def _again(self, job: Job, outcome: Outcome) -> Outcome:
+        """The outcome of a job that is equal to one that has run."""
+        return self._answers([job], {0: _Known(outcome.executor, _own(outcome.result))})[0]
+
+    def _run_anew(self, job: Job, asked: Callable[[], bool]) -> AskedFuture[Outcome]:
+        return self.submit([job], asked)[0]
+
+
+def _own(result: Result) -> Result:
+    try:
+        return copied(result)
+    except ForeignError:
+        return copy.deepcopy(result)
+
+
+def _warn_of(executors: Sequence[Any]) -> None:
+    if executors:
+        names = ", ".join(repr(executor.name) for executor in executors)
+        warnings.warn(
+            f"results of {names} are not cached: it is not known on what they depend. Give devices by name with plain "
+            "options, and executors of your own an identity.",
+            UserWarning,
+            stacklevel=4,
+        )

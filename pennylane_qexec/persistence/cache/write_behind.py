@@ -1,0 +1,140 @@
+"""Results in a store, which outlive the process: read when they are asked for, written by a thread behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from pennylane_qexec.circuits.serialization import result_of, result_text
+from pennylane_qexec.concurrency import interrupts
+from pennylane_qexec.concurrency.lifecycle import wait_at_exit
+from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.persistence.store import Cached, Store
+
+logger = logging.getLogger("pennylane_qexec")
+
+_LINGER = 1.0  # seconds that the thread waits for more to write
+_REST = 60.0  # seconds for which a store that failed is left alone
+_AT_LEAVING = 30.0  # seconds that the end of a program waits for a server that does not answer
+_AT_ONCE = 500  # results that are written together: who reads waits meanwhile
+_MOST_WAITING = 50_000  # results that wait to be written; more are not kept for other processes
+
+_shelves: weakref.WeakSet[Shelf] = weakref.WeakSet()
+
+
+class Shelf:
+    """Results in a store. Whatever happens to the store, nothing is raised: what is not found is run.
+
+    Args:
+        store: the store.
+        most_bytes: the most bytes of results that it keeps.
+    """
+
+    def __init__(self, store: Store, most_bytes: int) -> None:
+        self.store = store
+        self._most_bytes = most_bytes
+        self._complained = False
+        self._rests_until = 0.0
+        self._start()
+        _shelves.add(self)
+        wait_at_exit(_flush_all)
+
+    def _start(self) -> None:
+        self._process = os.getpid()
+        self._changed = threading.Condition()
+        self._waiting: list[tuple[str, Any]] = []
+        self._writing = False
+        self._thread: threading.Thread | None = None
+
+    def get(self, keys: Sequence[str]) -> dict[str, Any]:
+        """The results under some of the keys, in one query. Texts that are damaged count as not there."""
+        if time.monotonic() < self._rests_until:
+            return {}
+        try:
+            texts = self.store.cache_get(keys)
+        except Exception as error:  # a store of the user's own may raise what it likes: the circuit can still run
+            self._rest(error)
+            return {}
+        found = {}
+        for key, text in texts.items():
+            try:
+                found[key] = result_of(text)
+            except ConfigurationError as error:
+                logger.info("a cached result is damaged, and the circuit runs again: %s", error)
+        return found
+
+    def put(self, items: Sequence[tuple[str, Any]]) -> None:
+        """Have results written, which nobody may change any more; returns at once."""
+        if self._process != os.getpid():
+            self._start()  # forked: the thread has stayed where it was
+        with self._changed:
+            if time.monotonic() < self._rests_until or len(self._waiting) > _MOST_WAITING:
+                return
+            self._waiting += items
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_all, name="qexec-cache", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def flush(self) -> bool:
+        """Wait until everything is written; says whether there was anything to wait for."""
+        if self._process != os.getpid():
+            return False
+        with self._changed:
+            if self._idle():
+                return False
+            if not interrupts.wait(lambda seconds: self._changed.wait_for(self._idle, seconds), _AT_LEAVING):
+                logger.warning(
+                    "the cache %s does not answer: %d results are not kept", self.store.url, len(self._waiting)
+                )
+                return False
+        return True
+
+    def _idle(self) -> bool:
+        return not self._waiting and not self._writing
+
+    def _write_all(self) -> None:
+        while True:
+            with self._changed:
+                if not self._waiting:
+                    self._changed.wait(_LINGER)
+                items, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
+                self._writing = bool(items)
+                if not items:
+                    self._thread = None
+                    return
+            try:
+                self._write(items)
+            finally:
+                with self._changed:
+                    self._writing = False
+                    self._changed.notify_all()
+
+    def _write(self, items: Sequence[tuple[str, Any]]) -> None:
+        written = []
+        for key, value in items:
+            try:
+                written.append(Cached(key, result_text(value)))
+            except Exception as error:  # whatever an executor of the user's own returns: the thread goes on
+                logger.debug("a result stays in memory: %s", error)
+        try:
+            self.store.cache_put(written, self._most_bytes)
+        except Exception as error:  # likewise, and the thread goes on
+            self._rest(error)
+
+    def _rest(self, error: Exception) -> None:
+        """Leave a store that failed alone for some time; said once."""
+        self._rests_until = time.monotonic() + _REST
+        if not self._complained:
+            self._complained = True
+            logger.warning("the cache goes on in memory: %s", error)
+
+
+def _flush_all() -> bool:
+    waited = [shelf.flush() for shelf in list(_shelves)]
+    return any(waited)

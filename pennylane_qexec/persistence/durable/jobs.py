@@ -1,0 +1,201 @@
+"""A job of a durable run, on its way from the program to the store.
+
+What is written of a job: its circuit as text, and what tells it from others.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+import pennylane as qml
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.circuits.fingerprint import fingerprint
+from pennylane_qexec.circuits.serialization import circuit_text, circuit_texts, result_text
+from pennylane_qexec.concurrency.futures import AskedFuture
+from pennylane_qexec.errors import ConfigurationError, JobTimeoutError
+from pennylane_qexec.executors.base import Spreader
+from pennylane_qexec.job import Call, Job, Outcome
+from pennylane_qexec.persistence.runners import BaseRunner, Runner
+from pennylane_qexec.persistence.store import State, StoredJob
+
+
+class Asking(NamedTuple):
+    """A call that asks for jobs.
+
+    Attributes:
+        runner: who runs what has to be run.
+        engine: the engine behind that.
+        asked: says whether somebody waits; ``None`` if the futures say it.
+        context: the context variables of the caller.
+    """
+
+    runner: Runner
+    engine: BaseRunner
+    asked: Callable[[], bool] | None
+    context: contextvars.Context
+
+
+class Entry:
+    """One job that the program asks for.
+
+    Attributes:
+        job: the job, with its number in the run.
+        row: as it is in the store.
+        asking: the call.
+        future: what the caller waits for.
+        inner: the future of whoever runs it.
+        state: where it is, as the store has it.
+        letter: what it was sent in last.
+        before: attempts made before those of this process; ``None`` if it makes none.
+        left: whether nobody waits for it any more, but will when the program is run again.
+        over: whether its end was dealt with.
+    """
+
+    __slots__ = ("asking", "before", "future", "inner", "job", "left", "letter", "over", "row", "state")
+
+    def __init__(self, job: Job, row: StoredJob, asking: Asking) -> None:
+        self.job = job
+        self.row = row
+        self.asking = asking
+        self.future: AskedFuture[Outcome] = AskedFuture()
+        self.inner: AskedFuture[Outcome] | None = None
+        self.state = State(row.state)
+        self.letter: Any = None
+        self.before: int | None = None
+        self.left = False
+        self.over = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether its result is wanted, now or when the program is run again."""
+        if self.future.cancelled():
+            return self.left
+        return self.inner is None or not _timed_out(self.inner)
+
+
+def _timed_out(future: Future[Outcome]) -> bool:
+    return future.done() and not future.cancelled() and isinstance(future.exception(), JobTimeoutError)
+
+
+_AT, _SHORT = "@", 8
+
+UNWRITTEN = "unwritten:"
+"""How the text begins of a circuit that cannot be written: its fingerprint follows."""
+
+
+class Written(NamedTuple):
+    """A job as it is written.
+
+    Attributes:
+        key: equal for jobs that ask for the same of the same cluster: see :func:`what_of` and :func:`place_of`.
+        digest: of the circuit's text.
+        text: the circuit.
+    """
+
+    key: str
+    digest: str
+    text: str
+
+
+def what_of(key: str) -> str:
+    """The part of a key that says what is asked for."""
+    return key.partition(_AT)[0]
+
+
+def place_of(key: str) -> str:
+    """The part of a key that says of which cluster it is asked for, and with which settings."""
+    return key.partition(_AT)[2]
+
+
+def is_recorded(job: Job, engine: BaseRunner) -> bool:
+    """Whether a job is recorded.
+
+    Backpropagation records what the simulator computes, and snapshots are given to the program while a circuit runs, so
+    that these are computed again. And what a cluster hands on to another one is recorded there.
+    """
+    executors = engine.executors if job.executor is None else (job.executor,)
+    backprop = job.call.bound and job.call.config.gradient_method == "backprop"
+    inside = any(isinstance(executor, Spreader) for executor in executors)
+    return not (backprop or inside or qml.Snapshot in set(map(type, job.circuit.operations)))
+
+
+def written(jobs: Sequence[Job], engine: BaseRunner) -> list[Written]:
+    """Jobs as they are written.
+
+    Args:
+        jobs: the jobs.
+        engine: of the cluster that they are asked of.
+
+    Raises:
+        ConfigurationError: one of the circuits contains something that cannot be compared with anything.
+    """
+    names = [f"{executor.name} {executor.backend}" for executor in engine.executors]
+    places: dict[int, str] = {}
+    texts = _texts([job.circuit for job in jobs])
+    found = []
+    for job, text in zip(jobs, texts, strict=True):
+        call = job.call
+        if id(call) not in places:
+            places[id(call)] = digest_of("\n".join((*names, _settings(call))))[:_SHORT]
+        found.append(_written(job, text, places[id(call)]))
+    return found
+
+
+def _settings(call: Call) -> str:
+    """What results depend on beside the circuit and who runs it."""
+    measuring = call.config.mcm_config
+    return f"{measuring.postselect_mode} {call.config.gradient_method if call.method != 'execute' else ''}"
+
+
+def _written(job: Job, text: str, place: str) -> Written:
+    digest = what = digest_of(text)
+    if job.call.method != "execute":
+        vector = "" if job.vector is None else result_text(job.vector)
+        what = digest_of("\n".join((job.call.method, digest, vector)))
+    return Written(f"{what}{_AT}{place}", digest, text)
+
+
+def _texts(circuits: Sequence[QuantumScript]) -> list[str]:
+    try:
+        return circuit_texts(circuits)
+    except ConfigurationError:  # of one of them
+        return list(map(_text, circuits))
+
+
+def _text(circuit: QuantumScript) -> str:
+    try:
+        return circuit_text(circuit)
+    except ConfigurationError as refused:
+        try:
+            return UNWRITTEN + fingerprint(circuit)
+        except TypeError as error:
+            raise ConfigurationError(
+                f"a circuit cannot be recorded in a durable run: {error} Leave that out, or run it outside of the run."
+            ) from refused
+
+
+def digest_of(text: str) -> str:
+    """What tells a text from others."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def first_number(call: str, occurrence: int) -> int:
+    """The number of the first job of a call, by which executors with a seed draw its shots; the others follow it.
+
+    It is determined by what is asked, and how often that was asked before: not by the order of different things, which
+    several threads may ask for in any. In a row, since some simulators are faster with numbers in a row.
+
+    Args:
+        call: digest of the keys of its jobs.
+        occurrence: how many such calls the run had before.
+
+    Returns:
+        At least 0 and below 2**62.
+    """
+    digest = hashlib.blake2b(f"{call}/{occurrence}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 2

@@ -1,0 +1,318 @@
+"""What to say when a program asks for something else than its run has recorded.
+
+What a run has recorded, and which of it the program has asked for again.
+
+Results that a durable run has recorded, checked as those of executors are: a store may have been changed since.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any, NamedTuple, NoReturn
+
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.circuits.results import check_kept
+from pennylane_qexec.circuits.serialization import circuit_of, circuit_text, result_of
+from pennylane_qexec.errors import ConfigurationError, ReplayMismatchError, ResultError, StoreError, StoreMismatchError
+from pennylane_qexec.job import Job, Outcome, Result, Usage, Work
+from pennylane_qexec.persistence.durable.jobs import Entry, Written, digest_of, first_number, place_of, what_of
+from pennylane_qexec.persistence.store import Run, State, Store, StoredJob
+from pennylane_qexec.persistence.store.records import NewJob
+
+_LONGEST = 120
+_BEFORE = 40
+
+
+def mismatch(store: Store, name: str, recorded: StoredJob, asked: Job) -> ReplayMismatchError:
+    """The error of a run whose program asks for a circuit that is not the next of those recorded.
+
+    Args:
+        store: where the run is.
+        name: of the run.
+        recorded: the first circuit that was not asked for.
+        asked: what was asked for.
+    """
+    text = store.circuits([recorded.circuit]).get(recorded.circuit, "")
+    return ReplayMismatchError(name, recorded.number + 1, _difference(text, asked))
+
+
+def _difference(text: str, asked: Job) -> str:
+    try:
+        recorded = circuit_of(text)
+        before, now = json.loads(text), json.loads(circuit_text(asked.circuit))
+    except (ConfigurationError, ValueError):
+        return f"a circuit of {len(asked.circuit.operations)} operations in place of one that cannot be shown"
+    for what, singular in (("operations", "operation"), ("measurements", "measurement")):
+        for index, (one, other) in enumerate(zip_longest(before[what], now[what])):
+            if one != other:
+                shown = _both(_part(recorded, what, index), _part(asked.circuit, what, index), one, other)
+                return f"{singular} {index + 1} is {shown}{_hint(other)}"
+    for what, words in (("shots", "the shots are"), ("trainable", "the trainable parameters are")):
+        if before[what] != now[what]:
+            return f"{words} {json.dumps(now[what])} in place of {json.dumps(before[what])}"
+    method = asked.call.method
+    return f"{method!r} is asked of it" if method != "execute" else "it is asked for once more, or of another cluster"
+
+
+def _part(circuit: QuantumScript, what: str, index: int) -> Any:
+    parts: Sequence[Any] = getattr(circuit, what)
+    return parts[index] if index < len(parts) else None
+
+
+def _both(before: Any, now: Any, form_before: Any, form_now: Any) -> str:
+    """Two parts of circuits: as PennyLane shows them, if the difference is seen there."""
+    texts = ["nothing" if part is None else repr(part) for part in (before, now)]
+    if texts[0] == texts[1]:
+        texts = [json.dumps(form) for form in (form_before, form_now)]
+    start = next((place for place, pair in enumerate(zip(*texts, strict=False)) if pair[0] != pair[1]), 0)
+    start = max(0, start - _BEFORE) if max(map(len, texts)) > _LONGEST else 0
+    shown = [_cut(text, start) for text in texts]
+    return f"{shown[1]} in place of {shown[0]}"
+
+
+def _cut(text: str, start: int) -> str:
+    end = start + _LONGEST
+    return f"{'...' * bool(start)}{text[start:end]}{'...' * (end < len(text))}"
+
+
+def _hint(form: Any) -> str:
+    drawn = isinstance(form, dict) and "Shadow" in str(form.get("name", ""))
+    return " (a classical shadow draws a seed of its own, unless it is given one)" if drawn else ""
+
+
+logger = logging.getLogger("pennylane_qexec")
+
+
+class Taken(NamedTuple):
+    """A job that the program asks for.
+
+    Attributes:
+        row: as it is recorded. One that was recorded just now is claimed.
+        number: by which executors with a seed draw its shots.
+        new: whether it was recorded just now.
+    """
+
+    row: StoredJob
+    number: int
+    new: bool
+
+
+class Book:
+    """The jobs of a run. Not to be used by two threads at once.
+
+    Jobs are found by what they ask for: the third time that a circuit is asked for, it is the third one recorded.
+
+    Args:
+        store: where they are.
+        run: the run.
+        worker: who claims what is new.
+        lease: for how long, in seconds.
+    """
+
+    def __init__(self, store: Store, run: Run, worker: str, lease: float) -> None:
+        self._store = store
+        self._run = run
+        self._worker = worker
+        self._lease = lease
+        self._calls: Counter[str] = Counter()
+        self._asked: set[int] = set()
+        self._in_vain: set[int] = set()
+        self._next = 0
+        self._by_key: defaultdict[str, deque[StoredJob]] = defaultdict(deque)
+        self._keys: defaultdict[str, set[str]] = defaultdict(set)
+        self._places: set[str] = set()
+        self._moved = False
+        self.unasked: dict[int, StoredJob] = {}
+        """Jobs that the program has not asked for yet, by their place in the run."""
+        self._read()
+
+    def take(self, asked: Sequence[Written], jobs: Sequence[Job], strict: bool) -> list[Taken]:
+        """Find the jobs of a call, and record those that are new.
+
+        Args:
+            asked: the jobs, as they are written.
+            jobs: the jobs.
+            strict: whether a new job is an error while there are others that were not asked for.
+
+        Raises:
+            ReplayMismatchError: there is such a job. None is recorded, and all can be asked for again.
+        """
+        while True:
+            found = self._find(asked)
+            try:
+                rows = self._complete(found, asked, jobs, strict)
+            except StoreMismatchError:  # another process records in this run, and was faster
+                self._put_back(found)
+                self._read()
+            except BaseException:
+                self._put_back(found)
+                raise
+            else:
+                return self._taken(asked, rows)
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        return self._run.name
+
+    @property
+    def used(self) -> bool:
+        """Whether anything was asked for."""
+        return bool(self._calls)
+
+    def ask_again(self, row: StoredJob) -> None:
+        """Nothing came of a job that was asked for: who asks for the same again asks for this one."""
+        if row.id in self._asked:
+            self._asked.discard(row.id)
+            self._in_vain.add(row.id)
+            self._add(row, first=True)
+
+    def sent_as(self, executor: str, remote_id: str) -> list[StoredJob]:
+        """All jobs that were sent in one job of an executor's backend, in the order in which it has them."""
+        rows = [row for row in self._store.jobs(self._run.id) if (row.executor, row.remote_id) == (executor, remote_id)]
+        return sorted(rows, key=lambda row: row.remote_index or 0)
+
+    def _read(self) -> None:
+        """Read what is recorded and was not asked for yet."""
+        self._by_key.clear()
+        self.unasked.clear()
+        for row in self._store.jobs(self._run.id):
+            self._next = max(self._next, row.number + 1)
+            if row.id not in self._asked:
+                self._add(row)
+
+    def _add(self, row: StoredJob, first: bool = False) -> None:
+        """Let a job be found."""
+        rows = self._by_key[row.key]
+        rows.insert(0 if first else len(rows), row)
+        self._keys[what_of(row.key)].add(row.key)
+        if row.id not in self._in_vain:
+            self.unasked[row.number] = row
+
+    def _find(self, asked: Sequence[Written]) -> list[StoredJob | None]:
+        self._places |= {place_of(one.key) for one in asked}
+        found: list[StoredJob | None] = []
+        for one in asked:
+            rows = self._by_key.get(one.key) or self._elsewhere(one.key)
+            row = rows.popleft() if rows else None
+            if row is not None:
+                self.unasked.pop(row.number, None)
+            found.append(row)
+        return found
+
+    def _elsewhere(self, key: str) -> deque[StoredJob] | None:
+        """Jobs that ask for the same of a cluster that the program does not have any more, the first of them first."""
+        keys = [other for other in self._keys[what_of(key)] if place_of(other) not in self._places]
+        waiting = [rows for other in keys if (rows := self._by_key[other])]
+        if waiting and not self._moved:
+            self._moved = True
+            logger.warning(
+                "the durable run %r was recorded with other executors than the cluster has now: what they had done is "
+                "not run again. If that is not meant, give the run another name",
+                self._run.name,
+            )
+        return min(waiting, key=lambda rows: rows[0].number, default=None)
+
+    def _complete(
+        self, found: Sequence[StoredJob | None], asked: Sequence[Written], jobs: Sequence[Job], strict: bool
+    ) -> list[tuple[StoredJob, bool]]:
+        """What was found, and the rest recorded; and whether each was recorded just now, and is ours."""
+        missing = [place for place, row in enumerate(found) if row is None]
+        if missing and strict and self.unasked:
+            expected = self.unasked[min(self.unasked)]
+            raise mismatch(self._store, self._run.name, expected, jobs[missing[0]])
+        new = iter(self._record(asked, jobs, missing))
+        return [(row, False) if row is not None else self._mine(next(new)) for row in found]
+
+    def _mine(self, row: StoredJob) -> tuple[StoredJob, bool]:
+        return row, row.worker == self._worker and row.state == State.CLAIMED
+
+    def _put_back(self, found: Sequence[StoredJob | None]) -> None:
+        for row in reversed(found):
+            if row is not None:
+                self._add(row, first=True)
+
+    def _record(self, asked: Sequence[Written], jobs: Sequence[Job], missing: Sequence[int]) -> list[StoredJob]:
+        if not missing:
+            return []
+        new = [_new(self._next + place, asked[index], jobs[index]) for place, index in enumerate(missing)]
+        rows = self._store.record(self._run.id, new, self._worker, self._lease)
+        self._next += len(new)
+        return rows
+
+    def _taken(self, asked: Sequence[Written], rows: Sequence[tuple[StoredJob, bool]]) -> list[Taken]:
+        call = digest_of(" ".join([what_of(one.key) for one in asked]))
+        first = first_number(call, self._calls[call])
+        self._calls[call] += 1
+        self._asked.update(row.id for row, _ in rows)
+        return [Taken(row, first + index, new) for index, (row, new) in enumerate(rows)]
+
+
+def _new(number: int, one: Written, job: Job) -> NewJob:
+    executor = job.executor
+    name, backend = ("", "") if executor is None else (executor.name, executor.backend)
+    usage = Usage(1, job.shots) if executor is None else executor.usage_of(job.circuit, job.call)
+    return NewJob(number, one.key, one.digest, one.text, name, backend, shots=usage.shots, circuits=usage.circuits)
+
+
+UNRECORDED = "done, but its result cannot be recorded"
+"""How the error begins of a circuit that is done without a result in the store."""
+
+
+def outcome_of(entry: Entry, run: str) -> Outcome | None:
+    """The recorded outcome of an entry; ``None`` if its result could not be recorded.
+
+    Args:
+        entry: the entry, which is done.
+        run: name of its run.
+
+    Raises:
+        StoreError: what is recorded cannot be the result of its circuit.
+    """
+    row = entry.row
+    if row.result is None:
+        if row.error.startswith(UNRECORDED):
+            return None
+        _refuse(row, run, "is empty")
+    return Outcome(
+        _result(entry, row.result, run),
+        row.executor,
+        row.shots,
+        attempt=row.attempt,
+        submitted=row.submitted,
+        started=row.started,
+        finished=row.finished or 0.0,
+        cost=row.cost,
+        backend=row.backend,
+        seconds=row.seconds,
+        circuits=row.circuits,
+    )
+
+
+def _result(entry: Entry, text: str, run: str) -> Result:
+    """A result, as the executor that is recorded with it may return it."""
+    job, executor = entry.job, entry.asking.engine.executor(entry.row.executor)
+    work = Work.of([job])
+    try:
+        result = result_of(text)
+        if executor is None:
+            check_kept(work, [job.circuit], [result])
+        else:
+            executor.check_kept(work, [result])
+    except ConfigurationError as error:
+        _refuse(entry.row, run, f"cannot be read: {error}", error)
+    except ResultError as error:
+        _refuse(entry.row, run, f"is not that of {error.what}: {error.difference}", error)
+    return result
+
+
+def _refuse(row: StoredJob, run: str, why: str, error: Exception | None = None) -> NoReturn:
+    raise StoreError(
+        f"the 'result' of circuit {row.number + 1} of the durable run {run!r} in the store {why.rstrip('.')}. Somebody "
+        "has changed the database, or it is damaged. Restore it from a backup, or begin a run with another name."
+    ) from error

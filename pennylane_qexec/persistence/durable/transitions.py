@@ -1,0 +1,347 @@
+"""What is written down of how jobs end: results as text, and what all attempts have cost.
+
+How entries change in the store: claimed, sent, done, failed, given back.
+
+Follows jobs on their way to backends with a queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import final
+
+from pennylane_qexec.circuits.serialization import result_text
+from pennylane_qexec.concurrency import interrupts
+from pennylane_qexec.errors import ConfigurationError, ExecutorError, StoreError
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.job import Job, Outcome
+from pennylane_qexec.persistence.durable.jobs import Entry
+from pennylane_qexec.persistence.durable.journal import UNRECORDED
+from pennylane_qexec.persistence.store import Ended, State, Store, StoredJob
+
+logger = logging.getLogger("pennylane_qexec")
+
+
+def ended(row: StoredJob, outcome: Outcome, before: int | None = None) -> Ended:
+    """How a job ended.
+
+    Args:
+        row: the job.
+        outcome: what came of it.
+        before: attempts made before those of this process; ``None`` if it made none, but fetched what was there.
+    """
+    attempts = max(1, outcome.attempt)  # 0 from a cache, at no cost
+    result, error = _result_text(outcome)
+    return Ended(
+        row.id,
+        result,
+        error,
+        started=float(outcome.started),
+        finished=float(outcome.finished),
+        seconds=float(outcome.seconds),
+        cost=float(outcome.cost) * (1 if before is None else attempts),
+        executor=outcome.executor,
+        backend=outcome.backend,
+        attempt=attempts + (before or 0),
+        shots=int(outcome.shots),
+        circuits=int(outcome.circuits),
+    )
+
+
+def failed(entry: Entry, error: BaseException) -> Ended:
+    """How an entry failed: each attempt counts as what it would have cost.
+
+    Args:
+        entry: the entry.
+        error: what its caller is told.
+    """
+    if not isinstance(error, ExecutorError):
+        return Ended(entry.row.id, error=repr(error))
+    executor = entry.asking.engine.executor(error.executor)
+    price = 0.0
+    if executor is not None:
+        price = _price(executor, entry.job)
+    return Ended(
+        entry.row.id,
+        error=repr(error),
+        cost=float(price) * error.attempt,
+        executor=error.executor,
+        backend=None if executor is None else executor.backend,
+        attempt=max(1, error.attempt + (entry.before or 0)),
+    )
+
+
+def _price(executor: Executor, job: Job) -> float:
+    """What an attempt costs, whatever time it takes."""
+    usage, charges = executor.usage_of(job.circuit, job.call), executor.charges(job.circuit, job.call)
+    return charges.of(usage.circuits, usage.shots, 0.0) if charges.per_second or usage.cost is None else usage.cost
+
+
+def _result_text(outcome: Outcome) -> tuple[str | None, str]:
+    """A result as text; or why it has none."""
+    try:
+        return result_text(outcome.result), ""
+    except ConfigurationError as error:
+        logger.warning("a result cannot be recorded, and its circuit will run again: %s", error)
+        return None, f"{UNRECORDED}: {error}"
+
+
+_AT_A_BACKEND = (State.SENDING, State.SENT)
+_GIVEN_UP = (State.FAILED, State.CANCELLED)
+
+
+class TakenOverError(StoreError):
+    """Another process has taken this one for dead, and has its jobs now."""
+
+
+@final
+class Keeper:
+    """Keeps the entries of one run in the store. Used by any thread, for one entry by one at a time.
+
+    Args:
+        store: the store.
+        run: id of the run.
+        worker: the name by which this run claims jobs.
+        lease: for how long it claims them, in seconds.
+    """
+
+    def __init__(self, store: Store, run: int, worker: str, lease: float) -> None:
+        self._store = store
+        self._run = run
+        self._worker = worker
+        self._lease = lease
+        self._lock = threading.RLock()
+        self._letters = 0
+        self._no_letters = threading.Condition()
+
+    def claim(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Claim what is not done, to be tried again where it failed; returns what nobody else has."""
+        again = [entry.row.id for entry in entries if entry.state in _GIVEN_UP]
+        if again:
+            self._store.retry(again, self._worker)
+        claimed = {entry.row.id: entry.row for entry in entries if self._came_along(entry)}
+        claimed |= {row.id: row for row in self._store.claim(_ids(entries), self._worker, self._lease)}
+        mine = [entry for entry in entries if entry.row.id in claimed]
+        for entry in mine:
+            entry.row = claimed[entry.row.id]
+            entry.state = State(entry.row.state)
+        return mine
+
+    def _came_along(self, entry: Entry) -> bool:
+        """Whether an entry is ours already, as others were asked for before that are in the same job of a backend."""
+        return entry.state in _AT_A_BACKEND and entry.row.worker == self._worker
+
+    def again(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Take own entries that were sent in vain for another attempt; returns those that are still ours."""
+        self._store.retry(_ids(entries), self._worker)
+        for entry in entries:
+            entry.state = State.WAITING
+        return self.claim(entries)
+
+    @contextmanager
+    def sending(self, entries: Sequence[Entry], executor: Executor) -> Iterator[Letter]:
+        """Note that entries are about to be sent to a backend in one job.
+
+        Raises:
+            TakenOverError: another process has some of them. The others wait again.
+        """
+        with self._no_letters:
+            self._letters += 1
+        try:
+            with self._lock:
+                letter = self._letter(entries, executor)
+            yield letter
+        finally:
+            with self._no_letters:
+                self._letters -= 1
+                self._no_letters.notify_all()
+
+    def _letter(self, entries: Sequence[Entry], executor: Executor) -> Letter:
+        """A new letter; or the one that just these entries were sent in before, if nobody knows whether it arrived."""
+        letter = entries[0].letter
+        if isinstance(letter, Letter) and letter.is_for(entries, executor):
+            letter.may_be_there = True
+            return letter
+        self._own(entries, State.CLAIMED)
+        letter = Letter(self, f"qexec-{self._run}-{entries[0].row.id}-{secrets.token_hex(8)}", entries, executor)
+        ids = _ids(entries)
+        ours = self._store.sending(ids, self._worker, letter.label, executor.name, executor.backend)
+        if len(ours) < len(ids):
+            self._store.retry(ours, self._worker)
+            raise TakenOverError("another process has taken this one for dead, and over its jobs.")
+        for entry in entries:
+            entry.state, entry.letter = State.SENDING, letter
+            entry.row = entry.row._replace(executor=executor.name, backend=executor.backend)
+        return letter
+
+    def sent(self, entries: Sequence[Entry], remote_id: str) -> None:
+        """Note that entries were sent to a backend, in the order in which the job there has them."""
+        with self._lock:
+            if all(entry.future.cancelled() and not entry.left for entry in entries):
+                return  # while they were being sent: the backend is told to cancel them
+            self._own(entries, State.SENDING)
+            self._store.sent(_ids(entries), self._worker, remote_id)
+            for entry in entries:
+                entry.row = entry.row._replace(remote_id=remote_id)
+            _set(entries, State.SENT)
+
+    def _own(self, entries: Sequence[Entry], state: State) -> None:
+        """Take those back that are not as they should be: sent in vain, or cancelled while the others go on."""
+        if others := [entry for entry in entries if entry.state is not state]:
+            self.again(others)
+
+    def wait_for_letters(self, seconds: float) -> None:
+        """Wait until nothing is being sent any more."""
+        with self._no_letters:
+            interrupts.wait(lambda pause: self._no_letters.wait_for(lambda: not self._letters, pause), seconds)
+
+    def done(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> list[Entry]:
+        """Record results; returns entries that somebody else has by now."""
+        with self._lock:
+            return self._done(outcomes)
+
+    def _done(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> list[Entry]:
+        if never_sent := [entry for entry, _ in outcomes if entry.state is State.SENDING]:
+            self.again(never_sent)
+        ours = set(
+            self._store.done([ended(entry.row, outcome, entry.before) for entry, outcome in outcomes], self._worker)
+        )
+        for entry, _ in outcomes:
+            entry.state = State.DONE
+        return [entry for entry, _ in outcomes if entry.row.id not in ours]
+
+    def failed(self, errors: Sequence[tuple[Entry, BaseException]]) -> None:
+        """Record failures."""
+        with self._lock:
+            self._store.failed([failed(entry, error) for entry, error in errors], self._worker)
+            _set([entry for entry, _ in errors], State.FAILED)
+
+    def cancelled(self, entries: Sequence[Entry]) -> None:
+        """Record that nobody wants entries any more."""
+        with self._lock:
+            self._store.cancelled([Ended(entry.row.id, error="cancelled") for entry in entries], self._worker)
+            _set(entries, State.CANCELLED)
+
+    def give_back(self, entries: Collection[Entry]) -> None:
+        """Let entries wait again that did not run; what is at a backend stays there, and is asked for later."""
+        claimed = [entry for entry in entries if entry.state is State.CLAIMED]
+        if claimed:
+            self._store.release(_ids(claimed), self._worker)
+            _set(claimed, State.WAITING)
+
+    def send_back(self, entries: Collection[Entry]) -> None:
+        """Let entries wait again that did not run, whatever was tried."""
+        self.give_back(entries)
+        sent = [entry for entry in entries if entry.state in _AT_A_BACKEND]
+        if sent:
+            self._store.retry(_ids(sent), self._worker)
+            _set(sent, State.WAITING)
+
+    def arrived(self, entries: Sequence[Entry], rows: Sequence[StoredJob], remote_id: str) -> None:
+        """Note that all that was sent in a letter has reached its backend, although nobody had noted it.
+
+        Args:
+            entries: those of it that the program has asked for.
+            rows: all of it.
+            remote_id: the backend's id of the job.
+        """
+        ours = {entry.row.id for entry in entries}
+        self._store.claim([row.id for row in rows if row.id not in ours], self._worker, self._lease)
+        self._store.sent([row.id for row in rows], self._worker, remote_id)
+        for entry in entries:
+            entry.row = entry.row._replace(remote_id=remote_id)
+        _set(entries, State.SENT)
+
+    def keep(self, outcomes: Mapping[int, Outcome]) -> None:
+        """Record results of rows that nobody has asked for yet."""
+        self._store.claim(list(outcomes), self._worker, self._lease)
+        rows = [row for row in self._store.refresh(list(outcomes)) if row.worker == self._worker]
+        waiting = [row for row in rows if row.state == State.SENT]
+        self._store.done([ended(row, outcomes[row.id]) for row in waiting], self._worker)
+
+    def refresh(self, entries: Sequence[Entry]) -> None:
+        """Look how entries are that somebody else has."""
+        for entry, row in zip(entries, self._store.refresh(_ids(entries)), strict=True):
+            entry.row = row
+            entry.state = State(row.state)
+
+
+class Letter:
+    """Entries that are being sent to a backend in one job.
+
+    Args:
+        keeper: what notes it.
+        label: of the backend's job.
+        entries: the entries, in the order in which the job has them.
+        executor: whose backend it is.
+
+    Attributes:
+        may_be_there: whether it was sent before, and nobody knows if it has arrived.
+    """
+
+    def __init__(self, keeper: Keeper, label: str, entries: Sequence[Entry], executor: Executor) -> None:
+        self._keeper = keeper
+        self._entries = list(entries)
+        self._executor = executor
+        self.label = label
+        self.may_be_there = False
+
+    def is_for(self, entries: Sequence[Entry], executor: Executor) -> bool:
+        """Whether it has just these entries, is for this executor, and nobody has noted that it arrived."""
+        still = all(entry.letter is self and entry.state is State.SENDING for entry in entries)
+        return still and executor is self._executor and list(entries) == self._entries
+
+    def sent(self, remote_id: str) -> None:
+        """They were sent, and this is the backend's id of the job."""
+        self._keeper.sent(self._entries, remote_id)
+
+
+def _set(entries: Sequence[Entry], state: State) -> None:
+    for entry in entries:
+        entry.state = state
+
+
+def _ids(entries: Sequence[Entry]) -> list[int]:
+    return [entry.row.id for entry in entries]
+
+
+class SubmissionObserver:
+    """Notes where the jobs of a run are sent.
+
+    Args:
+        keeper: what notes it.
+        resumes: whether the run asks for them when it goes on.
+    """
+
+    def __init__(self, keeper: Keeper, resumes: bool) -> None:
+        self._keeper = keeper
+        self._resumes = resumes
+        self._entries: dict[int | None, Entry] = {}
+
+    @property
+    def entries(self) -> list[Entry]:
+        """What is followed, and has not come to its end."""
+        return list(self._entries.values())
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Follow entries."""
+        self._entries |= {entry.job.number: entry for entry in entries}
+
+    def forget(self, entry: Entry) -> None:
+        """An entry has come to its end."""
+        self._entries.pop(entry.job.number, None)
+
+    def sending(self, jobs: Sequence[Job], executor: Executor) -> AbstractContextManager[Letter]:
+        """What to send jobs in, as one job of an executor's backend."""
+        return self._keeper.sending([self._entries[job.number] for job in jobs], executor)
+
+    def leaves(self, jobs: Sequence[Job]) -> bool:
+        """Whether jobs that are given up are left at the backend, as the run will ask for them when it goes on."""
+        entries = [self._entries.get(job.number) for job in jobs]
+        if any(job.number is None for job in jobs):
+            return self._resumes  # some were not asked for yet
+        return self._resumes and any(entry is not None and entry.wanted for entry in entries)

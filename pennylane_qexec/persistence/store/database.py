@@ -1,0 +1,159 @@
+"""What the databases do not do alike, and what they do not take as it comes.
+
+The way to a database: transactions, each of which is made whole or not at all.
+
+Statements that run for many rows: compiled once for each kind of database, then given to its driver.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeVar, cast, final
+from urllib.parse import quote
+
+from sqlalchemy import URL, BindParameter, Connection, CursorResult, Table, bindparam
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from pennylane_qexec.concurrency.lifecycle import Closing
+from pennylane_qexec.errors import StoreError
+from pennylane_qexec.redaction import SHOWN, is_secret_option
+
+T = TypeVar("T")
+
+_MOST = 1000  # SQLite takes 32766 values in one statement, PostgreSQL 65535
+
+
+def insert_into(connection: Connection, table: Table) -> Any:
+    """An insertion that can say what to do about rows that are there already."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def list_of(name: str) -> BindParameter[Any]:
+    """A list to be given to a statement, which is written once, under a name."""
+    return bindparam(name, expanding=True)
+
+
+def pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """A sequence, in parts that fit into a statement."""
+    return (items[start : start + _MOST] for start in range(0, len(items), _MOST))
+
+
+def plain(text: str) -> str:
+    """A text that every database stores: without the zero character and halves of characters."""
+    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def shown(url: URL) -> str:
+    """A URL as it may be shown: ``***`` in place of its password, and of parameters that are named like secrets."""
+    parameters = {name: SHOWN if is_secret_option(name) else value for name, value in url.query.items()}
+    return url.set(query=parameters).render_as_string(hide_password=True).replace(quote(SHOWN), SHOWN)
+
+
+class LostStoreError(StoreError):
+    """What is open is not the store any more that the next program would find."""
+
+
+class Gate(Closing, ABC):
+    """Runs functions in transactions, from any thread, and in a process that was forked too.
+
+    What a function does in a transaction may have to be done again, if nobody knows whether it was done: it must do no
+    harm to do it twice. A database's own errors come out as :class:`~pennylane_qexec.StoreError`.
+    """
+
+    url: str
+    """Where the database is, without secrets."""
+
+    @abstractmethod
+    def write(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
+        """Run a function that changes something.
+
+        Args:
+            work: the function.
+            durable: whether what it changed must be safe from a power cut before this returns.
+        """
+
+    @abstractmethod
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run a function that changes nothing."""
+
+    @abstractmethod
+    def once(self, work: Callable[[Connection], T]) -> T:
+        """Run a function that changes tables, while nobody else does, and without trying again."""
+
+    def check(self) -> None:
+        """See that what is open is what the next program would find.
+
+        Raises:
+            LostStoreError: it was deleted, moved or replaced. What is written now is lost with this process.
+        """
+
+
+Values = tuple[Any, ...]
+
+
+class _Ready(NamedTuple):
+    """A statement as a driver takes it."""
+
+    text: str
+    constants: Values
+    """Values that are the same for all rows."""
+    arranged: Callable[[Values], Any]
+    """Arranges the values of a row, followed by the constants, as the statement has them."""
+
+
+@final
+class Prepared:
+    """A statement to which each row gives values.
+
+    SQLAlchemy keeps what it has compiled too, but handles each value of each row by itself, which takes it longer than
+    it takes the database. Here the driver gets them as they are: numbers, texts and ``None``, nothing that needs
+    a conversion.
+
+    Args:
+        statement: makes the statement for a connection.
+        names: of the values of a row, in their order.
+    """
+
+    def __init__(self, statement: Callable[[Connection], ClauseElement], names: Sequence[str]) -> None:
+        self._statement = statement
+        self._names = names
+        self._ready: dict[str, _Ready] = {}
+
+    def change(self, connection: Connection, rows: Sequence[Values]) -> int:
+        """Run it once for each row. Returns how many rows of the table were changed."""
+        text, constants, arranged = self._for(connection)
+        given = [arranged(row + constants) for row in rows]
+        return connection.exec_driver_sql(text, given if len(given) > 1 else given[0]).rowcount
+
+    def select(self, connection: Connection, values: Values) -> CursorResult[Any]:
+        """Run it once, and give what it finds."""
+        text, constants, arranged = self._for(connection)
+        return connection.exec_driver_sql(text, arranged(values + constants))
+
+    def _for(self, connection: Connection) -> _Ready:
+        name = connection.dialect.name
+        if name not in self._ready:
+            self._ready[name] = self._compiled(connection)
+        return self._ready[name]
+
+    def _compiled(self, connection: Connection) -> _Ready:
+        statement = self._statement(connection)
+        options: dict[str, Any] = {"column_keys": list(self._names), "for_executemany": True}
+        compiled = cast(SQLCompiler, statement.compile(dialect=connection.dialect, **options))
+        constants = {key: bind.value for key, bind in compiled.binds.items() if key not in self._names}
+        arranged = _arranged([*self._names, *constants], compiled.positiontup)
+        return _Ready(str(compiled), tuple(constants.values()), arranged)
+
+
+def _arranged(names: Sequence[str], order: Sequence[str] | None) -> Callable[[Values], Any]:
+    """Arranges values, by the order in which the statement has them; by their names if it has none."""
+    if order is None:
+        return lambda values: dict(zip(names, values, strict=True))
+    places = [names.index(name) for name in order]
+    if len(places) < 2:  # of a single place, an itemgetter gives the bare value
+        return lambda values: tuple(values[place] for place in places)
+    return itemgetter(*places)

@@ -1,0 +1,326 @@
+"""Changes of jobs' states, within a transaction: each is one statement, guarded by the state it comes from.
+
+What is recorded and read of jobs, within a transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple, final
+
+from sqlalchemy import Column, ColumnElement, Connection, Update, bindparam, func, null, or_, select, update
+
+from pennylane_qexec.errors import StoreError, StoreMismatchError
+from pennylane_qexec.persistence.store.base import State, sources
+from pennylane_qexec.persistence.store.database import Prepared, Values, insert_into, list_of, pieces, plain
+from pennylane_qexec.persistence.store.records import Ended, NewJob, StoredJob
+from pennylane_qexec.persistence.store.tables import circuits, jobs
+from pennylane_qexec.persistence.store.validation import job_of, refused, shown
+from pennylane_qexec.redaction import scrub
+
+_MINE = jobs.c.worker == bindparam("me")
+_OVER = or_(jobs.c.state == State.FAILED, jobs.c.state == State.CANCELLED)
+
+_JOB = ("job", "me")
+_REMOTE = (*_JOB, "remote_id", "remote_index")
+_END = (*_JOB, "result", "error", "started", "finished")
+_RAN = ("executor", "backend", "attempt", "shots", "circuits")
+_SPENT = ("seconds", "cost")
+
+
+def _guarded(target: State, owned: ColumnElement[bool], *states: State) -> Update:
+    """A change to a state, from those that the diagram has, or only some of them."""
+    allowed = [jobs.c.state == state for state in sources(target) if not states or state in states]
+    return update(jobs).where(jobs.c.id == bindparam("job"), or_(*allowed), owned).values(state=str(target))
+
+
+def _prepared(statement: Update, *names: str) -> Prepared:
+    return Prepared(lambda _: statement, names)
+
+
+def _ends(target: State, owned: ColumnElement[bool]) -> Prepared:
+    """A change to a state in which jobs end. What earlier attempts cost has been paid too."""
+    ran: dict[str, Any] = {name: func.coalesce(bindparam(f"ran_{name}"), jobs.c[name]) for name in _RAN}
+    spent: dict[str, Any] = {name: jobs.c[name] + bindparam(f"more_{name}") for name in _SPENT}
+    statement = _guarded(target, owned).values(worker=bindparam("me"), **ran, **spent)
+    return _prepared(statement, *_END, *(f"ran_{name}" for name in _RAN), *(f"more_{name}" for name in _SPENT))
+
+
+_RELEASE = _prepared(_guarded(State.WAITING, _MINE, State.CLAIMED).values(worker=None, claim=None), *_JOB)
+_TO: dict[str, Any] = {name: func.coalesce(bindparam(f"to_{name}"), jobs.c[name]) for name in ("executor", "backend")}
+_SENDING = _prepared(_guarded(State.SENDING, _MINE).values(_TO), *_REMOTE, "to_executor", "to_backend")
+_SENT = _prepared(_guarded(State.SENT, _MINE), *_REMOTE)
+_ENDS = {
+    State.DONE: _ends(State.DONE, _MINE),
+    State.FAILED: _ends(State.FAILED, _MINE),
+    State.CANCELLED: _ends(State.CANCELLED, or_(_MINE, jobs.c.worker.is_(None))),
+}
+_AGAIN = {"worker": None, "claim": None, "remote_id": None, "remote_index": None, "finished": None}
+_RETRY = _prepared(
+    _guarded(State.WAITING, or_(_MINE, _OVER)).values(attempt=jobs.c.attempt + 1, started=0.0, error="", **_AGAIN),
+    *_JOB,
+)
+
+
+def release(connection: Connection, ids: Sequence[int], worker: str) -> list[int]:
+    """Claimed jobs wait again."""
+    return _change(connection, _RELEASE, State.WAITING, _plain(ids, worker))
+
+
+def retry(connection: Connection, ids: Sequence[int], worker: str) -> list[int]:
+    """Jobs wait for one more attempt."""
+    return _change(connection, _RETRY, State.WAITING, _plain(ids, worker))
+
+
+def sending(
+    connection: Connection, ids: Sequence[int], worker: str, label: str, executor: str, backend: str
+) -> list[int]:
+    """Jobs are about to be sent."""
+    rows = [(*row, executor or None, backend or None) for row in _remote(ids, worker, label)]
+    return _change(connection, _SENDING, State.SENDING, rows, lambda job: job.remote_id == label)
+
+
+def sent(connection: Connection, ids: Sequence[int], worker: str, remote_id: str) -> list[int]:
+    """Jobs were sent."""
+    rows = _remote(ids, worker, remote_id)
+    return _change(connection, _SENT, State.SENT, rows, lambda job: job.remote_id == remote_id)
+
+
+def ended(connection: Connection, target: State, ends: Sequence[Ended], worker: str, now: float) -> list[int]:
+    """Jobs are done, failed or cancelled."""
+    rows = [
+        (
+            *(end.id, worker, end.result, _said(end), end.started, end.finished or now),
+            *(end.executor, end.backend, end.attempt, end.shots, end.circuits),
+            *(end.seconds, end.cost),
+        )
+        for end in ends
+    ]
+    return _change(connection, _ENDS[target], target, rows)
+
+
+def _said(end: Ended) -> str:
+    return plain(scrub(end.error)) if end.error else ""
+
+
+def _plain(ids: Sequence[int], worker: str) -> list[Values]:
+    return [(job, worker) for job in ids]
+
+
+def _remote(ids: Sequence[int], worker: str, remote_id: str) -> list[Values]:
+    return [(job, worker, remote_id, place) for place, job in enumerate(ids)]
+
+
+def _change(
+    connection: Connection,
+    statement: Prepared,
+    target: State,
+    rows: Sequence[Values],
+    same: Callable[[Any], bool] = lambda job: True,
+) -> list[int]:
+    """Change jobs, and say which of them are now as they should be.
+
+    Args:
+        connection: of the transaction.
+        statement: the guarded change.
+        target: the state that it leads to.
+        rows: for each job, its id, the worker, and what the statement writes.
+        same: whether a job that had been changed before was changed in the same way.
+    """
+    ids = [row[0] for row in rows]
+    if not ids:
+        return []
+    in_one_order = sorted(rows, key=itemgetter(0))  # so that two programs never wait for each other
+    if statement.change(connection, in_one_order) == len(ids):
+        return ids
+    return _as_asked(connection, target, ids, rows[0][1], same)
+
+
+def _as_asked(
+    connection: Connection, target: State, ids: Sequence[int], worker: str, same: Callable[[Any], bool]
+) -> list[int]:
+    """Those that are as they should be. The others are somebody else's by now, or what was tried makes no sense."""
+    found: dict[int, Any] = {}
+    for part in pieces(ids):
+        query = select(jobs.c.id, jobs.c.state, jobs.c.worker, jobs.c.remote_id).where(jobs.c.id.in_(part))
+        found |= {row.id: row for row in connection.execute(query).all()}
+    owner = None if target is State.WAITING else worker
+    changed = []
+    for job in ids:
+        if job not in found:
+            raise StoreError(f"no job has the id {job}. Give ids that record() or jobs() have given.")
+        row = found[job]
+        if row.worker == owner and row.state == target and same(row):
+            changed.append(job)
+        elif row.worker == worker:
+            raise StoreError(_not_in_the_diagram(row, target))
+    return changed
+
+
+def _not_in_the_diagram(row: Any, target: State) -> str:
+    sent = f" as {row.remote_id!r}" if row.remote_id else ""
+    return (
+        f"job {row.id} is {row.state}{sent} and cannot become {target}. From there a job can become: "
+        f"{', '.join(sorted(State(row.state).next)) or 'nothing else'}."
+    )
+
+
+COLUMNS = [jobs.c[name] for name in StoredJob._fields]
+
+
+@final
+class Numbered:
+    """Looks for jobs of a run by their numbers: by the first and the last where none is left out, which is faster."""
+
+    def __init__(self, columns: Sequence[Column[Any]]) -> None:
+        of_run = select(*columns).where(jobs.c.run == bindparam("of_run"))
+        self._some = of_run.where(jobs.c.number.in_(list_of("numbers")))
+        in_a_row = of_run.where(jobs.c.number.between(bindparam("first"), bindparam("last")))
+        self._in_a_row = Prepared(lambda _: in_a_row, ["of_run", "first", "last"])
+
+    def rows(self, connection: Connection, run: int, numbers: Sequence[int]) -> list[Any]:
+        """The rows found, in any order."""
+        first, last = min(numbers), max(numbers)
+        if last - first < len(numbers):
+            return list(self._in_a_row.select(connection, (run, first, last)).all())
+        found: list[Any] = []
+        for part in pieces(numbers):
+            found += connection.execute(self._some, {"of_run": run, "numbers": part}).all()
+        return found
+
+
+_PAGE = 1000
+_WITHOUT_RESULT = [null() if column is jobs.c.result else column for column in COLUMNS]
+_NUMBERED = Numbered(COLUMNS)
+_IDS_NUMBERED = Numbered([jobs.c.number, jobs.c.id])
+_NEW = (
+    "run",
+    "number",
+    "key",
+    "circuit",
+    "executor",
+    "backend",
+    "shots",
+    "submitted",
+    "state",
+    "worker",
+    "claim",
+    "circuits",
+)
+_INSERT = Prepared(lambda connection: insert_into(connection, jobs).on_conflict_do_nothing(), _NEW)
+_INSERT_TEXTS = Prepared(
+    lambda connection: insert_into(connection, circuits).on_conflict_do_nothing(), ["digest", "text"]
+)
+_BY_ID = select(*COLUMNS).where(jobs.c.id.in_(list_of("ids")))
+_TEXTS = select(circuits.c.digest, circuits.c.text).where(circuits.c.digest.in_(list_of("digests")))
+
+
+class Fresh(NamedTuple):
+    """What jobs are recorded with that are new.
+
+    Attributes:
+        now: when, in seconds since 1970.
+        state: in which state.
+        worker: who has them.
+        claim: with which claim; the same if the same call is made again.
+    """
+
+    now: float
+    state: str = str(State.WAITING)
+    worker: str | None = None
+    claim: str | None = None
+
+
+def record(
+    connection: Connection, run: int, new: Sequence[NewJob], fresh: Fresh, *, beyond: bool = False
+) -> list[StoredJob]:
+    """Record jobs, and give them as they are stored.
+
+    Args:
+        connection: of the transaction.
+        run: id of the run.
+        new: the jobs.
+        fresh: what they are recorded with.
+        beyond: whether the run most likely has none of them, so that it is not looked for them first.
+    """
+    stored = {}
+    if not beyond:
+        stored = _numbered(connection, run, new)
+        _check(run, new, stored)
+    if missing := sorted((job for job in new if job.number not in stored), key=attrgetter("number")):
+        stored |= _recorded(connection, run, missing, fresh)
+    return [stored[job.number] for job in new]
+
+
+def _recorded(connection: Connection, run: int, new: Sequence[NewJob], fresh: Fresh) -> dict[int, StoredJob]:
+    """Insert jobs, but for those that somebody else has inserted meanwhile, and give them as they are."""
+    if _inserted(connection, run, new, fresh) < len(new):
+        stored = _numbered(connection, run, new)
+        _check(run, new, stored)
+        return stored
+    ids = dict(_IDS_NUMBERED.rows(connection, run, [job.number for job in new]))
+    return {job.number: _as_inserted(ids[job.number], run, job, fresh) for job in new}
+
+
+def _inserted(connection: Connection, run: int, new: Sequence[NewJob], fresh: Fresh) -> int:
+    texts = {job.circuit: job.text for job in new}
+    _INSERT_TEXTS.change(connection, sorted(texts.items()))
+    rows = [(run, job.number, *_asked(job, fresh), fresh.state, fresh.worker, fresh.claim, job.circuits) for job in new]
+    return _INSERT.change(connection, rows)
+
+
+def _as_inserted(number: int, run: int, job: NewJob, fresh: Fresh) -> StoredJob:
+    return StoredJob(number, run, job.number, *_asked(job, fresh), fresh.state, 1, fresh.worker, circuits=job.circuits)
+
+
+def _asked(job: NewJob, fresh: Fresh) -> tuple[str, str, str, str, int, float]:
+    return job.key, job.circuit, job.executor, job.backend, job.shots, job.submitted or fresh.now
+
+
+def _numbered(connection: Connection, run: int, new: Sequence[NewJob]) -> dict[int, StoredJob]:
+    """The jobs that the run has under these numbers."""
+    rows = _NUMBERED.rows(connection, run, [job.number for job in new])
+    return {row.number: row for row in (job_of(connection, row) for row in rows)}
+
+
+def _check(run: int, new: Sequence[NewJob], stored: dict[int, StoredJob]) -> None:
+    for job in sorted(new, key=attrgetter("number")):
+        if job.number in stored and stored[job.number].key != job.key:
+            raise StoreMismatchError(run, stored[job.number], job)
+
+
+def by_id(connection: Connection, ids: Sequence[int]) -> list[StoredJob]:
+    """Jobs with their results, in the order of the ids."""
+    found: dict[int, StoredJob] = {}
+    for part in pieces(ids):
+        rows = connection.execute(_BY_ID, {"ids": part}).all()
+        found |= {row.id: row for row in (job_of(connection, row) for row in rows)}
+    for job in ids:
+        if job not in found:
+            raise StoreError(f"no job has the id {job}. Give ids that record() or jobs() have given.")
+    return [found[job] for job in ids]
+
+
+def page(connection: Connection, after: StoredJob | None, run: int | None, states: Sequence[State]) -> list[StoredJob]:
+    """The next jobs after another one, without results; none at the end."""
+    place = jobs.c.id if run is None else jobs.c.number  # each has an index, so that no page is looked for
+    query = select(*_WITHOUT_RESULT).order_by(place).limit(_PAGE)
+    if run is not None:
+        query = query.where(jobs.c.run == run)
+    if after is not None:
+        query = query.where(place > getattr(after, place.name))
+    if states:
+        query = query.where(jobs.c.state.in_([str(state) for state in states]))
+    return [job_of(connection, row) for row in connection.execute(query).all()]
+
+
+def texts(connection: Connection, digests: Sequence[str]) -> dict[str, str]:
+    """The texts of circuits."""
+    found: dict[str, str] = {}
+    for part in pieces(digests):
+        found |= dict(connection.execute(_TEXTS, {"digests": part}).all())
+    for digest, text in found.items():
+        if not isinstance(text, str):
+            raise refused(f"the circuit {shown(digest)}", "text", text)
+    return found

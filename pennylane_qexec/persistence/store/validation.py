@@ -1,0 +1,183 @@
+"""Rows as they come out of a database, which others may have changed: what cannot be is refused by its name."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from pennylane_qexec.errors import StoreError
+from pennylane_qexec.persistence.store.base import State
+from pennylane_qexec.persistence.store.records import CacheInfo, Heart, Run, StoredJob
+from pennylane_qexec.persistence.store.tables import runs
+
+_LARGEST = 2**63 - 1
+_TIMES = (-62135596800, 253402300799)  # the years 1 to 9999, in seconds since 1970
+_SHOWN = 80
+_STATES = frozenset(map(str, State))
+_ENDED = frozenset(map(str, (State.DONE, State.FAILED, State.CANCELLED)))
+_ADVICE = (
+    "Somebody has changed the database, or it is damaged. Restore it from a backup, or correct it; or begin a run with "
+    "another name."
+)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _LARGEST
+
+
+def _is_counted(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= _LARGEST
+
+
+def _is_amount(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and value >= 0
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) in (int, float) and _TIMES[0] <= value <= _TIMES[1]
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, str) and value in _STATES
+
+
+def _or_null(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or test(value)
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+_Test = Callable[[Any], bool]
+
+_OF_JOB: Mapping[str, _Test] = {
+    **dict.fromkeys(("id", "run", "number", "shots", "circuits"), _is_whole),
+    **dict.fromkeys(("key", "circuit", "executor", "backend", "error"), _is_text),
+    **dict.fromkeys(("worker", "remote_id", "result"), _or_null(_is_text)),
+    **dict.fromkeys(("submitted", "started"), _is_time),
+    **dict.fromkeys(("seconds", "cost"), _is_amount),
+    "state": _is_state,
+    "attempt": _is_counted,
+    "remote_index": _or_null(_is_whole),
+    "finished": _or_null(_is_time),
+}
+_OF_RUN: Mapping[str, _Test] = {
+    **dict.fromkeys(("id", "seed"), _is_whole),
+    **dict.fromkeys(("name", "argv", "versions"), _is_text),
+    **dict.fromkeys(("created", "opened"), _is_time),
+    **dict.fromkeys(("finished", "concurrent"), _is_truth),
+}
+_TESTS_OF_JOB = [_OF_JOB[name] for name in StoredJob._fields]
+
+
+def job_of(connection: Connection, row: Any) -> StoredJob:
+    """A job of a row.
+
+    Args:
+        connection: to find out the name of its run.
+        row: the columns of :class:`StoredJob`, in their order.
+
+    Raises:
+        StoreError: one of them cannot be.
+    """
+    job = StoredJob._make(row)
+    for test, value in zip(_TESTS_OF_JOB, job, strict=True):
+        if not test(value):
+            raise _refused_job(connection, job)
+    if (job.finished is None) is (job.state in _ENDED):
+        raise _refused_job(connection, job, "finished")
+    return job
+
+
+def run_of(row: Any) -> Run:
+    """A run of a row.
+
+    Raises:
+        StoreError: one of its columns cannot be.
+    """
+    columns = row._mapping
+    for name, test in _OF_RUN.items():
+        if not test(columns[name]):
+            raise refused(f"the run {shown(columns['name'])}", name, columns[name])
+    try:
+        argv = json.loads(row.argv)
+    except (ValueError, RecursionError):
+        argv = None
+    if not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
+        raise refused(f"the run {shown(row.name)}", "argv", row.argv)
+    return Run(**{name: columns[name] for name in _OF_RUN if name != "argv"}, argv=tuple(argv))
+
+
+def state_of(connection: Connection, run: int, text: Any) -> State:
+    """A state of jobs of a run.
+
+    Raises:
+        StoreError: there is no such state.
+    """
+    if not _is_state(text):
+        raise refused(f"a circuit of the run {_name_of(connection, run)}", "state", text)
+    return State(text)
+
+
+def heart_of(row: Any) -> Heart:
+    """The heart of a worker.
+
+    Raises:
+        StoreError: what is recorded of it cannot be.
+    """
+    heart = Heart(*row)
+    for name, test in {"beat": _is_whole, "lease": _is_amount}.items():
+        if not test(getattr(heart, name)):
+            raise refused(f"the worker {shown(heart.worker)}", name, getattr(heart, name))
+    return heart
+
+
+def cache_info_of(row: Any) -> CacheInfo:
+    """How much is cached.
+
+    Raises:
+        StoreError: what is recorded of it cannot be.
+    """
+    entries, size, uses, oldest = row
+    for name, test, value in (("bytes", _is_whole, size), ("uses", _is_whole, uses), ("created", _is_time, oldest)):
+        if not test(value):
+            raise refused("the cache", name, value)
+    return CacheInfo(entries, size, uses, float(oldest))
+
+
+def refused(of: str, column: str, value: Any) -> StoreError:
+    """What is said of a value that cannot be.
+
+    Args:
+        of: what it is a property of.
+        column: its name in the database.
+        value: the value.
+    """
+    return StoreError(f"{of} has {shown(value)} as its {column!r} in the store, which cannot be. {_ADVICE}")
+
+
+def shown(value: Any) -> str:
+    """A value, as errors show it: on one line, in printable characters, and not too long."""
+    text = ascii(value[: 2 * _SHOWN] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _refused_job(connection: Connection, job: StoredJob, name: str = "") -> StoreError:
+    name = name or next(name for name in StoredJob._fields if not _OF_JOB[name](getattr(job, name)))
+    value = getattr(job, name)
+    number = job.number + 1 if _is_whole(job.number) else shown(job.number)
+    return refused(f"circuit {number} of the run {_name_of(connection, job.run)}", name, value)
+
+
+def _name_of(connection: Connection, run: Any) -> str:
+    name = connection.scalar(select(runs.c.name).where(runs.c.id == run)) if _is_whole(run) else None
+    return shown(run if name is None else name)

@@ -1,0 +1,287 @@
+"""Which worker lives: told by hearts that beat, never by comparing the times of two clocks.
+
+Who has which job, within a transaction: claims, beating hearts, and the jobs of the dead.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection, Insert, and_, bindparam, case, delete, or_, select, update
+
+from pennylane_qexec.persistence.store.base import State
+from pennylane_qexec.persistence.store.database import Prepared, insert_into, list_of, pieces
+from pennylane_qexec.persistence.store.jobs import COLUMNS
+from pennylane_qexec.persistence.store.records import Heart, StoredJob
+from pennylane_qexec.persistence.store.tables import jobs, workers
+from pennylane_qexec.persistence.store.validation import heart_of, job_of
+
+_LINUX = sys.platform == "linux"
+_GONE = ("Z", "X")  # a killed process that nobody has waited for is still listed
+
+
+class Watch:
+    """What one process has seen of the hearts of others.
+
+    Args:
+        monotonic: a clock that never jumps, in seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._seen: dict[str, tuple[int, float]] = {}
+        self._lock = threading.Lock()
+
+    def stopped(self, hearts: Iterable[Heart]) -> list[Heart]:
+        """Those that have not beaten for as long as their lease while we watched, or whose process is no more."""
+        now = self._monotonic()
+        with self._lock:
+            return [
+                heart for heart in hearts if surely_dead(heart.worker) or self._still_for(heart, now) >= heart.lease
+            ]
+
+    def _still_for(self, heart: Heart, now: float) -> float:
+        beat, since = self._seen.get(heart.worker, (None, now))
+        if beat != heart.beat:
+            since = now
+        self._seen[heart.worker] = (heart.beat, since)
+        return now - since
+
+
+class Beats:
+    """When the hearts of this process have last beaten.
+
+    Args:
+        monotonic: a clock that never jumps, in seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._last: dict[str, tuple[float, float]] = {}
+
+    def lately(self, worker: str, lease: float) -> bool:
+        """Whether a heart has beaten less than a quarter of this lease ago."""
+        at, its_lease = self._last.get(worker, (-math.inf, lease))
+        return its_lease == lease and self._monotonic() - at < lease / 4
+
+    def note(self, worker: str, lease: float, at: float) -> None:
+        """Note that a heart has beaten, at a time of the clock."""
+        self._last[worker] = (at, lease)
+
+
+def new_worker() -> str:
+    """A name for this process, unlike that of any other: its machine, its number, when it began, and chance."""
+    pid = os.getpid()
+    return f"{_machine()}/{pid}/{_begun(pid)}/{secrets.token_hex(8)}"
+
+
+def surely_dead(worker: str) -> bool:
+    """Whether a worker was a process of this machine that is there no more. If in doubt, it is not."""
+    machine, pid, begun, *_ = (*worker.split("/"), "", "", "")
+    if machine != _machine() or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    now = _begun(int(pid))
+    return bool(begun and now) and begun != now
+
+
+def _machine() -> str:
+    """What processes have in common that see each other by their numbers."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}-{os.readlink('/proc/self/ns/pid').strip('pid:[]')}"
+    except OSError:
+        return f"{uuid.getnode():x}"  # drawn at random, unlike any other, where it cannot be found out
+
+
+def _begun(pid: int) -> str:
+    """When a process began; ``"gone"`` of a dead one; ``""`` if nobody says."""
+    return _begun_on_linux(pid) if _LINUX else _begun_elsewhere(pid)
+
+
+def _begun_on_linux(pid: int) -> str:
+    """In ticks since the machine did, which no change of its clock moves."""
+    try:
+        said = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    state, *fields = said[said.rindex(")") + 2 :].split()
+    return "gone" if state in _GONE else fields[18]
+
+
+def _begun_elsewhere(pid: int) -> str:
+    """In microseconds since 1970."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return (
+            "gone"
+            if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+            else str(round(process.create_time() * 1e6))
+        )
+    except psutil.NoSuchProcess:
+        return "gone"
+    except psutil.Error:
+        return ""
+
+
+_WAITING = jobs.c.state == State.WAITING
+_LEFT_AT_A_BACKEND = and_(jobs.c.state.in_([State.SENDING, State.SENT]), jobs.c.worker.is_(None))
+_AFTER_CLAIMING = case((_WAITING, str(State.CLAIMED)), else_=jobs.c.state)
+_FREE = (
+    select(jobs.c.id)
+    .where(jobs.c.id.in_(list_of("ids")), or_(_WAITING, _LEFT_AT_A_BACKEND))
+    .with_for_update(skip_locked=True)  # in PostgreSQL: what another one claims right now is not free
+)
+_TAKE = (
+    update(jobs)
+    .where(jobs.c.id.in_(_FREE))
+    .values(state=_AFTER_CLAIMING, worker=bindparam("me"), claim=bindparam("token"))
+    .returning(*COLUMNS)
+)
+_TAKEN = select(*COLUMNS).where(jobs.c.id.in_(list_of("ids")), jobs.c.claim == bindparam("token"))
+_HOLDERS = (
+    select(workers.c.id, workers.c.beat, workers.c.lease)
+    .join(jobs, jobs.c.worker == workers.c.id)
+    .where(jobs.c.id.in_(list_of("ids")), jobs.c.finished.is_(None), workers.c.id != bindparam("me"))
+    .distinct()
+)
+_UNKNOWN_HOLDERS = (
+    select(jobs.c.worker)
+    .outerjoin(workers, jobs.c.worker == workers.c.id)
+    .where(
+        jobs.c.id.in_(list_of("ids")),
+        jobs.c.state.in_([State.CLAIMED, State.SENDING, State.SENT]),
+        jobs.c.finished.is_(None),
+        workers.c.id.is_(None),
+        or_(jobs.c.worker.is_not(None), jobs.c.state == State.CLAIMED),
+    )
+    .distinct()
+)
+_LIVES = Prepared(
+    # In PostgreSQL: who wants to bury it waits for us, and then sees the jobs that it has got.
+    lambda _: select(workers.c.id).where(workers.c.id == bindparam("me")).with_for_update(read=True, key_share=True),
+    ["me"],
+)
+_AFTER_LEAVING = case((jobs.c.state == State.CLAIMED, str(State.WAITING)), else_=jobs.c.state)
+
+
+def _beat(connection: Connection) -> Insert:
+    """The next beat of a heart, or its first one."""
+    first = insert_into(connection, workers)
+    again = {"beat": workers.c.beat + 1, "lease": first.excluded.lease}
+    beat: Insert = first.on_conflict_do_update(index_elements=["id"], set_=again)
+    return beat
+
+
+_BEAT = Prepared(_beat, ["id", "beat", "lease"])
+
+
+def claim(connection: Connection, ids: Sequence[int], worker: str, token: str, watch: Watch) -> list[StoredJob]:
+    """Claim jobs that nobody has, or that a dead worker had, for a worker that was shown to live.
+
+    Args:
+        connection: of the transaction.
+        ids: of the jobs.
+        worker: who claims them.
+        token: the same if the same claim is made again.
+        watch: knows who is dead.
+    """
+    taken = _take(connection, ids, worker, token)
+    if len(taken) < len(ids):
+        for heart in watch.stopped(_holders(connection, ids, worker)):
+            bury(connection, heart)
+        for unknown in _unknown_holders(connection, ids):
+            _leave_jobs(connection, unknown)
+        _take(connection, ids, worker, token)
+        taken = _taken(connection, ids, token)
+    return [taken[job] for job in ids if job in taken]
+
+
+def show(connection: Connection, worker: str, lease: float, lately: bool) -> bool:
+    """Show that a worker lives, before it gets jobs: nobody takes it for dead until the transaction ends.
+
+    Args:
+        connection: of the transaction.
+        worker: the worker.
+        lease: of the worker, in seconds.
+        lately: whether its heart has beaten not long ago, so that it need not, unless it was taken for dead since.
+
+    Returns:
+        Whether it is there, and its heart has beaten lately.
+    """
+    if lately and _LIVES.select(connection, (worker,)).first():
+        return True
+    _BEAT.change(connection, [(worker, 1, lease)])
+    return False
+
+
+def renew(connection: Connection, worker: str) -> bool:
+    """Let a heart beat, if it has not been taken for dead."""
+    beat = update(workers).where(workers.c.id == worker).values(beat=workers.c.beat + 1)
+    return connection.execute(beat).rowcount == 1
+
+
+def leave(connection: Connection, worker: str) -> None:
+    """A worker goes, and leaves its jobs to others."""
+    connection.execute(delete(workers).where(workers.c.id == worker))
+    _leave_jobs(connection, worker)
+
+
+def bury(connection: Connection, heart: Heart) -> None:
+    """Leave the jobs of a dead worker to others, unless it has beaten meanwhile."""
+    still = delete(workers).where(workers.c.id == heart.worker, workers.c.beat == heart.beat)
+    if connection.execute(still).rowcount == 1:
+        _leave_jobs(connection, heart.worker)
+
+
+def _take(connection: Connection, ids: Sequence[int], worker: str, token: str) -> dict[int, StoredJob]:
+    """Take what is free."""
+    found: dict[int, StoredJob] = {}
+    for part in pieces(ids):
+        rows = connection.execute(_TAKE, {"ids": part, "me": worker, "token": token}).all()
+        found |= {row.id: row for row in (job_of(connection, row) for row in rows)}
+    return found
+
+
+def _taken(connection: Connection, ids: Sequence[int], token: str) -> dict[int, StoredJob]:
+    """What this claim has taken, also when it was made before and nobody heard how it went."""
+    found: dict[int, StoredJob] = {}
+    for part in pieces(ids):
+        rows = connection.execute(_TAKEN, {"ids": part, "token": token}).all()
+        found |= {row.id: row for row in (job_of(connection, row) for row in rows)}
+    return found
+
+
+def _holders(connection: Connection, ids: Sequence[int], worker: str) -> list[Heart]:
+    found: set[Heart] = set()
+    for part in pieces(ids):
+        found |= {heart_of(row) for row in connection.execute(_HOLDERS, {"ids": part, "me": worker}).all()}
+    return sorted(found)
+
+
+def _unknown_holders(connection: Connection, ids: Sequence[int]) -> list[str | None]:
+    """Those who have jobs, and are not among the workers: the database was changed, and nobody would ever bury them."""
+    found: set[str | None] = set()
+    for part in pieces(ids):
+        found |= set(connection.execute(_UNKNOWN_HOLDERS, {"ids": part}).scalars())
+    return sorted(found, key=str)
+
+
+def _leave_jobs(connection: Connection, worker: str | None) -> None:
+    whose = jobs.c.worker.is_(None) if worker is None else jobs.c.worker == worker
+    mine = and_(whose, jobs.c.finished.is_(None))
+    connection.execute(update(jobs).where(mine).values(state=_AFTER_LEAVING, worker=None, claim=None))

@@ -1,9 +1,0 @@
-"""Circuits and results as text: safe to load, exact, and readable without this package.
-
-The format is described in ``docs/reference/stored.md``.
-"""
-
-from pennylane_qexec.written.circuits import circuit_of, circuit_text, circuit_texts
-from pennylane_qexec.written.results import result_of, result_text
-
-__all__ = ["circuit_of", "circuit_text", "circuit_texts", "result_of", "result_text"]
