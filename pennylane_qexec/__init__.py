@@ -1,6 +1,11 @@
 """Run PennyLane circuits on many simulators and QPUs as if they were one device."""
 
 import importlib
+import importlib.abc
+import sys
+import warnings
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -139,11 +144,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "budget": ("Budget", "set_budget"),
-    "cache.caches": ("Cache",),
-    "cluster": ("QCluster",),
-    "device": ("ClusterDevice",),
-    "durable": ("DurableRun", "durable_run"),
+    "cluster.cluster": ("QCluster",),
+    "cluster.estimates": ("Estimate",),
+    "concurrency.futures": ("as_completed", "gather"),
+    "device.device": ("ClusterDevice",),
+    "device.futures": ("Later",),
+    "device.qelectrons": ("QElectron", "qelectron", "run_later"),
     "engine": ("History",),
     "errors": (
         *("AnalyticCircuitError", "BudgetExceededError", "ConfigurationError", "ExecutorError", "JobCancelledError"),
@@ -151,7 +157,6 @@ _HOMES = {
         *("PartialResultError", "PartialResultWarning", "PolicyError", "QExecError", "ReplayMismatchError"),
         *("ResultError", "StoreError", "UnansweredError", "WorkerDiedError"),
     ),
-    "estimates": ("Estimate",),
     "executors": (
         *("AerExecutor", "BySize", "Cost", "DeviceExecutor", "Executor", "Hybrid", "JaxExecutor", "QiskitExecutor"),
         *("QBraidExecutor", "QueuedExecutor", "Rehearsal", "RuntimeExecutor", "Simulator", "Tier", "VirtualClock"),
@@ -160,34 +165,78 @@ _HOMES = {
     "experiment": (
         *("Dispatch", "QuantumExecutor", "ResultCollector", "hellinger_distance", "total_variation_distance"),
     ),
-    "futures": ("Later",),
-    "gathering": ("as_completed", "gather"),
     "job": ("JobState", "Outcome", "Result", "Share", "Status", "Usage"),
+    "persistence.cache.cache": ("Cache",),
+    "persistence.durable": ("DurableRun", "durable_run"),
     "policies": ("hedges", "merges", "retries", "selectors", "splits"),
+    "policies.budgets": ("Budget", "set_budget"),
     "providers": ("Backend", "Provider", "VirtualProvider"),
-    "qelectrons": ("QElectron", "qelectron", "run_later"),
 }
 """Which module has a public name. All are imported when first used: the command line answers without PennyLane."""
 
-_ROOMS = (
-    *("credentials", "engine", "errors", "executors", "experiment", "fingerprint", "policies", "programs", "providers"),
-    "store",
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+_SUBPACKAGES = (
+    *("credentials", "engine", "errors", "executors", "experiment", "policies", "providers"),
     "testing",  # needs pytest
 )
 
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
+_SHORT_NAMES = {
+    "fingerprint": "circuits.fingerprint",
+    "programs": "circuits.frameworks",
+    "store": "persistence.store",
+}
+"""Modules that are public under a name of the package's own."""
+
+_MOVED = {
+    "budget": "policies.budgets",
+    "estimates": "cluster.estimates",
+    "isolation": "concurrency.isolation",
+    "written": "circuits.serialization",
+}
+"""Modules that were public under another name in version 0.1, which works until 0.3."""
+
+
+class _OtherNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports modules by the names of :data:`_SHORT_NAMES` and :data:`_MOVED`, and those within them."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        package, _, name = fullname.partition(".")
+        head, _, rest = name.partition(".")
+        place = _SHORT_NAMES.get(head) or _MOVED.get(head)
+        if package != __name__ or place is None:
+            return None
+        place = ".".join(filter(None, (__name__, place, rest)))
+        if head in _MOVED:
+            warnings.warn(f"{fullname} is now {place}.", DeprecationWarning, stacklevel=2)
+        return ModuleSpec(fullname, self, loader_state=place)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(spec.loader_state)
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state  # its own, in place of that of the other name
+
+
+sys.meta_path.append(_OtherNames())
 
 
 def __getattr__(name: str) -> Any:
     """Public names and modules, imported when they are first used."""
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    if name in _ROOMS:
-        return importlib.import_module(f"{__name__}.{name}")
+    if name in _SUBPACKAGES or name in _SHORT_NAMES:
+        return importlib.import_module(f"{__name__}.{_SHORT_NAMES.get(name, name)}")
+    if name in _MOVED:
+        warnings.warn(f"{__name__}.{name} is now {__name__}.{_MOVED[name]}.", DeprecationWarning, stacklevel=2)
+        return importlib.import_module(f"{__name__}.{_MOVED[name]}")
     workflows = ("electron", "lattice", "get_result")
     hint = ". Workflows are left to workflow engines: call the function itself, or a task of Dask or Ray"
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint if name in workflows else ''}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_ROOMS})
+    return sorted({*globals(), *__all__, *_SUBPACKAGES, *_SHORT_NAMES})

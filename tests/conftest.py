@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 import pennylane_qexec as qexec
-from pennylane_qexec.engine import placement
+from pennylane_qexec.engine import inline, placement
 from pennylane_qexec.engine.process_pool import ProcessCrew
 from pennylane_qexec.redaction import known
 
@@ -65,5 +65,5 @@ def _where_circuits_run_is_no_matter_of_speed(request: pytest.FixtureRequest, mo
         return
     monkeypatch.setattr(ProcessCrew, "warm", property(lambda crew: False))
     monkeypatch.setattr(ProcessCrew, "warm_up", lambda crew: None)
-    for module in (placement, here, placement):
+    for module in (placement, inline):
         monkeypatch.setattr(module, "seconds", placement.computing_seconds)

@@ -1,1 +1,1 @@
-"""."""
+"""What circuits are made of: their structure, fingerprints, readout, serialization, and other frameworks' circuits."""

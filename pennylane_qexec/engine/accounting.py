@@ -12,7 +12,8 @@ from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.executors import objection_to_shots
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Job, Usage
-from pennylane_qexec.policies.budgets import NOTHING, Account, Amount, Budget, amount, in_force, opened, settle
+from pennylane_qexec.policies.amounts import NOTHING, Amount, amount
+from pennylane_qexec.policies.budgets import Account, Budget, in_force, opened, settle
 
 logger = logging.getLogger("pennylane_qexec")
 

@@ -185,7 +185,7 @@ class Launch:
     ) -> None:
         self._entries = entries
         self._workshop = workshop
-        self._processes = process_pool
+        self._processes = processes
         self._timeout = timeout
         self._retry = retry
         self._budget = budget

@@ -1,1 +1,1 @@
-"""."""
+"""What outlives the process: the store, the cache, and durable runs."""

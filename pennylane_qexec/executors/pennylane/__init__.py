@@ -1,1 +1,1 @@
-"""."""
+"""Executors over PennyLane devices."""

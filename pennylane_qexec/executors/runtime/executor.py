@@ -303,7 +303,8 @@ class RuntimeExecutor(QueuedExecutor):
             self._flights.end(job_id)
             raise
         self._flights.end(job_id)
-        return flight.plan.results(answers)
+        results: Sequence[Result] = flight.plan.results(answers)
+        return results
 
     def cancel(self, job_id: str) -> None:
         """Ask the backend to stop a job, whoever sent it. Nothing happens if it has ended."""

@@ -10,7 +10,8 @@ from functools import partial
 from pennylane_qexec.concurrency.futures import AskedFuture, wait_for_all
 from pennylane_qexec.job import Outcome
 from pennylane_qexec.persistence.durable.completion import Ended, Recorder, Settling
-from pennylane_qexec.persistence.durable.jobs import Asking, Entry, Runner
+from pennylane_qexec.persistence.durable.jobs import Asking, Entry
+from pennylane_qexec.persistence.runners import Runner
 from pennylane_qexec.persistence.store import State
 from pennylane_qexec.policies.budgets import Budget, counting
 

@@ -26,14 +26,15 @@ from pennylane_qexec.job import Job, Outcome
 from pennylane_qexec.persistence import store as stores
 from pennylane_qexec.persistence.durable.completion import Ended, Heart, Recorder, Settling
 from pennylane_qexec.persistence.durable.execution import Running, leave, raise_what_was_refused, wait_or_leave
-from pennylane_qexec.persistence.durable.jobs import Asking, Entry, Runner, Written, is_recorded, written
+from pennylane_qexec.persistence.durable.jobs import Asking, Entry, Written, is_recorded, written
 from pennylane_qexec.persistence.durable.journal import Book, Taken
 from pennylane_qexec.persistence.durable.recovery import Resuming
 from pennylane_qexec.persistence.durable.transitions import Keeper, SubmissionObserver
 from pennylane_qexec.persistence.durable.versions import usage_of, versions, warn_of_other
-from pennylane_qexec.persistence.runners import BaseRunner
+from pennylane_qexec.persistence.runners import BaseRunner, Runner
 from pennylane_qexec.persistence.store import State, Store, StoredJob
-from pennylane_qexec.policies.budgets import Amounts, Budget
+from pennylane_qexec.policies.amounts import Amounts
+from pennylane_qexec.policies.budgets import Budget
 from pennylane_qexec.redaction.display import even_incomplete
 
 _of_context: ContextVar[tuple[DurableRun, ...]] = ContextVar("qexec_durable_runs", default=())

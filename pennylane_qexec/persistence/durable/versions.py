@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 from pennylane_qexec.job import CACHE
 from pennylane_qexec.persistence.store import State, Store
-from pennylane_qexec.policies.budgets import Amounts
+from pennylane_qexec.policies.amounts import Amounts
 from pennylane_qexec.redaction.display import printable
 
 _NOT_SENT = (State.WAITING, State.CLAIMED, State.CANCELLED)

@@ -26,5 +26,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """``open_store``, imported when it is first used: SQLAlchemy comes with it."""
     if name == "open_store":
-        return importlib.import_module(f"{__name__}.opening").open_store
+        return importlib.import_module(f"{__name__}.sql").open_store
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
