@@ -12,12 +12,12 @@ from typing import Any, final
 
 import pennylane as qml
 
-from pennylane_qexec.circuits.qiskit.fake_backends import fake_backends, qubits
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors import DeviceExecutor, Executor
 from pennylane_qexec.executors.pennylane.devices import Quirks
 from pennylane_qexec.job import Status
 from pennylane_qexec.providers.backend import Backend, Provider, own_options
+from pennylane_qexec.providers.fake_backends import fake_backends, qubits
 
 IDEAL = "aer_simulator"
 """The name of the simulator without noise."""

@@ -273,7 +273,7 @@ def with_own_gates(device: Device) -> Device:
     return device
 
 
-def seed(device: LegacyDeviceFacade, seed: Any) -> None:
+def seed_simulator(device: LegacyDeviceFacade, seed: Any) -> None:
     """Have a device draw from a seeded simulator of the same kind as the one that it was built with."""
     kept = device.target_device
     kept._simulator = type(kept._simulator)(seed=seed)
@@ -306,7 +306,7 @@ def drawing_by(device: Device, number: int) -> Iterator[bool]:
             target.run_args = kept
     elif "_simulator" in known:  # Cirq's
         kept = target._simulator
-        seed(device, np.random.RandomState(np.random.MT19937(number)))
+        seed_simulator(device, np.random.RandomState(np.random.MT19937(number)))
         try:
             yield True
         finally:
@@ -570,7 +570,7 @@ class BuiltDevices:
             )
             lightning.draw_independently(device)
             if seed is not None:
-                seed(device, seed)
+                seed_simulator(device, seed)
         except Exception as error:
             raise ConfigurationError(
                 f"qml.device({self.name!r}, wires={wires if self._wires is None else self._wires!r}, ...) with options "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -239,7 +240,7 @@ def test_ctrl_c_is_said_and_has_a_status_of_its_own(monkeypatch: pytest.MonkeyPa
         experiment.wait()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pennylane_qexec.cli.run.follow", press)
+    monkeypatch.setattr(sys.modules["pennylane_qexec.cli.run"], "follow", press)
     result = _run("bell.qasm")
     assert result.exit_code == 130
     assert "Cancelled: 1 of 1 jobs were done" in result.stderr
