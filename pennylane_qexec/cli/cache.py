@@ -29,7 +29,7 @@ _JSON = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")
 @caches.command()
 def info(url: _URL = None, as_json: _JSON = False) -> None:
     """Show how much is cached, and where."""
-    from pennylane_qexec.persistence.cache.cache import in_words
+    from pennylane_qexec.persistence.cache.location import in_words
 
     with mistakes(remarks(), as_json), _store(url) as store:
         found, where = store.cache_info(), store.url
@@ -57,7 +57,7 @@ def clear(url: _URL = None, as_json: _JSON = False) -> None:
 def _store(url: str | None) -> Iterator[Store]:
     """The store of a cache; a file that was named must be there."""
     from pennylane_qexec.errors import ConfigurationError
-    from pennylane_qexec.persistence.cache.cache import default_url
+    from pennylane_qexec.persistence.cache.location import default_url
     from pennylane_qexec.persistence.store import open_store
 
     if url is not None and "://" not in url and not Path(url).expanduser().exists():

@@ -1,17 +1,9 @@
-"""Results in memory, in front of the store.
-
-Where results are kept if nothing else is said.
-
-Numbers of bytes, as people write them.
-
-Cache: where results are kept, and for which circuits.
-"""
+"""The cache: where results are kept, and for which circuits; memory stands in front of the store."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,11 +11,10 @@ from difflib import get_close_matches
 from inspect import signature
 from typing import Any
 
-from platformdirs import user_cache_path
-
 from pennylane_qexec.concurrency.lifecycle import Closing
 from pennylane_qexec.errors import ConfigurationError, StoreError, unknown
 from pennylane_qexec.persistence.cache.keys import size_of
+from pennylane_qexec.persistence.cache.location import bytes_of, default_url
 from pennylane_qexec.persistence.cache.write_behind import Shelf
 from pennylane_qexec.persistence.store import CacheInfo, Store
 from pennylane_qexec.persistence.store.base import check_portable
@@ -73,56 +64,6 @@ class Memory:
         with self._lock:
             self._values.clear()
             self._bytes = 0
-
-
-VARIABLE = "QEXEC_CACHE"
-"""The environment variable that names the store of caches that are not given one."""
-
-
-def default_url() -> str:
-    """What the environment names, else a file in the user's cache folder, which is made if it is not there.
-
-    Raises:
-        OSError: the folder cannot be made.
-    """
-    named = os.environ.get(VARIABLE)
-    if named:
-        return named
-    folder = user_cache_path("pennylane_qexec")
-    folder.mkdir(parents=True, exist_ok=True)
-    return str(folder / "results.db")
-
-
-_FORM = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT]?i?)B\s*")
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-
-
-def bytes_of(size: Any) -> int:
-    """A number of bytes.
-
-    Args:
-        size: the number, or a text such as ``"500 MB"`` or ``"1.5 GiB"``.
-
-    Raises:
-        ConfigurationError: it is none, or below 1.
-    """
-    number = size
-    if isinstance(size, str):
-        found = _FORM.fullmatch(size)
-        number = int(float(found[1]) * _UNITS.get(found[2].upper().replace("I", "i"), 0)) if found else 0
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise ConfigurationError(f"size={size!r} is no size: give a number of bytes, or a text such as '500 MB'.")
-    return number
-
-
-def in_words(number: int) -> str:
-    """A number of bytes for people to read."""
-    amount = float(number)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.3g} {unit}"
-        amount /= 1000
-    return f"{amount:.3g} TB"
 
 
 Place = str | os.PathLike[str] | Store

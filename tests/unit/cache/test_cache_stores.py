@@ -15,8 +15,9 @@ from fakes import programs
 
 import pennylane_qexec as qexec
 from pennylane_qexec.circuits.serialization import result_text
-from pennylane_qexec.persistence.cache.cache import Memory, bytes_of, in_words
+from pennylane_qexec.persistence.cache.cache import Memory
 from pennylane_qexec.persistence.cache.keys import ForeignError, copied
+from pennylane_qexec.persistence.cache.location import bytes_of, in_words
 from pennylane_qexec.persistence.store import open_store
 from pennylane_qexec.testing import flip
 
@@ -69,7 +70,9 @@ def test_the_users_own_cache_is_in_the_users_cache_folder(
     open_cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("QEXEC_CACHE", raising=False)
-    monkeypatch.setattr("pennylane_qexec.persistence.cache.cache.user_cache_path", lambda name: tmp_path / "new" / name)
+    monkeypatch.setattr(
+        "pennylane_qexec.persistence.cache.location.user_cache_path", lambda name: tmp_path / "new" / name
+    )
     cluster = open_cluster(["default.qubit"], cache=True)
     cluster.execute([flip(0.3)])
     cluster.close()
