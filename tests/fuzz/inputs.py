@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "programs"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "circuits" / "frameworks"))
 from openqasm_texts import REFUSED, RUN
 
 SECRET = "kittiwake-4711"

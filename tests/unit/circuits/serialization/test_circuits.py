@@ -17,7 +17,7 @@ from pennylane.operation import Operator
 from pennylane.ops import MidMeasure
 from pennylane.pauli import PauliSentence, PauliWord
 from pennylane.tape import QuantumScript
-from unit import test_fingerprint
+from unit.circuits import test_fingerprint
 
 from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.circuits.serialization import circuit_of, circuit_text

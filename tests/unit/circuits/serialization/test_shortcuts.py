@@ -15,7 +15,7 @@ from pennylane.measurements import ExpectationMP, MeasurementProcess
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 from test_results import RESULTS
-from unit import test_fingerprint
+from unit.circuits import test_fingerprint
 
 from pennylane_qexec.circuits.serialization import circuit_text, circuit_texts, result_text
 from pennylane_qexec.circuits.serialization.circuits import drafted
