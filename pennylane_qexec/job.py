@@ -1,9 +1,4 @@
-"""What backends charge.
-
-What an executor has to know of the configuration of a call.
-
-The records that travel through the house: share, work, job, outcome. All of them frozen.
-"""
+"""The records that travel: shares, jobs, outcomes, costs and what bounds a call. All of them are frozen."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""What can be done with a circuit, as far as its parameters have a say: arrays that change, derivatives under way.
+"""The parameters of circuits: arrays that may change, derivatives under way, and NumPy's numbers in their place.
 
-Circuits with NumPy's numbers in place of those of an interface.
-
-PennyLane does this too, for every operation of every circuit anew: it takes longer than running the circuits of a
-gradient, whose numbers are NumPy's already.
+PennyLane's own conversion to NumPy goes through every operation of every circuit anew, which takes longer than running
+the circuits of a gradient, whose numbers are NumPy's already.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Circuits of one structure, found among others by comparing as little as possible.
-
-Circuits that differ only in their parameters, as one template and a matrix of parameters.
+"""Circuits that differ only in their parameters, as one template and a matrix of parameters.
 
 The circuits of a gradient have the same operations on the same wires and the same measurements. What prepares,
-converts, transpiles or compiles circuits can do so once for each *structure*, and then run the matrix.
+converts, transpiles or compiles circuits can do so once for each *structure*, and then run the matrix. Circuits of one
+structure are found among others by comparing as little as possible.
 
 Only numbers become parameters: arrays (unitaries, states), settings and observables are part of the structure, by
 their content. A circuit with something that has no content to compare, such as a function, stays by itself.

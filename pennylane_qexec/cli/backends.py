@@ -1,7 +1,4 @@
-"""``qexec backends``: what circuits can be sent to.
-
-``qexec executors``: what can be used here.
-"""
+"""``qexec backends`` lists what circuits can be sent to, ``qexec executors`` what can be used on this machine."""
 
 from __future__ import annotations
 

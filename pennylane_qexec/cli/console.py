@@ -1,6 +1,6 @@
 """Where the commands write: results to standard output, everything else to standard error.
 
-What users can mend is shown in a few lines, without a traceback.
+Errors that users can mend are shown in a few lines, without a traceback.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What came of an experiment, as tables.
-
-What came of an experiment, for people and for programs.
-"""
+"""The results of an experiment as tables and pictures for people, and as JSON for programs."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""What a store has recorded of runs, summed up.
-
-The store that commands about durable runs look at.
-
-``qexec runs`` and ``qexec run-info``: what durable runs have recorded.
-"""
+"""``qexec runs`` and ``qexec run-info``: what durable runs have recorded in a store."""
 
 from __future__ import annotations
 

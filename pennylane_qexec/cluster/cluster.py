@@ -1,7 +1,4 @@
-"""What a cluster looks at before it does anything.
-
-QCluster: executors, policies and an engine; what every door stands on.
-"""
+"""QCluster: executors, policies and an engine as one; and the checks of what users give it."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""A cluster as one of the executors of another cluster.
+"""Clusters as executors of other clusters, and clusters that are sent to other processes.
 
-Clusters that are sent to other processes: each is opened there once, however often it arrives.
-
-A process forked from one with clusters cannot use them, nor those that are sent to it: start processes by ``spawn`` or
-``forkserver``.
+A cluster that was sent is opened in a process once, however often it arrives. A process forked from one with clusters
+cannot use them, nor those that are sent to it: start processes by ``spawn`` or ``forkserver``.
 """
 
 from __future__ import annotations

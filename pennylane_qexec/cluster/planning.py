@@ -1,7 +1,4 @@
-"""A cluster's policies at work: who runs a circuit, and with how many shots.
-
-From circuits to jobs: who runs what, prepared for each executor, and how the outcomes become results.
-"""
+"""From circuits to jobs: who runs what with how many shots, prepared for each executor, and how outcomes are merged."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""What a batch waits for that asks for circuits itself, as one does that runs on a cluster inside.
-
-Calls made from inside a running batch: how deep they are, and locks that belong to a chain of calls.
-
-Which circuits a piece of a program has run: outcomes are noted for whoever wants to know, in this context.
-"""
+"""The context of a call: how deep it is inside running batches, what it waits for, and who notes its outcomes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Work in the engine's thread beside the jobs, such as waiting for a job that another process has sent.
+"""The engine's event loop, in a thread that starts when it is first needed and ends when its owner is gone.
 
-The engine's thread: an event loop that starts when it is first needed, and ends when its owner is gone.
+Background tasks, such as waiting for a job that another process has sent, run in it beside the jobs.
 """
 
 from __future__ import annotations

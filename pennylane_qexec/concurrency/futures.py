@@ -1,9 +1,4 @@
-"""Futures that know whether somebody waits for them.
-
-Waiting for jobs.
-
-Ways to wait for many futures.
-"""
+"""Futures that know whether somebody waits for them, and ways to wait for many of them."""
 
 from __future__ import annotations
 

@@ -1,33 +1,24 @@
-"""Autograd's levels of differentiation, each made the only one of its number.
+"""What PennyLane and Autograd keep once for the whole process, made safe for threads.
 
-Autograd numbers the derivatives in progress, and takes the higher number of two for the inner derivative. It counts up
-where one begins and down where one ends, for the whole process. Threads that differentiate at the same time count each
-other's: a derivative inside another one can get the same number, or a lower one, and comes out wrong without an error.
+A cluster runs circuits in threads, and its users differentiate in threads. Opening one replaces the few functions that
+would let threads change each other's circuits, derivatives and totals, without an error. The changes stay once made:
+taking them out while some thread works would do the damage that they prevent.
 
-A count per thread would not do: a derivative can have its inner one computed in another thread. So each gets a number
-that no other ever had. One that begins inside another begins later, and its number is higher.
+*Levels of differentiation.* Autograd numbers the derivatives in progress, and takes the higher number of two for the
+inner derivative. It counts up where one begins and down where one ends, for the whole process. Threads that
+differentiate at the same time count each other's: a derivative inside another one can get the same number, or a lower
+one, and comes out wrong. A count per thread would not do, as a derivative can have its inner one computed in another
+thread. So each gets a number that no other ever had: one that begins inside another begins later, and its number is
+higher.
 
-PennyLane's recording queue, made one per thread.
+*Recording.* PennyLane 0.45 keeps the operations that a quantum function records on one stack for the whole process. An
+operator made in any other thread lands in the circuit that is being recorded. The five functions that touch the stack
+get code that uses a stack per thread. Their code is exchanged, not the functions themselves: wherever
+``@QueuingManager.stop_recording()`` stands in PennyLane, the decorated function took hold of ``stop_recording`` when it
+was imported, and would go on with the old stack.
 
-PennyLane 0.45 keeps the operations that a quantum function records on one stack for the whole process. An operator
-made in any other thread lands in the circuit that is being recorded, without an error. The five functions that touch
-the stack get code that uses a stack per thread.
-
-Their code is exchanged, and not the functions themselves. Wherever ``@QueuingManager.stop_recording()`` stands in
-PennyLane, the decorated function took hold of ``stop_recording`` when it was imported. It would go on with the old
-stack, and record what it should not.
-
-The totals of PennyLane's Tracker, with no count lost between threads.
-
-A tracker adds to its totals by reading and then writing. Of two threads that execute on one device at the same time,
-one's executions could go uncounted.
-
-What PennyLane and Autograd keep once for the whole process, made safe for threads.
-
-A cluster runs circuits in threads, and its users differentiate in threads. Opening one replaces the few methods that
-would let threads change each other's circuits, derivatives and totals, without an error.
-
-The changes stay once made: taking them out while some thread works would do the damage that they prevent.
+*Totals.* A ``qml.Tracker`` adds to its totals by reading and then writing. Of two threads that execute on one device at
+the same time, one's executions could go uncounted.
 """
 
 from __future__ import annotations

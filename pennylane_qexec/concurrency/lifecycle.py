@@ -1,8 +1,7 @@
-"""What has to be closed can be used in a ``with`` statement.
+"""How things end: objects that are closed in a ``with`` statement, and what happens at the end of the program.
 
-The end of the program: what was submitted is waited for, as ``concurrent.futures`` does.
-
-The very end of the program: what still runs at backends is cancelled there, as nobody can wait for it any more.
+What was submitted is waited for, as ``concurrent.futures`` does. What still runs at backends after that is cancelled
+there, as nobody can wait for it any more.
 """
 
 from __future__ import annotations

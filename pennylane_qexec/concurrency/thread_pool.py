@@ -1,7 +1,4 @@
-"""Warm threads.
-
-Asking many at a time, of whom some may never answer.
-"""
+"""A pool of daemon threads that are reused, and a way to ask many at a time of whom some may never answer."""
 
 from __future__ import annotations
 

@@ -1,12 +1,9 @@
-"""A cache that calls share while they are under way.
-
-A call of a QNode in two halves: until its circuits can be sent, and from their results on.
+"""A call of a QNode in two halves: until its circuits can be sent, and from their results on.
 
 Between the halves nobody has to wait, and no thread is needed. The first half does what ``qml.execute`` does before it
 executes; the second lets PennyLane's own ``run`` finish, with the results in place of the device. So a result can be
-differentiated as that of a plain call, in the thread that asks for it.
-
-What ``qml.Tracker`` is told: what PennyLane's simulators tell it, counted as budgets and histories count.
+differentiated as that of a plain call, in the thread that asks for it. What ``qml.Tracker`` is told is counted here
+too, as PennyLane's simulators tell it.
 """
 
 from __future__ import annotations

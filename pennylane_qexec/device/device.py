@@ -1,4 +1,4 @@
-"""The door for PennyLane users: qml.device("qexec.cluster")."""
+"""The PennyLane device ``qml.device("qexec.cluster")``: a cluster as a device of PennyLane's."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Futures of calls that run later.
-
-Any function, run later in a thread: gradients, optimisation loops, whatever calls QElectrons.
-"""
+"""Futures of QNode calls that run later, and of any function that is run later in a thread."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""The cluster device on which a QNode for another device is to run.
-
-What PennyLane's objects lack to be sent to other processes.
-
-QElectrons: QNodes that run on a cluster, now or later.
-"""
+"""QElectrons: QNodes that run on a cluster, now or later, in this process or another one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A job on its way through the engine.
-
-Tickets that run together, and those of one depth that wait for an executor.
-"""
+"""A job on its way through the engine, and batches of such jobs that run together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where tickets are handed in and settled: the one place where a job comes to its end."""
+"""Where jobs enter the engine and where they end: the one place where a job is settled and its future resolved."""
 
 from __future__ import annotations
 

@@ -1,13 +1,8 @@
-"""Circuits as the history keeps them: small.
+"""The history: one row in memory for each job, the outcome that its caller gets, and a picture of who ran when.
 
-A history of thousands of circuits as PennyLane has them would be hundreds of thousands of objects, through which
-Python's garbage collector looks over and over. Tuples of names and numbers it leaves alone.
-
-What happened: one row for each job, in memory.
-
-What the engine writes down of a job, for its caller (outcome) and for the history (row).
-
-The picture of who ran when.
+Circuits are kept as tuples of names and numbers. Thousands of circuits as PennyLane has them would be hundreds of
+thousands of objects, through which Python's garbage collector looks over and over. Tuples of plain values it leaves
+alone.
 """
 
 from __future__ import annotations

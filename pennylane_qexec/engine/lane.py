@@ -1,10 +1,7 @@
-"""Circuits that wait for whoever is free first.
+"""One executor's lane: gathers jobs into batches, keeps the executor's limits, watches its health.
 
-Whether an executor is up: set aside after one failure or several, and probed again after growing pauses.
-
-When a batch that is not full leaves.
-
-One executor's lane: gathers circuits into batches, keeps the executor's limits, watches its health.
+An executor is set aside after failures, and probed again after growing pauses. Jobs that any executor may run wait in a
+queue that the lanes share.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Where an executor's batches run best, and how many at a time.
-
-Where a batch of an executor runs: in a thread, a worker process, a user's pool, or at a backend with a queue.
-"""
+"""Where an executor's batches run, and how many at a time: threads, worker processes, a user's pool, remote queues."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""Batches on their way to another process.
+"""Warm worker processes, shared by all clusters of this process, since importing PennyLane in one costs seconds.
 
-Warm worker processes, shared by all clusters of this process, since importing PennyLane in one costs seconds.
-
-A crew of daemon threads takes batches from a queue; each thread owns a worker process, started when first needed. A
-batch that is given up kills the worker it runs on, and the next batch gets a new one.
+Daemon threads take batches from a queue; each thread owns a worker process, started when first needed. A batch that is
+given up kills the worker it runs on, and the next batch gets a new one.
 """
 
 from __future__ import annotations

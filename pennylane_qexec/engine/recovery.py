@@ -1,6 +1,6 @@
-"""Whether executors that circuits wait for have gone offline.
+"""What happens to circuits that an executor failed on, or that wait for one that has gone offline.
 
-What happens to circuits that an executor failed on: tried again, or handed to another executor, or given up.
+They are tried again, handed to another executor, or given up.
 """
 
 from __future__ import annotations

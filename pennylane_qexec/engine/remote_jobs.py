@@ -1,9 +1,4 @@
-"""Asking a backend with a queue what has become of a job, as long as it takes.
-
-A batch on its way to its executor: whether it has reached it, and who follows it there.
-
-Jobs at backends with a queue that nobody waits for any more: they are cancelled there.
-"""
+"""Batches at backends with a queue: whether they were sent, what has become of them, how they are cancelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Executors: what runs circuits, one room for each kind of backend."""
+"""Executors: what runs circuits, one file or folder for each kind of backend."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -1,11 +1,4 @@
-"""How busy and how fast an executor is.
-
-Executors: what runs a batch of circuits on one backend.
-
-Which executors give the same results in distribution, so that it does not matter who runs a circuit.
-
-What results depend on besides the circuit, as a text: the options of an executor, and the versions of packages.
-"""
+"""Executors: what runs a batch of circuits on one backend, how busy one is, and which give the same results."""
 
 from __future__ import annotations
 

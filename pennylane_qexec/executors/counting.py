@@ -1,7 +1,4 @@
-"""From what a job of qBraid answers to counted outcomes of wires.
-
-From the bits that the Sampler returns to counted outcomes, for all rows of a template at once.
-"""
+"""From the bits and counts that qBraid and Qiskit Runtime return to counted outcomes of wires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an executor has sent to its backend, by its id."""
+"""What remote executors share: the jobs an executor has sent to its backend, by their ids."""
 
 from __future__ import annotations
 

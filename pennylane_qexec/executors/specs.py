@@ -1,7 +1,4 @@
-"""From what users write to executors: names, dicts, devices, entry points.
-
-Which executors can be used in this environment.
-"""
+"""From what users write to executors: names, dicts, devices, entry points; and which can be used on this machine."""
 
 from __future__ import annotations
 

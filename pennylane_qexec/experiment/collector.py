@@ -1,9 +1,4 @@
-"""Where a collector's results come from: an experiment under way, or a file.
-
-The results of an experiment, as they come in.
-
-Waiting for an experiment, perhaps with a progress bar.
-"""
+"""The results of an experiment, as they come in or from a file, and ways to wait for them."""
 
 from __future__ import annotations
 

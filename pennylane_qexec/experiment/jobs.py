@@ -1,7 +1,4 @@
-"""The jobs of a dispatch, and what users write for circuits and shots.
-
-Dispatches as plain data.
-"""
+"""The jobs of a dispatch: what users write for circuits and shots, and dispatches as plain data."""
 
 from __future__ import annotations
 

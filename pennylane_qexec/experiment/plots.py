@@ -1,7 +1,4 @@
-"""Counts and numbers on axes: bars side by side, shades, horizontal bars.
-
-Pictures of an experiment: what was counted, and who ran when.
-"""
+"""Pictures of an experiment: what was counted, and who ran when."""
 
 from __future__ import annotations
 

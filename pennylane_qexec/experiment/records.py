@@ -1,7 +1,4 @@
-"""What became of one circuit of one job of an experiment.
-
-An experiment's jobs as a table.
-"""
+"""What became of each circuit of each job of an experiment, as records and as a table."""
 
 from __future__ import annotations
 

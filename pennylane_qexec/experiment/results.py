@@ -1,7 +1,4 @@
-"""What has come back of an experiment, as merges see it.
-
-What a collector asks of where its results come from.
-"""
+"""What has come back of an experiment, as merges see it, and what a collector asks of where its results come from."""
 
 from __future__ import annotations
 

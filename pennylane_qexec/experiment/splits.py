@@ -1,7 +1,4 @@
-"""Backends as split policies see them, and what users write for them.
-
-Splits: which backends run a circuit, with how many of its shots.
-"""
+"""Splits of an experiment: which backends run a circuit, with how many of its shots, and how users name backends."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Executors of backends, built when they are needed, and kept for the next run.
-
-Entries of an experiment under way: their executors, the cluster that runs them, and how they end.
-"""
+"""Sends the entries of an experiment: builds executors when they are needed, runs entries on a cluster, ends them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""In which form the shares of a circuit are run, so that what came back can be put together.
-
-One circuit of one job while it runs.
-
-From dispatches to entries: what is run, checked before anything is sent.
-"""
+"""From dispatches to what is run: the circuits of each job and the form of their shares, checked before sending."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What records of a file say, checked: others may have changed it, and whatever it says would be merged."""
+"""Checks of the records in a file, which others may have changed: whatever they say would be merged."""
 
 from __future__ import annotations
 

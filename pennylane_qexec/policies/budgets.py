@@ -1,10 +1,7 @@
-"""Which budgets count for what is asked for here: those of the context, and that of the process.
+"""Budgets: limits on what circuits may use, reserved before they are sent and settled after.
 
-Budgets: limits on what circuits may use, reserved before they are sent and settled after.
-
-What may be used, what is used, and what is reserved for circuits that are under way.
-
-What a job has reserved of the budgets that count for it.
+Those of the context and that of the process count for what is asked for; each job has an account of what it has
+reserved of them.
 """
 
 from __future__ import annotations

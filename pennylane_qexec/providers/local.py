@@ -1,7 +1,4 @@
-"""``local_aer``: Aer without noise, and with that of IBM's machines.
-
-``local_pennylane`` and ``local_cirq``: PennyLane's simulators, and Cirq's as PennyLane runs them.
-"""
+"""``local_aer``, ``local_pennylane`` and ``local_cirq``: simulators on this machine, some with the noise of IBM's."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""What users say about providers: which to use, and with what information.
+"""All providers as one: each is loaded when it is needed, and one that fails does not stop the others.
 
-Why a provider cannot be used, and what to do about it, in one line without secrets.
-
-All providers as one: each is loaded when it is needed, and one that fails does not stop the others.
+What users say about providers is checked, and why one cannot be used is said in one line without secrets.
 """
 
 from __future__ import annotations

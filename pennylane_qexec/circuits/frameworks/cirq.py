@@ -1,13 +1,7 @@
-"""What Cirq's gates are in PennyLane, up to a phase of the whole circuit.
-
-Importing this imports Cirq, so it is imported when the first circuit of Cirq is read.
-
-Programs of Cirq's circuits.
+"""Cirq's circuits as programs in PennyLane, and the table of their gates, exact up to a phase of the whole circuit.
 
 Wire number ``k`` is the circuit's qubit number ``k`` in Cirq's order. Importing this imports Cirq, so it is imported
 when the first circuit of Cirq is read.
-
-Circuits of Cirq.
 """
 
 from __future__ import annotations

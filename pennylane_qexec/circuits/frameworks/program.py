@@ -1,7 +1,4 @@
-"""How the outcomes of a circuit's shots are written.
-
-Programs: circuits of any framework, in the words of PennyLane.
-"""
+"""A circuit of any framework as a PennyLane circuit, with the order in which its outcomes are written."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""Programs of circuits that qBraid converts.
+"""Reads circuits of any framework, those that qBraid converts included, and writes and reads programs as text.
 
-Reading circuits of any framework.
-
-Programs as text: OpenQASM, and the framework whose way of writing outcomes is kept.
+The text is OpenQASM with the name of the framework whose way of writing outcomes it has.
 """
 
 from __future__ import annotations

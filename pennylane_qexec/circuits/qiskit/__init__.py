@@ -1,6 +1,3 @@
-"""From PennyLane's circuits to Qiskit's, for Aer and for Qiskit Runtime.
-
-Circuits of Qiskit.
-"""
+"""Qiskit's circuits: read into PennyLane's, and written from them for Aer, Qiskit Runtime and qBraid."""
 
 from __future__ import annotations

@@ -1,10 +1,6 @@
-"""Conditions on classical bits, as Qiskit writes them.
+"""Qiskit's conditions and control flow in PennyLane: measured bits in expressions, ``if``, ``switch`` and ``for``.
 
 Importing this imports Qiskit, so it is imported when the first circuit with a condition is read.
-
-What depends on classical bits in Qiskit's circuits.
-
-Importing this imports Qiskit, so it is imported when the first circuit is read.
 """
 
 from __future__ import annotations

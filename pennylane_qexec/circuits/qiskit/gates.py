@@ -1,11 +1,8 @@
-"""What PennyLane's operations are in Qiskit.
+"""Gates in both directions: what PennyLane's operations are in Qiskit, and what Qiskit's gates are in PennyLane.
 
-Importing this imports Qiskit, so it is imported when the first circuit is converted.
-
-What Qiskit's standard gates are in PennyLane.
-
-The reverse of ``executors.qiskit.gates``: what goes there and back is what it was. Gates that are not here are taken
-apart by Qiskit's own definitions, which say the same up to a phase of the whole circuit.
+What goes there and back is what it was. Gates of Qiskit that are not here are taken apart by Qiskit's own definitions,
+which say the same up to a phase of the whole circuit. Importing this imports Qiskit, so it is imported when the first
+circuit is converted.
 """
 
 from __future__ import annotations

@@ -1,14 +1,9 @@
-"""From templates of PennyLane to parametrised circuits of Qiskit.
+"""From PennyLane's templates to parametrised circuits of Qiskit, with what Qiskit lacks rewritten or decomposed.
 
 Wire number ``k`` becomes qubit number ``k``. PennyLane's first wire is the highest bit of an outcome's number, Qiskit's
 qubit 0 the lowest, so that measured wires go into classical bits the other way around: the number of a bit string that
-Qiskit counts is then the number of PennyLane's outcome.
-
-Importing this imports Qiskit, so it is imported when the first circuit is converted.
-
-How circuits are made ready for Qiskit: what its circuits cannot say is said otherwise, or taken apart.
-
-Importing this imports Qiskit, so it is imported when the first circuit is prepared.
+Qiskit counts is then the number of PennyLane's outcome. Importing this imports Qiskit, so it is imported when the first
+circuit is prepared.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Bounds on operators that PennyLane would build of a short text and that would fill the memory.
-
-The parts of a circuit, from JSON.
-"""
+"""The parts of a circuit from JSON, with bounds on operators that a short text could make fill the memory."""
 
 from __future__ import annotations
 

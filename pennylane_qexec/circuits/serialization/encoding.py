@@ -1,7 +1,4 @@
-"""The operators and measurements that can be stored: PennyLane's own, by the names of their classes.
-
-The parts of a circuit as JSON.
-"""
+"""The parts of a circuit as JSON, and the table of operators and measurements that can be stored: PennyLane's own."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
-"""Circuits of one structure as JSON: what they have in common is written once, and their numbers are put into it.
+"""Circuits as JSON text without building the document, character for character what ``encoding`` would write.
 
-Numbers, and what is made of them, as JSON at once: character by character what their forms are written as.
-
-Circuits as JSON at once: character by character what their forms are written as.
-
-Most of what circuits are made of goes this way, and the rest is drafted. What several circuits share is written once.
+What several circuits of one structure have in common is written once, and their numbers are put into it. What has no
+short way is left to ``encoding``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""NumPy's arrays and scalars as JSON: few numbers are written as such, many as bytes.
+"""Plain values as JSON, each with its exact type: numbers, text, arrays, and tuples, lists and mappings of them.
 
-Plain values as JSON, each with its exact type: numbers, text, arrays, and tuples, lists and mappings of them.
+Arrays of few numbers are written as numbers, larger ones as bytes.
 """
 
 from __future__ import annotations

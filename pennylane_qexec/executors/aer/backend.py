@@ -1,8 +1,4 @@
-"""The options of Aer's simulator that users give, checked before anything is run.
-
-Importing this imports Aer, so it is imported when the first Aer executor is built.
-
-One simulator of Aer, with what has been compiled for it.
+"""One Aer simulator with its options, checked before anything runs, and what has been compiled for it.
 
 Importing this imports Qiskit and Aer, so it is imported when the first Aer executor is built.
 """

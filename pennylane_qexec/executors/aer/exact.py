@@ -1,12 +1,8 @@
-"""What templates without shots are for Aer: circuits that save what is exact, and what makes results of it.
+"""Exact results with Aer, without noise and with it: circuits that save what is exact, and what makes results of it.
 
-Importing this imports Qiskit and Aer, so it is imported when the first circuit is run.
-
-Exact results with noise: what the results with more and more shots tend to.
-
-Expectation values, variances and probabilities include the errors of reading; states do not, since nothing is read.
-
-Importing this imports Qiskit and Aer, so it is imported when the first circuit is run.
+Results with noise are what those with more and more shots tend to. Expectation values, variances and probabilities
+include the errors of reading; states do not, since nothing is read. Importing this imports Qiskit and Aer, so it is
+imported when the first circuit is run.
 """
 
 from __future__ import annotations

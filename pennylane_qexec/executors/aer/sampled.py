@@ -1,8 +1,7 @@
-"""Shots drawn from exact probabilities, as a simulator's shots are, without its bookkeeping of every single shot.
+"""Results with shots from Aer: counted by Aer, or drawn from exact probabilities where that is cheaper.
 
-What templates with shots are for Aer: circuits to run, and what makes results of what comes back.
-
-Importing this imports Qiskit and Aer, so it is imported when the first circuit is run.
+Drawn shots are as a simulator's shots are, without its bookkeeping of every single shot. Importing this imports Qiskit
+and Aer, so it is imported when the first circuit is run.
 """
 
 from __future__ import annotations

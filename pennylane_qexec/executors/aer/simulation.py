@@ -1,8 +1,6 @@
-"""Aer, run with the circuits of many templates at a time.
+"""Runs the circuits of many templates in Aer at a time, and estimates what computing and memory they take.
 
 Importing this imports Qiskit and Aer, so it is imported when the first circuit is run.
-
-How much computing and memory circuits take in Aer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What is kept of circuits of one structure, and by which of two ways they run: compiled, or one by one.
-
-How batches run with JAX: which structures are compiled, when, and what runs another way meanwhile.
-"""
+"""How batches run with JAX: which structures are compiled, when, and what runs another way meanwhile."""
 
 from __future__ import annotations
 

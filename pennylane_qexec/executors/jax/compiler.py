@@ -1,6 +1,6 @@
-"""The compiled functions of a structure: one for each number of rows that is used, and a few serve all numbers.
+"""The compiled functions of a structure, and the thread that compiles them while other work goes on.
 
-Where functions are compiled while other work goes on: one thread, which is there as long as there is work.
+There is one function for each number of rows that is used; a few serve all numbers.
 """
 
 from __future__ import annotations

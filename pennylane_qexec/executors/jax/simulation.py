@@ -1,10 +1,9 @@
-"""The matrices of a structure's operations, for all rows, and what of them is always zero or one.
+"""How circuits of one structure are simulated with JAX: all rows at once, in functions that JAX can compile.
 
-How circuits of one structure are simulated with JAX: all rows at once, in functions that JAX can compile.
-
-The matrices are PennyLane's own, as on ``default.qubit``. What is added makes the compiled functions fast: rows are the
-last axis of every array, so that they are neighbours in memory; operations on one wire become one matrix, alike ones
-in one go; wires that have not met are kept apart; and operations that only move amplitudes are joined and done at once.
+The matrices are PennyLane's own, as on ``default.qubit``. What is added makes the compiled functions fast: entries that
+are always zero or one are known beforehand; rows are the last axis of every array, so that they are neighbours in
+memory; operations on one wire become one matrix, alike ones in one go; wires that have not met are kept apart; and
+operations that only move amplitudes are joined and done at once.
 
 Amplitudes are arrays ``(2**k, R)`` for ``k`` wires, the first being the highest bit, and ``R`` rows.
 """

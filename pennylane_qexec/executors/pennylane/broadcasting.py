@@ -1,6 +1,4 @@
-"""Simulators that run broadcasted circuits natively, and what circuits can be run there as one.
-
-Circuits of one structure as one broadcasted circuit, where a simulator is faster with that.
+"""Circuits of one structure as one broadcasted circuit, on simulators that are faster with that.
 
 Nothing shows in the results: every circuit gets its own, and draws the random numbers that it would draw if the
 circuits ran one after the other. Whether it is faster depends on the size, and is measured while one works.

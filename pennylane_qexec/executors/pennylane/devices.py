@@ -1,8 +1,7 @@
-"""What is known of PennyLane devices by name, because they do not say it themselves.
+"""The PennyLane devices of an executor: built from a name or given by the user, and what is known of them.
 
-Devices of PennyLane's older interface find out what they cannot do only while they run, or not at all.
-
-Where an executor's PennyLane devices come from: one that the user built, or a name to build them from.
+Devices do not say all of it themselves, and those of PennyLane's older interface find out what they cannot do only
+while they run, or not at all.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""PennyLane devices that run circuits with numbers: each circuit draws from the stream of its number.
+"""Any PennyLane device as an executor.
 
-Any PennyLane device as an executor.
+A circuit with a number draws from the random stream of its number.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Circuits that a simulator's program leaves as they are: others of their structure need not go through it.
+"""Prepares circuits for a PennyLane device by the device's own program, once for each structure.
 
-How circuits are made ready for a PennyLane device, by the device's own program.
-
-How executors that prepare circuits count what they run for one that they have not prepared yet.
+Circuits that the program leaves as they are need not go through it again. Executors count here what they will run for a
+circuit that is not prepared yet.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
 """Random numbers for circuits that run together, as they would be if the circuits ran one after the other.
 
 A simulator samples from one stream of random numbers. Where circuits run at once, it draws first for all of them the
-first thing that they measure, then the second. Each circuit still gets its own part of the stream here, so that
-running together changes no result, with or without a seed.
+first thing that they measure, then the second. Each circuit still gets its own part of the stream here, so that running
+together changes no result, with or without a seed.
 
-What circuits with numbers draw: each from a stream that follows from the executor's seed and its number alone.
-
-So it makes no difference to a circuit's shots what ran before it or beside it, and where: a program that is taken up
-again, and runs only what it had not run before, gets what it would have got without the interruption.
+Circuits with numbers draw from a stream that follows from the executor's seed and their number alone. So it makes no
+difference to a circuit's shots what ran before it or beside it, and where: a program that is taken up again, and runs
+only what it had not run before, gets what it would have got without the interruption.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A local simulator with the options that Covalent's users know.
-
-An executor that gives what a device of the user gives, and may do so in worker processes.
-"""
+"""A local simulator with the options that Covalent's users know, and executors that give what a user's device gives."""
 
 from __future__ import annotations
 

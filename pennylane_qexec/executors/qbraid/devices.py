@@ -1,7 +1,4 @@
-"""Providers as qBraid has them: made with the credentials that are there, and asked for jobs by their id.
-
-A device of one of qBraid's providers, looked up when the first job is sent, and kept.
-"""
+"""Devices of qBraid's providers, looked up when the first job is sent, and connections that find jobs by their id."""
 
 from __future__ import annotations
 

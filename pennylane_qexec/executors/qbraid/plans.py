@@ -1,13 +1,9 @@
-"""What is sent to a device of qBraid: Qiskit's circuits, in gates that every conversion of qBraid knows.
+"""What a batch of circuits is run as by a device of qBraid, and how it is sent.
 
-Wire number ``k`` is qubit number ``k``, and all qubits are measured, qubit ``k`` into classical bit ``k``. So outcomes
-mean the same whether a device counts classical bits, or all of its qubits, as those of some vendors do.
-
-Importing this imports Qiskit, so it is imported when the first job is sent.
-
-What a batch of circuits is run as by a device of qBraid, and how it is sent.
-
-Importing this imports Qiskit, so it is imported when the first job is sent.
+It gets Qiskit's circuits, in gates that every conversion of qBraid knows. Wire number ``k`` is qubit number ``k``, and
+all qubits are measured, qubit ``k`` into classical bit ``k``. So outcomes mean the same whether a device counts
+classical bits, or all of its qubits, as those of some vendors do. Importing this imports Qiskit, so it is imported when
+the first job is sent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What will become of a job: its time in the queue, its run, its faults, its price.
-
-The provider's side of a rehearsal: takes jobs, settles what becomes of them, and remembers them.
-"""
+"""The provider's side of a rehearsal: takes jobs, settles their queue, run, faults and price, and remembers them."""
 
 from __future__ import annotations
 

@@ -1,11 +1,4 @@
-"""How long things take: a number of seconds, or a distribution of them.
-
-Readout that gets worse with time: bits that are read the wrong way round.
-
-What goes wrong in a rehearsal, and how often.
-
-When a backend is down.
-"""
+"""The conditions of a rehearsal: how long things take, how readout drifts, what goes wrong, when a backend is down."""
 
 from __future__ import annotations
 

@@ -1,11 +1,8 @@
-"""What is settled about a job when it is submitted, and what may stop it.
+"""What a rehearsal records: each job when it is submitted, and what the backend has executed.
 
-Jobs in a folder, where other processes find them: a provider's memory.
-
-Every file is written once and never changed, and is there as a whole or not at all, so that no process has to wait for
-another one: of two that write the same file, the first one counts.
-
-What a backend has executed: a table in this process, and a file that survives it.
+Jobs can be in a folder, where other processes find them. Every file there is written once and never changed, and is
+there as a whole or not at all, so that no process has to wait for another one: of two that write the same file, the
+first one counts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""Randomness that follows from what a job is, and not from when it comes.
+"""The results of a rehearsal's jobs, computed when they are asked for, at random numbers that follow from the job.
 
-The executor that computes a rehearsal's results.
-
-The results of jobs: those that are kept, or computed when they are asked for.
+So results depend on what a job is, and not on when it comes.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""Asks a rule which of several executors gets a circuit, and says why.
-
-Circuits on their way to a member of a :class:`Hybrid`: how they know which, and how they run there.
-
-Several executors as one, with a rule that says who gets which circuit.
-"""
+"""Several executors as one: a rule says which of them gets a circuit, and the circuit carries the answer with it."""
 
 from __future__ import annotations
 

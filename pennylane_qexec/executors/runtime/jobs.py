@@ -1,7 +1,4 @@
-"""Jobs at Qiskit Runtime: how they are going, and what came back.
-
-Labels of jobs at Qiskit Runtime: tags, by which another process finds what was sent.
-"""
+"""Jobs at Qiskit Runtime: how they are going, what came back, and the tags by which another process finds them."""
 
 from __future__ import annotations
 

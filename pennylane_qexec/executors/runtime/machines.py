@@ -1,13 +1,8 @@
-"""What a job runs on: a machine of IBM, or a backend that the user made.
+"""What a job runs on: a machine of IBM, a backend that the user made, or one that is simulated here with its noise.
 
-Names of backends: of those that are simulated on this machine, and of those that are at IBM.
-
-Fake backends for Qiskit's primitives, with the noise of just what circuits use of the machine.
-
-The counts are those of Qiskit's own fake backends at the same seed. They build, and pass on in every run, the noise of
-the whole machine, which takes seconds for one of 127 qubits.
-
-Importing this imports Qiskit and Aer, so it is imported when the first such backend is used.
+The counts of a simulated one are those of Qiskit's own fake backends at the same seed. They build, and pass on in every
+run, the noise of the whole machine, which takes seconds for one of 127 qubits; here it is that of just what circuits
+use. Importing this imports Qiskit and Aer, so it is imported when the first backend is used.
 """
 
 from __future__ import annotations

@@ -1,13 +1,7 @@
-"""Expectation values as weighted sums of Pauli words, which is what an Estimator estimates.
+"""What a batch of circuits is run as by Qiskit's primitives, how it is sent, and what the answers mean.
 
-What the primitives run for the circuits of one structure, and what their answers mean.
-
-A *PUB* is a circuit with a matrix of parameters. Importing this imports Qiskit, so it is imported when the first job is
-sent.
-
-What a batch of circuits is run as, and how it is sent.
-
-Importing this imports Qiskit, so it is imported when the first job is sent.
+A *PUB* is a circuit with a matrix of parameters. An Estimator estimates expectation values as weighted sums of Pauli
+words. Importing this imports Qiskit, so it is imported when the first job is sent.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""What a circuit is, as a digest that is the same in every process; quickly, for circuits of one structure.
+"""Keys of the cache: what a result follows from as a digest, the same in every process; and copies of results to keep.
 
-Results that can be kept: plain values, which are copied, so that nobody changes what the cache has.
-
-Keys: what a result follows from, as a digest.
+Only plain values are kept. They are copied, so that nobody changes what the cache has.
 """
 
 from __future__ import annotations

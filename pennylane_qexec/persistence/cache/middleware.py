@@ -1,7 +1,4 @@
-"""Futures of circuits that are answered by another one, which runs.
-
-Jobs on their way to the engine: those whose results are known do not get there.
-"""
+"""The cache as middleware: jobs whose results are known, or are being computed, do not get to the engine."""
 
 from __future__ import annotations
 

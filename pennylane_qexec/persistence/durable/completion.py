@@ -1,8 +1,6 @@
-"""Shows that a run lives, in a thread that nothing else can keep busy.
+"""How entries of a durable run end: written down first, then told to whoever waits.
 
-The thread that writes down how jobs end and tells their callers.
-
-How entries come to their end: written down first, then told to whoever waits.
+One thread records ends and tells the callers; another shows that the run lives, and nothing else can keep it busy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A job of a durable run, on its way from the program to the store.
-
-What is written of a job: its circuit as text, and what tells it from others.
-"""
+"""A job of a durable run on its way to the store, and what is written of it: its circuit, and what identifies it."""
 
 from __future__ import annotations
 

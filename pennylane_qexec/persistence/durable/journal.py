@@ -1,8 +1,6 @@
-"""What to say when a program asks for something else than its run has recorded.
+"""What a run has recorded, which of it the program has asked for again, and what to say where the two differ.
 
-What a run has recorded, and which of it the program has asked for again.
-
-Results that a durable run has recorded, checked as those of executors are: a store may have been changed since.
+Recorded results are checked as those of executors are: a store may have been changed since.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Jobs that a process had sent to a backend before it ended: found again there, and waited for.
-
-Entries that were recorded before: answered from the store, found at their backends, or waited for.
-"""
+"""Entries that were recorded before: answered from the store, found at their backends, or waited for."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Which durable run what is asked for here belongs to: that of the context, or the only one of the process.
-
-A durable run: what a program asks for in a ``with`` block, recorded so that it can go on after a crash.
-"""
+"""A durable run: what a program asks for in a ``with`` block, recorded so that it can go on after a crash."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""What is written down of how jobs end: results as text, and what all attempts have cost.
-
-How entries change in the store: claimed, sent, done, failed, given back.
-
-Follows jobs on their way to backends with a queue.
-"""
+"""How entries change in the store: claimed, sent, done, failed, given back; followed on their way to remote queues."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a run has used before it was interrupted.
-
-With what a run was begun.
-"""
+"""With which versions a run was begun, and what it had used before it was interrupted."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""What the databases do not do alike, and what they do not take as it comes.
+"""The way to a database: transactions that are made whole or not at all, and what the databases do not do alike.
 
-The way to a database: transactions, each of which is made whole or not at all.
-
-Statements that run for many rows: compiled once for each kind of database, then given to its driver.
+Statements that run for many rows are compiled once for each kind of database.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Changes of jobs' states, within a transaction: each is one statement, guarded by the state it comes from.
+"""What is recorded, read and changed of jobs, within a transaction.
 
-What is recorded and read of jobs, within a transaction.
+Each change of a job's state is one statement, guarded by the state it comes from.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What is done to the cache, within a transaction.
-
-What is done to the table of runs, within a transaction.
-"""
+"""What is done to the tables of the cache and of runs, within a transaction."""
 
 from __future__ import annotations
 

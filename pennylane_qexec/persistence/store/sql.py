@@ -1,9 +1,4 @@
-"""Bringing the tables of a database up to date when it is opened.
-
-The store in an SQL database.
-
-Opening a store by its URL, its path or itself.
-"""
+"""The store in an SQL database: opened by its URL or path, its tables brought up to date when it is opened."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which worker lives: told by hearts that beat, never by comparing the times of two clocks.
+"""Who has which job, within a transaction: claims, beats that show who lives, and the jobs of the dead.
 
-Who has which job, within a transaction: claims, beating hearts, and the jobs of the dead.
+Whether a worker lives is told by beats that change, never by comparing the times of two clocks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tests of stores stand on: clocks set by hand, stores in one database, jobs in any state."""
+"""What the tests of stores use: clocks set by hand, several stores in one database, jobs in any state."""
 
 from __future__ import annotations
 

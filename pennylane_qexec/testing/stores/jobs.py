@@ -1,9 +1,4 @@
-"""What stores keep to with cached results.
-
-What stores keep to where jobs change.
-
-What stores keep to with jobs that are recorded and read.
-"""
+"""The contract of stores for jobs and cached results: what is recorded, read and changed."""
 
 from __future__ import annotations
 

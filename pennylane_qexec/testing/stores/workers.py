@@ -1,7 +1,4 @@
-"""What stores keep to where several workers want the same jobs.
-
-What stores keep to with runs, and altogether.
-"""
+"""The contract of stores where several workers want the same jobs, and of runs."""
 
 from __future__ import annotations
 
