@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -12,7 +12,7 @@ from pennylane.devices import ExecutionConfig, MCMConfig
 from pennylane.math import Interface
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.errors import ConfigurationError, coerce
 
 CACHE = "cache"
 """The name of the backend, in outcomes and histories, of what was not run."""
@@ -76,17 +76,8 @@ def cost_of(cost: Any) -> Cost:
     Raises:
         ConfigurationError: the value is no price.
     """
-    if cost is None or isinstance(cost, Cost):
-        return cost or Cost()
-    known = [argument.name for argument in fields(Cost)]
-    if not isinstance(cost, Mapping):
-        raise ConfigurationError(
-            f"cost={cost!r} is no price: give Cost(per_shot=..., per_circuit=..., per_second=...)."
-        )
-    for argument in cost:
-        if argument not in known:
-            raise ConfigurationError(unknown("argument of Cost", argument, known))
-    return Cost(**cost)
+    given = Cost() if cost is None else cost
+    return coerce(Cost, given, f"cost={cost!r} is no price: give Cost(per_shot=..., per_circuit=..., per_second=...).")
 
 
 DERIVATIVES = ("adjoint", "backprop", "device")

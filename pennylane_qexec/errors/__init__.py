@@ -5,16 +5,18 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pennylane_qexec.redaction import scrub
 
 if TYPE_CHECKING:
     from pennylane_qexec.errors.no_executor import NoBackendError as NoBackendError
     from pennylane_qexec.errors.no_executor import NoExecutorError as NoExecutorError
+
+T = TypeVar("T")
 
 _MOST_NAMES, _LIKE_IT = 50, 8
 
@@ -338,6 +340,30 @@ def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> st
         listed = sorted(difflib.get_close_matches(str(name), names, n=_LIKE_IT, cutoff=0.0))
         listed.append(f"and {len(names) - len(listed)} more")
     return f"no {kind} is called {name!r}.{guess} Known: {', '.join(listed) or 'none'}.{' ' + hint if hint else ''}"
+
+
+def coerce(kind: type[T], value: Any, refusal: str, argument: str = "") -> T:
+    """A value that a user gave, as an object of a class: given as such, or as a mapping with its arguments.
+
+    Args:
+        kind: the class.
+        value: what was given.
+        refusal: the message for what is neither, or a mapping without an argument that the class needs.
+        argument: what an argument is called in the message for one that there is not; default: after the class.
+
+    Raises:
+        ConfigurationError: the value means no such object.
+    """
+    if isinstance(value, kind):
+        return value
+    arguments = inspect.signature(kind).parameters
+    needed = {name for name, parameter in arguments.items() if parameter.default is parameter.empty}
+    if not isinstance(value, Mapping) or needed - value.keys():
+        raise ConfigurationError(refusal)
+    for name in value:
+        if name not in arguments:
+            raise ConfigurationError(unknown(argument or f"argument of {kind.__name__}", name, arguments))
+    return kind(**value)
 
 
 def misfit(error: TypeError, function: Any, *arguments: Any, **options: Any) -> bool:

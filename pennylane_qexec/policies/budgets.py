@@ -10,14 +10,14 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from numbers import Integral, Real
 from types import TracebackType
 from typing import Any, Self
 
-from pennylane_qexec.errors import BudgetExceededError, ConfigurationError, unknown
+from pennylane_qexec.errors import BudgetExceededError, ConfigurationError, coerce
 from pennylane_qexec.policies.amounts import (
     NAMES,
     NOTHING,
@@ -281,14 +281,10 @@ def budget_of(given: Any) -> Budget | None:
     Raises:
         ConfigurationError: the value is no budget.
     """
-    if given is None or isinstance(given, Budget):
-        return given
-    if not isinstance(given, Mapping):
-        raise ConfigurationError(f"budget={given!r} is no budget: give qexec.Budget(shots=..., cost=...).")
-    for name in given:
-        if name not in NAMES:
-            raise ConfigurationError(unknown("limit of a budget", name, NAMES))
-    return Budget(**given)
+    if given is None:
+        return None
+    refusal = f"budget={given!r} is no budget: give qexec.Budget(shots=..., cost=...)."
+    return coerce(Budget, given, refusal, "limit of a budget")
 
 
 def set_budget(budget: Budget | None) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.errors import ConfigurationError, coerce
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,9 @@ def of(hedge: Any) -> Hedge | None:
     Raises:
         ConfigurationError: the value is no hedge.
     """
-    if hedge is None or isinstance(hedge, Hedge):
-        return hedge
+    if hedge is None:
+        return None
     if isinstance(hedge, int | float) and not isinstance(hedge, bool):
         return Hedge(seconds=hedge)
-    known = [argument.name for argument in fields(Hedge)]
-    if not isinstance(hedge, Mapping):
-        raise ConfigurationError(
-            f"hedge={hedge!r} is no hedge: give a number of seconds, or hedges.after(quantile=..., factor=...)."
-        )
-    for argument in hedge:
-        if argument not in known:
-            raise ConfigurationError(unknown("argument of hedges.after", argument, known))
-    return Hedge(**hedge)
+    refusal = f"hedge={hedge!r} is no hedge: give a number of seconds, or hedges.after(quantile=..., factor=...)."
+    return coerce(Hedge, hedge, refusal, "argument of hedges.after")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.errors import ConfigurationError, coerce
 from pennylane_qexec.policies.faults import Fault, classify
 
 _MOST_DOUBLINGS = 100  # longer than anybody waits, and small enough for a float
@@ -67,17 +66,8 @@ def of(retry: Any) -> Backoff:
     Raises:
         ConfigurationError: the value is no retry policy.
     """
-    if retry is None:
-        return Backoff()
-    if isinstance(retry, Backoff):
-        return retry
-    known = [argument.name for argument in fields(Backoff)]
-    if not isinstance(retry, Mapping):
-        raise ConfigurationError(f"retry={retry!r} is no retry policy: give retries.backoff(attempts=...).")
-    for argument in retry:
-        if argument not in known:
-            raise ConfigurationError(unknown("argument of retries.backoff", argument, known))
-    return Backoff(**retry)
+    refusal = f"retry={retry!r} is no retry policy: give retries.backoff(attempts=...)."
+    return coerce(Backoff, Backoff() if retry is None else retry, refusal, "argument of retries.backoff")
 
 
 def never() -> Backoff:

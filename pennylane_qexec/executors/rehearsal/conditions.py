@@ -15,7 +15,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs, counted, simulated, together
 from pennylane_qexec.circuits.sampling import Pool, can_pool, pool
 from pennylane_qexec.circuits.structure import batch_size
-from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.errors import ConfigurationError, coerce
 from pennylane_qexec.job import Result
 
 Duration = Callable[[np.random.Generator], float]
@@ -139,15 +139,9 @@ def drift_of(drift: Any) -> Drift | None:
     Raises:
         ConfigurationError: it means none.
     """
-    if drift is None or isinstance(drift, Drift):
-        return drift
-    known = [argument.name for argument in fields(Drift)]
-    if not isinstance(drift, Mapping):
-        raise ConfigurationError(f"drift={drift!r} is no drift: give Drift(per_second=...), or its arguments.")
-    for argument in drift:
-        if argument not in known:
-            raise ConfigurationError(unknown("argument of Drift", argument, known))
-    return Drift(**drift)
+    if drift is None:
+        return None
+    return coerce(Drift, drift, f"drift={drift!r} is no drift: give Drift(per_second=...), or its arguments.")
 
 
 def objection(circuit: QuantumScript) -> str | None:
@@ -294,15 +288,9 @@ def faults_of(rate: Any) -> Faults:
     Raises:
         ConfigurationError: it means none.
     """
-    if isinstance(rate, Faults):
-        return rate
-    if not isinstance(rate, Mapping):
+    if not isinstance(rate, Faults | Mapping):
         return Faults(failed=rate)
-    known = [argument.name for argument in fields(Faults)]
-    for argument in rate:
-        if argument not in known:
-            raise ConfigurationError(unknown("kind of fault", argument, known))
-    return Faults(**rate)
+    return coerce(Faults, rate, "", "kind of fault")
 
 
 class Outages:

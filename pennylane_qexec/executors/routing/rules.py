@@ -6,13 +6,13 @@ and are up; it returns one of them. Such a rule is a cluster's ``selector`` as w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.errors import ConfigurationError, NoExecutorError, unknown
+from pennylane_qexec.errors import ConfigurationError, NoExecutorError, coerce, unknown
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.memory import amount, free_memory, in_words, state_bytes
 from pennylane_qexec.redaction.display import even_incomplete
@@ -184,12 +184,4 @@ def in_figures(circuit: QuantumScript) -> str:
 
 
 def _tier(given: Any) -> Tier:
-    if isinstance(given, Tier):
-        return given
-    known = [argument.name for argument in fields(Tier)]
-    if not isinstance(given, Mapping) or "member" not in given:
-        raise ConfigurationError(f"{given!r} is no tier: give Tier(member, wires=..., memory=...), or a mapping.")
-    for argument in given:
-        if argument not in known:
-            raise ConfigurationError(unknown("argument of Tier", argument, known))
-    return Tier(**given)
+    return coerce(Tier, given, f"{given!r} is no tier: give Tier(member, wires=..., memory=...), or a mapping.")

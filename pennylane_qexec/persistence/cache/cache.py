@@ -8,11 +8,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from inspect import signature
 from typing import Any
 
 from pennylane_qexec.concurrency.lifecycle import Closing
-from pennylane_qexec.errors import ConfigurationError, StoreError, unknown
+from pennylane_qexec.errors import ConfigurationError, StoreError, coerce
 from pennylane_qexec.persistence.cache.keys import size_of
 from pennylane_qexec.persistence.cache.location import bytes_of, default_url
 from pennylane_qexec.persistence.cache.write_behind import Shelf
@@ -219,23 +218,15 @@ def cache_of(given: Any) -> Cache | None:
     """
     if given is None or given is False:
         return None
-    if isinstance(given, Cache):
-        return given
     if given is True or given == "shots":
         return Cache(shots=given == "shots")
-    if isinstance(given, Mapping):
-        known = list(signature(Cache).parameters)
-        for name in given:
-            if name not in known:
-                raise ConfigurationError(unknown("argument of Cache", name, known))
-        return Cache(**given)
     if isinstance(given, str) and given.isalpha() and get_close_matches(given.lower(), ["shots", "true"], cutoff=0.7):
         raise ConfigurationError(
             f"cache={given!r}: did you mean 'shots', or True? A file needs a suffix, as 'cache.db'."
         )
     if isinstance(given, str | os.PathLike | Store):
         return Cache(given)
-    raise ConfigurationError(f"cache={given!r} is no cache: give True, 'shots', a URL, or qexec.Cache(...).")
+    return coerce(Cache, given, f"cache={given!r} is no cache: give True, 'shots', a URL, or qexec.Cache(...).")
 
 
 GivenCache = bool | Place | Cache | Mapping[str, Any] | None
