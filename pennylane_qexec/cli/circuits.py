@@ -38,13 +38,13 @@ def check_circuits(files: list[str], texts: list[str]) -> list[str]:
     Raises:
         ConfigurationError: one is no OpenQASM, or a circuit that cannot be run.
     """
-    from pennylane_qexec import programs
+    from pennylane_qexec.circuits import frameworks
 
     complete = []
     for file, text in zip(files, texts, strict=True):
         try:
-            complete.append(programs.with_includes(text, None if file == STANDARD_INPUT else Path(file).parent))
-            programs.read(complete[-1])
+            complete.append(frameworks.with_includes(text, None if file == STANDARD_INPUT else Path(file).parent))
+            frameworks.read(complete[-1])
         except ConfigurationError as error:
             raise ConfigurationError(f"{_name(file)}: {error}") from error
     return complete
