@@ -47,6 +47,9 @@ class Bound:
     postprocess: Postprocessing
 
 
+# Costs
+
+
 @dataclass(frozen=True)
 class Cost:
     """What an executor's backend charges, in US dollars.
@@ -79,6 +82,8 @@ def cost_of(cost: Any) -> Cost:
     given = Cost() if cost is None else cost
     return coerce(Cost, given, f"cost={cost!r} is no price: give Cost(per_shot=..., per_circuit=..., per_second=...).")
 
+
+# Configurations of calls
 
 DERIVATIVES = ("adjoint", "backprop", "device")
 """Differentiation methods that a device does itself."""
@@ -115,6 +120,9 @@ Result = Any
 """What PennyLane returns for one circuit: an array, or nested tuples, dicts and lists of them."""
 
 Postprocessing = Callable[[Sequence[Result]], Result]
+
+
+# Records
 
 
 class Costs(Protocol):

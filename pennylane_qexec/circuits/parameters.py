@@ -79,6 +79,8 @@ def _is_abstract(parameter: Any) -> bool:
     return bool(qml.math.is_abstract(parameter))
 
 
+# Numbers of NumPy in place of those of an interface
+
 INTERFACES = (Interface.AUTOGRAD, Interface.TORCH)
 """Interfaces whose numbers are unwrapped here."""
 

@@ -19,6 +19,9 @@ from pennylane.wires import Wires
 from pennylane_qexec.circuits.sampling import Cell, pool
 from pennylane_qexec.job import Result
 
+_Weigh = Callable[[np.ndarray], Any]
+"""A table of counts ``(R, 2**M)`` to the values of a measurement, an array ``(R, ...)`` or a list of ``R``."""
+
 TABLE_WIRES = 12
 """The most wires whose outcomes are best counted in a table of all outcomes."""
 
@@ -154,10 +157,6 @@ class _Samples:
             return counted
         outcomes = np.flatnonzero(counted)
         return Histogram(bits_of(outcomes, len(self._cell.wires or ())), counted[outcomes])
-
-
-_Weigh = Callable[[np.ndarray], Any]
-"""A table of counts ``(R, 2**M)`` to the values of a measurement, an array ``(R, ...)`` or a list of ``R``."""
 
 
 def bits_of(outcomes: np.ndarray, wires: int) -> np.ndarray:

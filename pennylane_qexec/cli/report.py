@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pennylane_qexec.experiment.panels import Panel
     from pennylane_qexec.experiment.records import Record
 
+
+# Tables
+
 MOST_OUTCOMES = 20
 """How many outcomes are shown; the rest are summed up."""
 
@@ -130,6 +133,8 @@ def _in_colour(state: str, number: int) -> str:
     text = f"{number} {state}" if number else state
     return text if state in ("done", "running", "waiting") else f"[red]{text}[/]"
 
+
+# Reports
 
 _WAYS_OUT = "--on-failure rerun runs their shots again, --on-failure partial merges what is there."
 _MOST_TABLES = 6

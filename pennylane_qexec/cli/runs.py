@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from pennylane_qexec.persistence.store import Run, Store, StoredJob
 
+
+# What a store has recorded
+
 WHERE = {
     State.DONE: "done",
     State.FAILED: "failed",
@@ -142,6 +145,8 @@ def _fly(found: Recorded, job: StoredJob) -> None:
     flight.circuits += 1
 
 
+# The store
+
 VARIABLE = "QEXEC_STORE"
 
 STORE = Annotated[
@@ -180,6 +185,8 @@ def _file(url: str) -> str | None:
         return url
     return rest.removeprefix("/").partition("?")[0] if scheme.startswith("sqlite") else None
 
+
+# Commands
 
 _MOST_ERRORS = 5
 

@@ -33,6 +33,9 @@ from pennylane_qexec.policies import selectors, splits
 from pennylane_qexec.policies.merges import Merge, Plan
 from pennylane_qexec.policies.splits import apportion
 
+Expanded = tuple[tuple[QuantumScript, ...], Postprocessing]
+"""Circuits to run in place of one, and the function that makes its result of theirs."""
+
 
 class Planner(Protocol):
     """What planning asks of a cluster."""
@@ -216,10 +219,6 @@ class _RefusedError(Exception):
         super().__init__(executor, cause)
         self.executor = executor
         self.cause = cause
-
-
-Expanded = tuple[tuple[QuantumScript, ...], Postprocessing]
-"""Circuits to run in place of one, and the function that makes its result of theirs."""
 
 
 class Dispatcher:

@@ -41,6 +41,8 @@ from pennylane.tape import QuantumTape
 
 from pennylane_qexec.errors import ConfigurationError
 
+# Levels of differentiation
+
 # Derivatives in progress keep the numbers they have; what begins inside them has to be above.
 _levels = itertools.count(1 << 32)
 
@@ -70,6 +72,8 @@ def make_unique() -> None:
     # Other modules hold the stack by name, so its method is replaced and not the stack.
     tracer.TraceStack.new_trace = _new_trace
 
+
+# Recording
 
 _KNOWN_VERSIONS = ("0.45.",)
 _WAIT_FOR_RECORDERS = 60.0
@@ -208,6 +212,9 @@ def check_recording() -> None:
         )
 
 
+# Totals of trackers
+
+
 def check_totals() -> None:
     """Make sure that a tracker adds up where expected.
 
@@ -232,6 +239,8 @@ def add_one_at_a_time() -> None:
 
     Tracker.update = locked_update
 
+
+# Installing all of it
 
 _installing = threading.Lock()
 _installed = False

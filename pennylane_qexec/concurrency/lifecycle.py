@@ -22,6 +22,8 @@ from typing import Protocol, Self
 
 from pennylane_qexec.concurrency import interrupts
 
+logger = logging.getLogger("pennylane_qexec")
+
 PATIENCE = 10.0
 """Seconds that the end of a cluster, or of the program, waits for backends to take what is to be cancelled."""
 
@@ -42,7 +44,7 @@ class Closing:
         self.close()
 
 
-logger = logging.getLogger("pennylane_qexec")
+# Jobs that the program waits for before it ends
 
 _WORTH_A_WORD = 2.0  # seconds after which somebody who waits for the end of a program wants to know why
 
@@ -146,6 +148,8 @@ def _wait_until_none_is_left(timeout: float | None = None) -> bool:
 def _left() -> int:
     return sum(jobs for (process, _), jobs in _jobs.items() if process == os.getpid())
 
+
+# Jobs at backends that are cancelled at the very end
 
 _MORE = 2.0  # seconds
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+T = TypeVar("T")
+
 
 def tamed(function: Callable[[], Any]) -> Any:
     """Call a function. What it raises beside the rules becomes an error: a panic of Rust (in Qiskit), ``sys.exit()``.
@@ -112,9 +114,6 @@ def _work(board: _Board) -> None:
         del task, future, function
         board.free()
     board.close()
-
-
-T = TypeVar("T")
 
 
 def asked(question: Callable[[], T]) -> Future[T]:

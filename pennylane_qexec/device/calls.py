@@ -29,6 +29,9 @@ from pennylane_qexec.circuits.parameters import unwrapped
 from pennylane_qexec.concurrency import differentiation
 from pennylane_qexec.job import Outcome, Result, used_by
 
+Postprocess = Callable[[Sequence[Any]], Any]
+D = TypeVar("D", bound=type[Device])
+
 RUNS_LATER = "qexec.later"
 """The device option of calls for which nobody waits when they are prepared."""
 
@@ -85,8 +88,6 @@ class FlightCache(MutableMapping[Any, Any]):
 
 _NO_CACHE = ("auto", None, False)
 _JAX = (Interface.JAX, Interface.JAX_JIT)
-
-Postprocess = Callable[[Sequence[Any]], Any]
 
 
 class StagedCall:
@@ -262,9 +263,6 @@ def _differentiates_on_execution(config: ExecutionConfig, tapes: Sequence[Quantu
 def _set_trainable(tapes: Sequence[QuantumScript]) -> None:
     for tape in tapes:
         tape.trainable_params = qml.math.get_trainable_indices(tape.get_parameters(trainable_only=False))
-
-
-D = TypeVar("D", bound=type[Device])
 
 
 def counts_itself(kind: D) -> D:

@@ -27,6 +27,8 @@ from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors import common_shots, like
 from pennylane_qexec.redaction.display import even_incomplete
 
+# The device
+
 
 def device_for(origin: Any, executors: Any, options: dict[str, Any]) -> ClusterDevice:
     """The device on which a QNode for another one is to run."""
@@ -51,6 +53,8 @@ def plain(wires: Wires | None) -> Any:
         return None
     return len(wires) if wires.labels == tuple(range(len(wires))) else list(wires.labels)
 
+
+# QNodes that are sent to other processes
 
 _BUILT_AGAIN = ("_apply_transform", "_plxpr_transform")
 
@@ -84,6 +88,8 @@ def _made(tape_transform: Any, pass_name: Any, settings: dict[str, Any]) -> Tran
     vars(transform).update(settings)
     return transform
 
+
+# QElectrons
 
 _OF_ONE_CALL = ("_tape", "_qfunc_output")
 

@@ -27,6 +27,8 @@ from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.job import Work
 from pennylane_qexec.policies.retries import is_permanent
 
+logger = logging.getLogger("pennylane_qexec")
+
 HEAVY = 0.1
 """Estimated seconds from which a call is worth spreading over worker processes."""
 
@@ -95,8 +97,6 @@ def computing_seconds(executor: Executor, circuits: Sequence[QuantumScript]) -> 
 _MANY = 500
 _STARTING = 2.0  # seconds that worker processes take to start
 _QUEUE_HANDS = 4
-
-logger = logging.getLogger("pennylane_qexec")
 
 
 class Carrier:

@@ -27,6 +27,8 @@ from pennylane_qexec.job import JobState
 from pennylane_qexec.policies.faults import Fault, classify, is_of_the_line, retry_after
 from pennylane_qexec.policies.retries import Backoff
 
+logger = logging.getLogger("pennylane_qexec")
+
 _LOOK = 1.0  # seconds
 
 
@@ -85,8 +87,6 @@ class Watch:
         if answer.exception() is None and not answer.result().online and lane.awaited:
             self._offline(lane)
 
-
-logger = logging.getLogger("pennylane_qexec")
 
 _LOGGED_ERRORS = 1000
 _PATIENCE = 1.0  # seconds

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -20,8 +19,11 @@ from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.job import Job, JobState, Letter, Result, Work
 from pennylane_qexec.policies.retries import is_permanent
 
+Submission = Future[str]
+Threads = Callable[[Callable[[], Any]], Future[Any]]
+"""Has a function run in one of a lane's threads."""
+
 T = TypeVar("T")
-InThread = Callable[[Callable[[], Any]], "Future[Any]"]
 
 _HICCUPS = 5
 _LONGEST_PAUSE = 60.0
@@ -42,7 +44,7 @@ class Inquiry:
             the executor's ``patience``.
     """
 
-    def __init__(self, executor: QueuedExecutor, threads: InThread, job_id: str, followed: bool) -> None:
+    def __init__(self, executor: QueuedExecutor, threads: Threads, job_id: str, followed: bool) -> None:
         self._executor = executor
         self._threads = threads
         self._job_id = job_id
@@ -161,10 +163,6 @@ class Sending:
 
 
 _ATTEMPTS = 5
-
-Submission = concurrent.futures.Future[str]
-Threads = Callable[[Callable[[], Any]], concurrent.futures.Future[Any]]
-"""Has a function run in one of a lane's threads."""
 
 
 @dataclass(eq=False)

@@ -34,6 +34,9 @@ from pennylane_qexec.job import (
 from pennylane_qexec.redaction import has_secret, scrub
 from pennylane_qexec.redaction.display import even_incomplete
 
+Parallel = Literal["auto", "thread", "process"] | concurrent.futures.Executor
+Binder = Callable[[QuantumScript], Bound]
+
 _SMOOTHING = 0.3
 
 
@@ -68,8 +71,6 @@ def _smoothed(average: float, value: float) -> float:
         return average
     return value if average <= 0 else (1 - _SMOOTHING) * average + _SMOOTHING * value
 
-
-Parallel = Literal["auto", "thread", "process"] | concurrent.futures.Executor
 
 _PARALLEL = ("auto", "process", "thread")
 
@@ -417,9 +418,6 @@ class Executor(ABC):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, parallel="auto")
-
-
-Binder = Callable[[QuantumScript], Bound]
 
 
 def _only(results: Sequence[Result]) -> Result:

@@ -14,6 +14,9 @@ class WrongCountsError(ValueError):
     """What a device counted is not what it was asked for."""
 
 
+# From bit strings
+
+
 def counts_of_bits(answers: Sequence[Mapping[Any, Any]], qubits: int, measured: Sequence[int], shots: int) -> Counted:
     """Count the outcomes of some qubits.
 
@@ -66,6 +69,9 @@ def _whole(count: Any) -> int:
     if count != int(count) or count < 0:
         raise WrongCountsError(f"an outcome was counted {count!r} times, which is no whole number")
     return int(count)
+
+
+# From arrays of bits
 
 
 def counted(packed: np.ndarray, wires: int) -> Counted:

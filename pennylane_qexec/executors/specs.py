@@ -17,6 +17,8 @@ from pennylane_qexec.executors.pennylane.devices import Quirks
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.redaction import veiled
 
+# From specifications to executors
+
 GROUP = "pennylane_qexec.executors"
 
 BUILT_IN = {
@@ -151,6 +153,8 @@ def _with_different_names(made: list[Executor]) -> list[Executor]:
             taken.add(one.name)
     return made
 
+
+# What can be used here
 
 _OWN = (("aer", "optional"), ("aer:fake_manila", "optional"), ("ibm:fake_manila", "needed"), ("jax", "optional"))
 

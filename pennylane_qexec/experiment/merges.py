@@ -13,6 +13,8 @@ from pennylane_qexec.experiment.results import Gathered
 from pennylane_qexec.job import Result
 from pennylane_qexec.policies.merges import Merge, Pooled
 
+Distance = Callable[[Mapping[str, int], Mapping[str, int]], float]
+
 REFERENCE = "local_aer/aer_simulator"
 """What backends are compared with, if nothing else is said."""
 
@@ -68,9 +70,6 @@ class PerBackend(ExperimentMerge):
             place: gathered.each([gathered.joined(circuit, place) for circuit in gathered.circuits])
             for place in gathered.places
         }, data
-
-
-Distance = Callable[[Mapping[str, int], Mapping[str, int]], float]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from pennylane_qexec.experiment.records import Record
 from pennylane_qexec.experiment.tasks import Entry
 from pennylane_qexec.job import JobState, Outcome, Result
 
+Errors = dict[str, dict[str, list[BaseException]]]
+"""What went wrong, by provider and backend."""
+
 Raw = dict[str, dict[str, list[Any]]]
 """Results by provider and backend: ``{"local_aer": {"aer_simulator": [{"00": 1015, "11": 1033}]}}``."""
 
@@ -184,10 +187,6 @@ def _outcome(record: Record) -> Outcome:
         cost=record.cost,
         backend=record.backend,
     )
-
-
-Errors = dict[str, dict[str, list[BaseException]]]
-"""What went wrong, by provider and backend."""
 
 
 class Source(ABC):

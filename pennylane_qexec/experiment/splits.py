@@ -29,6 +29,10 @@ from pennylane_qexec.policies import splits
 from pennylane_qexec.providers import Backend, VirtualProvider
 from pennylane_qexec.redaction.display import even_incomplete
 
+logger = logging.getLogger("pennylane_qexec")
+PaperSplit = Callable[[Any, Any, dict[str, list[str]], VirtualProvider, Any], tuple[Dispatch, Any]]
+"""``split(circuit, shots, backends, virtual_provider, data) -> (Dispatch, data)``, as in the Quantum Executor paper."""
+
 _FORMS = "{'local_aer': ['aer_simulator', 'fake_manila']}"
 
 
@@ -125,12 +129,6 @@ def _halves(name: Any) -> tuple[str, str]:
     if not found or not backend:
         raise ConfigurationError(f"{name!r} is no backend: write 'provider/backend', such as 'local_aer/fake_manila'.")
     return provider, backend
-
-
-logger = logging.getLogger("pennylane_qexec")
-
-PaperSplit = Callable[[Any, Any, dict[str, list[str]], VirtualProvider, Any], tuple[Dispatch, Any]]
-"""``split(circuit, shots, backends, virtual_provider, data) -> (Dispatch, data)``, as in the Quantum Executor paper."""
 
 
 @dataclass(frozen=True)

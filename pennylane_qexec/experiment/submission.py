@@ -37,6 +37,8 @@ from pennylane_qexec.providers import Backend
 from pennylane_qexec.providers.backend import OF_CALLS
 from pennylane_qexec.redaction import without_secrets
 
+logger = logging.getLogger("pennylane_qexec")
+
 _KEPT = 256
 
 
@@ -118,9 +120,6 @@ class Workshop:
             elif executor.shareable and not seeded:
                 self._here.add(executor)
         return executor
-
-
-logger = logging.getLogger("pennylane_qexec")
 
 
 @cache

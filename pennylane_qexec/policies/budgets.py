@@ -32,6 +32,11 @@ from pennylane_qexec.policies.amounts import (
 )
 from pennylane_qexec.redaction.display import even_incomplete
 
+logger = logging.getLogger("pennylane_qexec")
+
+
+# Which budgets count
+
 _of_context: ContextVar[tuple[Budget, ...]] = ContextVar("qexec_budgets", default=())
 _of_process: list[Budget] = []
 
@@ -91,7 +96,7 @@ def counting(budget: Budget | None) -> Iterator[None]:
         _of_context.reset(token)
 
 
-logger = logging.getLogger("pennylane_qexec")
+# Budgets
 
 guard = threading.RLock()
 """Held while budgets change: one for all, so that an account can change several of them at once."""
@@ -323,6 +328,9 @@ def _units(index: int, limit: Any) -> int | None:
 def _amounts(units: Sequence[int | None]) -> Amounts:
     values: list[Any] = [None if each is None else value(index, each) for index, each in enumerate(units)]
     return Amounts(*values)
+
+
+# Accounts of jobs
 
 
 class Account:

@@ -16,6 +16,8 @@ from pennylane_qexec.job import Status
 from pennylane_qexec.providers.backend import Backend, Provider, own_options
 from pennylane_qexec.providers.fake_backends import fake_backends, qubits
 
+# Aer
+
 IDEAL = "aer_simulator"
 """The name of the simulator without noise."""
 
@@ -49,6 +51,8 @@ def _aer_options() -> frozenset[str]:
 
     return own_options(AerExecutor, "backend") | frozenset(known_options())
 
+
+# PennyLane and Cirq
 
 _NOT_COUNTING = ("default.gaussian", "default.qutrit", "default.qutrit.mixed", "default.tensor", "null.qubit")
 """What simulates no qubits, has no shots, or computes nothing."""

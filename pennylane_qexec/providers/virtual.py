@@ -24,6 +24,11 @@ from pennylane_qexec.providers.qbraid import QBraidProvider, as_provider
 from pennylane_qexec.redaction import know_named, veiled
 from pennylane_qexec.redaction.display import even_incomplete
 
+logger = logging.getLogger("pennylane_qexec")
+
+
+# What users say
+
 LOCAL: dict[str, type[Provider]] = {kind.name: kind for kind in (LocalAer, LocalPennyLane, LocalCirq)}
 """The providers that need no credentials, by name."""
 
@@ -84,6 +89,8 @@ def with_credentials() -> list[str]:
     return [name for name in elsewhere() if credentials.source(name) is not None]
 
 
+# Why a provider cannot be used
+
 _EXTRAS = {"aws": "braket", "ibm": "qiskit"}
 """qBraid's extras that are not called like the provider."""
 
@@ -129,7 +136,7 @@ def _line(error: BaseException) -> str:
     return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
 
 
-logger = logging.getLogger("pennylane_qexec")
+# All providers
 
 _SECONDS_TO_LIST = 60.0
 _SECONDS_TO_ANSWER = 10.0

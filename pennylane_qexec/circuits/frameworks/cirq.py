@@ -18,6 +18,8 @@ from pennylane_qexec.circuits.frameworks.builder import Draft
 from pennylane_qexec.circuits.frameworks.program import Bits, Program
 from pennylane_qexec.errors import ConfigurationError
 
+# Gates
+
 MATRIX_QUBITS = 3
 """The most qubits of a gate that is read as its matrix; others are taken apart first."""
 
@@ -68,6 +70,8 @@ def matrix(operation: cirq.Operation) -> Callable[[Sequence[int]], Operator] | N
         return None
     return lambda wires: qml.QubitUnitary(cirq.unitary(operation), wires)
 
+
+# Circuits
 
 _NOTHING = (cirq.IdentityGate, cirq.WaitGate, cirq.GlobalPhaseGate)
 

@@ -26,6 +26,8 @@ from pennylane_qexec.circuits.frameworks.qiskit import program_of_qiskit
 from pennylane_qexec.concurrency import isolation
 from pennylane_qexec.errors import ConfigurationError
 
+# Circuits that qBraid converts
+
 _WHAT = "Give a circuit of PennyLane, Qiskit or Cirq, or OpenQASM 2 or 3"
 
 
@@ -59,6 +61,9 @@ def converted(circuit: Any) -> tuple[Any, str]:
             f"{kind} is no circuit that can be read: qBraid says {str(error).strip()!r}. {_WHAT}, or install what "
             "qBraid needs to convert it."
         ) from error
+
+
+# Circuits of any framework
 
 
 def read(circuit: Any) -> Program:
@@ -134,6 +139,9 @@ def _reader(circuit: Any) -> Callable[[Any], Program]:
 
 def _program_of_file(path: Path) -> Program:
     return program_of_text(text_of(path))
+
+
+# Programs as text
 
 
 def to_text(circuit: Any) -> tuple[str, str]:

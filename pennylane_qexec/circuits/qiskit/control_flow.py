@@ -17,6 +17,8 @@ from qiskit.circuit.controlflow import CASE_DEFAULT
 from pennylane_qexec.circuits.frameworks.builder import BeyondPennyLaneError, Draft
 from pennylane_qexec.errors import ConfigurationError
 
+# Conditions
+
 _BINARY: dict[Any, Callable[[int, int], int]] = {
     expr.Binary.Op.BIT_AND: and_,
     expr.Binary.Op.BIT_OR: or_,
@@ -111,6 +113,8 @@ def _limited(value: int, kind: Any) -> int:
     """A number in the bits that its type has."""
     return value & ((1 << kind.width) - 1) if isinstance(kind, types.Uint) else bool(value)
 
+
+# Control flow
 
 MOST_TURNS = 10_000
 """The most times that a loop's body is written down."""

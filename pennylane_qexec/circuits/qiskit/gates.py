@@ -21,6 +21,11 @@ from qiskit.circuit import Instruction, ParameterExpression
 from qiskit.circuit import library as gates
 from qiskit.circuit.library import UnitaryGate
 
+Wires = Sequence[int]
+
+
+# From PennyLane to Qiskit
+
 MATRIX_WIRES = 10
 """The most wires of an operation that is passed on as a matrix."""
 
@@ -163,7 +168,7 @@ def _vector(operation: Operator) -> np.ndarray:
     return np.asarray(qml.math.toarray(operation.state_vector()), dtype=complex).reshape(-1)
 
 
-Wires = Sequence[int]
+# From Qiskit to PennyLane
 
 _FIXED: dict[str, Callable[[Wires], Operator]] = {
     "x": qml.X,

@@ -32,6 +32,11 @@ from pennylane_qexec.circuits.structure import is_broadcasted, measures_everythi
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.job import Bound, Postprocessing, Result, for_device
 
+Step = Callable[[QuantumScript], tuple[Sequence[QuantumScript], Postprocessing]]
+
+
+# Parametrised circuits
+
 REGISTER = "c"
 """The name of the register that is measured into."""
 
@@ -93,7 +98,7 @@ def _append(circuit: QuantumCircuit, operation: Operator, numbers: Sequence[Any]
             circuit.append(instruction, [place[wire] for wire in wires], copy=False)
 
 
-Step = Callable[[QuantumScript], tuple[Sequence[QuantumScript], Postprocessing]]
+# Preparation
 
 _BY_RECIPES = (ClassicalShadowMP, ShadowExpvalMP)
 

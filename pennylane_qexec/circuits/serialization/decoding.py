@@ -21,6 +21,11 @@ from pennylane_qexec.circuits.serialization.encoding import STATES, is_plain, ki
 from pennylane_qexec.circuits.serialization.values import DTYPES, array_of, items_of, value_of
 from pennylane_qexec.errors import ConfigurationError
 
+Form = dict[str, Any]
+
+
+# Bounds on operators
+
 MOST_TERMS = 10**6
 """Products of Pauli sentences are multiplied out when they are built. This is how many terms they may have."""
 
@@ -68,7 +73,7 @@ def _terms(operators: tuple[Operator, ...], times: list[int]) -> int:
     return min(terms, most)
 
 
-Form = dict[str, Any]
+# Parts of circuits
 
 
 class Reading:

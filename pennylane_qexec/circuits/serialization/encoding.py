@@ -23,6 +23,11 @@ from pennylane_qexec.circuits.serialization.values import DTYPES, array_form, fo
 from pennylane_qexec.circuits.structure import CONTROLLED, wire_labels
 from pennylane_qexec.errors import ConfigurationError, unknown
 
+Form = dict[str, Any]
+
+
+# What can be stored
+
 _ROOMS = tuple(
     f"pennylane.{room}" for room in ("ops.", "templates.", "measurements.", "allocation", "drawer.", "fourier.")
 )
@@ -123,7 +128,7 @@ def _is_kind(kind: type) -> bool:
     )
 
 
-Form = dict[str, Any]
+# Parts of circuits
 
 ALL = "all"
 """What is written if all parameters are trainable."""

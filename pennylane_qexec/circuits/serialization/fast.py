@@ -28,6 +28,12 @@ from pennylane_qexec.circuits.serialization.values import FEW, form_of
 from pennylane_qexec.circuits.structure import BARE, CONTROLLED, labels
 from pennylane_qexec.circuits.templates import Likeness
 
+_Part = tuple[str, int]
+"""An operation's text, and how many parameters it has."""
+
+
+# What circuits of one structure have in common
+
 _NUMBERS = frozenset({float, np.float64})
 _LABELS = (frozenset({int}), frozenset({str}))
 
@@ -112,6 +118,8 @@ def _has_settings(operation: Operator) -> bool:
     return type(operation) in BARE and bool(operation.hyperparameters)
 
 
+# Numbers
+
 DEEPEST = 6
 """How far what is nested is written at once. What is nested further is better refused the way all is that cannot be
 read again."""
@@ -194,15 +202,14 @@ _WRITERS: dict[type, Callable[[Any, int], str | None]] = {
 }
 
 
+# Circuits
+
 _MOULDS = 4
 """The most moulds that are made for circuits that are written together: each costs as much as some circuits."""
 
 _COMPOSED = frozenset({Prod, SProd, Sum, LinearCombination})
 
 _OF_OBSERVABLES = frozenset({ExpectationMP, VarianceMP})
-
-_Part = tuple[str, int]
-"""An operation's text, and how many parameters it has."""
 
 
 class Shortcuts:

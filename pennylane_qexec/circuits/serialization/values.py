@@ -15,6 +15,12 @@ import pennylane as qml
 
 from pennylane_qexec.errors import ConfigurationError
 
+Part = Callable[[Any], Any]
+"""Writes, or reads, a part of a value."""
+
+
+# Arrays and scalars
+
 FEW = 64
 """Arrays of at most that many numbers are written as numbers."""
 
@@ -172,8 +178,7 @@ def _check(size: int, expected: int) -> None:
         raise ConfigurationError(f"an array has {size} bytes in place of {expected}: the text is damaged.")
 
 
-Part = Callable[[Any], Any]
-"""Writes, or reads, a part of a value."""
+# Values
 
 
 def form_of(value: Any, part: Part) -> Any:

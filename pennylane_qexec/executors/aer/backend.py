@@ -29,6 +29,8 @@ from pennylane_qexec.executors.aer.simulation import Planned, Simulation, effort
 from pennylane_qexec.executors.validation import objection_to_wires
 from pennylane_qexec.job import Result
 
+# Options
+
 _OURS = {
     "shots": "circuits are run with their own shots: give them to the QNode with qml.set_shots",
     "seed_simulator": "give it as seed=, which makes results the same in whatever batches circuits come",
@@ -73,6 +75,8 @@ def known_options(simulator: AerSimulator | None = None) -> list[str]:
     """The options of ``AerSimulator`` that users may give."""
     return [option for option in vars((simulator or AerSimulator()).options) if option not in _OURS]
 
+
+# The simulator
 
 _KEPT_TEMPLATES = 256
 _CIRCUITS_AT_ONCE = 500

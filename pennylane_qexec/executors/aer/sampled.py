@@ -27,6 +27,8 @@ from pennylane_qexec.executors.aer.compiler import Compiled, compiled, save_prob
 from pennylane_qexec.executors.aer.noise import FakeMachine
 from pennylane_qexec.job import Result
 
+# Drawing
+
 STEP = 2113
 """What Aer adds to the seed from one circuit of a run to the next."""
 
@@ -152,6 +154,8 @@ def _histogram(probabilities: np.ndarray, shots: int, rng: np.random.Generator) 
     outcomes, counts = np.unique(places, return_counts=True)
     return Histogram(bits_of(outcomes, int(np.log2(len(probabilities)))), counts)
 
+
+# Circuits with shots
 
 _converted: Kept[Parametrised] = Kept(256)
 """Templates in Qiskit, for all simulators of this process: an experiment runs the same circuits on many."""

@@ -22,6 +22,8 @@ from pennylane.devices.qubit import apply_operation
 from pennylane.operation import Operator, StatePrepBase
 from pennylane.ops.functions import bind_new_parameters
 
+# Matrices
+
 _MOST_WIRES = 4
 """The most wires of an operation that is applied as a matrix here; larger ones are left to PennyLane."""
 
@@ -174,6 +176,9 @@ def _recipe(number: int, step: Step, operations: Sequence[Operator], columns: Se
 def _places(step: Step, columns: Sequence[slice | None]) -> list[int]:
     slices = [columns[index] for index in step.operations]
     return [place for one in slices if one is not None for place in range(one.start, one.stop)]
+
+
+# States
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,6 +24,8 @@ from pennylane_qexec.executors.pennylane.seeds import Draws, Places, Stream, Tur
 from pennylane_qexec.executors.pennylane.timing import Contest
 from pennylane_qexec.job import Result
 
+# What can be broadcasted
+
 _NATIVE = (DefaultQubit, DefaultMixed)
 _PLAIN_NUMBERS = (float, int, np.float64)
 _MOST_BYTES_OF_STATES = 2**22
@@ -201,6 +203,8 @@ def _same(one: Any, other: Any) -> bool:
         return False
     return bool(np.allclose(one, other, rtol=1e-10, atol=1e-10, equal_nan=True))
 
+
+# Running it
 
 _WORTH_TRYING = 12
 _TRIAL_ROWS = 16

@@ -35,6 +35,8 @@ from pennylane_qexec.executors.pennylane import adjoint, devices, mid_circuit
 from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
 from pennylane_qexec.job import Bound, Call, Postprocessing, Result
 
+# Circuits that stay as they are
+
 _SIMULATORS = ("default.mixed", "default.qubit", "lightning.qubit")
 """Simulators whose programs decide by kinds of operations, wires, measurements and shots, never by parameters."""
 
@@ -110,6 +112,8 @@ def _is_plain(circuit: QuantumScript) -> bool:
                 return False
     return True
 
+
+# Preparation
 
 _ROTATED = {qml.X, qml.Y, qml.Z, qml.Hadamard, qml.Identity, BasisStateProjector}
 """Factors of observables that PennyLane's ``diagonalize_measurements`` rotates, or that are diagonal."""
@@ -267,6 +271,9 @@ def _only(results: Sequence[Result]) -> Result:
 
 _PLAIN = BARE | CONTROLLED
 _PREPARED = 512
+
+
+# Counting before preparing
 
 
 class Prepared:

@@ -18,6 +18,8 @@ from pennylane_qexec.executors.pennylane.devices import Quirks
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.executors.shots import checked_shots
 
+# Simulators by name
+
 _IN_THE_CALLING_THREAD = ("auto", "sync", False, None)
 
 
@@ -61,6 +63,8 @@ class Simulator(DeviceExecutor):
         super().__init__(device, name=name, parallel=where, workers=1 if here else workers, **options)
         self.shots = checked_shots(shots)
 
+
+# Executors that are like a device
 
 _REBUILT = (
     "default.clifford",

@@ -20,6 +20,8 @@ from pennylane_qexec.job import Status
 if TYPE_CHECKING:
     from pennylane_qexec.executors.qbraid.plans import Plan
 
+logger = logging.getLogger("pennylane_qexec")
+
 _CONNECTIONS = {
     "aqt": ("session", "session"),
     "azure": ("workspace", "workspace"),
@@ -98,8 +100,6 @@ def _root(error: BaseException) -> str:
 
 
 _FRESH = 30.0  # seconds for which what a device says of itself is believed
-
-logger = logging.getLogger("pennylane_qexec")
 
 
 @final

@@ -13,6 +13,8 @@ from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFai
 from pennylane_qexec.executors.remote import joined
 from pennylane_qexec.job import JobState
 
+logger = logging.getLogger("pennylane_qexec")
+
 _PREFIX = "Unable to retrieve job result. "
 
 _STATES = {
@@ -112,8 +114,6 @@ def _cancel(job: Any) -> None:
 
 _PART = re.compile(r"part-(\d+)-of-(\d+)")
 _LOST = (JobState.FAILED, JobState.CANCELLED)
-
-logger = logging.getLogger("pennylane_qexec")
 
 
 def tags_of(label: str, part: int, parts: int) -> list[str]:

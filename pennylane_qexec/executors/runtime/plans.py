@@ -42,6 +42,8 @@ from pennylane_qexec.executors.runtime.sessions import Mode
 from pennylane_qexec.executors.seeds import derived
 from pennylane_qexec.job import Bound, Result
 
+Pub = tuple[Any, ...]
+
 
 def can_estimate(circuit: QuantumScript) -> bool:
     """Whether an Estimator can run a circuit: all that is asked are expectation values of sums of Pauli words."""
@@ -79,8 +81,6 @@ def _groups(circuit: QuantumScript) -> int:
 estimated_together = Counter(_groups)
 """The groups of words, of all of a circuit's expectation values, that commute qubit by qubit."""
 
-
-Pub = tuple[Any, ...]
 
 _ENTRIES = 2**22
 """How many counts are in memory at a time."""

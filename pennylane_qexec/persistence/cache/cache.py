@@ -20,6 +20,10 @@ from pennylane_qexec.persistence.store.base import check_portable
 from pennylane_qexec.redaction import veiled
 from pennylane_qexec.redaction.display import even_incomplete
 
+Place = str | os.PathLike[str] | Store
+"""What names a store, or is one."""
+logger = logging.getLogger("pennylane_qexec")
+
 _OVERHEAD = 300
 """Bytes of an entry besides its value: the key and its places in the table."""
 
@@ -64,11 +68,6 @@ class Memory:
             self._values.clear()
             self._bytes = 0
 
-
-Place = str | os.PathLike[str] | Store
-"""What names a store, or is one."""
-
-logger = logging.getLogger("pennylane_qexec")
 
 _IN_MEMORY = 64 * 10**6
 _PATIENCE = 1.0  # seconds that a circuit waits for a store that is locked, at most

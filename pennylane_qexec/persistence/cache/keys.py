@@ -27,6 +27,8 @@ from pennylane_qexec.circuits.templates import Likeness
 from pennylane_qexec.executors.base import Executor, version
 from pennylane_qexec.job import Call, Job
 
+# Circuits
+
 _KEPT = 8
 """How many structures each thread knows."""
 
@@ -108,6 +110,8 @@ def _all_plain(operators: Sequence[Operator]) -> bool:
     )
 
 
+# Results
+
 _IMMUTABLE = (type(None), bool, int, float, complex, str)
 
 
@@ -147,6 +151,8 @@ def size_of(value: Any) -> int:
         return sys.getsizeof(value) + sum(size_of(key) + size_of(part) for key, part in value.items())
     return sys.getsizeof(value)
 
+
+# Keys
 
 _FORM = "1"
 """Counts up when what keys are made of changes."""

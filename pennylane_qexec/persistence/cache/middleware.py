@@ -18,6 +18,8 @@ from pennylane_qexec.persistence.cache.cache import Cache
 from pennylane_qexec.persistence.cache.keys import ForeignError, Keys, copied
 from pennylane_qexec.persistence.runners import BaseRunner
 
+logger = logging.getLogger("pennylane_qexec")
+
 
 def follow(
     twin: AskedFuture[Outcome],
@@ -49,9 +51,6 @@ def follow(
             follow(twin, other, answer, run_anew)
 
     first.add_done_callback(ended)
-
-
-logger = logging.getLogger("pennylane_qexec")
 
 
 class _Known(NamedTuple):

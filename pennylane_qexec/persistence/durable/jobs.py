@@ -20,6 +20,8 @@ from pennylane_qexec.job import Call, Job, Outcome
 from pennylane_qexec.persistence.runners import BaseRunner, Runner
 from pennylane_qexec.persistence.store import State, StoredJob
 
+# Entries
+
 
 class Asking(NamedTuple):
     """A call that asks for jobs.
@@ -78,6 +80,8 @@ class Entry:
 def _timed_out(future: Future[Outcome]) -> bool:
     return future.done() and not future.cancelled() and isinstance(future.exception(), JobTimeoutError)
 
+
+# What is written
 
 _AT, _SHORT = "@", 8
 

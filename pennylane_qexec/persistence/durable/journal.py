@@ -22,6 +22,11 @@ from pennylane_qexec.persistence.durable.jobs import Entry, Written, digest_of, 
 from pennylane_qexec.persistence.store import Run, State, Store, StoredJob
 from pennylane_qexec.persistence.store.records import NewJob
 
+logger = logging.getLogger("pennylane_qexec")
+
+
+# Where program and record differ
+
 _LONGEST = 120
 _BEFORE = 40
 
@@ -83,7 +88,7 @@ def _hint(form: Any) -> str:
     return " (a classical shadow draws a seed of its own, unless it is given one)" if drawn else ""
 
 
-logger = logging.getLogger("pennylane_qexec")
+# The journal
 
 
 class Taken(NamedTuple):
@@ -257,6 +262,8 @@ def _new(number: int, one: Written, job: Job) -> NewJob:
     usage = Usage(1, job.shots) if executor is None else executor.usage_of(job.circuit, job.call)
     return NewJob(number, one.key, one.digest, one.text, name, backend, shots=usage.shots, circuits=usage.circuits)
 
+
+# Recorded results
 
 UNRECORDED = "done, but its result cannot be recorded"
 """How the error begins of a circuit that is done without a result in the store."""

@@ -25,6 +25,9 @@ from pennylane_qexec.persistence.store import State, Store, StoredJob
 logger = logging.getLogger("pennylane_qexec")
 
 
+# Jobs at backends
+
+
 class Flight:
     """A job of a backend, and those of its circuits that the program has asked for.
 
@@ -173,6 +176,8 @@ def _warn_of(entry: Entry) -> None:
             row.executor,
         )
 
+
+# Entries
 
 _FIRST_LOOK, _LAST_LOOK = 0.05, 2.0
 _NEVER = (ConfigurationError, JobFailedError, JobCancelledError)

@@ -34,6 +34,9 @@ from pennylane_qexec.policies.amounts import Amounts
 from pennylane_qexec.policies.budgets import Budget
 from pennylane_qexec.redaction.display import even_incomplete
 
+T = TypeVar("T")
+logger = logging.getLogger("pennylane_qexec")
+
 _of_context: ContextVar[tuple[DurableRun, ...]] = ContextVar("qexec_durable_runs", default=())
 _open: list[DurableRun] = []
 
@@ -71,10 +74,6 @@ def current() -> DurableRun | None:
         )
     return here[0] if here else None
 
-
-T = TypeVar("T")
-
-logger = logging.getLogger("pennylane_qexec")
 
 _PATIENCE = 30.0
 """Seconds to wait, at the end, for what is being sent."""

@@ -21,6 +21,9 @@ from pennylane_qexec.persistence.store import Ended, State, Store, StoredJob
 logger = logging.getLogger("pennylane_qexec")
 
 
+# Ends as the store has them
+
+
 def ended(row: StoredJob, outcome: Outcome, before: int | None = None) -> Ended:
     """How a job ended.
 
@@ -84,6 +87,8 @@ def _result_text(outcome: Outcome) -> tuple[str | None, str]:
         logger.warning("a result cannot be recorded, and its circuit will run again: %s", error)
         return None, f"{UNRECORDED}: {error}"
 
+
+# Changes
 
 _AT_A_BACKEND = (State.SENDING, State.SENT)
 _GIVEN_UP = (State.FAILED, State.CANCELLED)

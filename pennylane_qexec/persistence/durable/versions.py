@@ -11,6 +11,8 @@ from pennylane_qexec.persistence.store import State, Store
 from pennylane_qexec.policies.amounts import Amounts
 from pennylane_qexec.redaction.display import printable
 
+logger = logging.getLogger("pennylane_qexec")
+
 _NOT_SENT = (State.WAITING, State.CLAIMED, State.CANCELLED)
 
 
@@ -36,8 +38,6 @@ def usage_of(store: Store, run: int) -> Amounts:
         seconds += job.seconds
     return Amounts(shots, circuits, cost, seconds)
 
-
-logger = logging.getLogger("pennylane_qexec")
 
 _PACKAGES = ("pennylane-qexec", "pennylane", "pennylane-lightning", "qiskit", "qiskit-aer", "numpy")
 

@@ -20,9 +20,14 @@ from pennylane_qexec.concurrency.lifecycle import Closing
 from pennylane_qexec.errors import StoreError
 from pennylane_qexec.redaction import SHOWN, is_secret_option
 
+Values = tuple[Any, ...]
+
 T = TypeVar("T")
 
 _MOST = 1000  # SQLite takes 32766 values in one statement, PostgreSQL 65535
+
+
+# Dialects
 
 
 def insert_into(connection: Connection, table: Table) -> Any:
@@ -43,6 +48,9 @@ def pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:
 def plain(text: str) -> str:
     """A text that every database stores: without the zero character and halves of characters."""
     return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+# Transactions
 
 
 def shown(url: URL) -> str:
@@ -90,7 +98,7 @@ class Gate(Closing, ABC):
         """
 
 
-Values = tuple[Any, ...]
+# Statements for many rows
 
 
 class _Ready(NamedTuple):

@@ -19,6 +19,8 @@ from pennylane_qexec.persistence.store.tables import circuits, jobs
 from pennylane_qexec.persistence.store.validation import job_of, refused, shown
 from pennylane_qexec.redaction import scrub
 
+# Changes
+
 _MINE = jobs.c.worker == bindparam("me")
 _OVER = or_(jobs.c.state == State.FAILED, jobs.c.state == State.CANCELLED)
 
@@ -165,6 +167,8 @@ def _not_in_the_diagram(row: Any, target: State) -> str:
         f"{', '.join(sorted(State(row.state).next)) or 'nothing else'}."
     )
 
+
+# Records
 
 COLUMNS = [jobs.c[name] for name in StoredJob._fields]
 

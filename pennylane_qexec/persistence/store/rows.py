@@ -17,6 +17,8 @@ from pennylane_qexec.persistence.store.tables import cache, jobs, runs
 from pennylane_qexec.persistence.store.validation import cache_info_of, run_of, shown, state_of
 from pennylane_qexec.redaction import has_secret, scrub, scrub_argv
 
+# The cache
+
 _NEXT_TURN = select(func.coalesce(func.max(cache.c.turn), 0) + 1).scalar_subquery()
 _PAGE = 500
 _COLUMNS = ("key", "result", "bytes", "created", "used", "uses", "turn")
@@ -85,6 +87,8 @@ def size(item: Cached) -> int:
     """Bytes of an entry, but for what the database adds."""
     return len(item.key.encode()) + len(item.result.encode())
 
+
+# Runs
 
 _LONGEST = 200
 _SEED_BITS = 63

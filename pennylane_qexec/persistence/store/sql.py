@@ -28,6 +28,11 @@ from pennylane_qexec.persistence.store.workers import Beats, Watch, new_worker
 from pennylane_qexec.redaction import know_url, veiled
 from pennylane_qexec.redaction.display import even_incomplete
 
+T = TypeVar("T")
+
+
+# Migrations
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _lock = threading.Lock()  # alembic knows one migration at a time in a process
@@ -73,7 +78,7 @@ def _upgrade(connection: Connection, url: str) -> None:
     command.upgrade(config, "head")
 
 
-T = TypeVar("T")
+# The store
 
 _SLACK = 64  # the cache is measured when it may have grown by this part of its size: measuring looks at all of it
 
@@ -292,6 +297,8 @@ def _opened(url: str) -> Store:
 
     return open_store(url)
 
+
+# Opening
 
 _SCHEMES = {
     "sqlite": "sqlite+pysqlite",

@@ -14,6 +14,8 @@ from pennylane_qexec.persistence.store.base import State
 from pennylane_qexec.persistence.store.records import CacheInfo, Heart, Run, StoredJob
 from pennylane_qexec.persistence.store.tables import runs
 
+_Test = Callable[[Any], bool]
+
 _LARGEST = 2**63 - 1
 _TIMES = (-62135596800, 253402300799)  # the years 1 to 9999, in seconds since 1970
 _SHOWN = 80
@@ -56,8 +58,6 @@ def _or_null(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
 def _is_truth(value: Any) -> bool:
     return isinstance(value, bool)
 
-
-_Test = Callable[[Any], bool]
 
 _OF_JOB: Mapping[str, _Test] = {
     **dict.fromkeys(("id", "run", "number", "shots", "circuits"), _is_whole),

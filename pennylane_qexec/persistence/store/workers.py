@@ -23,6 +23,8 @@ from pennylane_qexec.persistence.store.records import Heart, StoredJob
 from pennylane_qexec.persistence.store.tables import jobs, workers
 from pennylane_qexec.persistence.store.validation import heart_of, job_of
 
+# Who lives
+
 _LINUX = sys.platform == "linux"
 _GONE = ("Z", "X")  # a killed process that nobody has waited for is still listed
 
@@ -137,6 +139,8 @@ def _begun_elsewhere(pid: int) -> str:
     except psutil.Error:
         return ""
 
+
+# Who has which job
 
 _WAITING = jobs.c.state == State.WAITING
 _LEFT_AT_A_BACKEND = and_(jobs.c.state.in_([State.SENDING, State.SENT]), jobs.c.worker.is_(None))
