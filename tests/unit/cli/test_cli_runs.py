@@ -54,6 +54,7 @@ def test_runs_are_listed_with_what_they_have_used(path: Path) -> None:
     told = json.loads(_said("runs", "--store", str(path), "--json").stdout)
     assert path.name in told["store"]
     qaoa, vqe = told["runs"]
+    assert list(vqe) == ["name", "begun", "opened", "finished", "circuits", "shots", "seconds", "cost"]
     assert (qaoa["name"], qaoa["finished"], qaoa["shots"]) == ("qaoa", True, 0)
     assert (vqe["name"], vqe["finished"]) == ("h2-vqe", False)
     assert vqe["begun"].startswith("2001-09-09T01:46:4")

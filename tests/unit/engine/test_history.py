@@ -18,10 +18,10 @@ from pennylane_qexec.engine.history import compact
 from pennylane_qexec.job import JobState
 from pennylane_qexec.testing import FakeQPU, ScriptedExecutor, flip
 
-COLUMNS = {
-    *("fingerprint", "executor", "backend", "shots", "batch", "attempt", "state", "cost", "error"),
-    *("submitted", "started", "finished", "seconds_queued", "seconds_running"),
-}
+COLUMNS = [
+    *("fingerprint", "executor", "backend", "shots", "batch", "attempt", "state"),
+    *("submitted", "started", "finished", "seconds_queued", "seconds_running", "cost", "error"),
+]
 
 
 @pytest.fixture
@@ -41,7 +41,10 @@ def test_there_is_one_row_for_each_job(open_cluster: Any) -> None:
     cluster = open_cluster(["lightning.qubit", ScriptedExecutor("scripted"), FakeQPU()])
     cluster.execute([flip(0.1 * index, shots=10) for index in range(6)])
     table = cluster.history.to_dataframe()
-    assert set(table.columns) == COLUMNS
+    assert list(table.columns) == COLUMNS
+    assert {table[name].dtype.kind for name in ("shots", "batch", "attempt")} == {"i"}
+    assert {str(table[name].dt.tz) for name in ("submitted", "started", "finished")} == {"UTC"}
+    assert {table[name].dtype.kind for name in ("seconds_queued", "seconds_running", "cost")} == {"f"}
     assert sorted(table.executor) == sorted(["lightning.qubit", "scripted", "fake-qpu"] * 2)
     assert set(table.shots) == {10}
     assert set(table.state) == {"done"}
@@ -50,7 +53,7 @@ def test_there_is_one_row_for_each_job(open_cluster: Any) -> None:
 def test_an_empty_history_is_a_table_with_all_columns() -> None:
     table = qexec.History().to_dataframe()
     assert len(table) == 0
-    assert set(table.columns) == COLUMNS
+    assert list(table.columns) == COLUMNS
 
 
 def test_jobs_of_one_batch_have_its_number_and_other_batches_have_others(open_cluster: Any) -> None:

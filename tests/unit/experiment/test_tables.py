@@ -33,6 +33,19 @@ def test_the_docstring_names_every_column_and_the_table_has_no_others() -> None:
     assert [name for name in COLUMNS if f"``{name}``" not in (to_dataframe.__doc__ or "")] == []
 
 
+def test_columns_have_their_order_and_their_types() -> None:
+    kinds = {name: kind.kind for name, kind in to_dataframe([DONE, FAILED]).dtypes.items()}
+    texts = ("provider", "backend", "state", "error", "instead_of")
+    assert list(kinds) == [
+        *("job", "circuit", "provider", "backend", "shots", "state", "submitted", "started", "finished"),
+        *("seconds_queued", "seconds_running", "cost", "attempt", "error", "instead_of", "result"),
+    ]
+    assert {kinds[name] for name in ("job", "circuit", "shots", "attempt")} == {"i"}
+    assert {kinds[name] for name in ("submitted", "started", "finished")} == {"M"}
+    assert {kinds[name] for name in ("seconds_queued", "seconds_running", "cost")} == {"f"}
+    assert all(isinstance(value, str) for name in texts for value in to_dataframe([DONE, FAILED])[name])
+
+
 def test_a_job_that_is_done_has_times_in_utc_seconds_and_counts() -> None:
     row = to_dataframe([DONE]).iloc[0]
     assert (row.job, row.circuit, row.provider, row.backend, row.shots) == (1, 0, "local_aer", "fake_manila", 100)
