@@ -18,7 +18,7 @@ from pennylane.exceptions import QuantumFunctionError
 from pennylane.math import Interface
 from pennylane.measurements import PurityMP
 from pennylane.operation import Operation, Operator
-from pennylane.ops import Controlled, Evolution
+from pennylane.ops import Conditional, Controlled, Evolution, MidMeasure
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.transforms import decompose
@@ -143,7 +143,11 @@ def _has_rule(operation: Operator) -> bool:
 
 
 def _explained(method: Transform) -> Callable[..., Any]:
-    """A method, for one circuit, that says what it cannot differentiate where it would fail, or be wrong."""
+    """A method, for one circuit, that says what it cannot differentiate where it would fail, or be wrong.
+
+    PennyLane's Hadamard test takes the outcome of a mid-circuit measurement for the Z of its wire at the end: such
+    circuits are differentiated by shifts, which are as exact.
+    """
     linear = method in _BY_RULES
 
     def gradient(tape: QuantumScript, *args: Any, **options: Any) -> Any:
@@ -153,6 +157,14 @@ def _explained(method: Transform) -> Callable[..., Any]:
                 "(PennyLane returns another number). Use diff_method='finite-diff'; or 'backprop', on an executor that "
                 "offers it."
             )
+        if linear and _selects_by_what_is_trained(tape):
+            raise QuantumFunctionError(
+                "the probability of what is postselected depends on a trainable parameter, and neither parameter "
+                "shifts nor Hadamard tests differentiate what is left (PennyLane returns another number). Use "
+                "diff_method='finite-diff'; or 'backprop', on an executor that offers it."
+            )
+        if method is qml.gradients.hadamard_grad and any(one.mv is not None for one in tape.measurements):
+            return qml.gradients.param_shift(tape, argnum=options.get("argnum"))
         try:
             return method(tape, *args, **options)
         except AttributeError as error:
@@ -165,6 +177,26 @@ def _explained(method: Transform) -> Callable[..., Any]:
             ) from error
 
     return gradient
+
+
+def _selects_by_what_is_trained(tape: QuantumScript) -> bool:
+    """Whether an operation with a trainable parameter may change how probable it is that a shot is left.
+
+    What is left is then a quotient of two expectation values, and no sinusoid.
+    """
+    trained = {tape.par_info[index]["op_idx"] for index in tape.trainable_params}
+    reached: set[Any] = set()
+    for index in reversed(range(len(tape.operations))):
+        operation = tape.operations[index]
+        if isinstance(operation, MidMeasure) and operation.postselect is not None:
+            reached.update(operation.wires)
+        elif not reached.isdisjoint(operation.wires):
+            if index in trained:
+                return True
+            reached.update(operation.wires)
+            if isinstance(operation, Conditional):
+                reached.update(*(one.wires for one in operation.meas_val.measurements))
+    return False
 
 
 def _is_refused(tape: QuantumScript, jax: bool) -> bool:

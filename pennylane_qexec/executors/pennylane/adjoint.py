@@ -1,11 +1,15 @@
-"""The adjoint method of ``default.qubit``, put right (seen in PennyLane 0.45).
+"""The adjoint methods of ``default.qubit`` and of lightning, put right (seen in PennyLane 0.45).
 
-It counts the numbers of a circuit backwards, and passes over those of gates with several (constant ones: a ``Rot``):
-derivatives by what comes before them were zero, or another number's.
+``default.qubit`` counts the numbers of a circuit backwards, and passes over those of gates with several (constant ones:
+a ``Rot``): derivatives by what comes before them were zero, or another number's.
 
 For probabilities and the like, the device's program asks for the state and makes trainable parameters complex: it
 puts them into the circuit's first places, over constants that are there, so that another circuit is run. The state
 has its wires as they are first used, and its derivative has them as they are numbered.
+
+Lightning counts the numbers of those gates for which it has a kernel, and PennyLane those of all gates: beside a
+constant ``DiagonalQubitUnitary`` or ``adjoint(PauliRot)``, each derivative was another number's, or zero. Of gates with
+several numbers inside of others (``adjoint(Rot)``, ``CRot``), it raises errors without saying which.
 """
 
 from __future__ import annotations
@@ -15,10 +19,11 @@ from functools import partial
 from typing import Any
 
 import pennylane as qml
-from pennylane.devices import ExecutionConfig
+from pennylane.devices import Device, ExecutionConfig
 from pennylane.devices.default_qubit import adjoint_state_measurements, all_state_postprocessing
+from pennylane.devices.preprocess import decompose
 from pennylane.measurements import StateMP
-from pennylane.operation import Operator
+from pennylane.operation import Operator, StatePrepBase
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
@@ -26,14 +31,18 @@ from pennylane_qexec.circuits.structure import wires_in_order
 from pennylane_qexec.job import Postprocessing, Result
 
 
-def corrected(program: Any, config: ExecutionConfig) -> Any:
-    """A device's program, with that step of PennyLane's replaced, and one before it, where it has it.
+def corrected(program: Any, device: Device, config: ExecutionConfig) -> Any:
+    """A device's program for a configuration, with steps of PennyLane's replaced, or others added.
 
     Args:
         program: the program, which may be changed.
+        device: the device.
         config: the configuration that it is for.
     """
     if config.gradient_method != "adjoint":
+        return program
+    if device.name.startswith("lightning.") and device.capabilities is not None:
+        program.add_transform(_with_kernels, kernels=frozenset(device.capabilities.gate_set(differentiable=True)))
         return program
     for index, step in enumerate(program):
         if step.tape_transform is adjoint_state_measurements.tape_transform:
@@ -80,6 +89,27 @@ def _apart(operation: Operator) -> list[Operator]:
     if operation.has_decomposition:
         return [part for one in operation.decomposition() for part in _apart(one)]
     return [qml.QubitUnitary(operation.matrix(), operation.wires)]
+
+
+@qml.transform
+def _with_kernels(tape: QuantumScript, kernels: frozenset[str]) -> tuple[tuple[QuantumScript, ...], Postprocessing]:
+    """Gates with numbers as lightning counts them: trainable ones are taken apart, constant ones become matrices."""
+
+    def is_counted(operation: Operator) -> bool:
+        return not operation.num_params or isinstance(operation, _COUNTED) or operation.name in kernels
+
+    def is_left(operation: Operator) -> bool:
+        return is_counted(operation) or not any(map(qml.math.requires_grad, operation.data))
+
+    if all(map(is_counted, tape.operations)):
+        return (tape,), _only
+    (tape,), _ = decompose(tape, stopping_condition=is_left, skip_initial_state_prep=True, name="adjoint")
+    operations = [one if is_counted(one) else qml.QubitUnitary(one.matrix(), one.wires) for one in tape.operations]
+    return (tape.copy(operations=operations),), _only
+
+
+_COUNTED = (qml.QubitUnitary, qml.Rot, StatePrepBase)
+"""Gates that are counted as PennyLane counts them, although they have no kernel."""
 
 
 def _only(results: Sequence[Result]) -> Result:

@@ -174,7 +174,8 @@ class DeviceBinder:
             return self._joined(*rows_of(circuit))  # the program would do so twice
         with self._source.exclusive():
             if here.device is not device:
-                here.program = adjoint.corrected(self._source.program(device, self._config), self._config)
+                program = self._source.program(device, self._config)
+                here.program = adjoint.corrected(program, device, self._config)
                 here.device = device
                 here.unchanged = unchanged_by(here.program, self._source, self._config)
             if here.unchanged is not None and here.unchanged.covers(circuit):

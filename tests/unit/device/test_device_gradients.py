@@ -491,3 +491,45 @@ def test_the_answer_to_how_one_differentiates_keeps_no_circuit_alive_and_travels
     asked.clear()
     gc.collect()
     assert alive() is None
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("method", ["parameter-shift", "hadamard"])
+@pytest.mark.parametrize("interface", ["autograd", "torch"])
+def test_mid_circuit_outcomes_are_differentiated(open_device: Any, interface: str, method: str, reset: bool) -> None:
+    """PennyLane's Hadamard test returns zero, or -2 times the derivative."""
+
+    def circuit(angles: Any) -> Any:
+        qml.RX(angles[0], 0)
+        qml.RX(angles[1], 0)
+        outcome = qml.measure(0, reset=reset)
+        qml.H(0)
+        return qml.expval(outcome)
+
+    qnode = qml.QNode(circuit, open_device("default.qubit"), diff_method=method)
+    assert np.allclose(INTERFACES[interface](qnode), np.sin(sum(X)) / 2)
+
+
+@pytest.mark.parametrize("method", ["parameter-shift", "hadamard"])
+def test_what_is_left_after_postselection_is_no_sinusoid(open_device: Any, method: str) -> None:
+    """PennyLane returns another number where the probability to be left depends on what is trained."""
+
+    def circuit(before: Any, after: Any) -> Any:
+        qml.RX(before, 0)
+        qml.RY(0.7, 1)
+        qml.CNOT([1, 0])
+        qml.measure(0, postselect=1)
+        qml.RX(after, 1)
+        return qml.expval(qml.Z(1))
+
+    qnode = qml.QNode(circuit, open_device("default.qubit"), diff_method=method)
+    bare = qml.QNode(circuit, qml.device("default.qubit"), diff_method="backprop")
+    arguments = pnp.array(0.7), pnp.array(0.3)
+    later = pnp.array(0.7, requires_grad=False), arguments[1]
+    assert np.allclose(qml.grad(qnode)(*later), qml.grad(bare)(*later))
+    with pytest.raises(QuantumFunctionError, match="postselected depends on a trainable parameter"):
+        qml.grad(qnode, argnums=0)(*arguments)
+    assert np.allclose(
+        qml.grad(qml.QNode(circuit, open_device("default.qubit")), argnums=0)(*arguments),
+        qml.grad(bare, argnums=0)(*arguments),
+    )

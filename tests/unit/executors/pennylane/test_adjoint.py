@@ -88,3 +88,36 @@ def test_constants_of_gates_with_several_numbers_are_counted(parallel: str, meas
             found = qml.jacobian(qml.QNode(circuit, device, diff_method=method))(x)
             assert np.allclose(found, right, atol=1e-8)
             assert np.abs(found).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        lambda: qml.DiagonalQubitUnitary(np.exp(1j * np.arange(2)), 0),
+        lambda: qml.adjoint(qml.PauliRot(0.3, "XY", [0, 1])),
+        lambda: qml.adjoint(qml.ApproxTimeEvolution(qml.X(0) + qml.Z(1), 0.7, 1)),
+        lambda: qml.adjoint(qml.Rot(0.1, 0.2, 0.3, 0)),
+        lambda: qml.CRot(0.1, 0.2, 0.3, [0, 1]),
+        lambda: qml.ControlledQubitUnitary(np.array([[0, 1j], [1, 0]]), [0, 1]),
+        lambda: qml.ctrl(qml.StronglyEntanglingLayers(np.ones((1, 1, 3)), [1]), 0),
+    ],
+)
+@pytest.mark.parametrize("method", ["best", "adjoint"])
+def test_gates_without_a_kernel_in_lightning_are_counted(open_device: Any, gate: Any, method: str) -> None:
+    """Lightning passes over some, and gives zero for all derivatives; of others it raises errors."""
+
+    def circuit(x: Any) -> Any:
+        qml.RX(x[0], 0)
+        qml.RY(x[1], 1)
+        gate()
+        qml.RY(x[1], 0)
+        qml.adjoint(qml.PauliRot)(x[0], "XZ", [1, 0])
+        return qml.expval(qml.X(0)), qml.expval(qml.Z(1))
+
+    x = pnp.array([0.4, 0.9])
+    bare = qml.QNode(circuit, qml.device("default.qubit"), diff_method="backprop")
+    right = qml.jacobian(lambda x: pnp.stack(bare(x)))(x)
+    qnode = qml.QNode(circuit, open_device("lightning.qubit"), diff_method=method)
+    found = qml.jacobian(lambda x: pnp.stack(qnode(x)))(x)
+    assert np.allclose(found, right, atol=1e-8)
+    assert np.all(np.abs(found).max(axis=0) > 0.1)
