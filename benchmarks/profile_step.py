@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 WIRES, LAYERS, SHOTS, STEPS = 6, 2, 1000, 20
-ROOMS = {
-    "recording, transforms, gradients (pennylane)": "/pennylane/",
-    "differentiation (autograd)": "/autograd/",
-    "fusion": "/pennylane_qexec/fusion.py /pennylane_qexec/structure.py /pennylane_qexec/kept.py",
-    "reading out": "/pennylane_qexec/readout.py /pennylane_qexec/pooling.py",
+PLACES = {
+    "recording, transforms, gradients (pennylane)": "/site-packages/pennylane/",
+    "differentiation (autograd)": "/site-packages/autograd/",
+    "templates": "/circuits/templates.py /circuits/structure.py /concurrency/once.py",
+    "readout": "/circuits/readout.py /circuits/sampling.py",
     "executors (pennylane_qexec)": "/pennylane_qexec/executors/",
-    "dispatch, engine, history (pennylane_qexec)": "/pennylane_qexec/",
+    "planning, engine, history (pennylane_qexec)": "/pennylane_qexec/",
     "simulators and compilers": "/jax/_src /jaxlib/ /qiskit/ /qiskit_aer/ /pennylane_lightning/",
 }
 
@@ -51,11 +51,11 @@ def cost_function(executor: str) -> qml.QNode:
     return cost
 
 
-def room_of(file: str) -> str:
+def place_of(file: str) -> str:
     """Which row of the table a function belongs to."""
-    for room, places in ROOMS.items():
-        if any(place in file for place in places.split()):
-            return room
+    for name, paths in PLACES.items():
+        if any(path in file for path in paths.split()):
+            return name
     return "native code and built-in functions" if file.startswith("~") else "the rest"
 
 
@@ -77,14 +77,14 @@ def main(executor: str) -> None:
             weights = optimiser.step(cost, weights)
     spent: Counter[str] = Counter()
     for (file, _, _), (_, _, own, _, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
-        spent[room_of(file)] += own
+        spent[place_of(file)] += own
     total = sum(spent.values())
     title = (
         f"A step of {wall * 1e3:.1f} ms on {executor}: {WIRES} qubits, {2 * LAYERS * WIRES} parameters, {SHOTS} shots"
     )
     table = Table("where", "share of the time", title=title)
-    for room, seconds in spent.most_common(12):
-        table.add_row(room, f"{100 * seconds / total:.0f} %")
+    for place, seconds in spent.most_common(12):
+        table.add_row(place, f"{100 * seconds / total:.0f} %")
     Console().print(table)
 
 
