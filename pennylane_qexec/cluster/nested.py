@@ -19,7 +19,8 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.concurrency.lifecycle import Closing
 from pennylane_qexec.engine import Spreader, capacity_of
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError
-from pennylane_qexec.executors.base import Executor, of_all
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.identity import of_all
 from pennylane_qexec.job import Call, Result, Status, Usage, Work, without_derivatives
 
 _NAMED = 3

@@ -3,7 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pennylane_qexec.executors.base import Executor, are_equivalent
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.identity import are_equivalent
 from pennylane_qexec.executors.names import cluster_class, executor
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.executors.pennylane.simulators import Simulator, like

@@ -1,20 +1,18 @@
-"""Executors: what runs a batch of circuits on one backend, how busy one is, and which give the same results."""
+"""Executors: what runs a batch of circuits on one backend, and how busy and how fast one is."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
-from importlib import metadata
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
-from pennylane_qexec.circuits.fingerprint import content
 from pennylane_qexec.circuits.measurement_bases import Runs, simulated
 from pennylane_qexec.circuits.results import check_work
 from pennylane_qexec.errors import ConfigurationError, unknown
@@ -428,59 +426,6 @@ def _check_counts(**counts: int | None) -> None:
     for option, count in counts.items():
         if count is not None and (not isinstance(count, int) or count < 1):
             raise ConfigurationError(f"{option}={count!r} must be a whole number of at least 1, or None for no limit.")
-
-
-def are_equivalent(executors: Iterable[Executor]) -> bool:
-    """Whether executors give the same results in distribution. Shots of their own are part of that."""
-    return len({(executor.equivalence, executor.shots) for executor in executors}) <= 1
-
-
-def of_all(executors: Iterable[Executor]) -> Hashable:
-    """The equivalence that executors have in common; ``None`` if they have none."""
-    common = {(executor.equivalence, executor.shots) for executor in executors}
-    return next(iter(common))[0] if len(common) == 1 else None
-
-
-_OURS = "pennylane_qexec."
-
-
-def identity_of(executor: object, kind: str, packages: Sequence[str], *parts: Any) -> str | None:
-    """The identity of an executor of this package; ``None`` if it cannot be told.
-
-    Args:
-        executor: the executor. Of a class that somebody has derived, nobody knows what it does.
-        kind: what it is, as one word.
-        packages: the distributions that compute its results, besides PennyLane.
-        parts: its options: plain values, arrays, and mappings and sequences of them.
-    """
-    if not is_ours(executor):
-        return None
-    try:
-        digest = content([_sorted(part) for part in parts]).digest
-    except Exception:  # an object, a function: each library raises what it likes when it is looked at
-        return None
-    return " ".join([kind, digest, *[f"{package}={version(package)}" for package in packages]])
-
-
-def is_ours(executor: object) -> bool:
-    """Whether an executor is of a class of this package: what one that somebody has derived does, nobody knows."""
-    return type(executor).__module__.startswith(_OURS)
-
-
-@lru_cache(maxsize=256)
-def version(package: str) -> str:
-    """The version of a distribution; ``""`` if it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def _sorted(value: Any) -> Any:
-    """A value whose mappings are in the order of their keys, however they were written."""
-    if isinstance(value, Mapping):
-        return {str(key): _sorted(value[key]) for key in sorted(value, key=str)}
-    return [_sorted(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 class Spreader(Executor):

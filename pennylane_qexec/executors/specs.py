@@ -13,8 +13,8 @@ from pennylane.devices import Device, LegacyDevice
 
 from pennylane_qexec.errors import ConfigurationError, QExecError, misfit, unknown
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.executors.pennylane.devices import Quirks
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
+from pennylane_qexec.executors.pennylane.traits import DeviceTraits
 from pennylane_qexec.redaction import veiled
 
 # From specifications to executors
@@ -186,9 +186,9 @@ def survey() -> list[Found]:
 
 
 def _device(name: str) -> Found:
-    quirks = Quirks.of(name, {})
-    kind = "simulator" if quirks.simulator else "device"
-    shots = "needed" if quirks.needs_shots else "optional"
+    traits = DeviceTraits.of(name, {})
+    kind = "simulator" if traits.simulator else "device"
+    shots = "needed" if traits.needs_shots else "optional"
     return _try(name, kind, shots, partial(DeviceExecutor, name, wires=1))
 
 

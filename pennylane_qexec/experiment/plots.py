@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pennylane_qexec.engine.history import Row
+    from pennylane_qexec.engine.rows import Row
     from pennylane_qexec.experiment.records import Record
 
 MOST_GROUPED = 8
@@ -232,8 +232,8 @@ def plot_timeline(records: Iterable[Record], ax: Axes | None = None) -> Axes:
     Returns:
         The axes.
     """
-    from pennylane_qexec.engine.history import FAILED
-    from pennylane_qexec.engine.history import draw as draw_bars
+    from pennylane_qexec.engine.timeline import FAILED
+    from pennylane_qexec.engine.timeline import draw as draw_bars
 
     jobs = list(records)
     rows = _rows(jobs)
@@ -253,7 +253,7 @@ def plot_timeline(records: Iterable[Record], ax: Axes | None = None) -> Axes:
 
 def _rows(jobs: Sequence[Record]) -> list[Row]:
     """What the engine's timeline draws. Jobs that were never sent have a line, without a bar."""
-    from pennylane_qexec.engine.history import Row
+    from pennylane_qexec.engine.rows import Row
 
     first = min((job.submitted for job in jobs if job.submitted), default=0.0)
     now = time.time()

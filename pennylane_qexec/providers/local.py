@@ -11,7 +11,7 @@ import pennylane as qml
 
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors import DeviceExecutor, Executor
-from pennylane_qexec.executors.pennylane.devices import Quirks
+from pennylane_qexec.executors.pennylane.traits import DeviceTraits
 from pennylane_qexec.job import Status
 from pennylane_qexec.providers.backend import Backend, Provider, own_options
 from pennylane_qexec.providers.fake_backends import fake_backends, qubits
@@ -89,7 +89,7 @@ class LocalCirq(Provider):
 
 
 def _counts(device: str) -> bool:
-    simulator = Quirks.of(device, {}).simulator
+    simulator = DeviceTraits.of(device, {}).simulator
     return simulator and device not in _NOT_COUNTING and not device.startswith(_ELSEWHERE)
 
 
@@ -115,6 +115,6 @@ def _options(device: str) -> frozenset[str] | None:
         return None  # making the executor will say what is missing
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
-    seeded = {"seed"} if Quirks.of(device, {}).seeded_later else set()
+    seeded = {"seed"} if DeviceTraits.of(device, {}).seeded_later else set()
     named = {parameter.name for parameter in parameters} | seeded
     return own_options(DeviceExecutor, "device", "device_options") | named

@@ -21,7 +21,7 @@ from differential.programs import Gate, Measured, Number, Observable
 from pennylane_qexec import AerExecutor, ClusterDevice, DeviceExecutor, Executor, QCluster
 from pennylane_qexec.cluster.derivatives import Derivatives, Limit
 from pennylane_qexec.concurrency import isolation
-from pennylane_qexec.executors.pennylane import devices
+from pennylane_qexec.executors.pennylane import legacy
 from pennylane_qexec.job import Usage
 
 
@@ -177,7 +177,7 @@ def _one_basis() -> Iterator[None]:
     def together(device: Any, circuit: Any) -> list[list[int]]:
         return [list(range(len(circuit.measurements)))]
 
-    with patch.object(devices, "together", together):
+    with patch.object(legacy, "together", together):
         yield
 
 

@@ -10,7 +10,8 @@ from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
 from pennylane_qexec.circuits.measurement_bases import counted, together
-from pennylane_qexec.executors.base import IDEAL, Binder, Executor, Parallel, identity_of, is_ours
+from pennylane_qexec.executors.base import IDEAL, Binder, Executor, Parallel
+from pennylane_qexec.executors.identity import identity_of, is_ours
 from pennylane_qexec.executors.pennylane.preparation import Prepared
 from pennylane_qexec.executors.pennylane.seeds import of_parts
 from pennylane_qexec.executors.shots import objection_to_shots

@@ -15,7 +15,8 @@ from pennylane_qexec.circuits.measurement_bases import Runs, counted
 from pennylane_qexec.circuits.structure import wire_labels
 from pennylane_qexec.circuits.templates import Fused, fuse, unfused
 from pennylane_qexec.errors import ConfigurationError, checked_seed, unknown
-from pennylane_qexec.executors.base import Parallel, identity_of
+from pennylane_qexec.executors.base import Parallel
+from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.executors.shots import all_reshot
 from pennylane_qexec.job import Cost, Result, Work

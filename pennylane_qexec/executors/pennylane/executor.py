@@ -20,9 +20,10 @@ from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs, simulated,
 from pennylane_qexec.circuits.results import check_kept, check_work
 from pennylane_qexec.circuits.structure import batch_size, wires_in
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.base import IDEAL, Binder, Executor, Parallel, identity_of, is_ours
+from pennylane_qexec.executors.base import IDEAL, Binder, Executor, Parallel
+from pennylane_qexec.executors.identity import identity_of, is_ours
 from pennylane_qexec.executors.memory import free_memory, in_words
-from pennylane_qexec.executors.pennylane import broadcasting, density_matrices, devices, mid_circuit
+from pennylane_qexec.executors.pennylane import broadcasting, density_matrices, legacy, mid_circuit
 from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
 from pennylane_qexec.executors.pennylane.preparation import DeviceBinder, Prepared
 from pennylane_qexec.executors.pennylane.seeds import Numbering, Places, goes_to_places, of_parts, place_of
@@ -63,7 +64,7 @@ def execute(
             return broadcasting.execute(device, circuits, config, places=places)
     results: list[Result] = []
     for circuit, number in zip(circuits, numbers, strict=True):
-        with devices.drawing_by(device, numbering.seed(number)) as known:
+        with legacy.drawing_by(device, numbering.seed(number)) as known:
             used = device if known else source.with_seed(circuit, numbering.small_seed(number))
             results += mid_circuit.execute(used, (circuit,), config)
     return results
@@ -168,7 +169,7 @@ class DeviceExecutor(Executor):
     @property
     def local(self) -> bool:
         """Whether the device is a simulator that computes in this process."""
-        return self._source.quirks.simulator
+        return self._source.traits.simulator
 
     @property
     def shareable(self) -> bool:
@@ -178,7 +179,7 @@ class DeviceExecutor(Executor):
     @property
     def mixed(self) -> bool:
         """Whether the device's states are density matrices."""
-        return self._source.quirks.mixed
+        return self._source.traits.mixed
 
     @property
     def identity(self) -> str | None:
@@ -194,7 +195,7 @@ class DeviceExecutor(Executor):
         source = self._source
         if not is_ours(self):
             return type(self), self.identity or id(self)
-        if source.quirks.ideal:
+        if source.traits.ideal:
             return IDEAL
         if not isinstance(source, BuiltDevices):
             return id(source)
@@ -265,7 +266,7 @@ class DeviceExecutor(Executor):
         objection = objection_to_shots(self, circuit)
         if objection is not None:
             return objection
-        if self.with_shots(circuit).shots.total_shots is None and self._source.quirks.needs_shots:
+        if self.with_shots(circuit).shots.total_shots is None and self._source.traits.needs_shots:
             return "needs a number of shots, and the circuit has none"
         return objection_to_wires(self.wires, circuit) or self._too_large(circuit)
 
@@ -317,7 +318,7 @@ class DeviceExecutor(Executor):
     def _perform_bound(self, work: Work) -> list[Result]:
         def place(index: int) -> tuple[Device, int | None]:
             device = self.device(work.circuits[index])
-            return device, index if devices.takes_shadows(device, work.circuits[index]) else None
+            return device, index if legacy.takes_shadows(device, work.circuits[index]) else None
 
         results: list[Result] = []
         for (device, _), group in groupby(range(len(work.circuits)), key=place):
@@ -328,7 +329,7 @@ class DeviceExecutor(Executor):
 
     def _differentiable(self, config: ExecutionConfig) -> AbstractContextManager[None]:
         """What backpropagation needs around the device."""
-        roots = self._source.quirks.takes_roots and config.gradient_method == "backprop"
+        roots = self._source.traits.takes_roots and config.gradient_method == "backprop"
         return density_matrices.without_roots() if roots else nullcontext()
 
     def _call(self, device: Device, work: Work) -> list[Result]:

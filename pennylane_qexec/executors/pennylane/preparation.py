@@ -31,7 +31,7 @@ from pennylane_qexec.circuits.templates import Likeness, fuse
 from pennylane_qexec.concurrency.differentiation import are_recorded
 from pennylane_qexec.concurrency.once import Kept
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.executors.pennylane import adjoint, devices, mid_circuit
+from pennylane_qexec.executors.pennylane import adjoint, legacy, mid_circuit
 from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
 from pennylane_qexec.job import Bound, Call, Postprocessing, Result
 
@@ -155,21 +155,21 @@ class DeviceBinder:
             circuit = mid_circuit.with_integers(self._source.name, circuit)
         device, here = self._source.device(circuit), self._here
         if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(device):
-            if not self._source.quirks.no_shot_vectors and devices.samples_bits(device, circuit):
+            if not self._source.traits.no_shot_vectors and legacy.samples_bits(device, circuit):
                 return self._in_bins(validate_device_wires(circuit, device.wires or wires_in_order(circuit))[0][0])
             return self._joined([circuit.copy(shots=shots) for shots in circuit.shots], tuple)
         if isinstance(device, LegacyDeviceFacade):
             if self._defers(circuit):
                 (given,) = self._source.with_wires(circuit)
                 return self._joined(*qml.defer_measurements(given, allow_postselect=False))
-            groups = devices.together(device, circuit)
+            groups = legacy.together(device, circuit)
             if len(groups) > 1:
                 return self._apart(circuit, groups)
-        if self._source.quirks.rotates_letters_only:
+        if self._source.traits.rotates_letters_only:
             _refuse_other_bases(device, circuit)
             circuit = circuit if are_recorded(circuit) else unwrapped(circuit)  # it knows no numbers but NumPy's
-        if circuit.shots and self._source.quirks.prepares_exactly_only:
-            circuit = devices.with_preparation_decomposed(circuit)
+        if circuit.shots and self._source.traits.prepares_exactly_only:
+            circuit = legacy.with_preparation_decomposed(circuit)
         if self._config.gradient_method == "adjoint" and is_broadcasted(circuit):
             return self._joined(*rows_of(circuit))  # the program would do so twice
         with self._source.exclusive():
@@ -180,12 +180,12 @@ class DeviceBinder:
                 here.unchanged = unchanged_by(here.program, self._source, self._config)
             if here.unchanged is not None and here.unchanged.covers(circuit):
                 return Bound((circuit,), self._config, _only)
-            given = [devices.with_whole_state(device, one) for one in self._source.with_wires(circuit)]
+            given = [legacy.with_whole_state(device, one) for one in self._source.with_wires(circuit)]
             circuits, postprocess = here.program(given)
         if len(circuits) > 1:
             forget_batch(circuits)
         for one in circuits:
-            devices.check(device, one)
+            legacy.check(device, one)
         if here.unchanged is not None:
             here.unchanged.note(circuit, circuits, postprocess)
         return Bound(tuple(circuits), self._config, lambda results: postprocess(results)[0])
@@ -196,7 +196,7 @@ class DeviceBinder:
         PennyLane reads those of devices of the older interface wrongly: several measurements where two neighbours are
         equal, and single shots.
         """
-        return self._source.quirks.no_shot_vectors or isinstance(device, LegacyDeviceFacade)
+        return self._source.traits.no_shot_vectors or isinstance(device, LegacyDeviceFacade)
 
     def _defers(self, circuit: QuantumScript) -> bool:
         """Whether the program would put wires in place of mid-circuit measurements: that decides what is measured."""

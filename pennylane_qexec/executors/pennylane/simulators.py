@@ -14,8 +14,8 @@ from pennylane.wires import Wires
 from pennylane_qexec.concurrency.resources import cores
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.base import Executor, Parallel
-from pennylane_qexec.executors.pennylane.devices import Quirks
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
+from pennylane_qexec.executors.pennylane.traits import DeviceTraits
 from pennylane_qexec.executors.shots import checked_shots
 
 # Simulators by name
@@ -102,7 +102,7 @@ def like(device: Device) -> Executor:
         UserWarning: the device is no local simulator, and is not used.
     """
     name = str(device.name)
-    if not Quirks.of(name, {}).simulator:
+    if not DeviceTraits.of(name, {}).simulator:
         warnings.warn(
             f"the QNode's device {name!r} is not known as a simulator on this machine, and is not used: default.qubit "
             "runs the circuits. To use the device, give it as an executor: executors=[device].",

@@ -13,7 +13,8 @@ from pennylane.wires import Wires
 
 from pennylane_qexec.circuits.measurement_bases import counted, together
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
-from pennylane_qexec.executors.base import Binder, identity_of
+from pennylane_qexec.executors.base import Binder
+from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.pennylane.preparation import Prepared
 from pennylane_qexec.executors.qbraid.devices import Machine
 from pennylane_qexec.executors.qbraid.jobs import Flight

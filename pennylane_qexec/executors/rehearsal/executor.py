@@ -13,7 +13,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.circuits.measurement_bases import together
 from pennylane_qexec.circuits.mid_circuit import qubits_of
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
-from pennylane_qexec.executors.base import identity_of
+from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.rehearsal import conditions as drifting
 from pennylane_qexec.executors.rehearsal.backend import Cloud, Planner, RefusedError

@@ -14,7 +14,8 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError, PolicyError, ResultError
 from pennylane_qexec.executors import seeds
-from pennylane_qexec.executors.base import Binder, Executor, Parallel, identity_of, of_all
+from pennylane_qexec.executors.base import Binder, Executor, Parallel
+from pennylane_qexec.executors.identity import identity_of, of_all
 from pennylane_qexec.executors.routing.rules import BySize, Rule, in_figures, smallest_first
 from pennylane_qexec.executors.shots import as_asked, objection_to_shots
 from pennylane_qexec.executors.specs import executors

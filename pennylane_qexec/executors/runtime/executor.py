@@ -15,7 +15,8 @@ from pennylane.wires import Wires
 
 from pennylane_qexec.circuits.measurement_bases import Runs, counted, together
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError
-from pennylane_qexec.executors.base import Binder, identity_of
+from pennylane_qexec.executors.base import Binder
+from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.pennylane.preparation import Prepared
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.remote import Flights, ids_of
