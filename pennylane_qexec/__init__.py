@@ -202,12 +202,14 @@ class _OtherNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         package, _, name = fullname.partition(".")
+        if package != __name__:
+            return None
         head, _, rest = name.partition(".")
         place = _SHORT_NAMES.get(head) or _MOVED.get(head)
-        if package != __name__ or place is None:
+        if place is None:
             return None
         place = ".".join(filter(None, (__name__, place, rest)))
-        if head in _MOVED:
+        if name in _MOVED:  # for what is in it, the import system asks after that
             warnings.warn(f"{fullname} is now {place}.", DeprecationWarning, stacklevel=2)
         return ModuleSpec(fullname, self, loader_state=place)
 
@@ -221,7 +223,8 @@ class _OtherNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         module.__spec__ = module.__spec__.loader_state  # its own, in place of that of the other name
 
 
-sys.meta_path.append(_OtherNames())
+# Before the finder of files, which takes a folder with nothing but bytecode left in it for a package.
+sys.meta_path.insert(0, _OtherNames())
 
 
 def __getattr__(name: str) -> Any:
@@ -232,7 +235,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"{__name__}.{_SHORT_NAMES.get(name, name)}")
     if name in _MOVED:
         warnings.warn(f"{__name__}.{name} is now {__name__}.{_MOVED[name]}.", DeprecationWarning, stacklevel=2)
-        return importlib.import_module(f"{__name__}.{_MOVED[name]}")
+        module = globals()[name] = importlib.import_module(f"{__name__}.{_MOVED[name]}")
+        return module
     workflows = ("electron", "lattice", "get_result")
     hint = ". Workflows are left to workflow engines: call the function itself, or a task of Dask or Ray"
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint if name in workflows else ''}")
