@@ -24,8 +24,8 @@ from pennylane_qexec.executors.jax.compiler import Functions, Workshop, bytes_ne
 from pennylane_qexec.executors.jax.functions import Traced
 from pennylane_qexec.executors.jax.platform import Platform
 from pennylane_qexec.executors.jax.sampling import Sampler
+from pennylane_qexec.executors.jax.timing import Contest
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
-from pennylane_qexec.executors.pennylane.timing import Contest
 from pennylane_qexec.job import Result, Work
 
 Exactly = Callable[[Sequence[QuantumScript]], Sequence[Result]]

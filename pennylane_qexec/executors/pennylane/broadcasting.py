@@ -1,14 +1,13 @@
 """Circuits of one structure as one broadcasted circuit, on simulators that are faster with that.
 
 Nothing shows in the results: every circuit gets its own, and draws the random numbers that it would draw if the
-circuits ran one after the other. Whether it is faster depends on the size, and is measured while one works.
+circuits ran one after the other. Whether that is faster depends on the size: see ``benchmarks/broadcasting.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from itertools import accumulate, groupby
 from typing import Any, NamedTuple
 
@@ -21,7 +20,6 @@ from pennylane_qexec.circuits.templates import Fused, Template, fuse
 from pennylane_qexec.concurrency.once import Kept
 from pennylane_qexec.executors.pennylane import mid_circuit
 from pennylane_qexec.executors.pennylane.seeds import Draws, Places, Stream, Turns, Witness
-from pennylane_qexec.executors.pennylane.timing import Contest
 from pennylane_qexec.job import Result
 
 # What can be broadcasted
@@ -207,12 +205,12 @@ def _same(one: Any, other: Any) -> bool:
 # Running it
 
 _WORTH_TRYING = 12
-_TRIAL_ROWS = 16
-_TRIAL_SHARE = 4
 _KEPT_STRUCTURES = 1024
 
-CONTEST = Contest()
-"""For which sizes broadcasting is faster in this process: way 0, against 1, one after the other."""
+_FEWEST_CIRCUITS = 3
+_MOST_AMPLITUDES = 2**12
+_MOST_SHOTS = 2**15
+"""As one, 48 circuits are 4 to 10 times as fast at 2 to 10 qubits, twice at 12, and no faster from 14 qubits on."""
 
 
 class _Known:
@@ -233,16 +231,6 @@ class _Known:
 _structures: Kept[_Known] = Kept(_KEPT_STRUCTURES)
 
 
-class _Size(NamedTuple):
-    """What the time per circuit depends on; counts in powers of two."""
-
-    device: type[Device]
-    wires: int
-    operations: int
-    circuits: int
-    shots: int
-
-
 class _Group:
     """Circuits of one structure in a batch."""
 
@@ -251,34 +239,28 @@ class _Group:
         self.fused = fused
         self.known = _structures.get(None if key is None else (type(device), key), _Known)
         self.most = rows_at_once(device, circuit)
-        self.size = _Size(
-            type(device),
-            len(circuit.wires),
-            len(circuit.operations).bit_length(),
-            len(fused.indices).bit_length(),
-            (circuit.shots.total_shots or 0).bit_length(),
+        amplitudes = 2 ** (len(circuit.wires) * (2 if isinstance(device, DefaultMixed) else 1))
+        self.may_run_as_one = (
+            len(fused.indices) >= _FEWEST_CIRCUITS
+            and amplitudes <= _MOST_AMPLITUDES
+            and self.most > 1
+            and (circuit.shots.total_shots or 0) <= _MOST_SHOTS
         )
-
-    @property
-    def may_run_as_one(self) -> bool:
-        return len(self.fused.indices) > 1 and self.most > 1
 
 
 def execute(
     device: Device,
     circuits: Sequence[QuantumScript],
     config: ExecutionConfig,
-    contest: Contest = CONTEST,
     *,
     places: Places | None = None,
 ) -> list[Result]:
-    """Run circuits on a device, as one where that is possible and has turned out to be faster.
+    """Run circuits on a device, as one where that is possible and faster: many small ones of one structure.
 
     Args:
         device: the device.
         circuits: circuits that went through the device's own program.
         config: the configuration of that program.
-        contest: what knows of the sizes for which it is faster.
         places: where each circuit begins to draw; ``None`` if it goes on where the last one has ended.
 
     Returns:
@@ -290,11 +272,11 @@ def execute(
     stream = simulator.stream() if places is None else places.stream
     groups = [_Group(device, fused) for fused in fuse(circuits)]
     for group in groups:
-        if stream is not None and group.may_run_as_one and contest.settled(group.size) != 1:
+        if stream is not None and group.may_run_as_one:
             _find_out(simulator, circuits, group, stream)
     if not any(group.may_run_as_one and group.known.plan is not None for group in groups):
         return simulator.alone(circuits) if places is None else simulator.at_places(circuits, places)
-    return _Batch(simulator, circuits, groups, contest, places).results()
+    return _Batch(simulator, circuits, groups, places).results()
 
 
 def _find_out(simulator: Native, circuits: Sequence[QuantumScript], group: _Group, stream: Stream) -> None:
@@ -320,12 +302,10 @@ class _Batch:
         simulator: Native,
         circuits: Sequence[QuantumScript],
         groups: Sequence[_Group],
-        contest: Contest,
         places: Places | None,
     ) -> None:
         self._simulator = simulator
         self._circuits = circuits
-        self._contest = contest
         self._places = places
         self._group_of = {index: group for group in groups for index in group.fused.indices}
         self._plans: dict[int, Plan | None] = {}
@@ -374,22 +354,13 @@ class _Batch:
             for rows in self._chunks(group, start_of.keys()):
                 chosen = [group.fused.indices[row] for row in rows]
                 starts = [start_of[index] for index in chosen]
-                ways = (
-                    partial(self._as_one, group, rows, starts, stream),
-                    partial(self._one_by_one, chosen, starts, stream),
-                )
-                results.update(zip(chosen, self._contest.run(group.size, len(rows), ways), strict=True))
+                results.update(zip(chosen, self._as_one(group, rows, starts, stream), strict=True))
         return results
 
     def _chunks(self, group: _Group, indices: Container[int]) -> Iterator[list[int]]:
-        """Rows that fit into memory together; few of them while it is not known what is faster."""
+        """Rows that fit into memory together."""
         rows = [row for row, index in enumerate(group.fused.indices) if index in indices]
-        while rows:
-            most = max(group.most, 1)
-            if self._contest.settled(group.size) is None:
-                most = min(most, max(2, min(_TRIAL_ROWS, group.most // _TRIAL_SHARE)))
-            yield rows[:most]
-            rows = rows[most:]
+        return (rows[first : first + group.most] for first in range(0, len(rows), group.most))
 
     def _as_one(self, group: _Group, rows: Sequence[int], starts: Sequence[int], stream: Stream) -> list[Result]:
         plan, fused = self._plans[id(group)], group.fused

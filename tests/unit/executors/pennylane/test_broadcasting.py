@@ -15,10 +15,7 @@ import pennylane_qexec as qexec
 from pennylane_qexec.concurrency.once import Kept
 from pennylane_qexec.executors.pennylane import broadcasting
 from pennylane_qexec.executors.pennylane.seeds import OutOfTurnError, Stream, Turns
-from pennylane_qexec.executors.pennylane.timing import Contest
 from pennylane_qexec.job import Call, Work
-
-TOGETHER, ALONE = 0, 1
 
 H = qml.Hamiltonian([0.2, 0.3, 0.5], [qml.X(0), qml.Z(0) @ qml.Z(1), qml.Y(2)])
 SUM = qml.sum(qml.X(0), qml.Y(1) @ qml.Z(2))
@@ -59,20 +56,24 @@ SAMPLED = BOTH | {
 CASES = [(None, name) for name in ANALYTIC] + [(shots, name) for shots in (40, (10, 20, 20)) for name in SAMPLED]
 
 
-class Always(Contest):
-    """A contest that one way has won."""
+class Runs:
+    """Counts how often circuits of one structure are run as one, or would be if that gave what they give alone."""
 
-    def __init__(self, way: int) -> None:
-        super().__init__()
-        self.way = way
-        self.runs = 0
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.number = 0
+        as_one = broadcasting._Batch._as_one
 
-    def run(self, size: Any, circuits: int, ways: Sequence[Any]) -> Any:
-        self.runs += 1
-        return ways[self.way]()
+        def counted(batch: Any, *arguments: Any) -> Any:
+            self.number += 1
+            return as_one(batch, *arguments)
 
-    def settled(self, size: Any) -> int | None:
-        return self.way
+        monkeypatch.setattr(broadcasting._Batch, "_as_one", counted)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """How often circuits ran as one."""
+    return Runs(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -92,16 +93,13 @@ def circuits(measurements: Any, shots: Any = None, number: int = 14, seed: int =
     return made
 
 
-def run(batch: Sequence[QuantumScript], contest: Contest | None = None, name: str = "default.qubit") -> Any:
-    """The results of a seeded device, broadcasting or (without a contest) by itself; and where its stream is."""
+def run(batch: Sequence[QuantumScript], name: str = "default.qubit", *, bare: bool = False) -> Any:
+    """The results of a seeded device, broadcasting or by itself; and where its stream is."""
     device = qml.device(name, wires=4, seed=7)
     config = device.setup_execution_config(ExecutionConfig(), batch[0])
     program = device.preprocess_transforms(config)
     bound = [one for circuit in batch for one in program((circuit,))[0]]
-    if contest is None:
-        results = list(device.execute(tuple(bound), config))
-    else:
-        results = broadcasting.execute(device, bound, config, contest)
+    results = list(device.execute(tuple(bound), config)) if bare else broadcasting.execute(device, bound, config)
     return results, device._rng.bit_generator.state
 
 
@@ -112,69 +110,93 @@ def assert_same(one: Any, other: Any) -> None:
 
 
 @pytest.mark.parametrize(("shots", "name"), CASES, ids=lambda value: str(value))
-def test_circuits_that_run_as_one_give_what_they_give_one_by_one(shots, name):
+def test_circuits_that_run_as_one_give_what_they_give_one_by_one(shots, name, runs):
     batch = circuits((ANALYTIC if shots is None else SAMPLED)[name](), shots)
-    contest = Always(TOGETHER)
-    assert_same(run(batch, contest), run(batch))
-    assert contest.runs == (0 if name == "shadow" else 1)
+    assert_same(run(batch), run(batch, bare=True))
+    assert runs.number == (0 if name == "shadow" else 1)
 
 
 @pytest.mark.parametrize("shots", [None, 40])
 @pytest.mark.parametrize("name", ["expval of a Hamiltonian", "several", "probs"])
-def test_density_matrices_run_as_one_too(shots, name):
+def test_density_matrices_run_as_one_too(shots, name, runs):
     batch = circuits(BOTH[name](), shots)
-    contest = Always(TOGETHER)
-    assert_same(run(batch, contest, "default.mixed"), run(batch, None, "default.mixed"))
-    assert contest.runs == 1
+    assert_same(run(batch, "default.mixed"), run(batch, "default.mixed", bare=True))
+    assert runs.number == 1
 
 
-@pytest.mark.parametrize("way", [TOGETHER, ALONE])
-def test_structures_that_alternate_draw_the_numbers_that_they_would_draw_one_by_one(way):
+def test_structures_that_alternate_draw_the_numbers_that_they_would_draw_one_by_one(runs):
     one, other = circuits(BOTH["several"](), 30), circuits([qml.counts(wires=[0, 1])], 50)
     shadows = circuits([qml.classical_shadow([0, 1])], 20, 2)
     batch = [each for pair in zip(one, other, strict=True) for each in pair]
     batch = [*batch[:9], shadows[0], *batch[9:], shadows[1]]
-    run(batch, Always(TOGETHER))
-    contest = Always(way)
-    assert_same(run(batch, contest), run(batch))
-    assert contest.runs == 4
+    run(batch)
+    runs.number = 0
+    assert_same(run(batch), run(batch, bare=True))
+    assert runs.number == 4
 
 
 def test_analytic_circuits_and_circuits_with_shots_go_together():
     batch = circuits([qml.expval(qml.Z(0))], 30) + circuits([qml.state()]) + circuits([qml.expval(qml.Z(0))], 40)
-    assert_same(run(batch, Always(TOGETHER)), run(batch))
+    assert_same(run(batch), run(batch, bare=True))
 
 
-def test_many_rows_run_in_parts_that_fit_into_memory(monkeypatch):
+def test_many_rows_run_in_parts_that_fit_into_memory(monkeypatch, runs):
     monkeypatch.setattr(broadcasting, "_MOST_BYTES_OF_STATES", 16 * 8 * 5)
     batch = circuits(BOTH["several"](), 30)
-    contest = Always(TOGETHER)
-    assert_same(run(batch, contest), run(batch))
-    assert contest.runs == 3
+    assert_same(run(batch), run(batch, bare=True))
+    assert runs.number == 3
 
 
-def test_rows_that_do_not_fit_into_memory_run_one_by_one(monkeypatch):
+def test_rows_that_do_not_fit_into_memory_run_one_by_one(monkeypatch, runs):
     monkeypatch.setattr(broadcasting, "_MOST_BYTES_OF_STATES", 16 * 8)
-    contest = Always(TOGETHER)
     batch = circuits([qml.expval(qml.Z(0))])
-    assert_same(run(batch, contest), run(batch))
-    assert contest.runs == 0
+    assert_same(run(batch), run(batch, bare=True))
+    assert runs.number == 0
 
 
 @pytest.mark.parametrize("number", [1, 2, 11])
-def test_few_circuits_are_not_worth_finding_out(number):
-    contest = Always(TOGETHER)
+def test_few_circuits_are_not_worth_finding_out(number, runs):
     batch = circuits([qml.expval(qml.Z(0))], 20, number)
-    assert_same(run(batch, contest), run(batch))
-    assert contest.runs == 0
+    assert_same(run(batch), run(batch, bare=True))
+    assert runs.number == 0
 
 
-def test_a_structure_that_comes_again_is_worth_finding_out():
+@pytest.mark.parametrize(
+    ("name", "wires", "shots", "number"),
+    [
+        ("default.qubit", 12, None, 3),
+        ("default.qubit", 13, None, 0),
+        ("default.mixed", 6, None, 3),
+        ("default.mixed", 7, None, 0),
+        ("default.qubit", 2, 2**15, 3),
+        ("default.qubit", 2, 2**15 + 1, 0),
+    ],
+)
+def test_only_small_circuits_run_as_one(name, wires, shots, number, runs):
+    rng = np.random.default_rng(2)
+    measured = [qml.expval(qml.Z(0))]
+    batch = [
+        QuantumScript([qml.RX(rng.uniform(0, 6), wire) for wire in range(wires)], measured, shots) for _ in range(4)
+    ]
+    device = qml.device(name, wires=wires, seed=1)
+    for _ in range(5):
+        broadcasting.execute(device, batch, device.setup_execution_config())
+    assert runs.number == number
+
+
+def test_two_circuits_run_one_by_one(runs):
+    batch = circuits([qml.expval(qml.Z(0))], 20, 12)
+    run(batch)
+    runs.number = 0
+    assert_same(run(batch[:2]), run(batch[:2], bare=True))
+    assert runs.number == 0
+
+
+def test_a_structure_that_comes_again_is_worth_finding_out(runs):
     batch = circuits([qml.expval(qml.Z(0))], 20, 6)
-    contest = Always(TOGETHER)
     for _ in range(3):
-        assert_same(run(batch, contest), run(batch))
-    assert contest.runs == 2
+        assert_same(run(batch), run(batch, bare=True))
+    assert runs.number == 2
 
 
 @pytest.mark.parametrize("last", [qml.QubitUnitary(np.eye(2), 0), qml.Projector([0], [3]), qml.Snapshot()])
@@ -183,25 +205,24 @@ def test_operations_without_numbers_are_as_they_are(last):
         QuantumScript([*circuit.operations, last], circuit.measurements, shots=circuit.shots)
         for circuit in circuits([qml.probs(wires=[0, 1])], 20)
     ]
-    assert_same(run(batch, Always(TOGETHER)), run(batch))
+    assert_same(run(batch), run(batch, bare=True))
 
 
 @pytest.mark.parametrize(
     "state", [qml.BasisState(np.array([1, 0, 1]), [0, 1, 2]), qml.StatePrep(np.eye(8)[3], range(3))]
 )
-def test_a_prepared_state_is_shared(state):
+def test_a_prepared_state_is_shared(state, runs):
     batch = [
         QuantumScript([state, *circuit.operations], circuit.measurements, shots=circuit.shots)
         for circuit in circuits([qml.expval(H)], 20)
     ]
-    contest = Always(TOGETHER)
-    assert_same(run(batch, contest), run(batch))
-    assert contest.runs == 1
+    assert_same(run(batch), run(batch, bare=True))
+    assert runs.number == 1
 
 
 def test_a_structure_that_fails_as_one_runs_one_by_one_from_then_on(monkeypatch):
     batch = circuits([qml.expval(qml.Z(0))], 20)
-    run(batch, Always(TOGETHER))
+    run(batch)
     tried = []
 
     def fails(*_: Any) -> Any:
@@ -210,36 +231,34 @@ def test_a_structure_that_fails_as_one_runs_one_by_one_from_then_on(monkeypatch)
 
     monkeypatch.setattr(broadcasting.Native, "together", fails)
     for _ in range(2):
-        assert_same(run(batch, Always(TOGETHER)), run(batch))
+        assert_same(run(batch), run(batch, bare=True))
     assert len(tried) == 1
 
 
-def test_parameters_of_other_libraries_are_left_to_them():
+def test_parameters_of_other_libraries_are_left_to_them(runs):
     batch = circuits([qml.expval(qml.Z(0))])
     strange = QuantumScript([qml.RX(np.float32(0.3), 0)], [qml.expval(qml.Z(0))])
-    contest = Always(TOGETHER)
-    run([strange] * 20, contest)
-    assert contest.runs == 0
-    run(batch, contest)
-    assert contest.runs == 1
+    run([strange] * 20)
+    assert runs.number == 0
+    run(batch)
+    assert runs.number == 1
 
 
 def test_a_tracker_sees_circuits_one_by_one():
     batch = circuits([qml.expval(qml.Z(0))])
     device = qml.device("default.qubit", seed=7)
     with device.tracker:
-        broadcasting.execute(device, batch, device.setup_execution_config(), Always(TOGETHER))
+        broadcasting.execute(device, batch, device.setup_execution_config())
     assert device.tracker.totals["simulations"] == len(batch)
 
 
-def test_generators_that_cannot_go_to_a_place_draw_one_by_one():
+def test_generators_that_cannot_go_to_a_place_draw_one_by_one(runs):
     batch = circuits([qml.expval(qml.Z(0))], 20)
-    contest = Always(TOGETHER)
     devices = [qml.device("default.qubit", seed=np.random.Generator(np.random.MT19937(3))) for _ in range(2)]
     config = devices[0].setup_execution_config()
-    got = broadcasting.execute(devices[0], batch, config, contest)
+    got = broadcasting.execute(devices[0], batch, config)
     assert got == list(devices[1].execute(tuple(batch), config))
-    assert contest.runs == 0
+    assert runs.number == 0
 
 
 def test_drawing_something_else_than_before_is_noticed():
@@ -264,19 +283,11 @@ def test_turns_are_the_parts_of_one_stream():
 # -- through an executor and a cluster
 
 HERE = {"type": "default.qubit", "parallel": "thread"}
-"""Not in a worker process, which knows nothing of the contest of these tests."""
-
-
-@pytest.fixture
-def contest(monkeypatch: pytest.MonkeyPatch) -> Always:
-    """Every executor broadcasts wherever it can."""
-    made = Always(TOGETHER)
-    monkeypatch.setattr(broadcasting.execute, "__defaults__", (made,))
-    return made
+"""Not in a worker process, where these tests cannot count."""
 
 
 @pytest.mark.parametrize("shots", [None, 50])
-def test_an_executor_gives_what_the_device_gives(contest, shots):
+def test_an_executor_gives_what_the_device_gives(runs, shots):
     batch = circuits(BOTH["several"](), shots)
     device = qml.device("default.qubit", seed=3)
     expected = qml.execute(batch, device, None)
@@ -286,18 +297,18 @@ def test_an_executor_gives_what_the_device_gives(contest, shots):
     call = Call("execute", bound[0].config, bound=True)
     raw = executor.perform(Work(tuple([one.circuits[0] for one in bound]), call))
     results = [one.postprocess([result]) for one, result in zip(bound, raw, strict=True)]
-    assert contest.runs > 0
+    assert runs.number > 0
     assert all(map(broadcasting._same, results, expected))
 
 
-def test_circuits_that_are_not_bound_yet_run_as_one_too(contest):
+def test_circuits_that_are_not_bound_yet_run_as_one_too(runs):
     batch = circuits([qml.expval(qml.Z(0)), qml.sample(wires=[1])], 50)
     results = qexec.executor("default.qubit", seed=3).run(batch)
-    assert contest.runs > 0
+    assert runs.number > 0
     assert all(map(broadcasting._same, results, qml.execute(batch, qml.device("default.qubit", seed=3), None)))
 
 
-def test_one_bad_circuit_fails_alone(contest):
+def test_one_bad_circuit_fails_alone(runs):
     batch = circuits([qml.expval(qml.Z(0))], 50)
     bad = QuantumScript([qml.X(0)], [qml.expval(qml.Z("elsewhere"))], shots=50)
     cluster = qexec.QCluster([HERE | {"wires": 3, "seed": 3}], failover=False)
@@ -308,19 +319,19 @@ def test_one_bad_circuit_fails_alone(contest):
 METHODS = ["parameter-shift", "finite-diff", "hadamard", "adjoint", "backprop", "spsa"]
 
 
-def test_a_batch_of_a_cluster_comes_in_order(contest):
+def test_a_batch_of_a_cluster_comes_in_order(runs):
     batch = (
         circuits([qml.expval(qml.Z(0))]) + circuits([qml.probs(wires=[1])]) + circuits([qml.expval(qml.Z(0))], seed=6)
     )
     batch = batch[::2] + batch[1::2]
     with qexec.QCluster([HERE]) as cluster:
         results = cluster.execute(batch)
-    assert contest.runs > 0
+    assert runs.number > 0
     assert all(map(broadcasting._same, results, qml.execute(batch, qml.device("default.qubit"), None)))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_gradient_is_that_of_the_device_alone(contest, method):
+def test_every_gradient_is_that_of_the_device_alone(runs, method):
     """To rounding, which finite differences divide by their step of 1e-7 (spsa: 1e-5)."""
 
     def ansatz(weights: Any) -> Any:
@@ -342,7 +353,7 @@ def test_every_gradient_is_that_of_the_device_alone(contest, method):
     with qml.device("qexec.cluster", wires=4, executors=[HERE]) as device:
         difference = gradient(device) - gradient(qml.device("default.qubit", wires=4))
     assert np.abs(difference).max() < (1e-8 if method in ("finite-diff", "spsa") else 1e-12)
-    assert (contest.runs > 0) is (method in ("parameter-shift", "finite-diff", "spsa"))
+    assert (runs.number > 0) is (method in ("parameter-shift", "finite-diff", "spsa"))
 
 
 @pytest.mark.parametrize("kind", ["default.qubit", "lightning.qubit", "aer"])
