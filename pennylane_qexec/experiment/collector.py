@@ -4,143 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pennylane_qexec.concurrency.futures import bar
 from pennylane_qexec.errors import (
     ConfigurationError,
     ExperimentTimeoutError,
     PartialResultError,
     PartialResultWarning,
     PolicyError,
-    QExecError,
 )
 from pennylane_qexec.experiment import merges, persistence, plots
 from pennylane_qexec.experiment.dispatch import Dispatch
 from pennylane_qexec.experiment.merges import ExperimentMerge
-from pennylane_qexec.experiment.policies import PolicyBook
+from pennylane_qexec.experiment.policies import ExperimentPolicies
 from pennylane_qexec.experiment.records import Record, to_dataframe
-from pennylane_qexec.experiment.results import Errors, FromEntries, FromRecords, Gathered, Raw, Source
-from pennylane_qexec.experiment.run import Run
+from pennylane_qexec.experiment.results import Errors, Raw, SavedExperiment, Source
 from pennylane_qexec.experiment.validation import check_results
 from pennylane_qexec.job import JobState
-from pennylane_qexec.providers import Backend
 from pennylane_qexec.redaction.display import even_incomplete
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import pandas
-
-
-class Live(Source):
-    """An experiment under way.
-
-    Args:
-        run: the run.
-        find: finds the backends that a user names.
-        many: whether the user gave a list of circuits.
-    """
-
-    def __init__(self, run: Run, find: Callable[[Any], list[Backend]], many: bool) -> None:
-        self._run = run
-        self._find = find
-        self._many = many
-
-    @property
-    def over(self) -> bool:
-        return self._run.over
-
-    @property
-    def records(self) -> list[Record]:
-        return [entry.record() for entry in list(self._run.entries)]
-
-    @property
-    def errors(self) -> Errors:
-        found: Errors = {}
-        for entry in list(self._run.entries):
-            if entry.error is not None:
-                found.setdefault(entry.backend.provider, {}).setdefault(entry.backend.name, []).append(entry.error)
-        return found
-
-    @property
-    def missing(self) -> list[Record]:
-        asked = [entry for entry in list(self._run.entries) if entry.instead_of is None]
-        return [entry.record() for entry in asked if not entry.made_good]
-
-    def gathered(self) -> Gathered:
-        return FromEntries(list(self._run.entries), self._many)
-
-    def wait(self, timeout: float | None) -> bool:
-        return self._run.wait(timeout)
-
-    def cancel(self) -> None:
-        self._run.cancel()
-
-    def rerun(self, backends: Any) -> None:
-        self._run.rerun(None if backends is None else self._find(backends))
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        self._run.listen(listener)
-
-
-class Saved(Source):
-    """Results of a file.
-
-    Args:
-        records: what had become of each circuit of each job.
-        many: whether the user gave a list of circuits.
-    """
-
-    def __init__(self, records: Sequence[Record], many: bool) -> None:
-        self._records = list(records)
-        self._many = many
-
-    @property
-    def over(self) -> bool:
-        return all(record.state.final for record in self._records)
-
-    @property
-    def records(self) -> list[Record]:
-        return list(self._records)
-
-    @property
-    def errors(self) -> Errors:
-        found: Errors = {}
-        for record in self._records:
-            if record.error is not None:
-                found.setdefault(record.provider, {}).setdefault(record.backend, []).append(QExecError(record.error))
-        return found
-
-    @property
-    def missing(self) -> list[Record]:
-        moved: Counter[tuple[int, int]] = Counter()
-        for record in self._records:
-            if record.instead_of is not None and record.state is JobState.DONE:
-                moved[record.job, record.circuit] += record.shots or 1
-        asked = [record for record in self._records if record.instead_of is None]
-        return [
-            record
-            for record in asked
-            if record.state is not JobState.DONE and moved[record.job, record.circuit] < max(record.shots, 1)
-        ]
-
-    def gathered(self) -> Gathered:
-        return FromRecords(self._records, self._many)
-
-    def wait(self, timeout: float | None) -> bool:
-        return True
-
-    def cancel(self) -> None:
-        return None
-
-    def rerun(self, backends: Any) -> None:
-        raise QExecError("rerun(): this collector was loaded from a file and has results only: run its dispatch again.")
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        return None
 
 
 _NOT_DONE = (JobState.FAILED, JobState.CANCELLED)
@@ -165,7 +52,6 @@ class ResultCollector:
         resolve: Callable[[Any], ExperimentMerge],
         data: Any,
         refuses: bool,
-        many: bool,
     ) -> None:
         self.dispatch = dispatch
         self.merge_data = data
@@ -174,7 +60,6 @@ class ResultCollector:
         self._resolve = resolve
         self._given = data
         self._refuses = refuses
-        self._many = many
         self._merged: tuple[Any] | None = None
 
     @property
@@ -235,7 +120,7 @@ class ResultCollector:
 
     def partial_results(self) -> Raw:
         """The results that are there now, as :meth:`get_results` returns them. Asking does not wait."""
-        return self._source.gathered().raw
+        return self._source.results().raw
 
     def get_merged_results(self, timeout: float | None = None) -> Any:
         """The merged results, when all jobs have ended.
@@ -335,7 +220,7 @@ class ResultCollector:
         """
         merge = (self._merge.name, self._given)
         persistence.write(
-            persistence.document_of(self.records, self.dispatch, merge, self._merged, self._many), Path(path)
+            persistence.document_of(self.records, self.dispatch, merge, self._merged, self._source.many), Path(path)
         )
 
     @classmethod
@@ -350,8 +235,8 @@ class ResultCollector:
         records, dispatch = persistence.records_of(document), persistence.dispatch_of(document)
         check_results(records, dispatch)
         name, data = str(document.get("merge", "aggregate")), persistence.decoded(document.get("merge_data"))
-        merge = merges.BUILT_IN.get(name) or merges.Forgotten(name)
-        collector = cls(Saved(records, many), dispatch, merge, PolicyBook().merge, data, refuses=True, many=many)
+        merge = merges.BUILT_IN.get(name) or merges.UnknownMerge(name)
+        collector = cls(SavedExperiment(records, many), dispatch, merge, ExperimentPolicies().merge, data, refuses=True)
         if "merged" in document:
             collector._merged = (persistence.decoded(document["merged"]),)
             collector._check_merged()
@@ -363,7 +248,7 @@ class ResultCollector:
             isinstance(record.result, Mapping) for record in self.records if record.state is JobState.DONE
         ):
             return
-        if not self._source.gathered().places:
+        if not self._source.results().places:
             return
         merged, _ = self._merge_with(self._merge, self._given, partial=True)
         if self._merged is not None and merged != self._merged[0]:
@@ -383,12 +268,12 @@ class ResultCollector:
             raise ExperimentTimeoutError(timeout or 0.0, ended, len(records))
 
     def _merge_with(self, merge: ExperimentMerge, data: Any, partial: bool) -> tuple[Any, Any]:
-        gathered = self._source.gathered()
+        results = self._source.results()
         if not partial and self._source.missing:
-            raise PartialResultError(self._failures(), gathered.raw)
-        if partial and not gathered.places:
+            raise PartialResultError(self._failures(), results.raw)
+        if partial and not results.places:
             raise PolicyError(f"there is nothing to merge: {self._failures()}.")
-        return merge.merged(gathered, data)
+        return merge.merged(results, data)
 
     def _failures(self) -> str:
         missing = self._source.missing
@@ -409,25 +294,3 @@ class ResultCollector:
         numbers = {state: sum(record.state is state for record in records) for state in _NOT_DONE}
         problems = "".join(f", {number} {state}" for state, number in numbers.items() if number)
         return f"<ResultCollector: {ended} of {len(records)} circuits have ended{problems}>"
-
-
-def awaited(collector: ResultCollector, start: Callable[[], None], progress: bool) -> ResultCollector:
-    """A collector, when all its jobs have ended.
-
-    Args:
-        collector: the collector.
-        start: starts the jobs.
-        progress: whether to show a progress bar.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C, which cancels what has not ended.
-    """
-    try:
-        with bar(len(collector.records), progress) as advance:
-            collector.listen(advance)
-            start()
-            collector.wait()
-    except KeyboardInterrupt:
-        collector.cancel()
-        raise
-    return collector

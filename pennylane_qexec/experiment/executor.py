@@ -10,17 +10,18 @@ from typing import Any, get_args
 from pennylane_qexec.circuits import frameworks
 from pennylane_qexec.circuits.frameworks.program import Order
 from pennylane_qexec.concurrency import isolation
+from pennylane_qexec.concurrency.futures import bar
 from pennylane_qexec.concurrency.lifecycle import Closing
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.experiment.collector import Live, ResultCollector, awaited
+from pennylane_qexec.experiment.collector import ResultCollector
 from pennylane_qexec.experiment.dispatch import Dispatch
+from pennylane_qexec.experiment.executor_pool import ExecutorPool
+from pennylane_qexec.experiment.experiment import Experiment, OnFailure, Settings
 from pennylane_qexec.experiment.jobs import circuits_of, shots_of
 from pennylane_qexec.experiment.merges import ExperimentMerge, PaperMerge
-from pennylane_qexec.experiment.policies import PolicyBook
-from pennylane_qexec.experiment.run import OnFailure, Run, Settings
-from pennylane_qexec.experiment.splits import PaperSplit, Task, named
-from pennylane_qexec.experiment.submission import Workshop
-from pennylane_qexec.experiment.tasks import entries_of, joined
+from pennylane_qexec.experiment.policies import ExperimentPolicies
+from pennylane_qexec.experiment.splits import CircuitRequest, PaperSplit, named
+from pennylane_qexec.experiment.tasks import joined_dispatch, tasks_of
 from pennylane_qexec.persistence.cache.cache import GivenCache, cache_of
 from pennylane_qexec.policies import retries
 from pennylane_qexec.policies.budgets import Budget, budget_of
@@ -77,8 +78,8 @@ class QuantumExecutor(Closing):
         if bit_order not in get_args(Order):
             raise ConfigurationError(unknown("order of bits", bit_order, get_args(Order)))
         self.virtual_provider = virtual_provider or VirtualProvider(providers_info, providers)
-        self._book = PolicyBook(policies_folder)
-        self._workshop = Workshop(max_workers)
+        self._policies = ExperimentPolicies(policies_folder)
+        self._executors = ExecutorPool(max_workers)
         self._order: Order = bit_order
         self.budget = budget_of(budget)
         self._cache = cache_of(cache)
@@ -144,12 +145,12 @@ class QuantumExecutor(Closing):
             KeyboardInterrupt: Ctrl-C while waiting; what has not ended is cancelled, and :attr:`last_collector` has the
                 rest.
         """
-        merge = None if merge_policy is None else self._book.merge(merge_policy)
+        merge = None if merge_policy is None else self._policies.merge(merge_policy)
         dispatch, given, _ = self._planned(circuits, shots, backends, split_policy, split_data, config)
         return self._run(
             dispatch,
             given,
-            merge or self._book.default_merge(split_policy, dispatch.adds_up),
+            merge or self._policies.default_merge(split_policy, dispatch.adds_up),
             merge_data,
             many=circuits_of(circuits)[1],
             settings=self._settings(multiprocess, timeout, retry, on_failure, dispatch.adds_up),
@@ -215,9 +216,9 @@ class QuantumExecutor(Closing):
                 f"{dispatch!r} is no Dispatch: make one with qexec.Dispatch(), or take the first of the two that "
                 "generate_dispatch() returns."
             )
-        merge = self._book.default_merge(None, dispatch.adds_up)
+        merge = self._policies.default_merge(None, dispatch.adds_up)
         if merge_policy is not None:
-            merge = self._book.merge(merge_policy)
+            merge = self._policies.merge(merge_policy)
         circuits = len({number for job in dispatch for number in job.numbers})
         settings = self._settings(multiprocess, timeout, retry, on_failure, dispatch.adds_up)
         return self._run(
@@ -238,7 +239,7 @@ class QuantumExecutor(Closing):
             PolicyError: they are no such functions.
             ConfigurationError: neither is given, or there is no such file.
         """
-        self._book.add(name, split_policy, merge_policy)
+        self._policies.add(name, split_policy, merge_policy)
 
     def get_split_policy(self, name: str) -> PaperSplit:
         """A split as a function ``(circuit, shots, backends, virtual_provider, data) -> (Dispatch, data)``.
@@ -246,7 +247,7 @@ class QuantumExecutor(Closing):
         Raises:
             PolicyError: nobody knows the name.
         """
-        return self._book.split_function(name)
+        return self._policies.split_function(name)
 
     def get_merge_policy(self, name: str) -> PaperMerge:
         """A merge as a function ``(results, data) -> (merged, data)``.
@@ -254,17 +255,17 @@ class QuantumExecutor(Closing):
         Raises:
             PolicyError: nobody knows the name.
         """
-        return self._book.merge_function(name)
+        return self._policies.merge_function(name)
 
     @property
     def split_policies(self) -> list[str]:
         """The names of the splits."""
-        return self._book.split_names
+        return self._policies.split_names
 
     @property
     def merge_policies(self) -> list[str]:
         """The names of the merges."""
-        return self._book.merge_names
+        return self._policies.merge_names
 
     def close(self) -> None:
         """Give up what has not ended. What has come back stays with its collectors."""
@@ -281,19 +282,19 @@ class QuantumExecutor(Closing):
         """The dispatch of an experiment, the programs of its circuits by their identity, and the split's data."""
         if not isinstance(config, Mapping | None):
             raise ConfigurationError(f"config={config!r} must be a mapping of options, such as {{'seed': 7}}.")
-        policy = self._book.split(split)
+        policy = self._policies.split(split)
         given, _ = circuits_of(circuits)
         numbers = shots_of(shots, len(given))
-        places = list(map(self._workshop.place, self._backends(backends)))
+        candidates = list(map(self._executors.candidate, self._backends(backends)))
         read: dict[int, frameworks.Program] = {}
         dispatches = []
         for number, (circuit, wanted) in enumerate(zip(given, numbers, strict=True)):
             program = read.get(id(circuit)) or frameworks.read(circuit)
             read[id(circuit)] = program
-            task = Task(circuit, program, number, program.shots if wanted is None else wanted)
-            dispatch, data = policy.shared(task, places, config or {}, self.virtual_provider, data)
+            request = CircuitRequest(circuit, program, number, program.shots if wanted is None else wanted)
+            dispatch, data = policy.shared(request, candidates, config or {}, self.virtual_provider, data)
             dispatches.append(dispatch)
-        return joined(dispatches), read, data
+        return joined_dispatch(dispatches), read, data
 
     def _run(
         self,
@@ -307,18 +308,25 @@ class QuantumExecutor(Closing):
         wait: bool,
         progress: bool,
     ) -> ResultCollector:
-        entries = entries_of(dispatch, read, self.virtual_provider.get_backend, self._order)
-        merge.check(list(dict.fromkeys(entry.place for entry in entries)), data)
-        run = Run(entries, self._workshop, settings)
-        source = Live(run, self._backends, many)
-        refuses = settings.on_failure == "refuse" or settings.on_failure == "rerun"
-        collector = ResultCollector(source, dispatch, merge, self._book.merge, data, refuses, many)
+        tasks = tasks_of(dispatch, read, self.virtual_provider.get_backend, self._order)
+        merge.check(list(dict.fromkeys(task.place for task in tasks)), data)
+        experiment = Experiment(tasks, self._executors, settings, self._backends, many)
+        refuses = settings.on_failure != "partial"
+        collector = ResultCollector(experiment, dispatch, merge, self._policies.merge, data, refuses)
         self._collectors.add(collector)
         self.last_collector = collector
         if not wait:
-            run.start(wait=False)
+            experiment.start(wait=False)
             return collector
-        return awaited(collector, lambda: run.start(wait=True), progress)
+        try:
+            with bar(len(tasks), progress) as advance:
+                collector.listen(advance)
+                experiment.start(wait=True)
+                collector.wait()
+        except KeyboardInterrupt:
+            collector.cancel()
+            raise
+        return collector
 
     def _backends(self, backends: Any) -> list[Backend]:
         wanted = {"local_aer": ["aer_simulator"]} if backends is None else named(backends)
@@ -330,4 +338,5 @@ class QuantumExecutor(Closing):
             raise ConfigurationError(unknown("way to deal with failures", on_failure, get_args(OnFailure)))
         if timeout is not None and not timeout > 0:
             raise ConfigurationError(f"timeout={timeout!r} must be a positive number of seconds, or None for no limit.")
-        return Settings(bool(processes), timeout, retries.of(retry), on_failure, adds_up, self.budget, self._cache)
+        cluster = {"timeout": timeout, "retry": retries.of(retry), "budget": self.budget, "cache": self._cache}
+        return Settings(bool(processes), on_failure, adds_up, cluster)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pennylane_qexec.errors import PolicyError, unknown
-from pennylane_qexec.experiment.results import Gathered
+from pennylane_qexec.experiment.results import Results
 from pennylane_qexec.job import Result
 from pennylane_qexec.policies.merges import Merge, Pooled
 
@@ -43,7 +43,7 @@ class ExperimentMerge(ABC):
         """
 
     @abstractmethod
-    def merged(self, gathered: Gathered, data: Any) -> tuple[Any, Any]:
+    def merged(self, results: Results, data: Any) -> tuple[Any, Any]:
         """What the results become, and data for whoever asked."""
 
 
@@ -56,8 +56,8 @@ class Aggregate(ExperimentMerge):
 
     name = "aggregate"
 
-    def merged(self, gathered: Gathered, data: Any) -> tuple[Any, Any]:
-        return gathered.each([gathered.joined(circuit) for circuit in gathered.circuits]), data
+    def merged(self, results: Results, data: Any) -> tuple[Any, Any]:
+        return results.each([results.joined(circuit) for circuit in results.circuits]), data
 
 
 class PerBackend(ExperimentMerge):
@@ -65,10 +65,10 @@ class PerBackend(ExperimentMerge):
 
     name = "per_backend"
 
-    def merged(self, gathered: Gathered, data: Any) -> tuple[Any, Any]:
+    def merged(self, results: Results, data: Any) -> tuple[Any, Any]:
         return {
-            place: gathered.each([gathered.joined(circuit, place) for circuit in gathered.circuits])
-            for place in gathered.places
+            place: results.each([results.joined(circuit, place) for circuit in results.circuits])
+            for place in results.places
         }, data
 
 
@@ -95,17 +95,17 @@ class Distances(ExperimentMerge):
             hint = f"Name one of the experiment's backends: merge_data={{'reference': {places[0]!r}}}."
             raise PolicyError(unknown(f"reference of merge {self.name!r} among the backends", reference, places, hint))
 
-    def merged(self, gathered: Gathered, data: Any) -> tuple[Any, Any]:
+    def merged(self, results: Results, data: Any) -> tuple[Any, Any]:
         reference = self._reference(data)
         found = {
-            place: gathered.each([self._of(gathered, circuit, place, reference) for circuit in gathered.circuits])
-            for place in gathered.places
+            place: results.each([self._of(results, circuit, place, reference) for circuit in results.circuits])
+            for place in results.places
             if place != reference
         }
         return found, data
 
-    def _of(self, gathered: Gathered, circuit: int, place: str, reference: str) -> float | None:
-        mine, other = gathered.joined(circuit, place), gathered.joined(circuit, reference)
+    def _of(self, results: Results, circuit: int, place: str, reference: str) -> float | None:
+        mine, other = results.joined(circuit, place), results.joined(circuit, reference)
         if mine is None or other is None:
             return None
         for counts in (mine, other):
@@ -122,7 +122,7 @@ class Distances(ExperimentMerge):
 
 
 @dataclass(frozen=True)
-class AsInThePaper(ExperimentMerge):
+class PaperFormMerge(ExperimentMerge):
     """A function ``(results, data) -> (merged, data)``.
 
     Attributes:
@@ -133,15 +133,15 @@ class AsInThePaper(ExperimentMerge):
     name: str
     function: PaperMerge
 
-    def merged(self, gathered: Gathered, data: Any) -> tuple[Any, Any]:
-        returned = self.function(gathered.raw, data)
+    def merged(self, results: Results, data: Any) -> tuple[Any, Any]:
+        returned = self.function(results.raw, data)
         if not isinstance(returned, tuple) or len(returned) != 2:
             raise PolicyError(f"merge {self.name!r} returned {returned!r}: return a pair (merged results, data).")
         return returned
 
 
 @dataclass(frozen=True)
-class OfCluster(ExperimentMerge):
+class ClusterMerge(ExperimentMerge):
     """A merge of clusters, called for each circuit with the outcomes of its shares.
 
     Attributes:
@@ -152,24 +152,24 @@ class OfCluster(ExperimentMerge):
     name: str
     merge: Merge
 
-    def merged(self, gathered: Gathered, data: Any) -> tuple[Any, Any]:
-        return gathered.each([self._of(gathered, circuit) for circuit in gathered.circuits]), data
+    def merged(self, results: Results, data: Any) -> tuple[Any, Any]:
+        return results.each([self._of(results, circuit) for circuit in results.circuits]), data
 
-    def _of(self, gathered: Gathered, circuit: int) -> Result:
-        script = gathered.script(circuit)
+    def _of(self, results: Results, circuit: int) -> Result:
+        script = results.script(circuit)
         plan = self.merge.plan(script)
         if plan is None or plan.circuits != (script,):
             raise PolicyError(f"{self.merge!r} changes what shares run, which experiments do not: use 'pooled'.")
-        return plan.join([replace(outcome, result=(outcome.result,)) for outcome in gathered.outcomes(circuit)])
+        return plan.join([replace(outcome, result=(outcome.result,)) for outcome in results.outcomes(circuit)])
 
 
 def of_cluster(name: str, merge: Merge) -> ExperimentMerge:
     """A merge of clusters, for experiments."""
-    return aggregate if isinstance(merge, Pooled) else OfCluster(name, merge)
+    return aggregate if isinstance(merge, Pooled) else ClusterMerge(name, merge)
 
 
 @dataclass(frozen=True)
-class Forgotten(ExperimentMerge):
+class UnknownMerge(ExperimentMerge):
     """A merge of which nothing but the name was saved.
 
     Attributes:
@@ -178,7 +178,7 @@ class Forgotten(ExperimentMerge):
 
     name: str
 
-    def merged(self, gathered: Gathered, data: Any) -> tuple[Any, Any]:
+    def merged(self, results: Results, data: Any) -> tuple[Any, Any]:
         raise PolicyError(
             f"the merge {self.name!r} is not known here: give it to merge(), as a function or by its name."
         )

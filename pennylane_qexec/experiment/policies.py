@@ -14,8 +14,8 @@ from pennylane_qexec.circuits.frameworks import read
 from pennylane_qexec.errors import ConfigurationError, PolicyError, unknown
 from pennylane_qexec.experiment import merges, splits
 from pennylane_qexec.experiment.merges import ExperimentMerge
-from pennylane_qexec.experiment.results import FromRecords
-from pennylane_qexec.experiment.splits import ExperimentSplit, PaperSplit, Place, Task, named
+from pennylane_qexec.experiment.results import RecordResults
+from pennylane_qexec.experiment.splits import BackendCandidate, CircuitRequest, ExperimentSplit, PaperSplit, named
 from pennylane_qexec.policies import Policies
 from pennylane_qexec.policies.merges import Merge
 
@@ -23,7 +23,7 @@ _SPLIT = "(circuit, shots, backends, virtual_provider, data) -> (Dispatch, data)
 _MERGE = "(results, data) -> (merged, data)"
 
 
-class PolicyBook:
+class ExperimentPolicies:
     """Splits and merges by name. A split and a merge of the same name are two policies.
 
     Args:
@@ -88,7 +88,7 @@ class PolicyBook:
                 self._splits[policy] = self._split_by_name(policy)
             return self._splits[policy]
         if isinstance(policy, Mapping):
-            return splits.OfShares(self._policies.resolve("split", policy))
+            return splits.SharesSplit(self._policies.resolve("split", policy))
         return _split_of(getattr(policy, "__name__", "split"), policy)
 
     def merge(self, policy: Any) -> ExperimentMerge:
@@ -125,16 +125,16 @@ class PolicyBook:
         split = self.split(name)
 
         def function(circuit: Any, shots: Any, backends: Any, virtual_provider: Any, data: Any = None) -> Any:
-            task = Task(circuit, read(circuit), 0, shots)
+            request = CircuitRequest(circuit, read(circuit), 0, shots)
             chosen = [
-                Place(virtual_provider.get_backend(provider, one))
+                BackendCandidate(virtual_provider.get_backend(provider, one))
                 for provider, names in named(backends).items()
                 for one in names
             ]
-            return split.shared(task, chosen, {}, virtual_provider, data)
+            return split.shared(request, chosen, {}, virtual_provider, data)
 
         given = self._given.get(("split", name))
-        return given if isinstance(split, splits.AsInThePaper) and callable(given) else function
+        return given if isinstance(split, splits.PaperFormSplit) and callable(given) else function
 
     def merge_function(self, name: str) -> merges.PaperMerge:
         """A merge by name, as a function with the paper's signature."""
@@ -142,15 +142,15 @@ class PolicyBook:
 
         def function(results: Any, data: Any = None) -> tuple[Any, Any]:
             lengths = [len(found) for names in results.values() for found in names.values()]
-            return merge.merged(FromRecords.from_raw(results, many=max(lengths, default=1) > 1), data)
+            return merge.merged(RecordResults.from_raw(results, many=max(lengths, default=1) > 1), data)
 
-        return merge.function if isinstance(merge, merges.AsInThePaper) else function
+        return merge.function if isinstance(merge, merges.PaperFormMerge) else function
 
     def _split_by_name(self, name: str) -> ExperimentSplit:
         if name in self._policies.names("split"):
-            return splits.OfShares(self._policies.resolve("split", name))
+            return splits.SharesSplit(self._policies.resolve("split", name))
         if name in self._policies.names("selector"):
-            return splits.OfSelector(self._policies.resolve("selector", name))
+            return splits.SelectorSplit(self._policies.resolve("selector", name))
         hint = f"Pass a function {_SPLIT}, or add one with add_policy(name=..., split_policy=...)."
         raise PolicyError(unknown("split", name, self.split_names, hint))
 
@@ -165,9 +165,9 @@ class PolicyBook:
 
 def _split_of(name: str, function: Any) -> ExperimentSplit:
     if _takes(function, 5):
-        return splits.AsInThePaper(name, function)
+        return splits.PaperFormSplit(name, function)
     if _takes(function, 2):
-        return splits.OfShares(function)
+        return splits.SharesSplit(function)
     raise PolicyError(
         f"{function!r} is no split: give a name, or a function {_SPLIT} or (circuit, executors) -> [(executor, shots), "
         "...]."
@@ -178,7 +178,7 @@ def _merge_of(name: str, function: Any) -> ExperimentMerge:
     if isinstance(function, Merge):
         return merges.of_cluster(name, function)
     if _takes(function, 2):
-        return merges.AsInThePaper(name, function)
+        return merges.PaperFormMerge(name, function)
     raise PolicyError(f"{function!r} is no merge: give a name, or a function {_MERGE}.")
 
 

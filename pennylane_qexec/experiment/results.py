@@ -1,25 +1,27 @@
-"""What has come back of an experiment, as merges see it, and what a collector asks of where its results come from."""
+"""Results of an experiment as merges see them, and the source that a collector has them from."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from pennylane_qexec.errors import PolicyError
+from pennylane_qexec.errors import PolicyError, QExecError
 from pennylane_qexec.experiment.records import Record
-from pennylane_qexec.experiment.tasks import Entry
+from pennylane_qexec.experiment.tasks import CircuitTask
 from pennylane_qexec.job import JobState, Outcome, Result
-
-Errors = dict[str, dict[str, list[BaseException]]]
-"""What went wrong, by provider and backend."""
 
 Raw = dict[str, dict[str, list[Any]]]
 """Results by provider and backend: ``{"local_aer": {"aer_simulator": [{"00": 1015, "11": 1033}]}}``."""
 
+Errors = dict[str, dict[str, list[BaseException]]]
+"""What went wrong, by provider and backend."""
 
-class Gathered(ABC):
+T = TypeVar("T", CircuitTask, Record)
+
+
+class Results(ABC):
     """The results of what is done.
 
     Args:
@@ -67,41 +69,39 @@ class Gathered(ABC):
         return list(results) if self._many or len(results) != 1 else results[0]
 
 
-class FromEntries(Gathered):
-    """The results of entries, whether all of them have ended or not.
+class TaskResults(Results):
+    """The results of tasks, whether all of them have ended or not.
 
     Args:
-        entries: the entries of the experiment.
+        tasks: the tasks of the experiment.
         many: whether the user gave a list of circuits.
     """
 
-    def __init__(self, entries: Sequence[Entry], many: bool) -> None:
-        self._entries = list(entries)
-        circuits = [entry.circuit for entry in entries]
-        super().__init__(circuits, [entry.place for entry in entries if entry.done], many)
+    def __init__(self, tasks: Sequence[CircuitTask], many: bool) -> None:
+        self._tasks = tasks
+        super().__init__([task.circuit for task in tasks], [task.place for task in tasks if task.done], many)
 
     @property
     def raw(self) -> Raw:
-        listed = [entry for entry in self._entries if entry.host is None]
-        return _by_backend([(entry.backend.provider, entry.backend.name, entry.result()) for entry in listed])
+        return _by_backend(
+            [(group[0].backend.provider, group[0].backend.name, self._joined(group)) for group in grouped(self._tasks)]
+        )
 
     def joined(self, circuit: int, place: str | None = None) -> Result:
-        entries = [entry for entry in self._done(circuit) if place in (None, entry.place)]
-        parts = [entry.part for entry in entries if entry.part is not None]
-        return entries[0].form.joined(parts) if parts else None
+        return self._joined([task for task in self._tasks if task.circuit == circuit and place in (None, task.place)])
+
+    def _joined(self, tasks: Sequence[CircuitTask]) -> Result:
+        returned = [task.returned for task in tasks if task.returned is not None]
+        return tasks[0].plan.joined(returned) if returned else None
 
     def script(self, circuit: int) -> Any:
-        entry = next(entry for entry in self._entries if entry.circuit == circuit)
-        return entry.form.circuits(entry.shots, entry.share)[0]
+        return next(task for task in self._tasks if task.circuit == circuit).circuits()[0]
 
     def outcomes(self, circuit: int) -> list[Outcome]:
-        return [_outcome(entry.record()) for entry in self._done(circuit)]
-
-    def _done(self, circuit: int) -> list[Entry]:
-        return [entry for entry in self._entries if entry.circuit == circuit and entry.done]
+        return [_outcome(task.record()) for task in self._tasks if task.circuit == circuit and task.done]
 
 
-class FromRecords(Gathered):
+class RecordResults(Results):
     """Results without the circuits they are of: of a file, or as the paper's merges are given them.
 
     Args:
@@ -110,12 +110,12 @@ class FromRecords(Gathered):
     """
 
     def __init__(self, records: Sequence[Record], many: bool) -> None:
-        self._records = list(records)
+        self._records = records
         done = [record for record in records if record.state is JobState.DONE]
         super().__init__([record.circuit for record in records], [record.place for record in done], many)
 
     @classmethod
-    def from_raw(cls, results: Mapping[str, Mapping[str, Sequence[Any]]], many: bool) -> FromRecords:
+    def from_raw(cls, results: Mapping[str, Mapping[str, Sequence[Any]]], many: bool) -> RecordResults:
         """Results as ``{provider: {backend: [result, ...]}}``, the places in the lists being the circuits' numbers."""
         records = [
             Record(0, number, provider, name, 0, JobState.DONE if one is not None else JobState.FAILED, one)
@@ -127,16 +127,9 @@ class FromRecords(Gathered):
 
     @property
     def raw(self) -> Raw:
-        listed: list[list[Record]] = []
-        hosts: dict[tuple[str, int], list[Record]] = {}
-        for record in self._records:
-            host = hosts.get((record.place, record.circuit))
-            if record.instead_of is not None and host is not None:
-                host.append(record)
-            else:
-                listed.append([record])
-                hosts.setdefault((record.place, record.circuit), listed[-1])
-        return _by_backend([(group[0].provider, group[0].backend, self._joined(group)) for group in listed])
+        return _by_backend(
+            [(group[0].provider, group[0].backend, self._joined(group)) for group in grouped(self._records)]
+        )
 
     def joined(self, circuit: int, place: str | None = None) -> Result:
         return self._joined(
@@ -164,15 +157,40 @@ class FromRecords(Gathered):
         return [_outcome(record) for record in done]
 
 
+def grouped(items: Sequence[T]) -> list[list[T]]:
+    """Tasks or records, one group for each result as it came.
+
+    Shots that a backend has run in place of another's are part of what it has run itself of the circuit, if it has.
+    """
+    groups: list[list[T]] = []
+    first: dict[tuple[str, int], list[T]] = {}
+    for item in items:
+        own = first.get((item.place, item.circuit))
+        if item.instead_of is not None and own is not None:
+            own.append(item)
+        else:
+            groups.append([item])
+            first.setdefault((item.place, item.circuit), groups[-1])
+    return groups
+
+
+def errors_by_backend(errors: Iterable[tuple[str, str, BaseException]]) -> Errors:
+    """Errors of backends, each given with the names of its provider and its own."""
+    found: Errors = {}
+    for provider, name, error in errors:
+        found.setdefault(provider, {}).setdefault(name, []).append(error)
+    return found
+
+
 def _by_backend(results: Iterable[tuple[str, str, Any]]) -> Raw:
     found: Raw = {}
     for provider, name, result in results:
         found.setdefault(provider, {}).setdefault(name, []).append(result)
-    kept = {
+    with_results = {
         provider: {name: each for name, each in names.items() if any(one is not None for one in each)}
         for provider, names in found.items()
     }
-    return {provider: names for provider, names in kept.items() if names}
+    return {provider: names for provider, names in with_results.items() if names}
 
 
 def _outcome(record: Record) -> Outcome:
@@ -190,7 +208,14 @@ def _outcome(record: Record) -> Outcome:
 
 
 class Source(ABC):
-    """Where a collector's results come from: an experiment under way, or a file."""
+    """Where a collector's results come from: an experiment under way, or a file.
+
+    Args:
+        many: whether the user gave a list of circuits.
+    """
+
+    def __init__(self, many: bool) -> None:
+        self.many = many
 
     @property
     @abstractmethod
@@ -213,8 +238,8 @@ class Source(ABC):
         """What was asked for and has not been run, neither where it was to run nor elsewhere."""
 
     @abstractmethod
-    def gathered(self) -> Gathered:
-        """What is done."""
+    def results(self) -> Results:
+        """The results of what is done."""
 
     @abstractmethod
     def wait(self, timeout: float | None) -> bool:
@@ -231,3 +256,57 @@ class Source(ABC):
     @abstractmethod
     def listen(self, listener: Callable[[], None]) -> None:
         """Have a function called whenever something has ended."""
+
+
+class SavedExperiment(Source):
+    """Results of a file.
+
+    Args:
+        records: what had become of each circuit of each job.
+        many: whether the user gave a list of circuits.
+    """
+
+    def __init__(self, records: Sequence[Record], many: bool) -> None:
+        super().__init__(many)
+        self._records = list(records)
+
+    @property
+    def over(self) -> bool:
+        return all(record.state.final for record in self._records)
+
+    @property
+    def records(self) -> list[Record]:
+        return list(self._records)
+
+    @property
+    def errors(self) -> Errors:
+        failed = [record for record in self._records if record.error is not None]
+        return errors_by_backend((one.provider, one.backend, QExecError(one.error)) for one in failed)
+
+    @property
+    def missing(self) -> list[Record]:
+        moved: Counter[tuple[int, int]] = Counter()
+        for record in self._records:
+            if record.instead_of is not None and record.state is JobState.DONE:
+                moved[record.job, record.circuit] += record.shots or 1
+        asked = [record for record in self._records if record.instead_of is None]
+        return [
+            record
+            for record in asked
+            if record.state is not JobState.DONE and moved[record.job, record.circuit] < max(record.shots, 1)
+        ]
+
+    def results(self) -> Results:
+        return RecordResults(self._records, self.many)
+
+    def wait(self, timeout: float | None) -> bool:
+        return True
+
+    def cancel(self) -> None:
+        return None
+
+    def rerun(self, backends: Any) -> None:
+        raise QExecError("rerun(): this collector was loaded from a file and has results only: run its dispatch again.")
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        return None

@@ -36,7 +36,7 @@ PaperSplit = Callable[[Any, Any, dict[str, list[str]], VirtualProvider, Any], tu
 _FORMS = "{'local_aer': ['aer_simulator', 'fake_manila']}"
 
 
-class Place:
+class BackendCandidate:
     """A backend as a candidate for a share of a circuit's shots.
 
     Args:
@@ -68,7 +68,7 @@ class Place:
 
     @even_incomplete
     def __repr__(self) -> str:
-        return f"<Place {self.name!r}>"
+        return f"<BackendCandidate {self.name!r}>"
 
 
 def too_small(backend: Backend, circuit: QuantumScript) -> str | None:
@@ -132,7 +132,7 @@ def _halves(name: Any) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Task:
+class CircuitRequest:
     """A circuit to be shared out.
 
     Attributes:
@@ -158,7 +158,12 @@ class ExperimentSplit(ABC):
 
     @abstractmethod
     def shared(
-        self, task: Task, places: Sequence[Place], config: Mapping[str, Any], provider: VirtualProvider, data: Any
+        self,
+        request: CircuitRequest,
+        backends: Sequence[BackendCandidate],
+        config: Mapping[str, Any],
+        provider: VirtualProvider,
+        data: Any,
     ) -> tuple[Dispatch, Any]:
         """The jobs for one circuit, and data for the next one.
 
@@ -168,7 +173,7 @@ class ExperimentSplit(ABC):
         """
 
 
-class OfShares(ExperimentSplit):
+class SharesSplit(ExperimentSplit):
     """A split ``(circuit, executors) -> [(executor, shots), ...]``, as clusters have them.
 
     Backends that have no place for the circuit are left out before the split is asked, unless every backend is to run
@@ -183,44 +188,54 @@ class OfShares(ExperimentSplit):
         self._adds_up = split is not splits.multiplier
 
     def shared(
-        self, task: Task, places: Sequence[Place], config: Mapping[str, Any], provider: VirtualProvider, data: Any
+        self,
+        request: CircuitRequest,
+        backends: Sequence[BackendCandidate],
+        config: Mapping[str, Any],
+        provider: VirtualProvider,
+        data: Any,
     ) -> tuple[Dispatch, Any]:
-        script = task.script
-        candidates = able(script, places, task.number) if self._adds_up else list(places)
-        if task.shots is None:
+        script = request.script
+        candidates = able(script, backends, request.number) if self._adds_up else list(backends)
+        if request.shots is None:
             if len(candidates) > 1 and self._adds_up:
                 raise AnalyticCircuitError(
-                    f"circuit {task.number} has no shots to share out over {len(candidates)} backends: give shots=, or "
-                    "take the split 'multiplier', by which each of them computes the exact result."
+                    f"circuit {request.number} has no shots to share out over {len(candidates)} backends: give shots=, "
+                    "or take the split 'multiplier', by which each of them computes the exact result."
                 )
             shares = [Share(candidate, 0) for candidate in candidates]
         else:
-            shares = splits.checked(self._split(script, candidates), task.shots or 0, candidates, self._adds_up)
-        return _dispatch(task, places, shares, config, self._adds_up), data
+            shares = splits.checked(self._split(script, candidates), request.shots or 0, candidates, self._adds_up)
+        return _dispatch(request, backends, shares, config, self._adds_up), data
 
 
-class OfSelector(ExperimentSplit):
+class SelectorSplit(ExperimentSplit):
     """A selector ``(circuit, executors) -> executor``: each circuit goes whole to one backend.
 
     Args:
         selector: the function.
     """
 
-    def __init__(self, selector: Callable[[QuantumScript, Sequence[Place]], Any]) -> None:
+    def __init__(self, selector: Callable[[QuantumScript, Sequence[BackendCandidate]], Any]) -> None:
         self._selector = selector
 
     def shared(
-        self, task: Task, places: Sequence[Place], config: Mapping[str, Any], provider: VirtualProvider, data: Any
+        self,
+        request: CircuitRequest,
+        backends: Sequence[BackendCandidate],
+        config: Mapping[str, Any],
+        provider: VirtualProvider,
+        data: Any,
     ) -> tuple[Dispatch, Any]:
-        script = task.script
-        candidates = able(script, places, task.number)
+        script = request.script
+        candidates = able(script, backends, request.number)
         chosen = self._selector(script, candidates)
         if chosen not in candidates:
             raise PolicyError(f"the selector returned {chosen!r}, which is none of the backends that it was given.")
-        return _dispatch(task, places, [Share(chosen, task.shots or 0)], config), data
+        return _dispatch(request, backends, [Share(chosen, request.shots or 0)], config), data
 
 
-class AsInThePaper(ExperimentSplit):
+class PaperFormSplit(ExperimentSplit):
     """A function ``(circuit, shots, backends, virtual_provider, data) -> (Dispatch, data)``, called for each circuit.
 
     Args:
@@ -233,43 +248,48 @@ class AsInThePaper(ExperimentSplit):
         self._function = function
 
     def shared(
-        self, task: Task, places: Sequence[Place], config: Mapping[str, Any], provider: VirtualProvider, data: Any
+        self,
+        request: CircuitRequest,
+        backends: Sequence[BackendCandidate],
+        config: Mapping[str, Any],
+        provider: VirtualProvider,
+        data: Any,
     ) -> tuple[Dispatch, Any]:
-        backends: dict[str, list[str]] = {}
-        for place in places:
-            backends.setdefault(place.backend.provider, []).append(place.backend.name)
-        returned = self._function(task.given, task.shots, backends, provider, data)
+        names: dict[str, list[str]] = {}
+        for one in backends:
+            names.setdefault(one.backend.provider, []).append(one.backend.name)
+        returned = self._function(request.given, request.shots, names, provider, data)
         if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[0], Dispatch):
             raise PolicyError(
                 f"split {self._name!r} returned {returned!r}: return a pair (qexec.Dispatch, data), with the jobs that "
                 "Dispatch().add_job(...) adds."
             )
         dispatch, data = returned
-        if task.shots is not None:
-            self._check(dispatch, task)
+        if request.shots is not None:
+            self._check(dispatch, request)
         return dispatch, data
 
-    def _check(self, dispatch: Dispatch, task: Task) -> None:
+    def _check(self, dispatch: Dispatch, request: CircuitRequest) -> None:
         """Note whether the jobs are shares of the circuit, and warn if shots are lost: that is allowed, but told."""
         shots = sum(job.total_shots for job in dispatch)
-        dispatch.adds_up = dispatch.adds_up and shots == task.shots
-        if shots < (task.shots or 0):
+        dispatch.adds_up = dispatch.adds_up and shots == request.shots
+        if shots < (request.shots or 0):
             warnings.warn(
-                f"split {self._name!r} shared out {shots} of the {task.shots} shots of circuit {task.number}.",
+                f"split {self._name!r} shared out {shots} of the {request.shots} shots of circuit {request.number}.",
                 PartialResultWarning,
                 stacklevel=2,
             )
 
 
-def able(script: QuantumScript, places: Sequence[Place], number: int) -> list[Place]:
+def able(script: QuantumScript, backends: Sequence[BackendCandidate], number: int) -> list[BackendCandidate]:
     """The backends that have a place for a circuit.
 
     Raises:
         NoBackendError: there is none; says why, backend by backend.
     """
-    reasons = {place: place.rejects(script) for place in places}
-    left = [place for place, reason in reasons.items() if reason is None]
-    why = {place.name: reason for place, reason in reasons.items() if reason is not None}
+    reasons = {backend: backend.rejects(script) for backend in backends}
+    left = [backend for backend, reason in reasons.items() if reason is None]
+    why = {backend.name: reason for backend, reason in reasons.items() if reason is not None}
     if not left:
         raise NoBackendError(f"circuit {number}", why)
     for name, reason in why.items():
@@ -278,12 +298,16 @@ def able(script: QuantumScript, places: Sequence[Place], number: int) -> list[Pl
 
 
 def _dispatch(
-    task: Task, places: Sequence[Place], shares: Sequence[Share], config: Mapping[str, Any], adds_up: bool = True
+    request: CircuitRequest,
+    backends: Sequence[BackendCandidate],
+    shares: Sequence[Share],
+    config: Mapping[str, Any],
+    adds_up: bool = True,
 ) -> Dispatch:
     dispatch = Dispatch(adds_up)
-    for place, shots in shares:
-        backend, own = place.backend, _config_of(config, places.index(place))
-        dispatch.add_job(backend.provider, backend.name, [task.given], shots or None, own)
+    for candidate, shots in shares:
+        backend, own = candidate.backend, _config_of(config, backends.index(candidate))
+        dispatch.add_job(backend.provider, backend.name, [request.given], shots or None, own)
     return dispatch
 
 

@@ -1,4 +1,7 @@
-"""From dispatches to what is run: the circuits of each job and the form of their shares, checked before sending."""
+"""What an experiment runs: a task for each circuit of each job, checked before anything is sent.
+
+A circuit's *share plan* says in which form its shares are run, so that what comes back can be put together.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ from pennylane_qexec.policies import merges
 from pennylane_qexec.providers import Backend
 from pennylane_qexec.redaction import scrub
 
-Part = tuple[Result, ...]
+ShareResult = tuple[Result, ...]
 """What the circuits of one share returned."""
 
 
@@ -40,8 +43,8 @@ def with_shots(circuit: QuantumScript, shots: int | None) -> QuantumScript:
     return QuantumScript(circuit.operations, circuit.measurements, shots=shots)
 
 
-class Form(ABC):
-    """How a circuit is run."""
+class SharePlan(ABC):
+    """How the shares of a circuit are run and put together."""
 
     @abstractmethod
     def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
@@ -53,14 +56,14 @@ class Form(ABC):
         """
 
     @abstractmethod
-    def joined(self, parts: Sequence[Part]) -> Result:
+    def joined(self, parts: Sequence[ShareResult]) -> Result:
         """The result of one or more shares together: exactly that of one backend with all their shots.
 
         Raises:
             PolicyError: results of this circuit cannot be put together.
         """
 
-    def check(self, part: Part, shots: int | None) -> None:  # noqa: B027
+    def check(self, part: ShareResult, shots: int | None) -> None:  # noqa: B027
         """See that what a share returned are results of so many shots.
 
         Raises:
@@ -68,7 +71,7 @@ class Form(ABC):
         """
 
 
-class Counted(Form):
+class CountsPlan(SharePlan):
     """A circuit of which outcomes are counted.
 
     Args:
@@ -89,13 +92,13 @@ class Counted(Form):
             self._with_shots[shots] = with_shots(self._circuit, shots)
         return [self._with_shots[shots]]
 
-    def joined(self, parts: Sequence[Part]) -> dict[str, int]:
+    def joined(self, parts: Sequence[ShareResult]) -> dict[str, int]:
         total: Counter[str] = Counter()
         for (counts,) in parts:
             total.update({outcome: int(number) for outcome, number in counts.items() if number})
         return dict(sorted(self._bits.write(total, self._order).items()))
 
-    def check(self, part: Part, shots: int | None) -> None:
+    def check(self, part: ShareResult, shots: int | None) -> None:
         counts, width = part[0], len(self._measured)
         if not isinstance(counts, Mapping):
             raise ShotsError(f"{counts!r} came back, and counts by outcome were asked for")
@@ -121,7 +124,7 @@ def _discards(operation: Operator) -> bool:
     )
 
 
-class Evaluated(Form):
+class SamplesPlan(SharePlan):
     """A circuit whose measurements are evaluated on the samples of all its shares.
 
     Args:
@@ -134,10 +137,10 @@ class Evaluated(Form):
     def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
         return self._plan.share(share, shots)
 
-    def joined(self, parts: Sequence[Part]) -> Result:
+    def joined(self, parts: Sequence[ShareResult]) -> Result:
         return self._plan.join([Outcome(part, "", 0) for part in parts])
 
-    def check(self, part: Part, shots: int | None) -> None:
+    def check(self, part: ShareResult, shots: int | None) -> None:
         for circuit, samples in zip(self._plan.circuits, part, strict=True):
             axis = 1 if isinstance(circuit.measurements[0], ClassicalShadowMP) else 0
             returned = np.shape(np.atleast_1d(samples))[axis]
@@ -145,7 +148,7 @@ class Evaluated(Form):
                 raise ShotsError(f"{returned} shots came back of {shots} asked for, so the result is not used")
 
 
-class Whole(Form):
+class WholePlan(SharePlan):
     """A circuit whose results cannot be put together.
 
     Args:
@@ -158,7 +161,7 @@ class Whole(Form):
     def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
         return [with_shots(self._circuit, shots)]
 
-    def joined(self, parts: Sequence[Part]) -> Result:
+    def joined(self, parts: Sequence[ShareResult]) -> Result:
         if len(parts) > 1:
             raise PolicyError(
                 f"results of {self._circuit.measurements} cannot be put together: merge 'per_backend', or send the "
@@ -167,8 +170,8 @@ class Whole(Form):
         return parts[0][0]
 
 
-def form_of(program: Program, shots: int | None, order: Order) -> Form:
-    """The form in which a circuit is run.
+def plan_of(program: Program, shots: int | None, order: Order) -> SharePlan:
+    """How the shares of a circuit are run.
 
     Args:
         program: the circuit.
@@ -176,17 +179,17 @@ def form_of(program: Program, shots: int | None, order: Order) -> Form:
         order: how bit strings are written.
     """
     if program.bits is not None:
-        return Counted(program, order)
+        return CountsPlan(program, order)
     plan = merges.pooled.plan(program.circuit.copy(shots=shots)) if shots else None
-    return Whole(program) if plan is None else Evaluated(plan)
+    return WholePlan(program) if plan is None else SamplesPlan(plan)
 
 
 _LONGEST = 400
 
 
 @dataclass(eq=False)
-class Entry:
-    """One circuit of one job: what is asked, and what has become of it until now. Changed by the run alone.
+class CircuitTask:
+    """One circuit of one job: what is asked, and what has become of it until now. Changed by its submission alone.
 
     Attributes:
         job: number of the job.
@@ -194,20 +197,17 @@ class Entry:
         backend: where it runs.
         shots: how many are asked for; ``None`` for an analytic circuit.
         config: options of the backend.
-        form: how the circuit is run.
+        plan: how the circuit's shares are run.
         share: number of the share among those of the circuit.
-        instead_of: the entry whose failed shots these are.
+        instead_of: the task whose failed shots these are.
         state: what has become of it.
-        part: what came back.
+        returned: what came back.
         outcomes: who ran it, when, at what cost.
         error: why it failed.
-        batches: with how many others it shared its batches.
         futures: of its circuits, once they are sent.
         sent: when it was sent to its executor; UTC, in seconds since 1970, 0 if it was not.
         ended: when it came to its end.
-        moved: entries that run its shots again, since it has failed.
-        guests: entries that run failed shots of the same circuit on this one's backend.
-        host: the entry that it is a guest of; in results, it is part of that.
+        reruns: tasks that run its shots again, since it has failed.
     """
 
     job: int
@@ -215,20 +215,17 @@ class Entry:
     backend: Backend
     shots: int | None
     config: Mapping[str, Any]
-    form: Form
+    plan: SharePlan
     share: int = 0
-    instead_of: Entry | None = None
+    instead_of: CircuitTask | None = None
     state: JobState = JobState.WAITING
-    part: Part | None = None
+    returned: ShareResult | None = None
     outcomes: tuple[Outcome, ...] = ()
     error: BaseException | None = None
-    batches: dict[tuple[str, int], int] = field(default_factory=dict)
     futures: Sequence[AskedFuture[Outcome]] = ()
     sent: float = 0.0
     ended: float = 0.0
-    moved: list[Entry] = field(default_factory=list)
-    guests: list[Entry] = field(default_factory=list)
-    host: Entry | None = None
+    reruns: list[CircuitTask] = field(default_factory=list)
 
     @property
     def place(self) -> str:
@@ -243,24 +240,16 @@ class Entry:
     @property
     def made_good(self) -> bool:
         """Whether all its shots were run: here, or elsewhere after it had failed here."""
-        return self.done or (bool(self.moved) and all(entry.made_good for entry in self.moved))
+        return self.done or (bool(self.reruns) and all(task.made_good for task in self.reruns))
 
-    @property
-    def parts(self) -> list[Part]:
-        """What came back of its own shots, and of its guests'."""
-        own = [self.part] if self.part is not None else []
-        return own + [guest.part for guest in self.guests if guest.part is not None]
-
-    def result(self) -> Result:
-        """The result of all its parts together; ``None`` if there are none."""
-        parts = self.parts
-        return self.form.joined(parts) if parts else None
+    def circuits(self) -> list[QuantumScript]:
+        """What its executor is to run."""
+        return self.plan.circuits(self.shots, self.share)
 
     def record(self) -> Record:
         """It as it is now."""
-        outcomes = self.outcomes
+        outcomes, attempt = self.outcomes, self.error.attempt if isinstance(self.error, ExecutorError) else 0
         began = min((future.started for future in self.futures if future.started is not None), default=0.0)
-        seconds = [(one.finished - one.started) / self.batches.get((one.executor, one.batch), 1) for one in outcomes]
         return Record(
             job=self.job,
             circuit=self.circuit,
@@ -268,13 +257,13 @@ class Entry:
             backend=self.backend.name,
             shots=self.shots or 0,
             state=JobState.RUNNING if began and not self.state.final else self.state,
-            result=self.form.joined([self.part]) if self.part is not None else None,
+            result=self.plan.joined([self.returned]) if self.returned is not None else None,
             submitted=min((one.submitted for one in outcomes), default=self.sent),
             started=min((one.started for one in outcomes), default=began),
             finished=max((one.finished for one in outcomes), default=self.ended),
-            seconds=sum(seconds),
+            seconds=sum(one.seconds for one in outcomes),
             cost=sum(one.cost for one in outcomes),
-            attempt=max((one.attempt for one in outcomes), default=_attempts(self.error)),
+            attempt=max((one.attempt for one in outcomes), default=attempt),
             error=None if self.error is None else in_words(self.error),
             instead_of=None if self.instead_of is None else self.instead_of.place,
         )
@@ -288,11 +277,7 @@ def in_words(error: BaseException) -> str:
     return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
 
 
-def _attempts(error: BaseException | None) -> int:
-    return error.attempt if isinstance(error, ExecutorError) else 0
-
-
-def joined(dispatches: Sequence[Dispatch]) -> Dispatch:
+def joined_dispatch(dispatches: Sequence[Dispatch]) -> Dispatch:
     """One dispatch for several circuits.
 
     Args:
@@ -325,10 +310,10 @@ def joined(dispatches: Sequence[Dispatch]) -> Dispatch:
     return result
 
 
-def entries_of(
+def tasks_of(
     dispatch: Dispatch, programs: Mapping[int, Program], find: Callable[[str, str], Backend], order: Order
-) -> list[Entry]:
-    """The entries of a dispatch, in its order.
+) -> list[CircuitTask]:
+    """The tasks of a dispatch, in its order.
 
     Args:
         dispatch: the jobs.
@@ -347,20 +332,20 @@ def entries_of(
         backends[job.place].check(job.config)
     known = dict(programs)
     shots = _totals(dispatch, known)
-    forms: dict[tuple[int, int], Form] = {}
-    entries = []
+    plans: dict[tuple[int, int], SharePlan] = {}
+    tasks = []
     shares: Counter[int] = Counter()
     for number, job in enumerate(dispatch):
         for circuit, wanted, place in zip(job.circuits, job.shots, job.numbers, strict=True):
             program = known[id(circuit)]
             key = (place, id(circuit))
-            if key not in forms:
-                forms[key] = form_of(program, shots[place], order)
+            if key not in plans:
+                plans[key] = plan_of(program, shots[place], order)
             own = program.shots if wanted is None else wanted
             _check(program, own, place)
-            entries.append(Entry(number, place, backends[job.place], own, job.config, forms[key], shares[place]))
+            tasks.append(CircuitTask(number, place, backends[job.place], own, job.config, plans[key], shares[place]))
             shares[place] += 1
-    return entries
+    return tasks
 
 
 def _totals(dispatch: Dispatch, known: dict[int, Program]) -> dict[int, int | None]:

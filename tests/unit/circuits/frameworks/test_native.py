@@ -16,7 +16,7 @@ from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.circuits.mid_circuit import dynamic_part
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.aer import AerExecutor
-from pennylane_qexec.experiment.tasks import form_of
+from pennylane_qexec.experiment.tasks import plan_of
 
 
 def reset_in_if() -> QuantumCircuit:
@@ -119,7 +119,7 @@ CASES: dict[Callable[[], QuantumCircuit], tuple[str, str]] = {
 
 
 def counted(executor: qexec.Executor, circuit: QuantumCircuit, shots: int) -> Mapping[str, int]:
-    form = form_of(frameworks.read(circuit), shots, "native")
+    form = plan_of(frameworks.read(circuit), shots, "native")
     (ready,) = form.circuits(shots, 0)
     assert executor.rejects(ready) is None
     return form.joined([tuple(executor.run([ready]))])
@@ -202,7 +202,7 @@ def test_shots_of_a_dynamic_circuit_follow_from_the_seed_and_differ_without() ->
 
 
 def test_copies_of_a_dynamic_circuit_in_one_batch_draw_independent_shots() -> None:
-    (circuit,) = form_of(frameworks.read(coins()), 6339, "native").circuits(6339, 0)
+    (circuit,) = plan_of(frameworks.read(coins()), 6339, "native").circuits(6339, 0)
     for executor in (AerExecutor(), AerExecutor(seed=1)):
         one, other = executor.run([circuit, circuit])
         distance = sum((one.get(key, 0) - other.get(key, 0)) ** 2 for key in {*one, *other}) / 12678
@@ -210,7 +210,7 @@ def test_copies_of_a_dynamic_circuit_in_one_batch_draw_independent_shots() -> No
 
 
 def test_dynamic_circuits_share_a_batch_with_others() -> None:
-    forms = [form_of(frameworks.read(make()), 30, "native") for make in (loop_that_breaks, measurement_in_if)]
+    forms = [plan_of(frameworks.read(make()), 30, "native") for make in (loop_that_breaks, measurement_in_if)]
     scripts = [form.circuits(30, 0)[0] for form in forms]
     plain = frameworks.read("OPENQASM 2.0; qreg q[1]; U(pi,0,0) q[0];").circuit.copy(shots=30)
     first, second, third, fourth = AerExecutor().run([scripts[0], plain, scripts[1], scripts[0]])
@@ -228,12 +228,12 @@ def test_a_split_of_a_dynamic_circuit_adds_up_in_every_order_of_bits() -> None:
 
 def test_a_machine_with_noise_refuses_a_loop_that_its_compiler_does_not_fit() -> None:
     executor = AerExecutor("fake_manila")
-    (circuit,) = form_of(frameworks.read(repeat_until_success()), 10, "native").circuits(10, 0)
+    (circuit,) = plan_of(frameworks.read(repeat_until_success()), 10, "native").circuits(10, 0)
     assert "fits no circuit with a 'while_loop'" in str(executor.rejects(circuit))
 
 
 def test_a_dynamic_circuit_has_a_place_where_its_qubits_have() -> None:
-    (circuit,) = form_of(frameworks.read(measurement_in_if()), 10, "native").circuits(10, 0)
+    (circuit,) = plan_of(frameworks.read(measurement_in_if()), 10, "native").circuits(10, 0)
     assert AerExecutor(wires=2).rejects(circuit) is None
     assert AerExecutor(wires=1).rejects(circuit) == "has 1 wires, and the circuit needs 2"
     assert qexec.Rehearsal(AerExecutor(), qubits=2).rejects(circuit) is None

@@ -12,7 +12,7 @@ from qiskit_aer import AerSimulator
 from pennylane_qexec.circuits import frameworks
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.aer import AerExecutor
-from pennylane_qexec.experiment.tasks import form_of
+from pennylane_qexec.experiment.tasks import plan_of
 
 SHOTS = 2000
 
@@ -55,7 +55,7 @@ def simulator() -> AerSimulator:
 @pytest.mark.parametrize("name", RUN)
 def test_a_published_kind_of_program_counts_as_in_qiskit(name: str, simulator: AerSimulator) -> None:
     """Each outcome within six sigma of the difference of two samples of 2000 shots, at least 8; both are seeded."""
-    form = form_of(frameworks.read(RUN[name]), SHOTS, "native")
+    form = plan_of(frameworks.read(RUN[name]), SHOTS, "native")
     (circuit,) = form.circuits(SHOTS, 0)
     counts = form.joined([tuple(AerExecutor(seed=2).run([circuit]))])
     assert sum(counts.values()) == SHOTS
