@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,7 +20,7 @@ from pennylane_qexec.experiment.experiment import Experiment, OnFailure, Setting
 from pennylane_qexec.experiment.jobs import circuits_of, shots_of
 from pennylane_qexec.experiment.merges import ExperimentMerge, PaperMerge
 from pennylane_qexec.experiment.policies import ExperimentPolicies
-from pennylane_qexec.experiment.splits import CircuitRequest, PaperSplit, named
+from pennylane_qexec.experiment.splits import CircuitRequest, PaperSplit, named_backends
 from pennylane_qexec.experiment.tasks import joined_dispatch, tasks_of
 from pennylane_qexec.persistence.cache.cache import GivenCache, cache_of
 from pennylane_qexec.policies import retries
@@ -291,8 +291,9 @@ class QuantumExecutor(Closing):
         for number, (circuit, wanted) in enumerate(zip(given, numbers, strict=True)):
             program = read.get(id(circuit)) or frameworks.read(circuit)
             read[id(circuit)] = program
-            request = CircuitRequest(circuit, program, number, program.shots if wanted is None else wanted)
-            dispatch, data = policy.shared(request, candidates, config or {}, self.virtual_provider, data)
+            own = program.shots if wanted is None else wanted
+            request = CircuitRequest(circuit, program, number, own, candidates, config or {}, self.virtual_provider)
+            dispatch, data = policy.shared(request, data)
             dispatches.append(dispatch)
         return joined_dispatch(dispatches), read, data
 
@@ -329,9 +330,9 @@ class QuantumExecutor(Closing):
         return collector
 
     def _backends(self, backends: Any) -> list[Backend]:
-        wanted = {"local_aer": ["aer_simulator"]} if backends is None else named(backends)
-        find: Callable[[str, str], Backend] = self.virtual_provider.get_backend
-        return [find(provider, name) for provider, names in wanted.items() for name in names]
+        return named_backends(
+            "local_aer/aer_simulator" if backends is None else backends, self.virtual_provider.get_backend
+        )
 
     def _settings(self, processes: bool, timeout: float | None, retry: Any, on_failure: Any, adds_up: bool) -> Settings:
         if on_failure not in get_args(OnFailure):

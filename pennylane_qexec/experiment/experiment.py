@@ -106,7 +106,7 @@ class Experiment(Source):
         asked = [task for task in list(self._tasks) if task.instead_of is None]
         return [task.record() for task in asked if not task.made_good]
 
-    def results(self) -> Results:
+    def results(self) -> Results[Any]:
         return TaskResults(list(self._tasks), self.many)
 
     def wait(self, timeout: float | None) -> bool:

@@ -15,7 +15,13 @@ from pennylane_qexec.errors import ConfigurationError, PolicyError, unknown
 from pennylane_qexec.experiment import merges, splits
 from pennylane_qexec.experiment.merges import ExperimentMerge
 from pennylane_qexec.experiment.results import RecordResults
-from pennylane_qexec.experiment.splits import BackendCandidate, CircuitRequest, ExperimentSplit, PaperSplit, named
+from pennylane_qexec.experiment.splits import (
+    BackendCandidate,
+    CircuitRequest,
+    ExperimentSplit,
+    PaperSplit,
+    named_backends,
+)
 from pennylane_qexec.policies import Policies
 from pennylane_qexec.policies.merges import Merge
 
@@ -125,13 +131,9 @@ class ExperimentPolicies:
         split = self.split(name)
 
         def function(circuit: Any, shots: Any, backends: Any, virtual_provider: Any, data: Any = None) -> Any:
-            request = CircuitRequest(circuit, read(circuit), 0, shots)
-            chosen = [
-                BackendCandidate(virtual_provider.get_backend(provider, one))
-                for provider, names in named(backends).items()
-                for one in names
-            ]
-            return split.shared(request, chosen, {}, virtual_provider, data)
+            chosen = list(map(BackendCandidate, named_backends(backends, virtual_provider.get_backend)))
+            request = CircuitRequest(circuit, read(circuit), 0, shots, chosen, {}, virtual_provider)
+            return split.shared(request, data)
 
         given = self._given.get(("split", name))
         return given if isinstance(split, splits.PaperFormSplit) and callable(given) else function

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pennylane_qexec.errors import PolicyError, QExecError
 from pennylane_qexec.experiment.records import Record
@@ -21,36 +21,56 @@ Errors = dict[str, dict[str, list[BaseException]]]
 T = TypeVar("T", CircuitTask, Record)
 
 
-class Results(ABC):
+class Results(ABC, Generic[T]):
     """The results of what is done.
 
     Args:
-        circuits: the numbers of all circuits of the experiment.
-        places: the full names of the backends that have results, in the dispatch's order.
+        items: what became of each circuit on each backend, in the dispatch's order.
         many: whether the user gave a list of circuits, so that merged results are lists too.
+
+    Attributes:
+        circuits: the numbers of all circuits of the experiment.
+        places: the full names of the backends that have results.
     """
 
-    def __init__(self, circuits: Iterable[int], places: Iterable[str], many: bool) -> None:
-        self.circuits = sorted(set(circuits))
-        self.places = list(dict.fromkeys(places))
+    def __init__(self, items: Sequence[T], many: bool) -> None:
+        self._items = items
         self._many = many
+        self.circuits = sorted({item.circuit for item in items})
+        self.places = list(dict.fromkeys(item.place for item in items if item.state is JobState.DONE))
 
     @property
-    @abstractmethod
     def raw(self) -> Raw:
         """Results as they came.
 
         One for each circuit of each job, in the dispatch's order, ``None`` where there is none; a backend that has
         none at all is left out.
         """
+        found: Raw = {}
+        for group in _grouped(self._items):
+            provider, name = _names(group[0])
+            found.setdefault(provider, {}).setdefault(name, []).append(self._joined(group))
+        with_results = {
+            provider: {name: each for name, each in names.items() if any(one is not None for one in each)}
+            for provider, names in found.items()
+        }
+        return {provider: names for provider, names in with_results.items() if names}
 
-    @abstractmethod
     def joined(self, circuit: int, place: str | None = None) -> Result:
         """The result of a circuit over all backends, or over the jobs of one; ``None`` if there is none.
 
         Raises:
             PolicyError: results of the circuit cannot be put together.
         """
+        return self._joined([item for item in self._of(circuit) if place in (None, item.place)])
+
+    def outcomes(self, circuit: int) -> list[Outcome]:
+        """What came back for a circuit, share by share, as a merge ``(circuit, outcomes) -> result`` takes it."""
+        return [_outcome(item) for item in self._of(circuit) if item.state is JobState.DONE]
+
+    def each(self, results: Sequence[Any]) -> Any:
+        """Results of all circuits as the user gets them: a list, or the only one."""
+        return list(results) if self._many or len(results) != 1 else results[0]
 
     @abstractmethod
     def script(self, circuit: int) -> Any:
@@ -61,58 +81,26 @@ class Results(ABC):
         """
 
     @abstractmethod
-    def outcomes(self, circuit: int) -> list[Outcome]:
-        """What came back for a circuit, share by share, as a merge ``(circuit, outcomes) -> result`` takes it."""
+    def _joined(self, items: Sequence[T]) -> Result:
+        """The results of those that are done together; ``None`` if there are none."""
 
-    def each(self, results: Sequence[Any]) -> Any:
-        """Results of all circuits as the user gets them: a list, or the only one."""
-        return list(results) if self._many or len(results) != 1 else results[0]
+    def _of(self, circuit: int) -> list[T]:
+        return [item for item in self._items if item.circuit == circuit]
 
 
-class TaskResults(Results):
-    """The results of tasks, whether all of them have ended or not.
-
-    Args:
-        tasks: the tasks of the experiment.
-        many: whether the user gave a list of circuits.
-    """
-
-    def __init__(self, tasks: Sequence[CircuitTask], many: bool) -> None:
-        self._tasks = tasks
-        super().__init__([task.circuit for task in tasks], [task.place for task in tasks if task.done], many)
-
-    @property
-    def raw(self) -> Raw:
-        return _by_backend(
-            [(group[0].backend.provider, group[0].backend.name, self._joined(group)) for group in grouped(self._tasks)]
-        )
-
-    def joined(self, circuit: int, place: str | None = None) -> Result:
-        return self._joined([task for task in self._tasks if task.circuit == circuit and place in (None, task.place)])
-
-    def _joined(self, tasks: Sequence[CircuitTask]) -> Result:
-        returned = [task.returned for task in tasks if task.returned is not None]
-        return tasks[0].plan.joined(returned) if returned else None
+class TaskResults(Results[CircuitTask]):
+    """The results of tasks, whether all of them have ended or not."""
 
     def script(self, circuit: int) -> Any:
-        return next(task for task in self._tasks if task.circuit == circuit).circuits()[0]
+        return self._of(circuit)[0].circuits()[0]
 
-    def outcomes(self, circuit: int) -> list[Outcome]:
-        return [_outcome(task.record()) for task in self._tasks if task.circuit == circuit and task.done]
+    def _joined(self, items: Sequence[CircuitTask]) -> Result:
+        returned = [task.returned for task in items if task.returned is not None]
+        return items[0].plan.joined(returned) if returned else None
 
 
-class RecordResults(Results):
-    """Results without the circuits they are of: of a file, or as the paper's merges are given them.
-
-    Args:
-        records: what became of each circuit on each backend.
-        many: whether the user gave a list of circuits.
-    """
-
-    def __init__(self, records: Sequence[Record], many: bool) -> None:
-        self._records = records
-        done = [record for record in records if record.state is JobState.DONE]
-        super().__init__([record.circuit for record in records], [record.place for record in done], many)
+class RecordResults(Results[Record]):
+    """Results without the circuits they are of: of a file, or as the paper's merges are given them."""
 
     @classmethod
     def from_raw(cls, results: Mapping[str, Mapping[str, Sequence[Any]]], many: bool) -> RecordResults:
@@ -125,39 +113,24 @@ class RecordResults(Results):
         ]
         return cls(records, many)
 
-    @property
-    def raw(self) -> Raw:
-        return _by_backend(
-            [(group[0].provider, group[0].backend, self._joined(group)) for group in grouped(self._records)]
-        )
+    def script(self, circuit: int) -> Any:
+        raise PolicyError("a merge (circuit, outcomes) -> result needs the circuits, and only results are known here.")
 
-    def joined(self, circuit: int, place: str | None = None) -> Result:
-        return self._joined(
-            [record for record in self._records if record.circuit == circuit and place in (None, record.place)]
-        )
-
-    def _joined(self, records: Sequence[Record]) -> Result:
-        results = [record.result for record in records if record.state is JobState.DONE]
+    def _joined(self, items: Sequence[Record]) -> Result:
+        results = [record.result for record in items if record.state is JobState.DONE]
         if len(results) <= 1:
             return results[0] if results else None
         if not all(isinstance(result, Mapping) for result in results):
             raise PolicyError(
-                f"circuit {records[0].circuit} has several results that are no counts, and its samples were not kept."
+                f"circuit {items[0].circuit} has several results that are no counts, and its samples were not kept."
             )
         total: Counter[str] = Counter()
         for counts in results:
             total.update(counts)
         return dict(sorted(total.items()))
 
-    def script(self, circuit: int) -> Any:
-        raise PolicyError("a merge (circuit, outcomes) -> result needs the circuits, and only results are known here.")
 
-    def outcomes(self, circuit: int) -> list[Outcome]:
-        done = [record for record in self._records if record.circuit == circuit and record.state is JobState.DONE]
-        return [_outcome(record) for record in done]
-
-
-def grouped(items: Sequence[T]) -> list[list[T]]:
+def _grouped(items: Sequence[T]) -> list[list[T]]:
     """Tasks or records, one group for each result as it came.
 
     Shots that a backend has run in place of another's are part of what it has run itself of the circuit, if it has.
@@ -174,26 +147,13 @@ def grouped(items: Sequence[T]) -> list[list[T]]:
     return groups
 
 
-def errors_by_backend(errors: Iterable[tuple[str, str, BaseException]]) -> Errors:
-    """Errors of backends, each given with the names of its provider and its own."""
-    found: Errors = {}
-    for provider, name, error in errors:
-        found.setdefault(provider, {}).setdefault(name, []).append(error)
-    return found
+def _names(item: CircuitTask | Record) -> tuple[str, str]:
+    """The names of a backend's provider and its own."""
+    return (item.provider, item.backend) if isinstance(item, Record) else (item.backend.provider, item.backend.name)
 
 
-def _by_backend(results: Iterable[tuple[str, str, Any]]) -> Raw:
-    found: Raw = {}
-    for provider, name, result in results:
-        found.setdefault(provider, {}).setdefault(name, []).append(result)
-    with_results = {
-        provider: {name: each for name, each in names.items() if any(one is not None for one in each)}
-        for provider, names in found.items()
-    }
-    return {provider: names for provider, names in with_results.items() if names}
-
-
-def _outcome(record: Record) -> Outcome:
+def _outcome(item: CircuitTask | Record) -> Outcome:
+    record = item if isinstance(item, Record) else item.record()
     return Outcome(
         record.result,
         record.place,
@@ -205,6 +165,14 @@ def _outcome(record: Record) -> Outcome:
         cost=record.cost,
         backend=record.backend,
     )
+
+
+def errors_by_backend(errors: Iterable[tuple[str, str, BaseException]]) -> Errors:
+    """Errors of backends, each given with the names of its provider and its own."""
+    found: Errors = {}
+    for provider, name, error in errors:
+        found.setdefault(provider, {}).setdefault(name, []).append(error)
+    return found
 
 
 class Source(ABC):
@@ -238,7 +206,7 @@ class Source(ABC):
         """What was asked for and has not been run, neither where it was to run nor elsewhere."""
 
     @abstractmethod
-    def results(self) -> Results:
+    def results(self) -> Results[Any]:
         """The results of what is done."""
 
     @abstractmethod
@@ -296,7 +264,7 @@ class SavedExperiment(Source):
             if record.state is not JobState.DONE and moved[record.job, record.circuit] < max(record.shots, 1)
         ]
 
-    def results(self) -> Results:
+    def results(self) -> Results[Any]:
         return RecordResults(self._records, self.many)
 
     def wait(self, timeout: float | None) -> bool:

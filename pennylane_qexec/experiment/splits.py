@@ -83,12 +83,13 @@ def too_small(backend: Backend, circuit: QuantumScript) -> str | None:
     return f"has {qubits} qubit{'s'[: qubits != 1]}, and the circuit needs {needed}"
 
 
-def named(backends: Any) -> dict[str, list[str]]:
-    """The backends that a user names, by provider.
+def named_backends(backends: Any, find: Callable[[str, str], Backend]) -> list[Backend]:
+    """The backends that a user names, those of one provider after another.
 
     Args:
         backends: names by provider, a single name or several; the backends that ``get_backends`` returns; or full names
             such as ``"local_aer/fake_manila"``.
+        find: finds a backend by the names of its provider and its own.
 
     Raises:
         ConfigurationError: it is something else, none are named, or one is named twice.
@@ -109,7 +110,7 @@ def named(backends: Any) -> dict[str, list[str]]:
         if name in known:
             raise ConfigurationError(f"the backend '{provider}/{name}' is named twice in backends={backends!r}.")
         known.append(name)
-    return found
+    return [find(provider, name) for provider, names in found.items() for name in names]
 
 
 def _names(names: Any) -> list[str]:
@@ -140,12 +141,18 @@ class CircuitRequest:
         program: the circuit as it was read.
         number: its number in the experiment.
         shots: its shots; ``None`` if it is analytic.
+        backends: those that the user has named.
+        config: options of the jobs.
+        provider: what knows all backends.
     """
 
     given: Any
     program: Program
     number: int
     shots: int | None
+    backends: Sequence[BackendCandidate]
+    config: Mapping[str, Any]
+    provider: VirtualProvider
 
     @property
     def script(self) -> QuantumScript:
@@ -157,14 +164,7 @@ class ExperimentSplit(ABC):
     """Says who runs a circuit."""
 
     @abstractmethod
-    def shared(
-        self,
-        request: CircuitRequest,
-        backends: Sequence[BackendCandidate],
-        config: Mapping[str, Any],
-        provider: VirtualProvider,
-        data: Any,
-    ) -> tuple[Dispatch, Any]:
+    def shared(self, request: CircuitRequest, data: Any) -> tuple[Dispatch, Any]:
         """The jobs for one circuit, and data for the next one.
 
         Raises:
@@ -187,16 +187,9 @@ class SharesSplit(ExperimentSplit):
         self._split = split
         self._adds_up = split is not splits.multiplier
 
-    def shared(
-        self,
-        request: CircuitRequest,
-        backends: Sequence[BackendCandidate],
-        config: Mapping[str, Any],
-        provider: VirtualProvider,
-        data: Any,
-    ) -> tuple[Dispatch, Any]:
+    def shared(self, request: CircuitRequest, data: Any) -> tuple[Dispatch, Any]:
         script = request.script
-        candidates = able(script, backends, request.number) if self._adds_up else list(backends)
+        candidates = able(request) if self._adds_up else list(request.backends)
         if request.shots is None:
             if len(candidates) > 1 and self._adds_up:
                 raise AnalyticCircuitError(
@@ -206,7 +199,7 @@ class SharesSplit(ExperimentSplit):
             shares = [Share(candidate, 0) for candidate in candidates]
         else:
             shares = splits.checked(self._split(script, candidates), request.shots or 0, candidates, self._adds_up)
-        return _dispatch(request, backends, shares, config, self._adds_up), data
+        return _dispatch(request, shares, self._adds_up), data
 
 
 class SelectorSplit(ExperimentSplit):
@@ -219,20 +212,12 @@ class SelectorSplit(ExperimentSplit):
     def __init__(self, selector: Callable[[QuantumScript, Sequence[BackendCandidate]], Any]) -> None:
         self._selector = selector
 
-    def shared(
-        self,
-        request: CircuitRequest,
-        backends: Sequence[BackendCandidate],
-        config: Mapping[str, Any],
-        provider: VirtualProvider,
-        data: Any,
-    ) -> tuple[Dispatch, Any]:
-        script = request.script
-        candidates = able(script, backends, request.number)
+    def shared(self, request: CircuitRequest, data: Any) -> tuple[Dispatch, Any]:
+        script, candidates = request.script, able(request)
         chosen = self._selector(script, candidates)
         if chosen not in candidates:
             raise PolicyError(f"the selector returned {chosen!r}, which is none of the backends that it was given.")
-        return _dispatch(request, backends, [Share(chosen, request.shots or 0)], config), data
+        return _dispatch(request, [Share(chosen, request.shots or 0)]), data
 
 
 class PaperFormSplit(ExperimentSplit):
@@ -247,18 +232,11 @@ class PaperFormSplit(ExperimentSplit):
         self._name = name
         self._function = function
 
-    def shared(
-        self,
-        request: CircuitRequest,
-        backends: Sequence[BackendCandidate],
-        config: Mapping[str, Any],
-        provider: VirtualProvider,
-        data: Any,
-    ) -> tuple[Dispatch, Any]:
+    def shared(self, request: CircuitRequest, data: Any) -> tuple[Dispatch, Any]:
         names: dict[str, list[str]] = {}
-        for one in backends:
+        for one in request.backends:
             names.setdefault(one.backend.provider, []).append(one.backend.name)
-        returned = self._function(request.given, request.shots, names, provider, data)
+        returned = self._function(request.given, request.shots, names, request.provider, data)
         if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[0], Dispatch):
             raise PolicyError(
                 f"split {self._name!r} returned {returned!r}: return a pair (qexec.Dispatch, data), with the jobs that "
@@ -281,13 +259,14 @@ class PaperFormSplit(ExperimentSplit):
             )
 
 
-def able(script: QuantumScript, backends: Sequence[BackendCandidate], number: int) -> list[BackendCandidate]:
+def able(request: CircuitRequest) -> list[BackendCandidate]:
     """The backends that have a place for a circuit.
 
     Raises:
         NoBackendError: there is none; says why, backend by backend.
     """
-    reasons = {backend: backend.rejects(script) for backend in backends}
+    script, number = request.script, request.number
+    reasons = {backend: backend.rejects(script) for backend in request.backends}
     left = [backend for backend, reason in reasons.items() if reason is None]
     why = {backend.name: reason for backend, reason in reasons.items() if reason is not None}
     if not left:
@@ -297,16 +276,10 @@ def able(script: QuantumScript, backends: Sequence[BackendCandidate], number: in
     return left
 
 
-def _dispatch(
-    request: CircuitRequest,
-    backends: Sequence[BackendCandidate],
-    shares: Sequence[Share],
-    config: Mapping[str, Any],
-    adds_up: bool = True,
-) -> Dispatch:
+def _dispatch(request: CircuitRequest, shares: Sequence[Share], adds_up: bool = True) -> Dispatch:
     dispatch = Dispatch(adds_up)
     for candidate, shots in shares:
-        backend, own = candidate.backend, _config_of(config, backends.index(candidate))
+        backend, own = candidate.backend, _config_of(request.config, request.backends.index(candidate))
         dispatch.add_job(backend.provider, backend.name, [request.given], shots or None, own)
     return dispatch
 
