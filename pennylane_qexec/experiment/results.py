@@ -34,7 +34,7 @@ class Results(ABC, Generic[T]):
     """
 
     def __init__(self, items: Sequence[T], many: bool) -> None:
-        self._items = items
+        self._items: Sequence[T] = items
         self._many = many
         self.circuits = sorted({item.circuit for item in items})
         self.places = list(dict.fromkeys(item.place for item in items if item.state is JobState.DONE))
