@@ -122,6 +122,42 @@ cluster.submit([Job(flip(0.1), executor)])[0].add_done_callback(again)
     assert done.stdout.splitlines() == ["told: 0.25"]
 
 
+def test_an_experiment_whose_executors_are_not_built_yet_is_waited_for_and_its_failed_shots_are_run_by_others() -> None:
+    done = run(
+        """
+def work():
+    for _ in range(10**7):  # long enough for a program to end that does not wait
+        pass
+
+class Burnt(qexec.Executor):
+    def __init__(self):
+        super().__init__()
+        work()
+
+    def run(self, circuits):
+        raise ValueError("burnt out")
+
+class Well(qexec.Executor):
+    def run(self, circuits):
+        work()
+        return [{"0": circuit.shots.total_shots} for circuit in circuits]
+
+class Lab(qexec.Provider):
+    def backends(self):
+        return {one.__name__: qexec.Backend("lab", one.__name__, one) for one in (Burnt, Well)}
+
+executor = qexec.QuantumExecutor(providers={"lab": Lab()})
+circuit = "OPENQASM 2.0; qreg q[1]; creg c[1]; measure q -> c;"
+collector = executor.run_experiment(
+    circuit, 10, ["lab/Burnt", "lab/Well"], wait=False, on_failure="rerun", retry=qexec.retries.never()
+)
+collector.listen(lambda: print([str(record.state) for record in collector.records], flush=True))
+"""
+    )
+    assert done.stdout.splitlines()[-1:] == ["['failed', 'done', 'done']"]
+    assert done.returncode == 0
+
+
 def test_jobs_of_a_cluster_that_was_forgotten_are_waited_for() -> None:
     done = run(
         """
