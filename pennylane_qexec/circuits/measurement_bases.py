@@ -9,13 +9,14 @@ import copy
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pennylane as qml
 from pennylane.measurements import ClassicalShadowMP, ExpectationMP, MeasurementProcess, ShadowExpvalMP
 from pennylane.ops import LinearCombination, Prod, Sum
-from pennylane.pauli import compute_partition_indices, is_pauli_word
+from pennylane.pauli import PauliWord, compute_partition_indices, is_pauli_word
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
@@ -169,3 +170,42 @@ def together(runs: Sequence[Runs]) -> Runs:
     if len(runs) == 1:
         return runs[0]
     return sum(circuits for circuits, _ in runs), sum(shots for _, shots in runs)
+
+
+def can_estimate(circuit: QuantumScript) -> bool:
+    """Whether an Estimator can run a circuit: all that is asked are expectation values of sums of Pauli words."""
+    return all(
+        isinstance(measurement, ExpectationMP)
+        and measurement.obs is not None
+        and measurement.obs.pauli_rep is not None
+        and any(len(word) for word in measurement.obs.pauli_rep)
+        for measurement in circuit.measurements
+    )
+
+
+def pauli_words(measurement: MeasurementProcess) -> Iterator[tuple[dict[Any, str], float]]:
+    """The Pauli words of an expectation value with their weights, but for the identity.
+
+    Yields:
+        For each word, its letter on each wire, and its weight.
+    """
+    for word, weight in measurement.obs.pauli_rep.items():
+        if len(word):
+            yield dict(word), float(np.real(weight))
+
+
+def identity_weight(measurement: MeasurementProcess) -> float:
+    """The weight of the identity."""
+    return sum((float(np.real(weight)) for word, weight in measurement.obs.pauli_rep.items() if not len(word)), 0.0)
+
+
+def _word_groups(circuit: QuantumScript) -> int:
+    found = dict.fromkeys(
+        [PauliWord(word) for measurement in circuit.measurements for word, _ in pauli_words(measurement)]
+    )
+    with QueuingManager.stop_recording():
+        return len(compute_partition_indices([word.operation() for word in found]))
+
+
+estimated_together = Counter(_word_groups)
+"""The groups of words, of all of a circuit's expectation values, that commute qubit by qubit."""

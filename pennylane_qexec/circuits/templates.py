@@ -105,8 +105,8 @@ class Group:
         return _matrix(self._rows)
 
     @cached_property
-    def key(self) -> Hashable:
-        """What equal structures have in common; ``None`` if the circuits cannot be compared with others."""
+    def key(self) -> tuple[Hashable, ...] | None:
+        """What equal structures have in common, their shots last; ``None`` if they cannot be compared with others."""
         structures = tuple([part.structure for _, _, part in self.others])
         if self._measured is None or None in structures:
             return None
@@ -189,7 +189,12 @@ class Template:
 
     circuit: QuantumScript
     slots: tuple[int, ...]
-    key: Hashable
+    key: tuple[Hashable, ...] | None
+
+    @property
+    def key_without_shots(self) -> Hashable:
+        """The key, equal for all numbers of shots."""
+        return self.key and self.key[:-1]
 
     def operations(self, parameters: Sequence[Any]) -> list[Operator]:
         """The operations with other parameters.

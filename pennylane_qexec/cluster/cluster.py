@@ -24,7 +24,8 @@ from pennylane_qexec.concurrency import context, isolation
 from pennylane_qexec.engine import KEPT_ROWS, AskedFuture, Engine, History, lasting_objection, prepares_late
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError, PolicyError, checked_seed, unknown
 from pennylane_qexec.executors import are_equivalent, refuse_split, seeds
-from pennylane_qexec.executors.base import Executor, Parallel
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.options import Parallel
 from pennylane_qexec.executors.pennylane.seeds import of_parts
 from pennylane_qexec.executors.specs import executors as make_executors
 from pennylane_qexec.job import Job, Outcome, Result, Share, Usage, used_by

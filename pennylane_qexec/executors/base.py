@@ -7,7 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
@@ -16,6 +16,7 @@ from pennylane.wires import Wires
 from pennylane_qexec.circuits.measurement_bases import Runs, simulated
 from pennylane_qexec.circuits.results import check_work
 from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.executors.options import PARALLEL, Parallel
 from pennylane_qexec.executors.shots import OwnShots, all_reshot, reshot
 from pennylane_qexec.job import (
     Bound,
@@ -32,7 +33,6 @@ from pennylane_qexec.job import (
 from pennylane_qexec.redaction import has_secret, scrub
 from pennylane_qexec.redaction.display import even_incomplete
 
-Parallel = Literal["auto", "thread", "process"] | concurrent.futures.Executor
 Binder = Callable[[QuantumScript], Bound]
 
 _SMOOTHING = 0.3
@@ -69,8 +69,6 @@ def _smoothed(average: float, value: float) -> float:
         return average
     return value if average <= 0 else (1 - _SMOOTHING) * average + _SMOOTHING * value
 
-
-_PARALLEL = ("auto", "process", "thread")
 
 IDEAL = "ideal"
 """The :attr:`Executor.equivalence` of simulators without noise."""
@@ -146,9 +144,9 @@ class Executor(ABC):
         _check_counts(workers=workers, max_circuits=max_circuits, max_shots=max_shots)
         if batch_window < 0:
             raise ConfigurationError(f"batch_window={batch_window!r} is negative: it is a number of seconds.")
-        if not isinstance(parallel, concurrent.futures.Executor) and parallel not in _PARALLEL:
+        if not isinstance(parallel, concurrent.futures.Executor) and parallel not in PARALLEL:
             hint = "A concurrent.futures.Executor will do too."
-            raise ConfigurationError(unknown("way to run in parallel", parallel, _PARALLEL, hint))
+            raise ConfigurationError(unknown("way to run in parallel", parallel, PARALLEL, hint))
         if name and has_secret(name):
             raise ConfigurationError(
                 f"the name of the executor, {scrub(name)!r}, has a secret in it, and names are stored and shown: give "

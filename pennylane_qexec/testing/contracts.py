@@ -232,6 +232,25 @@ class QueuedExecutorContract(ExecutorContract):
         other.cancel(job_id)
         assert _end(other, job_id) in (JobState.CANCELLED, JobState.DONE)
 
+    def test_jobs_that_go_on_at_the_same_time_keep_their_results(self, executor: QueuedExecutor) -> None:
+        job_ids = [executor.submit([flip(angle, 20)]) for angle in (0.0, np.pi, 0.0)]
+        assert len(set(job_ids)) == 3
+        fetched = {job_id: _fetched(executor, job_id) for job_id in reversed(job_ids)}
+        assert [fetched[job_id] for job_id in job_ids] == [[1], [-1], [1]]
+
+    def test_circuits_with_different_shots_are_one_job(self, executor: QueuedExecutor) -> None:
+        samples = [QuantumScript([qml.X(0)], [qml.sample(wires=[0])], shots=shots) for shots in (7, 3, 7)]
+        job_id = executor.submit([*samples, flip(np.pi, 20)])
+        assert _end(executor, job_id) is JobState.DONE
+        *sampled, value = executor.fetch(job_id)
+        assert [np.size(one) for one in sampled] == [7, 3, 7]
+        assert round(float(value)) == -1
+
+    def test_a_job_is_adopted_by_the_executor_that_sent_it(self, executor: QueuedExecutor) -> None:
+        job_id = executor.submit([flip(np.pi, 20)])
+        executor.adopt(job_id, [flip(np.pi, 20)])
+        assert _fetched(executor, job_id) == [-1]
+
     def test_cancelling_a_job_that_has_ended_does_nothing(self, executor: QueuedExecutor) -> None:
         job_id = executor.submit([flip(0.0, 20)])
         _end(executor, job_id)
@@ -267,6 +286,12 @@ def _end(executor: QueuedExecutor, job_id: str) -> JobState:
     while not (state := executor.poll(job_id)).final:
         pass
     return state
+
+
+def _fetched(executor: QueuedExecutor, job_id: str) -> list[int]:
+    """The results of a job, rounded, once it is done."""
+    assert _end(executor, job_id) is JobState.DONE
+    return _rounded(executor.fetch(job_id))
 
 
 def _rounded(results: Sequence[Any]) -> list[int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pennylane as qml
 import pytest
 from fakes.qbraid_provider import FakeDevice, FakeProvider
+from fakes.vendor import FakeVendorExecutor, Vendor
 
 import pennylane_qexec as qexec
 from pennylane_qexec.executors import like
@@ -126,6 +127,19 @@ class TestQBraid(QueuedExecutorContract):
         executor = qexec.QBraidExecutor(FakeProvider({"sim": device}), "sim", seed=1)
         executor.poll_interval = 1e-4
         return executor
+
+
+class TestRemoteExecutorOfANewVendor(QueuedExecutorContract):
+    analytic = False
+
+    vendor_seeds = itertools.count()
+
+    def make(self) -> qexec.QueuedExecutor:
+        return FakeVendorExecutor(Vendor(room=2, seed=next(self.vendor_seeds)), seed=1)
+
+    def another(self, executor: qexec.QueuedExecutor) -> FakeVendorExecutor:
+        assert isinstance(executor, FakeVendorExecutor)
+        return FakeVendorExecutor(executor.machine.vendor)
 
 
 class TestTwin(ExecutorContract):

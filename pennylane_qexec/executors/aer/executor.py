@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
-from pennylane.wires import Wires
 
-from pennylane_qexec.circuits.measurement_bases import counted, together
-from pennylane_qexec.executors.base import IDEAL, Binder, Executor, Parallel
+from pennylane_qexec.executors.base import IDEAL, Binder
 from pennylane_qexec.executors.identity import identity_of, is_ours
-from pennylane_qexec.executors.pennylane.preparation import Prepared
+from pennylane_qexec.executors.options import ExecutorOptions, given_wires, lists_options, taken_out
+from pennylane_qexec.executors.pennylane.preparation import Prepared, PreparingExecutor
 from pennylane_qexec.executors.pennylane.seeds import of_parts
 from pennylane_qexec.executors.shots import objection_to_shots
-from pennylane_qexec.job import Call, Cost, Result, Usage, Work
+from pennylane_qexec.job import Result, Work
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.aer.backend import AerBackend
 
-_AS_ASKED = Call()
 _PACKAGES = ("qiskit", "qiskit-aer", "qiskit-ibm-runtime")
 
 
-class AerExecutor(Executor):
+class AerExecutor(PreparingExecutor):
     """Runs circuits on Qiskit's Aer simulator: without noise, or as a fake backend would.
 
     Circuits that differ in nothing but their parameters are converted and compiled once, and all circuits of a batch
@@ -52,6 +50,7 @@ class AerExecutor(Executor):
         ConfigurationError: there is no such backend, method or option.
     """
 
+    @lists_options(ExecutorOptions)
     def __init__(
         self,
         backend: str | None = None,
@@ -61,27 +60,14 @@ class AerExecutor(Executor):
         method: str = "automatic",
         optimization_level: int = 1,
         seed_transpiler: int | None = 0,
-        name: str | None = None,
-        workers: int | None = None,
-        parallel: Parallel = "auto",
-        max_circuits: int | None = None,
-        max_shots: int | None = None,
-        batch_window: float = 0.0,
-        cost: Cost | Mapping[str, float] | None = None,
         **options: Any,
     ) -> None:
         from pennylane_qexec.executors.aer.backend import AerBackend
 
-        super().__init__(
-            name or (f"aer:{backend}" if backend else "aer"),
-            workers=workers,
-            parallel=parallel,
-            max_circuits=max_circuits,
-            max_shots=max_shots,
-            batch_window=batch_window,
-            cost=cost,
-        )
-        self.wires = None if wires is None else Wires(range(wires) if isinstance(wires, int) else wires)
+        own = taken_out(options)
+        own["name"] = own.get("name") or (f"aer:{backend}" if backend else "aer")
+        super().__init__(**own)
+        self.wires = given_wires(wires)
         self._aer: AerBackend = AerBackend(
             backend,
             self.wires,
@@ -134,18 +120,6 @@ class AerExecutor(Executor):
     def repeats(self, circuit: QuantumScript) -> bool:
         """Whether the circuit has no shots, and Aer's method no chance in it; or there is a seed."""
         return self._aer.seeded or (not circuit.shots and self._aer.exact)
-
-    def usage(self, circuit: QuantumScript) -> Usage:
-        """What is counted for a circuit: a circuit of Qiskit for each group of measurements that are made together."""
-        return self.usage_of(circuit, _AS_ASKED)
-
-    def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
-        """The same for a circuit of a call."""
-        return self.billed(together(self._prepared(self, circuit, call, counted)))
-
-    def most_shots(self, circuit: QuantumScript) -> int:
-        """The shots of the largest of the circuits that are made of one."""
-        return max([shots for _, shots in self._prepared(self, circuit, _AS_ASKED, counted)], default=0)
 
     @property
     def streams(self) -> frozenset[Hashable]:

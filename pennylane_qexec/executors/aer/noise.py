@@ -11,11 +11,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.transpiler import generate_preset_pass_manager
+from qiskit.providers import BackendV2
+from qiskit.providers.options import Options
+from qiskit.transpiler import Target, generate_preset_pass_manager
+from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, ReadoutError
 from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_readout_errors
 from qiskit_ibm_runtime.models import BackendProperties
@@ -143,3 +146,45 @@ def together(parts: Iterable[Used]) -> Used:
 
 def _place(gate: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
     return gate["gate"], tuple(gate["qubits"])
+
+
+@final
+class SimulatedMachine(BackendV2):
+    """A fake backend that Qiskit's primitives can be used on.
+
+    The counts are those of Qiskit's own fake backends at the same seed. They build, and pass on in every run, the noise
+    of the whole machine, which takes seconds for one of 127 qubits; here it is that of just what circuits use.
+
+    Args:
+        name: its name, such as ``"fake_manila"``.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self._fake = fake_machine(name)
+        self._simulator = AerSimulator()
+
+    @property
+    def target(self) -> Target:
+        """What circuits may be made of."""
+        return self._fake.target
+
+    @property
+    def max_circuits(self) -> None:
+        """As many circuits as one likes."""
+        return None
+
+    @classmethod
+    def _default_options(cls) -> Options:
+        return AerSimulator._default_options()
+
+    def run(self, run_input: QuantumCircuit | list[QuantumCircuit], **options: Any) -> Any:
+        """Run circuits, with the machine's noise unless there is another in the options."""
+        circuits = [run_input] if isinstance(run_input, QuantumCircuit) else run_input
+        if "noise_model" not in options:
+            options["noise_model"] = self._machine.noise(together(map(used_by, circuits)))
+        return self._simulator.run(circuits, **options)
+
+    @cached_property
+    def _machine(self) -> FakeMachine:
+        return FakeMachine(self.name, 0, 0)

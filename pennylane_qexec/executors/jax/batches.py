@@ -16,7 +16,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.circuits.readout import Readout
 from pennylane_qexec.circuits.sampling import can_pool
 from pennylane_qexec.circuits.structure import is_broadcasted
-from pennylane_qexec.circuits.templates import Fused, Template, fuse
+from pennylane_qexec.circuits.templates import Fused, Template
 from pennylane_qexec.concurrency.once import Kept
 from pennylane_qexec.executors.base import Binder
 from pennylane_qexec.executors.jax import functions as jax_functions
@@ -224,8 +224,7 @@ class Fusion:
 
     def _functions_of(self, template: Template, make: Callable[[], Traced]) -> Functions:
         """The functions of a structure, whatever its number of shots."""
-        circuit = template.circuit.copy(shots=None)
-        key = bool(template.circuit.shots), fuse([circuit])[0].template.key
+        key = bool(template.circuit.shots), template.key_without_shots
         return self._functions.get(key, lambda: Functions(make, self._platform, self._chunk))
 
     def _is_compiled(self, structure: Structure, rows: int) -> bool:

@@ -6,20 +6,19 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.measurement_bases import Runs, counted
 from pennylane_qexec.circuits.structure import wire_labels
 from pennylane_qexec.circuits.templates import Fused, fuse, unfused
 from pennylane_qexec.errors import ConfigurationError, checked_seed, unknown
-from pennylane_qexec.executors.base import Parallel
 from pennylane_qexec.executors.identity import identity_of
+from pennylane_qexec.executors.options import ExecutorOptions, check_options, lists_options
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.executors.shots import all_reshot
-from pennylane_qexec.job import Cost, Result, Work
+from pennylane_qexec.job import Result, Work
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.jax.batches import Fusion, Structure
@@ -57,6 +56,7 @@ class JaxExecutor(DeviceExecutor):
         ConfigurationError: JAX is not installed or too new, has no such device, or an option makes no sense.
     """
 
+    @lists_options(ExecutorOptions)
     def __init__(
         self,
         platform: str | None = None,
@@ -66,33 +66,16 @@ class JaxExecutor(DeviceExecutor):
         compile: Compile = "background",
         chunk: int | None = None,
         cache: bool | str | Path = True,
-        name: str | None = None,
-        workers: int | None = None,
-        parallel: Parallel = "auto",
-        max_circuits: int | None = None,
-        max_shots: int | None = None,
-        batch_window: float = 0.0,
-        cost: Cost | Mapping[str, float] | None = None,
+        **options: Unpack[ExecutorOptions],
     ) -> None:
         if compile not in _WAYS:
             raise ConfigurationError(unknown("way to compile", compile, _WAYS))
         if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
             raise ConfigurationError(f"chunk={chunk!r} must be a whole number of circuits of at least 1, or None.")
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0):
-            raise ConfigurationError(f"seed={seed!r} must be a whole number of at least 0, or None.")
         seed = checked_seed(seed)
-        super().__init__(
-            "default.qubit",
-            wires=wires,
-            name=name or "jax",
-            workers=workers,
-            parallel=parallel,
-            max_circuits=max_circuits,
-            max_shots=max_shots,
-            batch_window=batch_window,
-            cost=cost,
-            **({} if seed is None else {"seed": seed}),
-        )
+        check_options(self, options, ExecutorOptions)
+        options["name"] = options.get("name") or "jax"
+        super().__init__("default.qubit", wires=wires, **options, **({} if seed is None else {"seed": seed}))
         self._options: dict[str, Any] = {"platform": platform, "seed": seed, "cache": cache}
         self._options |= {"compile": compile, "chunk": chunk}
         self._starting = threading.Lock()

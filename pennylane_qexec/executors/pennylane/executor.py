@@ -5,7 +5,7 @@ A circuit with a number draws from the random stream of its number.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import groupby
@@ -16,20 +16,21 @@ from pennylane.devices import Device, ExecutionConfig, LegacyDeviceFacade
 from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs, simulated, together
+from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs, simulated
 from pennylane_qexec.circuits.results import check_kept, check_work
 from pennylane_qexec.circuits.structure import batch_size, wires_in
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.base import IDEAL, Binder, Executor, Parallel
+from pennylane_qexec.executors.base import IDEAL, Binder
 from pennylane_qexec.executors.identity import identity_of, is_ours
 from pennylane_qexec.executors.memory import free_memory, in_words
+from pennylane_qexec.executors.options import ExecutorOptions, lists_options, taken_out
 from pennylane_qexec.executors.pennylane import broadcasting, density_matrices, legacy, mid_circuit
 from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
-from pennylane_qexec.executors.pennylane.preparation import DeviceBinder, Prepared
+from pennylane_qexec.executors.pennylane.preparation import DeviceBinder, Prepared, PreparingExecutor
 from pennylane_qexec.executors.pennylane.seeds import Numbering, Places, goes_to_places, of_parts, place_of
 from pennylane_qexec.executors.shots import all_reshot, objection_to_shots
 from pennylane_qexec.executors.validation import objection_to_wires
-from pennylane_qexec.job import DERIVATIVES, Bound, Call, Cost, Result, Usage, Work, for_device
+from pennylane_qexec.job import DERIVATIVES, Bound, Call, Result, Work, for_device
 from pennylane_qexec.redaction import veiled
 
 
@@ -86,11 +87,10 @@ _STATE_VECTORS = ("default.qubit", "lightning.qubit")
 _WHOLE = ("default.mixed", *_STATE_VECTORS)
 """Devices whose programs leave a circuit whole, whatever observables it measures."""
 
-_AS_ASKED = Call()
 _WIDE = 26  # wires, whose state takes a gibibyte
 
 
-class DeviceExecutor(Executor):
+class DeviceExecutor(PreparingExecutor):
     """Runs circuits on a PennyLane device, which prepares each circuit itself.
 
     A device given by name is built once in every thread and worker process that uses it. A device given as an object
@@ -116,42 +116,25 @@ class DeviceExecutor(Executor):
     """
 
     @veiled
-    def __init__(
-        self,
-        device: str | Device,
-        *,
-        wires: Any = None,
-        name: str | None = None,
-        workers: int | None = None,
-        parallel: Parallel = "auto",
-        max_circuits: int | None = None,
-        max_shots: int | None = None,
-        batch_window: float = 0.0,
-        cost: Cost | Mapping[str, float] | None = None,
-        **device_options: Any,
-    ) -> None:
+    @lists_options(ExecutorOptions)
+    def __init__(self, device: str | Device, *, wires: Any = None, **device_options: Any) -> None:
         if "shots" in device_options:
             raise ConfigurationError(
                 f"shots={device_options['shots']!r}: PennyLane's devices run circuits with the circuits' shots. Give "
                 f"them to the QNode with qml.set_shots, or use Simulator(device, shots=...), which has its own."
             )
+        options = taken_out(device_options)
+        workers, parallel = options.get("workers"), options.get("parallel", "auto")
         source: BuiltDevices | GivenDevice
         if isinstance(device, str):
             pool = device_options.pop("max_workers", None)
             if pool is not None:
-                workers, parallel = workers or pool, "process" if parallel == "auto" else parallel
+                options["workers"], options["parallel"] = workers or pool, "process" if parallel == "auto" else parallel
             source = BuiltDevices(device, wires, device_options)
         else:
             source = GivenDevice(device, device_options)
-        super().__init__(
-            name or source.name,
-            workers=workers,
-            parallel=parallel,
-            max_circuits=max_circuits,
-            max_shots=max_shots,
-            batch_window=batch_window,
-            cost=cost,
-        )
+        options["name"] = options.get("name") or source.name
+        super().__init__(**options)
         if isinstance(source, GivenDevice) and (parallel not in ("auto", "thread") or (workers or 1) > 1):
             raise ConfigurationError(
                 f"the device {source.name!r} was given as an object, which one thread at a time can use. Give its "
@@ -205,18 +188,6 @@ class DeviceExecutor(Executor):
     def repeats(self, circuit: QuantumScript) -> bool:
         """Whether it is a simulator, and the circuit has no shots or the simulator a seed."""
         return self.local and (not circuit.shots or self._source.seeded)
-
-    def usage(self, circuit: QuantumScript) -> Usage:
-        """What the device runs for a circuit: what its own program makes of it, in each basis that is measured."""
-        return self.usage_of(circuit, _AS_ASKED)
-
-    def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
-        """The same for a circuit of a call."""
-        return self.billed(together(self._prepared(self, circuit, call, self._runs)))
-
-    def most_shots(self, circuit: QuantumScript) -> int:
-        """The shots of the largest of the circuits that are made of one."""
-        return max([shots for _, shots in self._prepared(self, circuit, _AS_ASKED, self._runs)], default=0)
 
     def _runs(self, circuit: QuantumScript) -> Runs:
         """What is run for a prepared circuit. A device of the older interface measures all of it together."""

@@ -23,7 +23,7 @@ from pennylane.ops.op_math import CompositeOp
 from pennylane.ops.qubit.observables import BasisStateProjector
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs
+from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs, counted, together
 from pennylane_qexec.circuits.parameters import unwrapped
 from pennylane_qexec.circuits.sampling import pool
 from pennylane_qexec.circuits.structure import BARE, CONTROLLED, forget_batch, is_broadcasted, rows_of, wires_in_order
@@ -33,7 +33,7 @@ from pennylane_qexec.concurrency.once import Kept
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.pennylane import adjoint, legacy, mid_circuit
 from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
-from pennylane_qexec.job import Bound, Call, Postprocessing, Result
+from pennylane_qexec.job import Bound, Call, Postprocessing, Result, Usage
 
 # Circuits that stay as they are
 
@@ -331,3 +331,31 @@ def _stays_one(circuit: QuantumScript) -> bool:
         and not circuit.shots.has_partitioned_shots
         and not any(isinstance(measurement, SHADOWS) for measurement in circuit.measurements)
     )
+
+
+_AS_ASKED = Call()
+
+
+class PreparingExecutor(Executor):
+    """An executor whose own preparation may make several circuits of one: it counts what is really run.
+
+    Subclasses set ``_prepared``, and give :meth:`_runs` if their backend does not run a circuit for each basis.
+    """
+
+    _prepared: Prepared
+
+    def _runs(self, circuit: QuantumScript) -> Runs:
+        """What is run for a prepared circuit."""
+        return counted(circuit)
+
+    def usage(self, circuit: QuantumScript) -> Usage:
+        """What is counted for a circuit: one of the backend for each group of measurements that are made together."""
+        return self.usage_of(circuit, _AS_ASKED)
+
+    def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
+        """The same for a circuit of a call."""
+        return self.billed(together(self._prepared(self, circuit, call, self._runs)))
+
+    def most_shots(self, circuit: QuantumScript) -> int:
+        """The shots of the largest of the circuits that are made of one."""
+        return max([shots for _, shots in self._prepared(self, circuit, _AS_ASKED, self._runs)], default=0)

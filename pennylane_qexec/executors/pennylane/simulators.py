@@ -13,7 +13,8 @@ from pennylane.wires import Wires
 
 from pennylane_qexec.concurrency.resources import cores
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.base import Executor, Parallel
+from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.options import Parallel
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.executors.pennylane.traits import DeviceTraits
 from pennylane_qexec.executors.shots import checked_shots

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import copy
-import logging
-import math
 import threading
-import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, final
-
-from pennylane.tape import QuantumScript
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, final
 
 from pennylane_qexec import credentials
 from pennylane_qexec.errors import ConfigurationError, NoAccessError, unknown
 from pennylane_qexec.executors.qbraid.jobs import asked_for
+from pennylane_qexec.executors.remote.backends import RemoteBackend
 from pennylane_qexec.job import Status
-
-if TYPE_CHECKING:
-    from pennylane_qexec.executors.qbraid.plans import Plan
-
-logger = logging.getLogger("pennylane_qexec")
 
 _CONNECTIONS = {
     "aqt": ("session", "session"),
@@ -99,11 +91,8 @@ def _root(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-_FRESH = 30.0  # seconds for which what a device says of itself is believed
-
-
 @final
-class Machine:
+class QBraidDevice(RemoteBackend):
     """A device, and the provider that has it.
 
     Args:
@@ -113,17 +102,13 @@ class Machine:
     """
 
     def __init__(self, provider: Any, device: Any, given: Mapping[str, Any] | None) -> None:
-        self.name = device if isinstance(device, str) else str(device.id)
+        super().__init__(device if isinstance(device, str) else str(device.id))
         self._given = {name: _hidden(value) for name, value in (given or {}).items()}
         self._provider_spec = provider
         self._device_spec = device
-        self._lock = threading.RLock()
         self._sending = threading.Lock()
         self._provider = None if isinstance(provider, str) else provider
-        self._device: Any = None
         self._convert: Callable[[Any], Any] = _unchanged
-        self._asked = -math.inf
-        self._status = Status()
 
     @property
     def names(self) -> tuple[str, str] | None:
@@ -131,60 +116,55 @@ class Machine:
         provider, device = self._provider_spec, self._device_spec
         return (provider, device) if isinstance(provider, str) and isinstance(device, str) else None
 
-    def device(self) -> Any:
-        """QBraid's device.
+    def find(self) -> Any:
+        """Look the device up, and see that it runs circuits."""
+        found = self._device_spec
+        if isinstance(found, str):
+            provider = self._loaded_provider()
+            found = _asked(lambda: provider.get_device(self._device_spec), self._provider_name, self.name)
+        device, self._convert = _lean(_checked(found, self.name))
+        return device
 
-        Raises:
-            ConfigurationError: there is no such provider or device, credentials are missing, or it runs no circuits.
-        """
-        with self._lock:
-            if self._device is None:
-                self._device, self._convert = _lean(_checked(self._found(), self.name))
-            return self._device
+    def ask(self) -> Status:
+        """Whether it is online, and how many jobs wait."""
+        return _status(self._found)
 
-    def send(self, plan: Plan, limit: int | None, options: Mapping[str, Any]) -> list[Any]:
-        """Send what a plan needs; one thread at a time, for qBraid's conversions and sessions are made for one.
+    @property
+    def known(self) -> Any:
+        """The device, if it was given or looked up already."""
+        return self._found if isinstance(self._device_spec, str) else self._device_spec
+
+    def send(self, circuits: Sequence[Any], shots: int, limit: int | None, options: Mapping[str, Any]) -> Iterator[Any]:
+        """Send circuits; one thread at a time, for qBraid's conversions and sessions are made for one.
 
         Args:
-            plan: what to run.
+            circuits: Qiskit's circuits.
+            shots: of each of them.
             limit: the most circuits that may be sent together, if the device does not say less.
             options: of the device's ``run``.
 
-        Returns:
-            qBraid's jobs, in order.
+        Yields:
+            qBraid's jobs, in order, as they are sent.
         """
-        from pennylane_qexec.executors.qbraid.plans import send
-
-        device = self.device()
+        device = self.backend()
         own = device.profile.get("max_programs_per_job")
-        most = min((one for one in (own, limit) if one is not None), default=None)
-        with self._sending:
-            return credentials.guarded(lambda: send(plan, device, self._convert, most, options))
+        most = min((one for one in (own, limit) if one is not None), default=len(circuits))
+
+        def run(some: Sequence[Any]) -> Any:
+            converted = [self._convert(circuit) for circuit in some]
+            return device.run(converted if len(converted) > 1 else converted[0], shots=shots, **options)
+
+        for start in range(0, len(circuits), most):
+            with self._sending:
+                sent = credentials.guarded(partial(run, circuits[start : start + most]))
+            yield from sent if isinstance(sent, list) else [sent]
 
     @property
     def takes_qiskit(self) -> bool:
         """Whether the device takes Qiskit's circuits as they are."""
-        spec = self.device().profile.program_spec
+        spec = self.backend().profile.program_spec
         specs = spec if isinstance(spec, list) else [spec] if spec else []
         return not specs or any(one.alias == "qiskit" for one in specs)
-
-    def status(self) -> Status:
-        """What it said of itself at most half a minute ago; nothing is asked before the first job."""
-        if self._device is None or time.monotonic() - self._asked < _FRESH:
-            return self._status
-        self._asked = time.monotonic()
-        try:
-            self._status = _status(self._device)
-        except Exception as error:  # the network; a job that is sent now will say more
-            logger.warning("backend %r did not say how it is (%s)", self.name, type(error).__name__)
-        return self._status
-
-    def objection(self, circuit: QuantumScript) -> str | None:
-        """Why a circuit does not fit it, as far as is known without asking."""
-        device = self._device if isinstance(self._device_spec, str) else self._device_spec
-        if device is None or device.num_qubits is None or len(circuit.wires) <= device.num_qubits:
-            return None
-        return f"has {device.num_qubits} qubits"
 
     def job(self, job_id: str) -> Any:
         """A job that was sent by another process.
@@ -201,14 +181,8 @@ class Machine:
                 "of other processes can be found."
             )
         options = connection(self._provider_spec, self._loaded_provider)
-        device = self.device()
+        device = self.backend()
         return asked_for(job_id, lambda: load_job(job_id, self._provider_spec, device=device, **options))
-
-    def _found(self) -> Any:
-        if not isinstance(self._device_spec, str):
-            return self._device_spec
-        provider = self._loaded_provider()
-        return _asked(lambda: provider.get_device(self._device_spec), self._provider_name, self.name)
 
     def _loaded_provider(self) -> Any:
         with self._lock:

@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import astuple
-from typing import Any, final
+from typing import Any, Unpack, final
 
 from pennylane.tape import QuantumScript
 
@@ -14,6 +14,7 @@ from pennylane_qexec.circuits.measurement_bases import together
 from pennylane_qexec.circuits.mid_circuit import qubits_of
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
 from pennylane_qexec.executors.identity import identity_of
+from pennylane_qexec.executors.options import QueueOptions, check_options, lists_options
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.rehearsal import conditions as drifting
 from pennylane_qexec.executors.rehearsal.backend import Cloud, Planner, RefusedError
@@ -31,7 +32,7 @@ from pennylane_qexec.executors.rehearsal.jobs import Jobs
 from pennylane_qexec.executors.rehearsal.records import Entry, Folder, LedgerFile
 from pennylane_qexec.executors.rehearsal.results import Answers, Inner, fingerprint_of
 from pennylane_qexec.executors.shots import objection_to_shots
-from pennylane_qexec.job import Cost, JobState, Result, Status, Usage
+from pennylane_qexec.job import JobState, Result, Status, Usage
 
 _VIRTUAL_POLLS = 0.001  # seconds, in which other threads may submit what they have
 
@@ -87,6 +88,7 @@ class Rehearsal(QueuedExecutor):
         ConfigurationError: an option makes no sense.
     """
 
+    @lists_options(QueueOptions)
     def __init__(
         self,
         inner: Any,
@@ -101,29 +103,19 @@ class Rehearsal(QueuedExecutor):
         outages_kill: bool = False,
         drift: Drift | Mapping[str, float] | None = None,
         qubits: int | None = None,
-        cost: Cost | Mapping[str, float] | None = None,
         clock: Any = "real",
         seed: int | None = None,
         stream: str | None = None,
         ledger: Path | None = None,
         folder: Path | None = None,
         wires: Any = None,
-        name: str | None = None,
-        workers: int | None = None,
-        max_circuits: int | None = None,
-        max_shots: int | None = None,
-        batch_window: float = 0.0,
+        **options: Unpack[QueueOptions],
     ) -> None:
+        check_options(self, options, QueueOptions)
         self._seed, repeatable = checked_seed(seed), seed is not None or folder is not None
         self._inner = Inner(inner, wires, repeatable)
-        super().__init__(
-            name or f"rehearsal:{self._inner.executor.name}",
-            workers=workers,
-            max_circuits=max_circuits,
-            max_shots=max_shots,
-            batch_window=batch_window,
-            cost=cost,
-        )
+        options["name"] = options.get("name") or f"rehearsal:{self._inner.executor.name}"
+        super().__init__(**options)
         self.wires, self.shots = self._inner.executor.wires, self._inner.executor.shots
         self._clock = clock_of(clock)
         if self._clock.virtual:

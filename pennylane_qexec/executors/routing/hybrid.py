@@ -6,7 +6,7 @@ import time
 import weakref
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from pennylane.devices import ExecutionConfig
 from pennylane.ops import MidMeasure
@@ -14,8 +14,9 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError, PolicyError, ResultError
 from pennylane_qexec.executors import seeds
-from pennylane_qexec.executors.base import Binder, Executor, Parallel
+from pennylane_qexec.executors.base import Binder, Executor
 from pennylane_qexec.executors.identity import identity_of, of_all
+from pennylane_qexec.executors.options import ExecutorOptions, check_options, lists_options
 from pennylane_qexec.executors.routing.rules import BySize, Rule, in_figures, smallest_first
 from pennylane_qexec.executors.shots import as_asked, objection_to_shots
 from pennylane_qexec.executors.specs import executors
@@ -220,36 +221,27 @@ class Hybrid(Executor):
         ConfigurationError: there are no members, or one of them or the rule makes no sense.
     """
 
+    @lists_options(ExecutorOptions)
     def __init__(
         self,
         members: Any,
         *,
         rule: Rule | Sequence[Any] | None = None,
         wires: Any = None,
-        name: str | None = None,
-        workers: int | None = None,
-        parallel: Parallel = "auto",
-        max_circuits: int | None = None,
-        max_shots: int | None = None,
-        batch_window: float = 0.0,
-        cost: Cost | Mapping[str, float] | None = None,
+        **options: Unpack[ExecutorOptions],
     ) -> None:
+        check_options(self, options, ExecutorOptions)
         self._members = tuple(_built(members, wires))
         seeds.settle(self._members)
-        if workers is None and not self.local:
-            workers = sum(member.workers or 1 for member in self._members)
-        super().__init__(
-            name or "hybrid",
-            workers=workers,
-            parallel=parallel,
-            max_circuits=max_circuits,
-            max_shots=max_shots,
-            batch_window=batch_window,
-            cost=_dearest(self._members) if cost is None else cost,
-        )
+        self._by_member = options.get("cost") is None
+        options["name"] = options.get("name") or "hybrid"
+        if options.get("workers") is None and not self.local:
+            options["workers"] = sum(member.workers or 1 for member in self._members)
+        if self._by_member:
+            options["cost"] = _dearest(self._members)
+        super().__init__(**options)
         wanted = [member.wires for member in self._members]
         self.wires = wanted[0] if all(one == wanted[0] for one in wanted) else None
-        self._by_member = cost is None
         self.rule: Rule = _rule(rule, self._members)
         self._choose = Chooser(self._members, self.rule, self.name)
 

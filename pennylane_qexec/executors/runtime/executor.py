@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
-from pennylane.wires import Wires
 
-from pennylane_qexec.circuits.measurement_bases import Runs, counted, together
-from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError
-from pennylane_qexec.executors.base import Binder
+from pennylane_qexec.circuits.measurement_bases import Runs, can_estimate, counted, estimated_together
+from pennylane_qexec.circuits.templates import Template
+from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.identity import identity_of
-from pennylane_qexec.executors.pennylane.preparation import Prepared
-from pennylane_qexec.executors.queued import QueuedExecutor
-from pennylane_qexec.executors.remote import Flights, ids_of
+from pennylane_qexec.executors.options import QueueOptions, given_wires, lists_options
+from pennylane_qexec.executors.remote.executor import RemoteExecutor
+from pennylane_qexec.executors.remote.jobs import RemoteJob, label_tags
+from pennylane_qexec.executors.remote.plans import BatchPlan, PlannedGroup
 from pennylane_qexec.executors.runtime.account import Account
-from pennylane_qexec.executors.runtime.jobs import Flight, found
-from pennylane_qexec.executors.runtime.machines import machine
+from pennylane_qexec.executors.runtime.jobs import PrimitiveJob
+from pennylane_qexec.executors.runtime.machines import Machine, machine
 from pennylane_qexec.executors.runtime.options import Primitive, checked
-from pennylane_qexec.executors.runtime.plans import can_estimate, estimated_together
 from pennylane_qexec.executors.runtime.sessions import Mode, ModeName
-from pennylane_qexec.executors.validation import objection_to_counting, objection_to_wires
-from pennylane_qexec.job import Call, Cost, JobState, Result, Status, Usage, Work
+from pennylane_qexec.executors.seeds import derived
+from pennylane_qexec.job import Usage
 
 if TYPE_CHECKING:
-    from pennylane_qexec.executors.runtime.plans import Plan, Planner
+    from pennylane_qexec.executors.runtime.plans import Compiler, PrimitiveProgram
 
 _BY_NUMBERS = 0x6E756D62
 """What the seeds of jobs whose circuits have numbers have in place of the replica."""
 
-_AS_ASKED = Call()
 _LOCAL_POLLS = (0.002, 0.05)
 _REMOTE_POLLS = (0.5, 10.0)
 _PACKAGES = ("qiskit", "qiskit-aer", "qiskit-ibm-runtime")
 
 
-class RuntimeExecutor(QueuedExecutor):
+class RuntimeExecutor(RemoteExecutor[Machine, "PrimitiveProgram"]):
     """Runs circuits by the primitives of Qiskit Runtime: at IBM, or in local mode on this machine.
 
     A batch is one job. Circuits that differ only in their parameters, such as those of a gradient, are sent as one
@@ -86,6 +83,7 @@ class RuntimeExecutor(QueuedExecutor):
         ConfigurationError: an option makes no sense, or there is no such fake backend.
     """
 
+    @lists_options(QueueOptions)
     def __init__(
         self,
         backend: Any = "least_busy",
@@ -104,64 +102,45 @@ class RuntimeExecutor(QueuedExecutor):
         seed_transpiler: int = 0,
         single_job: bool = True,
         seed: int | None = None,
-        name: str | None = None,
-        workers: int | None = None,
-        max_circuits: int | None = None,
-        max_shots: int | None = None,
-        batch_window: float = 0.0,
-        cost: Cost | Mapping[str, float] | None = None,
+        **others: Unpack[QueueOptions],
     ) -> None:
         _check_numbers(optimization_level, seed_transpiler=seed_transpiler, seed=seed)
-        self.wires = None if wires is None else Wires(range(wires) if isinstance(wires, int) else wires)
+        qubits = given_wires(wires)
         account = Account(service, token, channel, instance, url)
-        self._machine = machine(backend, account, None if self.wires is None else len(self.wires))
-        super().__init__(
-            name or self._machine.name,
-            workers=workers,
-            max_circuits=max_circuits if single_job else 1,
-            max_shots=max_shots,
-            batch_window=batch_window,
-            cost=cost,
-        )
+        if not single_job:
+            others["max_circuits"] = 1
+        found = machine(backend, account, None if qubits is None else len(qubits))
+        super().__init__(found, wires=qubits, seed=seed, **others)
         self._mode = Mode(mode, max_time)
         self._options = checked(options, primitive)
         if seed is not None and self._options.seed is not None:
             raise ConfigurationError(f"seed={seed!r} and options={{'simulator': {{'seed_simulator': ...}}}}: give one.")
-        if self._machine.local:
+        if found.local:
             self._warn_of_options()
-        self.poll_interval, self.poll_interval_max = _LOCAL_POLLS if self._machine.local else _REMOTE_POLLS
+        self.poll_interval, self.poll_interval_max = _LOCAL_POLLS if found.local else _REMOTE_POLLS
         self._levels = (optimization_level, seed_transpiler)
-        self._seed = seed
-        self._replica = 0
-        self._prepared = Prepared(one_to_one=True)
-        self._start()
-
-    @property
-    def backend(self) -> str:
-        """The backend's name; ``"least_busy"`` until a machine has been chosen."""
-        return self._machine.name
 
     @property
     def identity(self) -> str | None:
         """The machine's name, options, levels and seed; ``None`` for ``"least_busy"`` and for a given backend."""
-        if not self._machine.named:
+        if not self.machine.named:
             return None
-        machine, options = self._machine, self._options
+        machine, options = self.machine, self._options
         given = (options.sampler, options.estimator, options.estimates, options.samples, self._levels, self._seed)
         return identity_of(self, "runtime", _PACKAGES, machine.name, machine.local, self.wires, given)
 
     @property
     def equivalence(self) -> Hashable:
         """What :attr:`identity` has, but for seed and wires; its own, for ``"least_busy"`` or a given backend."""
-        if not self._machine.named:
+        if not self.machine.named:
             return id(self)
-        machine, options = self._machine, self._options
+        machine, options = self.machine, self._options
         given = (options.sampler, options.estimator, options.estimates, options.samples, self._levels)
         return identity_of(self, "runtime", (), machine.name, machine.local, given) or id(self)
 
     def repeats(self, circuit: QuantumScript) -> bool:
         """Whether it is simulated on this machine, with a seed: a quantum computer is another one every day."""
-        return self._machine.local and (self._seed is not None or self._options.seed is not None)
+        return self.machine.local and (self._seed is not None or self._options.seed is not None)
 
     @property
     def has_seed(self) -> bool:
@@ -172,7 +151,7 @@ class RuntimeExecutor(QueuedExecutor):
     def streams(self) -> frozenset[Hashable]:
         """The seed in local mode: elsewhere it orders samples only."""
         seed = self._options.seed if self._seed is None else self._seed
-        return frozenset() if seed is None or not self._machine.local else frozenset({seed})
+        return frozenset() if seed is None or not self.machine.local else frozenset({seed})
 
     def reseed(self, seed: int) -> None:
         """Draw, and order samples, by this seed; it takes the place of one in the options."""
@@ -180,7 +159,6 @@ class RuntimeExecutor(QueuedExecutor):
             self._seed = seed
         else:
             self._options = self._options.with_seed(seed)
-            self.__dict__.pop("_planner", None)
 
     @property
     def session_id(self) -> str | None:
@@ -197,15 +175,7 @@ class RuntimeExecutor(QueuedExecutor):
         Args:
             circuit: a circuit with its own shots.
         """
-        return self.usage_of(circuit, _AS_ASKED)
-
-    def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
-        """The same for a circuit of a call."""
-        return self.billed(together(self._prepared(self, circuit, call, self._runs)))
-
-    def most_shots(self, circuit: QuantumScript) -> int:
-        """The shots of the largest of the circuits that are made of one."""
-        return max([shots for _, shots in self._prepared(self, circuit, _AS_ASKED, self._runs)], default=0)
+        return super().usage(circuit)
 
     def _runs(self, circuit: QuantumScript) -> Runs:
         """What is run for a prepared circuit."""
@@ -214,153 +184,98 @@ class RuntimeExecutor(QueuedExecutor):
             return groups, groups * (circuit.shots.total_shots or 0)
         return counted(circuit)
 
-    def status(self) -> Status:
-        """What the machine said of itself at most half a minute ago; nothing is asked before the first job."""
-        return self._machine.status()
-
     def rejects(self, circuit: QuantumScript) -> str | None:
         """Why the backend cannot run this circuit, as far as can be told without asking anybody."""
-        objection = objection_to_counting(self, circuit)
-        if objection is not None:
-            return objection
-        if not self._options.samples and not can_estimate(circuit):
+        objection = super().rejects(circuit)
+        if objection is None and not self._options.samples and not can_estimate(circuit):
             return "estimates expectation values of sums of Pauli words, and nothing else (primitive='estimator')"
-        return objection_to_wires(self.wires, circuit) or self._machine.objection(circuit)
-
-    def binder(self, config: ExecutionConfig, circuit: QuantumScript) -> Binder:
-        """What makes circuits such that Qiskit can express them."""
-        from pennylane_qexec.circuits.qiskit.preparation import QiskitBinder
-
-        return QiskitBinder(config, self.wires, exact_shots=True)
+        return objection
 
     def pubs(self, circuits: Sequence[QuantumScript]) -> dict[str, list[Any]]:
         """What would be sent for a batch of circuits: for each primitive, the PUBs of its job."""
-        plan = self._plan(circuits)
-        return {primitive: plan.pubs(primitive) for primitive in plan.primitives}
+        from pennylane_qexec.executors.runtime import plans
 
-    def submit(self, circuits: Sequence[QuantumScript]) -> str:
-        """Send circuits as one job; as two, whose ids are joined by ``+``, if both primitives are needed.
+        return {str(primitive): plans.pubs(groups) for primitive, groups in self.plan(circuits).requests.items()}
 
-        Raises:
-            ConfigurationError: there is no account, no such machine, or a circuit does not fit it.
-        """
-        return self.submit_labelled(circuits, "")
+    def program(self, template: Template) -> PrimitiveProgram:
+        """What the Sampler or the Estimator runs for circuits of one structure."""
+        from pennylane_qexec.executors.runtime import plans
+
+        return plans.program(template, self._compiler, self._options)
+
+    def sent_with(self, group: PlannedGroup[PrimitiveProgram]) -> str:
+        """The primitive: each of the two runs one job."""
+        return group.program.primitive
+
+    def plan(self, circuits: Sequence[QuantumScript], seed: Sequence[int] | None = None) -> BatchPlan[PrimitiveProgram]:
+        """What a batch of circuits is run as; the Estimator's job is the first."""
+        plan = super().plan(circuits, seed)
+        return replace(plan, requests={one: plan.requests[one] for one in sorted(plan.requests, key=str)})
 
     @property
     def labels(self) -> bool:
         """IBM keeps the labels of jobs, as tags; in local mode, jobs end with their process."""
-        return not self._machine.local
+        return not self.machine.local
 
-    def submit_labelled(self, circuits: Sequence[QuantumScript], label: str) -> str:
-        """Send circuits as :meth:`submit` does; the label is a tag of the job at IBM."""
-        return self.submit_numbered(circuits, label, ())
+    def send(self, plan: BatchPlan[PrimitiveProgram], label: str) -> Iterator[PrimitiveJob]:
+        """Send a job for each primitive that is needed."""
+        from pennylane_qexec.executors.runtime import plans
 
-    def submit_numbered(self, circuits: Sequence[QuantumScript], label: str, numbers: Sequence[int]) -> str:
-        """Send circuits as :meth:`submit_labelled` does; numbers decide, with the seed, on what the job draws."""
-        from pennylane_qexec.executors.runtime.plans import send
-
-        plan = self._plan(circuits, self._seed_of(numbers) if numbers else self._next_seed())
-        seeded = self._seed is not None and self._machine.local
+        seeded = self._seed is not None and self.machine.local
         seed = 1 + int(plan.seed.generate_state(1)[0]) // 2 if seeded else None
-        label = label if self.labels else ""
-        backend = self._drawing if seeded else self._machine.backend()
-        return self._flights.add(send(plan, backend, self._mode, self._options, seed, label))
+        backend = self._drawing if seeded else self.machine.backend()
+        for number, (primitive, groups) in enumerate(plan.requests.items(), 1):
+            own = seed if seed is None or number == 1 else derived(seed, number)
+            options = self._options.of(str(primitive), own, label_tags(label, number, len(plan.requests)))
+            yield PrimitiveJob(plans.send(str(primitive), plans.pubs(groups), backend, self._mode, options))
 
-    def find(self, label: str) -> str | None:
-        """The id of the first job with a label, whoever sent it, that has not failed and was not cancelled.
+    def find_job(self, job_id: str) -> PrimitiveJob:
+        """A job of another process, at IBM."""
+        return PrimitiveJob(self.machine.job(job_id))
 
-        If both primitives are needed, and the sender ended between one and the other, there is no such job, and what
-        there is of it is cancelled: the batch has to be sent again.
-        """
-        return found(self._machine.jobs(label))
+    def labelled(self, label: str) -> Sequence[PrimitiveJob]:
+        """The jobs with a tag at IBM."""
+        return [PrimitiveJob(job) for job in self.machine.jobs(label)]
 
-    def perform(self, work: Work) -> Sequence[Result]:
-        """Send a batch, wait for it, and fetch the results."""
-        if not work.numbers or work.call.method != "execute":
-            return super().perform(work)
-        return self._awaited(self.submit_numbered(work.circuits, "", work.numbers))
+    def seed_of(self, numbers: Sequence[int]) -> Sequence[int] | None:
+        """The seed of the next job: its own, in a durable run that of the numbers, or the options', of every job."""
+        if self._seed is None:
+            return None if self._options.seed is None else [self._options.seed]
+        return [self._seed, _BY_NUMBERS, *numbers] if numbers else super().seed_of(numbers)
 
-    def poll(self, job_id: str) -> JobState:
-        """The state of a job, whoever sent it."""
-        return self._flights.get(job_id).state()
+    def mismatch(self, found: int, expected: int) -> Exception:
+        """The error when there are not as many answers as PUBs."""
+        return ConfigurationError(
+            f"the job has {found} results, and its circuits need {expected}: recover a job with the circuits that it "
+            "was sent with, by an executor with the same options."
+        )
 
-    def fetch(self, job_id: str) -> Sequence[Result]:
-        """The results of a job that is done; :meth:`adopt` it first if another process sent it.
-
-        Raises:
-            JobFailedError: the job failed.
-            JobCancelledError: the job was cancelled.
-            ConfigurationError: it is not known which circuits the job has.
-        """
-        flight = self._flights.get(job_id)
-        if flight.plan is None:
+    def check_adopted(self, job: RemoteJob[PrimitiveProgram], plan: BatchPlan[PrimitiveProgram]) -> None:
+        """See that there are as many jobs as primitives are needed."""
+        if len(job.parts) != len(plan.requests):
             raise ConfigurationError(
-                f"job {job_id!r} was sent by another process, and its circuits are not known here: use "
-                "recover(job_id, circuits), or adopt(job_id, circuits) before poll and fetch."
+                f"job {job.job_id!r} is {len(job.parts)} jobs at the backend, and these circuits make "
+                f"{len(plan.requests)}: give the circuits that it was sent with, and the executor the same options."
             )
-        try:
-            answers = flight.answers(self.backend)
-        except (JobFailedError, JobCancelledError):
-            self._flights.end(job_id)
-            raise
-        self._flights.end(job_id)
-        results: Sequence[Result] = flight.plan.results(answers)
-        return results
-
-    def cancel(self, job_id: str) -> None:
-        """Ask the backend to stop a job, whoever sent it. Nothing happens if it has ended."""
-        self._flights.get(job_id).cancel()
-        self._flights.end(job_id)
-
-    def adopt(self, job_id: str, circuits: Sequence[QuantumScript]) -> None:
-        """Take over a job that another process sent, so that it can be polled and fetched here.
-
-        Args:
-            job_id: what :meth:`submit` returned there.
-            circuits: the circuits that the job was sent with, in their order.
-
-        Raises:
-            ConfigurationError: the job is not one of these circuits, as far as can be told now.
-        """
-        plan = self._plan(circuits, self._next_seed())
-        self._flights.add(self._flights.get(job_id).adopted(plan))
-
-    def become_replica(self, number: int) -> None:
-        """Draw from a stream of random numbers of this replica's own."""
-        self._replica = number + 1
 
     def close(self) -> None:
         """End the session or batch, if one is open; jobs that were sent still run. The next job opens another one."""
         self._mode.close()
-
-    def _plan(self, circuits: Sequence[QuantumScript], seed: Sequence[int] | None = None) -> Plan:
-        circuits = [self.with_shots(circuit) for circuit in circuits]
-        return self._planner.plan(circuits, self.binder(ExecutionConfig(), circuits[0]), seed)
-
-    def _seed_of(self, numbers: Sequence[int]) -> Sequence[int] | None:
-        """The seed of what is random in a job of circuits with these numbers."""
-        return self._next_seed() if self._seed is None else [self._seed, _BY_NUMBERS, *numbers]
-
-    def _next_seed(self) -> Sequence[int] | None:
-        """The seed of what is random in the next job."""
-        if self._seed is not None:
-            return [self._seed, self._replica, next(self._numbers)]
-        return None if self._options.seed is None else [self._options.seed]
 
     @cached_property
     def _drawing(self) -> Any:
         """The simulated backend, for jobs with seeds; one object, since a session is opened for it."""
         from pennylane_qexec.executors.runtime.plans import drawing_by_shots
 
-        return self.__dict__.setdefault("_drawing", drawing_by_shots(self._machine.backend()))
+        return self.__dict__.setdefault("_drawing", drawing_by_shots(self.machine.backend()))
 
     @cached_property
-    def _planner(self) -> Planner:
-        from pennylane_qexec.executors.runtime.plans import Planner
+    def _compiler(self) -> Compiler:
+        from pennylane_qexec.executors.runtime.plans import Compiler
 
-        # Threads that come here together all get the planner that the first of them has made.
-        planner: Planner = self.__dict__.setdefault("_planner", Planner(self._machine, self._options, *self._levels))
-        return planner
+        # Threads that come here together all get the compiler that the first of them has made.
+        compiler: Compiler = self.__dict__.setdefault("_compiler", Compiler(self.machine.backend, *self._levels))
+        return compiler
 
     def _warn_of_options(self) -> None:
         """Say once, and not at every job, what local mode cannot do."""
@@ -374,21 +289,8 @@ class RuntimeExecutor(QueuedExecutor):
             )
         self._options = self._options.for_local_mode()
 
-    def _found(self, job_id: str) -> Flight:
-        """What another process has sent."""
-        return Flight(tuple(map(self._machine.job, ids_of(job_id))), None)
-
-    def _start(self) -> None:
-        self._flights: Flights[Flight] = Flights(self._found)
-        self._numbers = itertools.count()
-
     def __getstate__(self) -> dict[str, Any]:
-        dropped = ("_planner", "_drawing", "_flights", "_numbers")
-        return {key: value for key, value in super().__getstate__().items() if key not in dropped}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._start()
+        return {key: value for key, value in super().__getstate__().items() if key not in ("_compiler", "_drawing")}
 
 
 def _check_numbers(optimization_level: Any, **seeds: Any) -> None:

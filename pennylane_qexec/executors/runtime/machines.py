@@ -1,84 +1,51 @@
 """What a job runs on: a machine of IBM, a backend that the user made, or one that is simulated here with its noise.
 
-The counts of a simulated one are those of Qiskit's own fake backends at the same seed. They build, and pass on in every
-run, the noise of the whole machine, which takes seconds for one of 127 qubits; here it is that of just what circuits
-use. Importing this imports Qiskit and Aer, so it is imported when the first backend is used.
+Importing this imports neither Qiskit nor Aer: they are imported when the first backend is used.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, final
 
 from pennylane.tape import QuantumScript
-from qiskit import QuantumCircuit
-from qiskit.providers import BackendV2
-from qiskit.providers.options import Options
-from qiskit.transpiler import Target
-from qiskit_aer import AerSimulator
 
-from pennylane_qexec.circuits.qiskit.fake_backends import fake_machine
 from pennylane_qexec.errors import ConfigurationError, NoAccessError, unknown
-from pennylane_qexec.executors.aer.noise import FakeMachine, together, used_by
+from pennylane_qexec.executors.remote.backends import RemoteBackend
 from pennylane_qexec.executors.runtime.account import Account
 from pennylane_qexec.job import Status
 
 LEAST_BUSY = "least_busy"
 
-_FRESH = 30.0  # seconds for which what a backend says of itself is believed
-
 logger = logging.getLogger("pennylane_qexec")
 
 
-class Machine(ABC):
-    """A backend that is looked up or built when the first job is sent, and kept.
+class Machine(RemoteBackend):
+    """A backend of IBM's, or one that is simulated here.
 
     Attributes:
-        name: its name, for tables.
         local: whether it is simulated on this machine.
     """
 
-    name: str
     local: bool = False
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._found: Any = None
-
-    def backend(self) -> Any:
-        """Qiskit's backend."""
-        with self._lock:
-            if self._found is None:
-                self._found = self._find()
-            return self._found
-
-    @property
-    def known(self) -> Any:
-        """Qiskit's backend, if it is known without asking a service."""
-        return self._found
 
     @property
     def named(self) -> bool:
         """Whether its name says which machine it is, in every process."""
         return self.name != LEAST_BUSY
 
-    def status(self) -> Status:
-        """What it says of itself."""
-        return Status()
+    def ask(self) -> Status:
+        """Whether it is operational, and how many jobs wait; one that is simulated here always is."""
+        return Status() if self.local else _status(self._found)
 
     def objection(self, circuit: QuantumScript) -> str | None:
         """Why a circuit does not fit it, as far as is known without asking a service."""
-        backend, shots = self.known, circuit.shots.total_shots or 0
-        if backend is None:
-            return None
-        if len(circuit.wires) > backend.num_qubits:
-            return f"has {backend.num_qubits} qubits"
-        most = None if self.local else _most_shots(backend)
+        objection = super().objection(circuit)
+        if objection is not None or self.local or self.known is None:
+            return objection
+        most, shots = _most_shots(self.known), circuit.shots.total_shots or 0
         return f"takes at most {most} shots" if most is not None and shots > most else None
 
     def job(self, job_id: str) -> Any:
@@ -95,10 +62,6 @@ class Machine(ABC):
         """The jobs with a tag, in the order in which they were sent, by whichever process."""
         return ()
 
-    @abstractmethod
-    def _find(self) -> Any:
-        """Look the backend up, or build it."""
-
 
 @final
 class GivenMachine(Machine):
@@ -108,15 +71,13 @@ class GivenMachine(Machine):
         from qiskit.providers import BackendV2
         from qiskit_ibm_runtime import IBMBackend
 
-        super().__init__()
         if not isinstance(backend, BackendV2):
             raise ConfigurationError(
                 f"backend={backend!r} is no backend of Qiskit: give a name, such as 'ibm_torino' or 'fake_manila', or "
                 "a BackendV2."
             )
-        self.name = str(backend.name)
+        super().__init__(str(backend.name), backend)
         self.local = not isinstance(backend, IBMBackend)
-        self._found = backend
 
     @property
     def named(self) -> bool:
@@ -128,10 +89,7 @@ class GivenMachine(Machine):
     def jobs(self, tag: str) -> Sequence[Any]:
         return () if self.local else _jobs(self._found.service, tag)
 
-    def status(self) -> Status:
-        return Status() if self.local else _status(self._found)
-
-    def _find(self) -> Any:
+    def find(self) -> Any:
         return self._found
 
     def __reduce__(self) -> Any:
@@ -151,12 +109,9 @@ class RemoteMachine(Machine):
     """
 
     def __init__(self, name: str, account: Account, qubits: int | None) -> None:
-        super().__init__()
-        self.name = name
+        super().__init__(name)
         self._account = account
         self._qubits = qubits
-        self._asked = 0.0
-        self._status = Status()
 
     def job(self, job_id: str) -> Any:
         return _job(self._account.service(), job_id)
@@ -165,18 +120,7 @@ class RemoteMachine(Machine):
         self.backend()  # of several instances, a service asks the one whose backend it was asked for last
         return _jobs(self._account.service(), tag)
 
-    def status(self) -> Status:
-        """What it said of itself at most half a minute ago; nothing is asked before the first job."""
-        if self._found is None or time.monotonic() - self._asked < _FRESH:
-            return self._status
-        self._asked = time.monotonic()
-        try:
-            self._status = _status(self._found)
-        except Exception as error:  # the network; a job that is sent now will say more
-            logger.warning("backend %r did not say how it is (%s)", self.name, type(error).__name__)
-        return self._status
-
-    def _find(self) -> Any:
+    def find(self) -> Any:
         from qiskit.providers.exceptions import QiskitBackendNotFoundError
 
         service = self._account.service()
@@ -282,6 +226,7 @@ def _maker(name: str) -> Callable[[], Any]:
 
 
 def _simulated(name: str) -> Any:
+    from pennylane_qexec.executors.aer.noise import SimulatedMachine
 
     return SimulatedMachine(name)
 
@@ -293,55 +238,15 @@ class LocalMachine(Machine):
     local = True
 
     def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
+        super().__init__(name)
         self._make = _maker(name)
 
     @property
     def known(self) -> Any:
         return self.backend()
 
-    def _find(self) -> Any:
+    def find(self) -> Any:
         return self._make()
 
     def __reduce__(self) -> Any:
         return type(self), (self.name,)
-
-
-@final
-class SimulatedMachine(BackendV2):
-    """A fake backend that Qiskit's primitives can be used on.
-
-    Args:
-        name: its name, such as ``"fake_manila"``.
-    """
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name=name)
-        self._fake = fake_machine(name)
-        self._simulator = AerSimulator()
-
-    @property
-    def target(self) -> Target:
-        """What circuits may be made of."""
-        return self._fake.target
-
-    @property
-    def max_circuits(self) -> None:
-        """As many circuits as one likes."""
-        return None
-
-    @classmethod
-    def _default_options(cls) -> Options:
-        return AerSimulator._default_options()
-
-    def run(self, run_input: QuantumCircuit | list[QuantumCircuit], **options: Any) -> Any:
-        """Run circuits, with the machine's noise unless there is another in the options."""
-        circuits = [run_input] if isinstance(run_input, QuantumCircuit) else run_input
-        if "noise_model" not in options:
-            options["noise_model"] = self._machine.noise(together(map(used_by, circuits)))
-        return self._simulator.run(circuits, **options)
-
-    @cached_property
-    def _machine(self) -> FakeMachine:
-        return FakeMachine(self.name, 0, 0)

@@ -9,78 +9,35 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, final
 
 import numpy as np
-from pennylane.measurements import ExpectationMP, MeasurementProcess
-from pennylane.pauli import PauliWord, compute_partition_indices
-from pennylane.queuing import QueuingManager
+from pennylane.measurements import MeasurementProcess
 from pennylane.tape import QuantumScript
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
 from qiskit_ibm_runtime import EstimatorV2, SamplerV2
 
-from pennylane_qexec.circuits.measurement_bases import Counter
+from pennylane_qexec.circuits.measurement_bases import can_estimate, identity_weight, pauli_words
 from pennylane_qexec.circuits.qiskit.preparation import REGISTER, parametrised
 from pennylane_qexec.circuits.readout import TABLE_WIRES, Readout
 from pennylane_qexec.circuits.sampling import Cell
-from pennylane_qexec.circuits.templates import Fused, Template, fuse, unfused
-from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.base import Binder
 from pennylane_qexec.executors.counting import counted
-from pennylane_qexec.executors.runtime.jobs import Flight, tags_of
-from pennylane_qexec.executors.runtime.machines import Machine
+from pennylane_qexec.executors.remote.plans import PlannedGroup, TemplateProgram
 from pennylane_qexec.executors.runtime.options import PrimitiveOptions
 from pennylane_qexec.executors.runtime.sessions import Mode
 from pennylane_qexec.executors.seeds import derived
-from pennylane_qexec.job import Bound, Result
+from pennylane_qexec.job import Result
 
 Pub = tuple[Any, ...]
 
-
-def can_estimate(circuit: QuantumScript) -> bool:
-    """Whether an Estimator can run a circuit: all that is asked are expectation values of sums of Pauli words."""
-    return all(
-        isinstance(measurement, ExpectationMP)
-        and measurement.obs is not None
-        and measurement.obs.pauli_rep is not None
-        and any(len(word) for word in measurement.obs.pauli_rep)
-        for measurement in circuit.measurements
-    )
-
-
-def words(measurement: MeasurementProcess) -> Iterator[tuple[dict[Any, str], float]]:
-    """The Pauli words of an expectation value with their weights, but for the identity.
-
-    Yields:
-        For each word, its letter on each wire, and its weight.
-    """
-    for word, weight in measurement.obs.pauli_rep.items():
-        if len(word):
-            yield dict(word), float(np.real(weight))
-
-
-def constant(measurement: MeasurementProcess) -> float:
-    """The weight of the identity."""
-    return sum((float(np.real(weight)) for word, weight in measurement.obs.pauli_rep.items() if not len(word)), 0.0)
-
-
-def _groups(circuit: QuantumScript) -> int:
-    found = dict.fromkeys([PauliWord(word) for measurement in circuit.measurements for word, _ in words(measurement)])
-    with QueuingManager.stop_recording():
-        return len(compute_partition_indices([word.operation() for word in found]))
-
-
-estimated_together = Counter(_groups)
-"""The groups of words, of all of a circuit's expectation values, that commute qubit by qubit."""
-
+_PRIMITIVES = {"estimator": EstimatorV2, "sampler": SamplerV2}
 
 _ENTRIES = 2**22
 """How many counts are in memory at a time."""
@@ -125,7 +82,7 @@ class Compiler:
         return generate_preset_pass_manager(level, backend=backend, seed_transpiler=self._seed)
 
 
-class Program(ABC):
+class PrimitiveProgram(TemplateProgram):
     """Circuits of one structure, with any number of shots, for one of the primitives.
 
     Attributes:
@@ -138,11 +95,6 @@ class Program(ABC):
         self._template = template
         self._compiler = compiler
 
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """How many PUBs there are."""
-
     @abstractmethod
     def pubs(self, parameters: np.ndarray, shots: int) -> list[Pub]:
         """What to run.
@@ -152,20 +104,9 @@ class Program(ABC):
             shots: of each of them.
         """
 
-    @abstractmethod
-    def results(self, answers: Sequence[Any], rows: int, shots: int, rng: np.random.Generator) -> list[Result]:
-        """The results of ``R`` circuits.
-
-        Args:
-            answers: the primitive's answer for each PUB.
-            rows: how many circuits there were.
-            shots: of each of them.
-            rng: puts samples in their order.
-        """
-
 
 @final
-class Sampled(Program):
+class SamplerProgram(PrimitiveProgram):
     """What the Sampler runs: a PUB for each group of measurements that are made together."""
 
     primitive = "sampler"
@@ -174,8 +115,7 @@ class Sampled(Program):
     def _readout(self) -> Readout:
         return Readout(self._template.circuit)
 
-    @property
-    def size(self) -> int:
+    def size(self, rows: int) -> int:
         return len(self._readout.cells)
 
     @cached_property
@@ -203,19 +143,18 @@ class Sampled(Program):
 
 
 @final
-class Estimated(Program):
+class EstimatorProgram(PrimitiveProgram):
     """What the Estimator runs: one PUB, with all observables."""
 
     primitive = "estimator"
 
-    @property
-    def size(self) -> int:
+    def size(self, rows: int) -> int:
         return 1
 
     @cached_property
     def _constants(self) -> np.ndarray:
         """What the identity adds to each expectation value, ``(O,)``."""
-        return np.array([constant(measurement) for measurement in self._template.circuit.measurements])
+        return np.array([identity_weight(measurement) for measurement in self._template.circuit.measurements])
 
     @cached_property
     def _compiled(self) -> tuple[QuantumCircuit, list[list[SparsePauliOp]]]:
@@ -268,144 +207,30 @@ def _compare(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
 
 def _operator(measurement: MeasurementProcess, circuit: QuantumScript) -> SparsePauliOp:
     place = {wire: index for index, wire in enumerate(circuit.wires)}
-    terms = [("".join(word.values()), [place[wire] for wire in word], weight) for word, weight in words(measurement)]
+    terms = [
+        ("".join(word.values()), [place[wire] for wire in word], weight) for word, weight in pauli_words(measurement)
+    ]
     return SparsePauliOp.from_sparse_list(terms, num_qubits=len(place))
 
 
-_KEPT_PROGRAMS = 256
-_PRIMITIVES = {"estimator": EstimatorV2, "sampler": SamplerV2}
+def program(template: Template, compiler: Compiler, options: PrimitiveOptions) -> PrimitiveProgram:
+    """What the circuits of one structure are run as, by the primitive that the options say.
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What the circuits of a batch are run as.
-
-    Attributes:
-        bounds: the circuits, made ready.
-        parts: the groups of those of one structure, with their programs.
-        seed: of the order of samples.
+    Raises:
+        ConfigurationError: they have to be sampled, and only the Estimator is wanted.
     """
-
-    bounds: Sequence[Bound]
-    parts: Sequence[tuple[Fused, Program]]
-    seed: np.random.SeedSequence
-
-    @property
-    def primitives(self) -> list[str]:
-        """The primitives that are needed, each of which runs one job."""
-        return sorted({program.primitive for _, program in self.parts})
-
-    def pubs(self, primitive: str) -> list[Pub]:
-        """All that one primitive has to run."""
-        return [
-            pub for fused, program in self._parts_of(primitive) for pub in program.pubs(fused.parameters, _shots(fused))
-        ]
-
-    def results(self, answers: Sequence[Sequence[Any]]) -> list[Result]:
-        """The results of the circuits.
-
-        Args:
-            answers: for each primitive, its answers.
-        """
-        rng = np.random.default_rng(self.seed)
-        groups = []
-        for primitive, given in zip(self.primitives, answers, strict=True):
-            remaining = list(given)
-            self._check(primitive, len(remaining))
-            for fused, program in self._parts_of(primitive):
-                mine, remaining = remaining[: program.size], remaining[program.size :]
-                groups.append((fused, program.results(mine, len(fused.indices), _shots(fused), rng)))
-        results = iter(unfused(groups, sum(len(bound.circuits) for bound in self.bounds)))
-        return [bound.postprocess([next(results) for _ in bound.circuits]) for bound in self.bounds]
-
-    def _parts_of(self, primitive: str) -> list[tuple[Fused, Program]]:
-        return [(fused, program) for fused, program in self.parts if program.primitive == primitive]
-
-    def _check(self, primitive: str, number: int) -> None:
-        expected = sum(program.size for _, program in self._parts_of(primitive))
-        if number != expected:
-            raise ConfigurationError(
-                f"the job has {number} results, and its circuits need {expected}: recover a job with the circuits that "
-                "it was sent with, by an executor with the same options."
-            )
+    estimates = options.estimates and can_estimate(template.circuit)
+    if not estimates and not options.samples:
+        raise ConfigurationError(
+            f"primitive='estimator', and {template.circuit.measurements} has to be sampled: take 'auto', or ask "
+            "for expectation values of sums of Pauli words, without postselection."
+        )
+    return EstimatorProgram(template, compiler) if estimates else SamplerProgram(template, compiler)
 
 
-@final
-class Planner:
-    """Plans batches for one machine; what was compiled for it is kept.
-
-    Args:
-        machine: the machine.
-        options: of the primitives, and which of them runs what.
-        optimization_level: of Qiskit's transpiler.
-        seed_transpiler: of its choices.
-    """
-
-    def __init__(
-        self, machine: Machine, options: PrimitiveOptions, optimization_level: int, seed_transpiler: int
-    ) -> None:
-        self._options = options
-        self._compiler = Compiler(machine.backend, optimization_level, seed_transpiler)
-        self._programs: Kept[Program] = Kept(_KEPT_PROGRAMS)
-
-    def plan(self, circuits: Sequence[QuantumScript], binder: Binder, seed: Sequence[int] | None) -> Plan:
-        """What circuits are run as.
-
-        Args:
-            circuits: circuits with shots.
-            binder: makes them ready for Qiskit.
-            seed: of everything random; ``None`` for none.
-        """
-        bounds = [binder(circuit) for circuit in circuits]
-        groups = fuse([one for bound in bounds for one in bound.circuits])
-        parts = [(fused, self._program(fused.template)) for fused in groups]
-        return Plan(bounds, parts, np.random.SeedSequence(seed))
-
-    def _program(self, template: Template) -> Program:
-        estimates = self._options.estimates and can_estimate(template.circuit)
-        if not estimates and not self._options.samples:
-            raise ConfigurationError(
-                f"primitive='estimator', and {template.circuit.measurements} has to be sampled: take 'auto', or ask "
-                "for expectation values of sums of Pauli words, without postselection."
-            )
-        kind = Estimated if estimates else Sampled
-        return self._programs.get(_without_shots(template), lambda: kind(template, self._compiler))
-
-
-def _shots(fused: Fused) -> int:
-    return int(fused.template.circuit.shots.total_shots or 0)
-
-
-def _without_shots(template: Template) -> Hashable:
-    """The key of a template, equal for all numbers of shots."""
-    return template.key and fuse([template.circuit.copy(shots=None)])[0].template.key
-
-
-def send(plan: Plan, backend: Any, mode: Mode, options: PrimitiveOptions, seed: int | None, label: str = "") -> Flight:
-    """Send a job for each primitive that a plan needs.
-
-    Args:
-        plan: what to run.
-        backend: Qiskit's backend.
-        mode: how jobs are scheduled.
-        options: of the primitives.
-        seed: of a simulator.
-        label: what the jobs are to be found by; empty for nothing.
-
-    Returns:
-        The jobs. If the second cannot be sent, the first is cancelled.
-    """
-    jobs: list[Any] = []
-    try:
-        for number, name in enumerate(plan.primitives, 1):
-            tags = tags_of(label, number, len(plan.primitives))
-            own = seed if seed is None or number == 1 else derived(seed, number)
-            jobs.append(_sent(name, plan.pubs(name), backend, mode, options.of(name, own, tags)))
-    except BaseException:
-        with suppress(Exception):  # what cannot be cancelled runs
-            Flight(tuple(jobs), plan).cancel()
-        raise
-    return Flight(tuple(jobs), plan)
+def pubs(groups: Iterable[PlannedGroup[PrimitiveProgram]]) -> list[Pub]:
+    """All that one primitive has to run."""
+    return [pub for group in groups for pub in group.program.pubs(group.parameters, group.shots)]
 
 
 def drawing_by_shots(backend: Any) -> Any:
@@ -423,6 +248,18 @@ def drawing_by_shots(backend: Any) -> Any:
     return drawing
 
 
-def _sent(name: str, pubs: list[Pub], backend: Any, mode: Mode, options: dict[str, Any]) -> Any:
-    kind = _PRIMITIVES[name]
+def send(primitive: str, pubs: list[Pub], backend: Any, mode: Mode, options: dict[str, Any]) -> Any:
+    """Send a job.
+
+    Args:
+        primitive: what runs it.
+        pubs: what to run.
+        backend: Qiskit's backend.
+        mode: how jobs are scheduled.
+        options: of the primitive.
+
+    Returns:
+        The job of Qiskit Runtime, or of its local mode.
+    """
+    kind = _PRIMITIVES[primitive]
     return mode.send(backend, lambda where: kind(mode=where, options=options).run(pubs))

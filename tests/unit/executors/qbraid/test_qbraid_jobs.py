@@ -243,7 +243,7 @@ def test_the_token_is_in_no_text_log_or_pickle(vendor: type[Vendor], caplog: Any
     with caplog.at_level(logging.DEBUG):
         executor = QBraidExecutor("vendor", "sim", credentials={"token": SECRET}, name="mine")
         executor.run([flip(0.0, 10)])
-    shown = [repr(executor), str(executor), repr(vars(executor)), repr(vars(executor._machine)), caplog.text]
+    shown = [repr(executor), str(executor), repr(vars(executor)), repr(vars(executor.machine)), caplog.text]
     assert SECRET not in " ".join(shown)
     assert SECRET.encode() not in pickle.dumps(executor) + cloudpickle.dumps(executor)
     copied = pickle.loads(pickle.dumps(executor))

@@ -114,8 +114,8 @@ def test_the_estimator_runs_exactly_the_shots_that_were_asked() -> None:
     circuits = [flip(0.3, shots) for shots in (1000, 1000, 999, 4096)]
     job_id = executor.submit(circuits)
     results = executor.fetch(job_id)
-    (job,) = executor._flights.get(job_id).jobs  # type: ignore[union-attr]
-    assert [answer.metadata["shots"] for answer in job.result()] == [1000, 999, 4096]
+    (job,) = executor._jobs.get(job_id).parts  # type: ignore[union-attr]
+    assert [answer.metadata["shots"] for answer in job.download("aer")] == [1000, 999, 4096]
     assert len(results) == 4
 
 

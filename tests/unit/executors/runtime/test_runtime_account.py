@@ -191,7 +191,7 @@ def test_the_token_is_in_no_text_log_or_pickle(monkeypatch: pytest.MonkeyPatch, 
         executor = RuntimeExecutor("ibm_manila", token=SECRET, instance="crn:x", mode="session")
         executor.run([flip(0.0, 10)])
         executor.close()
-    shown = [repr(executor), str(executor), repr(vars(executor)), repr(vars(executor._machine._account)), caplog.text]  # type: ignore[attr-defined]
+    shown = [repr(executor), str(executor), repr(vars(executor)), repr(vars(executor.machine._account)), caplog.text]  # type: ignore[attr-defined]
     assert SECRET not in " ".join(shown)
     assert SECRET.encode() not in pickle.dumps(executor) + cloudpickle.dumps(executor)
 

@@ -338,7 +338,7 @@ def test_the_least_busy_machine_with_enough_qubits_is_taken_once() -> None:
     executor.run([flip(0.1, 10)])
     executor.run([flip(0.2, 10)])
     assert executor.backend == "ibm_manila"
-    assert executor._machine._account.service().asked == [3]  # type: ignore[attr-defined]
+    assert executor.machine._account.service().asked == [3]  # type: ignore[attr-defined]
 
 
 def test_nothing_is_asked_before_the_first_job() -> None:

@@ -1,0 +1,258 @@
+"""Jobs at a vendor: how they are going, what came back, and how another process finds them."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError
+from pennylane_qexec.executors.remote.plans import BatchPlan, TemplateProgram
+from pennylane_qexec.job import JobState
+
+_JOINT = "+"
+_PART = re.compile(r"part-(\d+)-of-(\d+)")
+_LOST = (JobState.FAILED, JobState.CANCELLED)
+_REMEMBERED = 8
+
+P = TypeVar("P", bound=TemplateProgram)
+
+logger = logging.getLogger("pennylane_qexec")
+
+
+class VendorJob(ABC):
+    """One job at a vendor. One that has ended is not asked any more.
+
+    For a vendor, give :attr:`job_id`, :meth:`ask`, :meth:`stop` and :meth:`download`. Besides: :attr:`tags` if it keeps
+    labels of jobs, and :meth:`reason` if it says elsewhere than in its error why a job has failed.
+    """
+
+    def __init__(self) -> None:
+        self._state = JobState.WAITING
+
+    @property
+    @abstractmethod
+    def job_id(self) -> str:
+        """The vendor's id of it."""
+
+    @abstractmethod
+    def ask(self) -> JobState:
+        """Ask the vendor how it is going."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Ask the vendor to stop it."""
+
+    @abstractmethod
+    def download(self, backend: str) -> Sequence[Any] | None:
+        """Ask the vendor for its answers: one for each thing that was sent, in order; ``None`` if there are none.
+
+        Args:
+            backend: the backend's name, for errors.
+
+        Raises:
+            ConfigurationError: the vendor withholds them, so that asking again is of no use.
+        """
+
+    @property
+    def tags(self) -> Sequence[str]:
+        """The tags that it was sent with, see :func:`label_tags`."""
+        return ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it need not be asked any more how it is."""
+        return self._state.final
+
+    def reason(self, error: Exception | None) -> str:
+        """Why it has failed.
+
+        Args:
+            error: what :meth:`download` raised, if it did.
+        """
+        return "" if error is None else str(error)
+
+    def state(self) -> JobState:
+        """How it is going."""
+        if not self.ended:
+            self._state = self.ask()
+        return self._state
+
+    def cancel(self) -> None:
+        """Stop it, unless it has ended."""
+        if not self.state().final:
+            self.stop()
+
+    def answers(self, backend: str) -> Sequence[Any]:
+        """Its answers.
+
+        Args:
+            backend: the backend's name, for errors.
+
+        Raises:
+            JobFailedError: it failed.
+            JobCancelledError: it was cancelled.
+            ConfigurationError: the vendor withholds them.
+        """
+        state = self.state()
+        if state is JobState.CANCELLED:
+            raise JobCancelledError(f"job {self.job_id!r} was cancelled at {backend!r}.")
+        try:
+            found = self.download(backend)
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            if state is not JobState.FAILED:
+                raise
+            raise JobFailedError(backend, self.job_id, self.reason(error)) from error
+        if found is None or state is JobState.FAILED:
+            raise JobFailedError(backend, self.job_id, self.reason(None))
+        return found
+
+
+class RemoteJob(Generic[P]):
+    """What was sent for a batch: one or several jobs at the vendor, with one id.
+
+    Args:
+        parts: the vendor's jobs, in the order in which they were sent.
+        plan: what they run; ``None`` if that is not known here.
+    """
+
+    def __init__(self, parts: Sequence[VendorJob], plan: BatchPlan[P] | None) -> None:
+        self.parts = parts
+        self.plan = plan
+
+    @property
+    def job_id(self) -> str:
+        """The vendor's id; several, joined, where there are several jobs."""
+        return _joined(self.parts)
+
+    def state(self) -> JobState:
+        """How it is going. All jobs have to be done; only the first that goes on is asked, which is one request."""
+        for number, part in enumerate(self.parts):
+            state = part.state()
+            if state is JobState.WAITING and number:
+                return JobState.RUNNING
+            if state is not JobState.DONE:
+                return state
+        return JobState.DONE
+
+    def cancel(self) -> None:
+        """Stop what has not ended. What hinders one from being stopped is raised when the others are."""
+        failures = []
+        for part in self.parts:
+            try:
+                part.cancel()
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def answers(self, backend: str) -> list[Any]:
+        """The answers of all jobs. If one has failed, those that go on are cancelled: nobody waits for them.
+
+        Raises:
+            JobFailedError: a job failed.
+            JobCancelledError: a job was cancelled.
+            ConfigurationError: the vendor withholds them.
+        """
+        try:
+            return [answer for part in self.parts for answer in part.answers(backend)]
+        except (JobFailedError, JobCancelledError):
+            abandon(self.parts)
+            raise
+
+
+class RemoteJobs(Generic[P]):
+    """What was sent, by its id; of what has ended, only the last ones are remembered.
+
+    Args:
+        find: finds one of the vendor's jobs, which another process has sent, by its id.
+    """
+
+    def __init__(self, find: Callable[[str], VendorJob]) -> None:
+        self._find = find
+        self._lock = threading.Lock()
+        self._going: dict[str, RemoteJob[P]] = {}
+        self._ended: OrderedDict[str, RemoteJob[P]] = OrderedDict()
+
+    def add(self, job: RemoteJob[P]) -> str:
+        """Remember what was sent, and return its id."""
+        job_id = job.job_id
+        with self._lock:
+            self._going[job_id] = job
+        return job_id
+
+    def get(self, job_id: str) -> RemoteJob[P]:
+        """What was sent with an id, by whichever process."""
+        with self._lock:
+            job = self._going.get(job_id) or self._ended.get(job_id)
+        if job is None:
+            job = RemoteJob([self._find(one) for one in job_id.split(_JOINT)], None)
+            self.add(job)
+        return job
+
+    def end(self, job_id: str) -> None:
+        """It need not be remembered for long."""
+        with self._lock:
+            job = self._going.pop(job_id, None)
+            if job is not None:
+                self._ended[job_id] = job
+            while len(self._ended) > _REMEMBERED:
+                self._ended.popitem(last=False)
+
+
+def abandon(jobs: Iterable[VendorJob]) -> None:
+    """Cancel jobs that nobody waits for. What cannot be cancelled runs for nothing, and hinders nobody."""
+    for job in jobs:
+        try:
+            job.cancel()
+        except Exception as error:
+            logger.warning("job %r is of no use any more, and could not be cancelled (%r)", job.job_id, error)
+
+
+def label_tags(label: str, part: int, parts: int) -> list[str]:
+    """The tags of one of the jobs that are sent for a batch, by which :func:`batch_with_label` finds them.
+
+    Args:
+        label: of the batch; empty for none.
+        part: which of the jobs it is, from 1.
+        parts: how many there are.
+    """
+    if not label:
+        return []
+    return [label] if parts == 1 else [label, f"part-{part}-of-{parts}"]
+
+
+def batch_with_label(jobs: Iterable[VendorJob]) -> str | None:
+    """The id of the first batch that has not failed; parts of one that is not complete are cancelled.
+
+    Args:
+        jobs: the jobs with the label of the batch, in the order in which they were sent.
+    """
+    alive = [job for job in jobs if job.state() not in _LOST]
+    parts: dict[int, VendorJob] = {}
+    needed = 0
+    for job in alive:
+        number, needed = _part(job)
+        parts.setdefault(number, job)
+    if len(parts) == needed:
+        return _joined([parts[number] for number in sorted(parts)]) or None
+    abandon(alive)
+    return None
+
+
+def _part(job: VendorJob) -> tuple[int, int]:
+    """Which part of its batch a job is, and of how many."""
+    for tag in job.tags:
+        if match := _PART.fullmatch(tag):
+            return int(match[1]), int(match[2])
+    return 1, 1
+
+
+def _joined(jobs: Iterable[VendorJob]) -> str:
+    return _JOINT.join(job.job_id for job in jobs)
