@@ -61,7 +61,7 @@ with open_store(sys.argv[1]) as store:
     print(*(job.id for jobs in claimed for job in jobs), flush=True)
     input()  # lives until all have claimed: what a dead process had is free
 """
-OPENS = "import sys; from pennylane_qexec import open_store; open_store(sys.argv[1]).open_run(sys.argv[2])"
+OPENS = "import sys; from pennylane_qexec.store import open_store; open_store(sys.argv[1]).open_run(sys.argv[2])"
 
 
 @pytest.fixture(scope="module")
