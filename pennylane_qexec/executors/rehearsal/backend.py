@@ -13,9 +13,17 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.measurement_bases import Runs
 from pennylane_qexec.executors.rehearsal.clocks import Clock
-from pennylane_qexec.executors.rehearsal.conditions import Drift, Duration, Faults, Fortune, Outages, fortune, typical
-from pennylane_qexec.executors.rehearsal.jobs import Job, Jobs
-from pennylane_qexec.executors.rehearsal.records import Entry, Record, Stop
+from pennylane_qexec.executors.rehearsal.conditions import (
+    Drift,
+    Duration,
+    FaultDraw,
+    Faults,
+    Outages,
+    draw_faults,
+    typical,
+)
+from pennylane_qexec.executors.rehearsal.jobs import RehearsedJob, RehearsedJobs
+from pennylane_qexec.executors.rehearsal.records import Entry, JobRecord, Stop
 from pennylane_qexec.executors.rehearsal.results import generator_of
 from pennylane_qexec.job import Cost, JobState, Status
 
@@ -23,7 +31,7 @@ DEAD = "the backend has died"
 
 
 @dataclass(frozen=True)
-class Order:
+class JobRequest:
     """What is submitted.
 
     Attributes:
@@ -44,7 +52,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Planner:
+class TimelinePlanner:
     """Makes timelines. Its own times are seconds since ``began``.
 
     Attributes:
@@ -75,14 +83,14 @@ class Planner:
 
     def record(
         self,
-        order: Order,
+        order: JobRequest,
         now: float,
         ends: Sequence[float],
         jobs: int,
-        fortune: Fortune,
+        drawn: FaultDraw,
         rng: np.random.Generator,
         cost: Cost,
-    ) -> Record:
+    ) -> JobRecord:
         """The timeline of a job, which has no id yet.
 
         Args:
@@ -90,7 +98,7 @@ class Planner:
             now: when.
             ends: when the jobs end that are in flight.
             jobs: how many were submitted before.
-            fortune: what is in store for it.
+            drawn: what is in store for it.
             rng: draws its times.
             cost: what the backend charges.
         """
@@ -98,14 +106,14 @@ class Planner:
         queue, overhead = self.queue(rng), self.overhead(rng)
         length = overhead + self.circuit_time * circuits + self.shot_time * shots
         start = self.outages.resumes(max(moment + queue, self._free(ends)))
-        end, broken = self._end(start, start if fortune.lost else start + length)
-        reason = broken or _reason(fortune)
-        run = 0.0 if fortune.lost else 1.0 if not broken else (end - start) / length if end > start else 0.0
-        done = end + (0.0 if reason else fortune.delay)
+        end, broken = self._end(start, start if drawn.lost else start + length)
+        reason = broken or _reason(drawn)
+        run = 0.0 if drawn.lost else 1.0 if not broken else (end - start) / length if end > start else 0.0
+        done = end + (0.0 if reason else drawn.delay)
         if self.faults.dies_at is not None and done > self.faults.dies_at >= end:
             done, reason = max(end, self.faults.dies_at), DEAD
-        paid = not broken and not fortune.lost
-        return Record(
+        paid = not broken and not drawn.lost
+        return JobRecord(
             job_id="",
             **vars(order),
             submitted=now,
@@ -117,7 +125,7 @@ class Planner:
             ran=run > 0,
             executed=int(run * shots),
             charge=cost.of(circuits, shots, length) if paid else 0.0,
-            unanswered=0 if reason else fortune.unanswered,
+            unanswered=0 if reason else drawn.unanswered,
             flips=self.drift.after(start, jobs) if self.drift else 0.0,
         )
 
@@ -139,10 +147,10 @@ class Planner:
         return end, reason
 
 
-def _reason(fortune: Fortune) -> str:
-    if fortune.lost:
+def _reason(drawn: FaultDraw) -> str:
+    if drawn.lost:
         return "it was lost in the queue"
-    return "it failed after it had run" if fortune.failed else ""
+    return "it failed after it had run" if drawn.failed else ""
 
 
 class RefusedError(ConnectionError):
@@ -150,7 +158,7 @@ class RefusedError(ConnectionError):
 
 
 @final
-class Cloud:
+class RehearsedBackend:
     """A backend with its jobs. Several threads may use it.
 
     Args:
@@ -163,7 +171,7 @@ class Cloud:
         seed: of all chance from now on.
     """
 
-    def __init__(self, planner: Planner, jobs: Jobs, clock: Clock, seed: int) -> None:
+    def __init__(self, planner: TimelinePlanner, jobs: RehearsedJobs, clock: Clock, seed: int) -> None:
         self._planner = planner
         self._faults = planner.faults
         self._jobs = jobs
@@ -172,7 +180,7 @@ class Cloud:
         self._refused: Counter[tuple[str, ...]] = Counter()
         self._lock = threading.RLock()
         self.clock = clock
-        jobs.complete_the_file()
+        jobs.complete_ledger()
         for job in jobs.all():
             clock.reach(job.record.submitted)
 
@@ -194,7 +202,7 @@ class Cloud:
         runs: Runs,
         cost: Cost,
         label: str = "",
-    ) -> Job:
+    ) -> RehearsedJob:
         """Take a job, and settle what becomes of it.
 
         Args:
@@ -215,12 +223,12 @@ class Cloud:
                 raise RefusedError(f"{name!r} is offline: submit the job again later, or elsewhere.")
             attempt = self._jobs.submissions(fingerprints) + self._refused[fingerprints]
             rng = generator_of(self.seed, "fortune", name, *fingerprints, attempt)
-            fate = fortune(self._faults, rng)
+            fate = draw_faults(self._faults, rng)
             if fate.refused:
                 self._refused[fingerprints] += 1
                 raise RefusedError(f"{name!r} did not take the job, this time.")
             shots = tuple(circuit.shots.total_shots or 0 for circuit in circuits)
-            order = Order(name, fingerprints, self._jobs.numbers(fingerprints), shots, label, runs)
+            order = JobRequest(name, fingerprints, self._jobs.numbers(fingerprints), shots, label, runs)
             ends = [job.end for job in self._jobs.going(now)]
             record = self._planner.record(order, now, ends, len(self._jobs), fate, rng, cost)
             job = self._jobs.add(record, circuits)
@@ -228,7 +236,7 @@ class Cloud:
             self.clock.expect(job, job.end)
             return job
 
-    def get(self, job_id: str) -> Job:
+    def get(self, job_id: str) -> RehearsedJob:
         """A job.
 
         Raises:
@@ -245,7 +253,7 @@ class Cloud:
             lost = (JobState.FAILED, JobState.CANCELLED)
             return next((job.record.job_id for job in found if job.state(now) not in lost), None)
 
-    def answers(self, job: Job) -> bool:
+    def answers(self, job: RehearsedJob) -> bool:
         """Whether it answers to the next poll of a job."""
         with self._lock:
             job.polls += 1
@@ -253,7 +261,7 @@ class Cloud:
         rng = generator_of(self.seed, "poll", job.record.fingerprints, job.record.numbers, polls)
         return bool(rng.random() >= self._faults.hiccups)
 
-    def answers_with_results(self, job: Job) -> bool:
+    def answers_with_results(self, job: RehearsedJob) -> bool:
         """Whether it answers to the next question for the results of a job."""
         with self._lock:
             job.asked += 1
@@ -267,13 +275,13 @@ class Cloud:
                 self._jobs.stop(job, Stop(now, JobState.CANCELLED, "it was cancelled", charged=True))
         self.clock.over(job)
 
-    def delivered(self, job: Job) -> None:
+    def delivered(self, job: RehearsedJob) -> None:
         """The results of a job were given out."""
         with self._lock:
             self._jobs.fetch(job)
         self.clock.over(job)
 
-    def given_up(self, job: Job) -> None:
+    def given_up(self, job: RehearsedJob) -> None:
         """Somebody was told that a job has no results."""
         with self._lock:
             self._jobs.forget(job)
@@ -292,7 +300,7 @@ class Cloud:
         """Whether it has died of too many jobs."""
         return self._faults.dies_after is not None and len(self._jobs) > self._faults.dies_after
 
-    def _perhaps_die(self, last: Job, now: float) -> None:
+    def _perhaps_die(self, last: RehearsedJob, now: float) -> None:
         if self._dead:
             for job in (last, *self._jobs.going(now)):
                 self._jobs.stop(job, Stop(now, JobState.FAILED, DEAD, charged=False))

@@ -154,14 +154,14 @@ def objection(circuit: QuantumScript) -> str | None:
 
 
 def runs(circuit: QuantumScript) -> Runs:
-    """What is run for a circuit so that its bits can be read with errors, see :class:`Misread`."""
+    """What is run for a circuit so that its bits can be read with errors, see :class:`ReadoutErrors`."""
     if any(isinstance(measurement, SHADOWS) for measurement in circuit.measurements):
-        return together([simulated(one) for one in Misread(circuit).circuits])
+        return together([simulated(one) for one in ReadoutErrors(circuit).circuits])
     circuits, shots = counted(circuit)
     return circuits * batch_size(circuit) * circuit.shots.num_copies, shots * batch_size(circuit)
 
 
-class Misread:
+class ReadoutErrors:
     """A circuit whose bits are to be read with errors: run as circuits that sample, and evaluated on their samples.
 
     Args:
@@ -250,7 +250,7 @@ class Faults:
 
 
 @dataclass(frozen=True)
-class Fortune:
+class FaultDraw:
     """What is in store for one job.
 
     Attributes:
@@ -268,12 +268,12 @@ class Fortune:
     unanswered: int
 
 
-def fortune(faults: Faults, rng: Any) -> Fortune:
+def draw_faults(faults: Faults, rng: Any) -> FaultDraw:
     """Draw what is in store for a job; each kind of fault by itself, whatever the rates of the others are."""
     refused, lost, failed, late, unanswered = rng.random(5)
     times = int(rng.integers(1, _ONE_AFTER_THE_OTHER + 1))
     delay = duration(faults.delay, "delay")(rng)
-    return Fortune(
+    return FaultDraw(
         bool(refused < faults.refused),
         bool(lost < faults.lost),
         bool(failed < faults.failed),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import astuple
@@ -17,7 +16,7 @@ from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.options import QueueOptions, check_options, lists_options
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.rehearsal import conditions as drifting
-from pennylane_qexec.executors.rehearsal.backend import Cloud, Planner, RefusedError
+from pennylane_qexec.executors.rehearsal.backend import RefusedError, RehearsedBackend, TimelinePlanner
 from pennylane_qexec.executors.rehearsal.clocks import clock_of
 from pennylane_qexec.executors.rehearsal.conditions import (
     Drift,
@@ -28,15 +27,14 @@ from pennylane_qexec.executors.rehearsal.conditions import (
     faults_of,
     seconds,
 )
-from pennylane_qexec.executors.rehearsal.jobs import Jobs
-from pennylane_qexec.executors.rehearsal.records import Entry, Folder, LedgerFile
-from pennylane_qexec.executors.rehearsal.results import Answers, Inner, fingerprint_of
+from pennylane_qexec.executors.rehearsal.jobs import RehearsedJobs
+from pennylane_qexec.executors.rehearsal.records import Entry, Location, Records
+from pennylane_qexec.executors.rehearsal.results import Answers, InnerExecutor, fingerprint_of
 from pennylane_qexec.executors.shots import objection_to_shots
 from pennylane_qexec.job import JobState, Result, Status, Usage
 
 _VIRTUAL_POLLS = 0.001  # seconds, in which other threads may submit what they have
 
-Path = str | os.PathLike[str]
 Seconds = float | tuple[float, float] | Duration
 
 
@@ -106,14 +104,14 @@ class Rehearsal(QueuedExecutor):
         clock: Any = "real",
         seed: int | None = None,
         stream: str | None = None,
-        ledger: Path | None = None,
-        folder: Path | None = None,
+        ledger: Location | None = None,
+        folder: Location | None = None,
         wires: Any = None,
         **options: Unpack[QueueOptions],
     ) -> None:
         check_options(self, options, QueueOptions)
         self._seed, repeatable = checked_seed(seed), seed is not None or folder is not None
-        self._inner = Inner(inner, wires, repeatable)
+        self._inner = InnerExecutor(inner, wires, repeatable)
         options["name"] = options.get("name") or f"rehearsal:{self._inner.executor.name}"
         super().__init__(**options)
         self.wires, self.shots = self._inner.executor.wires, self._inner.executor.shots
@@ -124,10 +122,10 @@ class Rehearsal(QueuedExecutor):
         self._drift = drifting.drift_of(drift)
         self._stream = stream
         self._faults = faults_of(failure_rate)
-        self._folder = None if folder is None else Folder(folder)
-        self._given = seed is not None or folder is not None
+        self._records = Records(folder, ledger)
+        self._given = repeatable
         began = self._settle_beginning()
-        planner = Planner(
+        planner = TimelinePlanner(
             began,
             duration(queue, "queue"),
             duration(overhead, "overhead"),
@@ -139,8 +137,8 @@ class Rehearsal(QueuedExecutor):
             outages_kill,
             self._drift,
         )
-        self._answers = Answers(self._inner, self._folder, self.seed, stream, self._drift is not None)
-        self._cloud = Cloud(planner, Jobs(self._folder, LedgerFile(ledger)), self._clock, self.seed)
+        self._answers = Answers(self._inner, self._records, self.seed, stream, self._drift is not None)
+        self._backend = RehearsedBackend(planner, RehearsedJobs(self._records), self._clock, self.seed)
 
     @property
     def backend(self) -> str:
@@ -190,17 +188,17 @@ class Rehearsal(QueuedExecutor):
 
     def reseed(self, seed: int) -> None:
         """Have all chance follow from this seed, unless there is a folder, which keeps its own."""
-        if self._folder is not None:
+        if self._records.shared:
             return
         if not self._inner.reseed():
             self._inner.executor.reseed(seed)
-        self._seed = self._answers.seed = self._cloud.seed = seed
+        self._seed = self._answers.seed = self._backend.seed = seed
         self._given = True
 
     @property
     def ledger(self) -> list[Entry]:
         """Every job there was, as it is now, in the order in which they were submitted."""
-        return self._cloud.entries()
+        return self._backend.entries()
 
     def usage(self, circuit: QuantumScript) -> Usage:
         """What the inner executor runs for a circuit, at this one's ``cost``; with drift, what is run to be misread."""
@@ -212,7 +210,7 @@ class Rehearsal(QueuedExecutor):
 
     def status(self) -> Status:
         """Whether it is up, how many jobs wait, and how long the next one probably will."""
-        return self._cloud.status()
+        return self._backend.status()
 
     def rejects(self, circuit: QuantumScript) -> str | None:
         """Why this circuit cannot run here, as far as the backend says it before."""
@@ -247,11 +245,11 @@ class Rehearsal(QueuedExecutor):
         fingerprints = tuple(fingerprint_of(circuit) for circuit in circuits)
         usages = [self.usage(circuit) for circuit in circuits]
         runs = together([(usage.circuits, usage.shots) for usage in usages])
-        return self._cloud.submit(self.name, circuits, fingerprints, runs, self.cost, label).record.job_id
+        return self._backend.submit(self.name, circuits, fingerprints, runs, self.cost, label).record.job_id
 
     def find(self, label: str) -> str | None:
         """The id of the first job with a label, whoever submitted it, that has not failed and was not cancelled."""
-        return self._cloud.find(label)
+        return self._backend.find(label)
 
     def poll(self, job_id: str) -> JobState:
         """The state of a job, whoever submitted it.
@@ -260,10 +258,10 @@ class Rehearsal(QueuedExecutor):
             ConnectionError: the backend does not answer, this time.
             ConfigurationError: there is no such job.
         """
-        job = self._cloud.get(job_id)
+        job = self._backend.get(job_id)
         if not job.state(self._clock.now()).final:
             self._clock.waited_for(job, job.end)
-            if not self._cloud.answers(job):
+            if not self._backend.answers(job):
                 raise ConnectionError(f"{self.name!r} did not answer when it was asked how job {job_id!r} is.")
         return job.state(self._clock.now())
 
@@ -276,30 +274,30 @@ class Rehearsal(QueuedExecutor):
             JobCancelledError: the job was cancelled.
             ConfigurationError: there is no such job, or its circuits are not known: see :meth:`adopt`.
         """
-        job = self._cloud.get(job_id)
+        job = self._backend.get(job_id)
         state = job.state(self._clock.now())
         if not state.final:
             raise ConnectionError(f"job {job_id!r} is {state} at {self.name!r}: poll until it is done.")
         if state is not JobState.DONE:
-            self._cloud.given_up(job)
+            self._backend.given_up(job)
             if state is JobState.CANCELLED:
                 raise JobCancelledError(f"job {job_id!r} was cancelled at {self.name!r}.")
             raise JobFailedError(self.name, job_id, job.reason)
-        if not self._cloud.answers_with_results(job):
+        if not self._backend.answers_with_results(job):
             raise ConnectionError(f"{self.name!r} did not answer when it was asked for the results of job {job_id!r}.")
         with self._clock.standing(), job.computing:
             results = job.results = self._answers.of(job) if job.results is None else job.results
-        self._cloud.delivered(job)
+        self._backend.delivered(job)
         return results
 
     def cancel(self, job_id: str) -> None:
         """Stop a job, whoever submitted it. Nothing happens if it has ended."""
-        self._cloud.cancel(job_id)
+        self._backend.cancel(job_id)
 
     def ran_nothing(self, error: BaseException) -> bool:
         """Whether there was no job, or one that failed before it ran."""
         if isinstance(error, JobFailedError) and error.backend == self.name:
-            return not self._cloud.get(error.job_id).ran
+            return not self._backend.get(error.job_id).ran
         return isinstance(error, RefusedError)
 
     def adopt(self, job_id: str, circuits: Sequence[QuantumScript]) -> None:
@@ -312,7 +310,7 @@ class Rehearsal(QueuedExecutor):
         Raises:
             ConfigurationError: there is no such job, or it has other circuits.
         """
-        job = self._cloud.get(job_id)
+        job = self._backend.get(job_id)
         circuits = [self.with_shots(circuit) for circuit in circuits]
         if tuple(map(fingerprint_of, circuits)) != job.record.fingerprints:
             raise ConfigurationError(f"job {job_id!r} has other circuits: give those that it was submitted with.")
@@ -342,10 +340,9 @@ class Rehearsal(QueuedExecutor):
         given = self._seed
         if given is None:
             self._seed = secrets.randbits(63)
-        if self._folder is not None:
-            began, self._seed = self._folder.backend(began, self.seed)
-            if given not in (None, self._seed):
-                raise ConfigurationError(f"seed={given}: the jobs in the folder of {self.name!r} have another one.")
+        began, self._seed = self._records.beginning(began, self.seed)
+        if given not in (None, self._seed):
+            raise ConfigurationError(f"seed={given}: the jobs in the folder of {self.name!r} have another one.")
         return began
 
 

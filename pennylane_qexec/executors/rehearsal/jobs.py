@@ -11,14 +11,14 @@ from typing import final
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.rehearsal.records import Entry, Folder, LedgerFile, Record, Stop, entry, state_at
+from pennylane_qexec.executors.rehearsal.records import Entry, JobRecord, Records, Stop, entry, state_at
 from pennylane_qexec.job import JobState, Result
 
 _REMEMBERED = 8
 
 
 @final
-class Job:
+class RehearsedJob:
     """A job.
 
     Args:
@@ -35,7 +35,7 @@ class Job:
         computing: held by who computes them.
     """
 
-    def __init__(self, record: Record, ours: bool) -> None:
+    def __init__(self, record: JobRecord, ours: bool) -> None:
         self.record = record
         self.ours = ours
         self.stop: Stop | None = None
@@ -73,34 +73,32 @@ class Job:
 
 
 @final
-class Jobs:
+class RehearsedJobs:
     """All jobs. To be used by one thread at a time.
 
     Args:
-        folder: where they are kept; ``None`` for in this process only.
-        file: where everything that happens is written.
+        records: what outlives this process.
     """
 
-    def __init__(self, folder: Folder | None, file: LedgerFile) -> None:
-        self._folder = folder
-        self._file = file
-        self._jobs: dict[str, Job] = {}
-        self._going: list[Job] = []
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._jobs: dict[str, RehearsedJob] = {}
+        self._going: list[RehearsedJob] = []
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self._of_circuit: dict[str, list[tuple[Job, int]]] = defaultdict(list)
+        self._of_circuit: dict[str, list[tuple[RehearsedJob, int]]] = defaultdict(list)
         self._submitted: Counter[tuple[str, ...]] = Counter()
 
     def refresh(self) -> None:
         """See what other processes have done."""
-        if self._folder is None:
+        if not self._records.shared:
             return
-        for job_id in self._folder.ids():
+        for job_id in self._records.ids():
             if job_id not in self._jobs:
                 self._load(job_id)
         for job in self._jobs.values():
             self._look(job)
 
-    def all(self) -> list[Job]:
+    def all(self) -> list[RehearsedJob]:
         """All jobs, in the order in which they were submitted."""
         self.refresh()
         return sorted(self._jobs.values(), key=lambda job: (job.record.submitted, _number(job.record.job_id)))
@@ -108,12 +106,12 @@ class Jobs:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def going(self, moment: float) -> list[Job]:
+    def going(self, moment: float) -> list[RehearsedJob]:
         """The jobs known here that have not ended at a moment, which is not before the last one asked for."""
         self._going = [job for job in self._going if job.end > moment]
         return self._going
 
-    def get(self, job_id: str) -> Job:
+    def get(self, job_id: str) -> RehearsedJob:
         """A job.
 
         Raises:
@@ -121,52 +119,45 @@ class Jobs:
         """
         job = self._jobs.get(job_id) or self._load(job_id)
         if job is None:
-            where = "" if self._folder else " Jobs of other processes are found if both have the same folder=."
+            where = "" if self._records.shared else " Jobs of other processes are found if both have the same folder=."
             raise ConfigurationError(f"no job has the id {job_id!r}.{where}")
         self._look(job)
         return job
 
-    def add(self, record: Record, circuits: Sequence[QuantumScript]) -> Job:
+    def add(self, record: JobRecord, circuits: Sequence[QuantumScript]) -> RehearsedJob:
         """Give a job an id, and keep it."""
         number = len(self._jobs) + 1
         record = replace(record, job_id=_job_id(record.executor, number))
-        while record.job_id in self._jobs or (self._folder is not None and not self._folder.add(record, circuits)):
+        while record.job_id in self._jobs or not self._records.add(record, circuits):
             number += 1  # another process has taken that one
             record = replace(record, job_id=_job_id(record.executor, number))
-        self._file.write("submitted", job=record.plain())
-        job = self._note(Job(record, ours=True))
+        job = self._note(RehearsedJob(record, ours=True))
         job.circuits = circuits
         return job
 
-    def stop(self, job: Job, stop: Stop) -> None:
+    def stop(self, job: RehearsedJob, stop: Stop) -> None:
         """Stop a job, unless something did before."""
         if job.stop is None:
-            job.stop = stop if self._folder is None else self._folder.stop(job.record.job_id, stop)
-            self._file.write("stopped", job_id=job.record.job_id, stop=job.stop.plain())
+            job.stop = self._records.stop(job.record.job_id, stop)
         self.forget(job)
 
-    def fetch(self, job: Job) -> None:
+    def fetch(self, job: RehearsedJob) -> None:
         """Note that the results of a job are given out."""
         if not job.fetched:
             job.fetched = True
-            if self._folder is not None:
-                self._folder.fetch(job.record.job_id)
-            self._file.write("fetched", job_id=job.record.job_id)
+            self._records.fetch(job.record.job_id)
         self.forget(job)
 
-    def forget(self, job: Job) -> None:
+    def forget(self, job: RehearsedJob) -> None:
         """The circuits and results of a job need not be remembered for long."""
         self._ended[job.record.job_id] = None
         while len(self._ended) > _REMEMBERED:
             job_id, _ = self._ended.popitem(last=False)
             self._jobs[job_id].circuits = self._jobs[job_id].results = None
 
-    def complete_the_file(self) -> None:
-        """Write the jobs of processes that were killed before they could."""
-        written = self._file.job_ids()
-        for job in self.all():
-            if job.record.job_id not in written:
-                self._file.write("submitted", job=job.record.plain())
+    def complete_ledger(self) -> None:
+        """Note the jobs of processes that were killed before they could."""
+        self._records.complete(job.record for job in self.all())
 
     def numbers(self, fingerprints: Sequence[str]) -> tuple[int, ...]:
         """For each circuit, the smallest number that no result of an equal circuit has."""
@@ -188,11 +179,11 @@ class Jobs:
         """The jobs as they are at a moment."""
         return [entry(job.record, job.stop, job.fetched, moment) for job in self.all()]
 
-    def _load(self, job_id: str) -> Job | None:
-        record = self._folder.job(job_id) if self._folder else None
-        return None if record is None else self._note(Job(record, ours=False))
+    def _load(self, job_id: str) -> RehearsedJob | None:
+        record = self._records.job(job_id)
+        return None if record is None else self._note(RehearsedJob(record, ours=False))
 
-    def _note(self, job: Job) -> Job:
+    def _note(self, job: RehearsedJob) -> RehearsedJob:
         record = job.record
         self._jobs[record.job_id] = job
         self._going.append(job)
@@ -201,12 +192,11 @@ class Jobs:
             self._of_circuit[one].append((job, number))
         return job
 
-    def _look(self, job: Job) -> None:
+    def _look(self, job: RehearsedJob) -> None:
         """See what other processes have done to a job."""
-        if self._folder is None or job.fetched:
-            return
-        job.stop = job.stop or self._folder.stopped(job.record.job_id)
-        job.fetched = self._folder.fetched(job.record.job_id)
+        if self._records.shared and not job.fetched:
+            job.stop = job.stop or self._records.stopped(job.record.job_id)
+            job.fetched = self._records.fetched(job.record.job_id)
 
 
 def _job_id(executor: str, number: int) -> str:

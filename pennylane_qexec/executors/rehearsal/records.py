@@ -1,9 +1,4 @@
-"""What a rehearsal records: each job when it is submitted, and what the backend has executed.
-
-Jobs can be in a folder, where other processes find them. Every file there is written once and never changed, and is
-there as a whole or not at all, so that no process has to wait for another one: of two that write the same file, the
-first one counts.
-"""
+"""What a rehearsal records: each job when it is submitted, and what the backend has executed."""
 
 from __future__ import annotations
 
@@ -11,7 +6,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +18,14 @@ from pennylane_qexec.circuits.serialization import circuit_of, circuit_text, res
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.job import JobState, Result
 
+Location = str | os.PathLike[str]
+
+_JOB, _STOP, _FETCHED, _RESULTS = ".job.json", ".stopped.json", ".fetched.json", ".results.json"
+_BACKEND = "backend.json"
+
 
 @dataclass(frozen=True)
-class Record:
+class JobRecord:
     """A job and its timeline, as it will be if nothing stops it. Times are those of the executor's clock.
 
     Attributes:
@@ -72,7 +72,7 @@ class Record:
         return asdict(self)
 
     @classmethod
-    def of_plain(cls, plain: Mapping[str, Any]) -> Record:
+    def of_plain(cls, plain: Mapping[str, Any]) -> JobRecord:
         """The record that was written."""
         lists = {name: tuple(plain[name]) for name in ("fingerprints", "numbers", "shots", "runs") if name in plain}
         return cls(**{**plain, **lists, "fate": JobState(plain["fate"])})
@@ -110,7 +110,7 @@ class Stop:
         return cls(plain["at"], JobState(plain["state"]), plain["reason"], plain["charged"])
 
 
-def state_at(record: Record, stop: Stop | None, moment: float) -> JobState:
+def state_at(record: JobRecord, stop: Stop | None, moment: float) -> JobState:
     """The state of a job at a moment."""
     if stop is not None and moment >= stop.at:
         return stop.state
@@ -119,95 +119,132 @@ def state_at(record: Record, stop: Stop | None, moment: float) -> JobState:
     return JobState.RUNNING if moment >= record.started else JobState.WAITING
 
 
-_JOB, _STOP, _FETCHED, _RESULTS = ".job.json", ".stopped.json", ".fetched.json", ".results.json"
-_BACKEND = "backend.json"
+class Records:
+    """What outlives the process of jobs: files in a folder, where others find them, and lines in a ledger.
 
-
-class Folder:
-    """The jobs that are kept in a folder.
+    In the folder, every file is written once and never changed, and is there as a whole or not at all, so that no
+    process has to wait for another one: of two that write the same file, the first one counts. In the ledger, a line is
+    added for each event, which is on the disk before anything else happens.
 
     Args:
-        path: of the folder, which is made if need be.
+        folder: the folder's path, which is made if need be; ``None`` for none: then there are no jobs of others.
+        ledger: the ledger's path, which is appended to; ``None`` to write none.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
-        self._path.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Location | None = None, ledger: Location | None = None) -> None:
+        self._folder = None if folder is None else Path(folder)
+        self._ledger = None if ledger is None else Path(ledger)
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
 
-    def backend(self, began: float, seed: int) -> tuple[float, int]:
-        """When the backend of this folder began, and its seed: those given, if the folder is new."""
-        self._write_once(_BACKEND, {"began": began, "seed": seed})
-        said = self._read(_BACKEND)
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may have jobs of the same backend."""
+        return self._folder is not None
+
+    def beginning(self, began: float, seed: int) -> tuple[float, int]:
+        """When the backend began, and its seed: those given, unless others have begun before."""
+        self._keep(_BACKEND, {"began": began, "seed": seed})
+        said = self._kept(_BACKEND) or {"began": began, "seed": seed}
         return said["began"], said["seed"]
 
     def ids(self) -> list[str]:
         """The ids of all jobs, in no order."""
-        return [unquote(name.removesuffix(_JOB)) for name in os.listdir(self._path) if name.endswith(_JOB)]
+        names = [] if self._folder is None else os.listdir(self._folder)
+        return [unquote(name.removesuffix(_JOB)) for name in names if name.endswith(_JOB)]
 
-    def add(self, record: Record, circuits: Sequence[QuantumScript]) -> bool:
+    def add(self, record: JobRecord, circuits: Sequence[QuantumScript]) -> bool:
         """Keep a job; says whether it is the first of its id. Circuits that cannot be written are not kept."""
-        content = {"job": record.plain(), "circuits": _texts(circuit_text, circuits)}
-        return self._write_once(_file(record.job_id, _JOB), content)
+        texts = _texts(circuit_text, circuits) if self.shared else None
+        first = self._keep(_file(record.job_id, _JOB), {"job": record.plain(), "circuits": texts})
+        if first:
+            self._note("submitted", job=record.plain())
+        return first
 
-    def job(self, job_id: str) -> Record | None:
-        """A job; ``None`` if there is no such job."""
-        said = self._read(_file(job_id, _JOB))
-        return None if said is None else Record.of_plain(said["job"])
-
-    def circuits(self, job_id: str) -> list[QuantumScript] | None:
-        """The circuits of a job that there is; ``None`` if they are not kept."""
-        texts = self._read(_file(job_id, _JOB))["circuits"]
-        return None if texts is None else [circuit_of(text) for text in texts]
-
-    def keep(self, job_id: str, results: Sequence[Result]) -> None:
-        """Keep the results of a job, if they can be written."""
-        texts = _texts(result_text, results)
-        if texts is not None:
-            self._write_once(_file(job_id, _RESULTS), texts)
-
-    def results(self, job_id: str) -> list[Result] | None:
-        """The results of a job; ``None`` if they are not kept."""
-        texts = self._read(_file(job_id, _RESULTS))
-        return None if texts is None else [result_of(text) for text in texts]
+    def complete(self, records: Iterable[JobRecord]) -> None:
+        """Note the jobs of processes that were killed before they could."""
+        ledger = self._ledger
+        noted = {job.job_id for job in read_ledger(ledger)} if ledger is not None and ledger.exists() else set()
+        for record in records:
+            if record.job_id not in noted:
+                self._note("submitted", job=record.plain())
 
     def stop(self, job_id: str, stop: Stop) -> Stop:
         """Stop a job. Returns what really stopped it: somebody may have done so before."""
-        self._write_once(_file(job_id, _STOP), stop.plain())
-        return Stop.of_plain(self._read(_file(job_id, _STOP)))
-
-    def stopped(self, job_id: str) -> Stop | None:
-        """What stopped a job."""
-        said = self._read(_file(job_id, _STOP))
-        return None if said is None else Stop.of_plain(said)
+        self._keep(_file(job_id, _STOP), stop.plain())
+        real = self.stopped(job_id) or stop
+        self._note("stopped", job_id=job_id, stop=real.plain())
+        return real
 
     def fetch(self, job_id: str) -> None:
         """Note that the results of a job were fetched."""
-        self._write_once(_file(job_id, _FETCHED), {})
+        self._keep(_file(job_id, _FETCHED), {})
+        self._note("fetched", job_id=job_id)
+
+    def keep_results(self, job_id: str, results: Sequence[Result]) -> None:
+        """Keep the results of a job, if there is a folder, and they can be written."""
+        texts = _texts(result_text, results) if self.shared else None
+        if texts is not None:
+            self._keep(_file(job_id, _RESULTS), texts)
+
+    def job(self, job_id: str) -> JobRecord | None:
+        """A job; ``None`` if there is no such job."""
+        said = self._kept(_file(job_id, _JOB))
+        return None if said is None else JobRecord.of_plain(said["job"])
+
+    def circuits(self, job_id: str) -> list[QuantumScript] | None:
+        """The circuits of a job; ``None`` if they are not kept."""
+        texts = (self._kept(_file(job_id, _JOB)) or {}).get("circuits")
+        return None if texts is None else [circuit_of(text) for text in texts]
+
+    def results(self, job_id: str) -> list[Result] | None:
+        """The results of a job; ``None`` if they are not kept."""
+        texts = self._kept(_file(job_id, _RESULTS))
+        return None if texts is None else [result_of(text) for text in texts]
+
+    def stopped(self, job_id: str) -> Stop | None:
+        """What stopped a job."""
+        said = self._kept(_file(job_id, _STOP))
+        return None if said is None else Stop.of_plain(said)
 
     def fetched(self, job_id: str) -> bool:
         """Whether the results of a job were fetched."""
-        return (self._path / _file(job_id, _FETCHED)).exists()
+        return self._folder is not None and (self._folder / _file(job_id, _FETCHED)).exists()
 
-    def _read(self, name: str) -> Any:
+    def _kept(self, name: str) -> Any:
+        """What a file in the folder says; ``None`` if there is none."""
+        if self._folder is None:
+            return None
         try:
-            return json.loads((self._path / name).read_bytes())
+            return json.loads((self._folder / name).read_bytes())
         except FileNotFoundError:
             return None
 
-    def _write_once(self, name: str, content: Any) -> bool:
-        """Write a file unless it is there; says whether it was not."""
-        handle, draft = tempfile.mkstemp(dir=self._path, suffix=".draft")
+    def _keep(self, name: str, content: Any) -> bool:
+        """Write a file unless it is there; says whether it was not. Without a folder, it never is."""
+        if self._folder is None:
+            return True
+        handle, draft = tempfile.mkstemp(dir=self._folder, suffix=".draft")
         try:
             with os.fdopen(handle, "w") as file:
                 json.dump(content, file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.link(draft, self._path / name)
+            os.link(draft, self._folder / name)
         except FileExistsError:
             return False
         finally:
             os.unlink(draft)
         return True
+
+    def _note(self, event: str, **content: Any) -> None:
+        """Add a line to the ledger."""
+        if self._ledger is None:
+            return
+        line = json.dumps({"event": event, **content}) + "\n"
+        with self._ledger.open("a+b", buffering=0) as file:
+            file.write((_end_of_torn_line(file) + line).encode())
+            os.fsync(file.fileno())
 
 
 def _file(job_id: str, suffix: str) -> str:
@@ -256,7 +293,7 @@ class Entry:
     label: str = ""
 
 
-def entry(record: Record, stop: Stop | None, fetched: bool, moment: float) -> Entry:
+def entry(record: JobRecord, stop: Stop | None, fetched: bool, moment: float) -> Entry:
     """A job as it is at a moment."""
     state = state_at(record, stop, moment)
     if stop is not None and moment >= stop.at:
@@ -284,32 +321,6 @@ def entry(record: Record, stop: Stop | None, fetched: bool, moment: float) -> En
     )
 
 
-class LedgerFile:
-    """Writes what happens, a line for each event, each of which is on the disk before anything else happens.
-
-    Args:
-        path: of the file, which is appended to; ``None`` to write nothing.
-    """
-
-    def __init__(self, path: str | os.PathLike[str] | None) -> None:
-        self._path = None if path is None else Path(path)
-
-    def write(self, event: str, **content: Any) -> None:
-        """Add a line."""
-        if self._path is None:
-            return
-        line = json.dumps({"event": event, **content}) + "\n"
-        with self._path.open("a+b", buffering=0) as file:
-            file.write((_end_of_torn_line(file) + line).encode())
-            os.fsync(file.fileno())
-
-    def job_ids(self) -> set[str]:
-        """The ids of the jobs that are written there."""
-        if self._path is None or not self._path.exists():
-            return set()
-        return {job.job_id for job in read_ledger(self._path)}
-
-
 def _end_of_torn_line(file: Any) -> str:
     """What has to be written first if the last process was killed in the middle of a line."""
     if file.seek(0, os.SEEK_END) == 0:
@@ -318,7 +329,7 @@ def _end_of_torn_line(file: Any) -> str:
     return "" if file.read(1) == b"\n" else "\n"
 
 
-def read_ledger(path: str | os.PathLike[str], moment: float = math.inf) -> list[Entry]:
+def read_ledger(path: Location, moment: float = math.inf) -> list[Entry]:
     """What a rehearsal has written to its ledger, whether its process lives or not.
 
     Args:
@@ -328,7 +339,7 @@ def read_ledger(path: str | os.PathLike[str], moment: float = math.inf) -> list[
     Returns:
         The jobs, in the order in which they were submitted.
     """
-    records: dict[str, Record] = {}
+    records: dict[str, JobRecord] = {}
     stops: dict[str, Stop] = {}
     fetched: set[str] = set()
     for line in Path(path).read_bytes().splitlines():
@@ -337,7 +348,7 @@ def read_ledger(path: str | os.PathLike[str], moment: float = math.inf) -> list[
         except ValueError:
             continue  # the writer was killed in the middle of it, before anything came of it
         if event["event"] == "submitted":
-            records[event["job"]["job_id"]] = Record.of_plain(event["job"])
+            records[event["job"]["job_id"]] = JobRecord.of_plain(event["job"])
         elif event["event"] == "stopped":
             stops.setdefault(event["job_id"], Stop.of_plain(event["stop"]))
         elif event["event"] == "fetched":

@@ -16,9 +16,9 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.executors.rehearsal.conditions import Misread
-from pennylane_qexec.executors.rehearsal.jobs import Job
-from pennylane_qexec.executors.rehearsal.records import Folder
+from pennylane_qexec.executors.rehearsal.conditions import ReadoutErrors
+from pennylane_qexec.executors.rehearsal.jobs import RehearsedJob
+from pennylane_qexec.executors.rehearsal.records import Records
 from pennylane_qexec.executors.specs import executor, executors
 from pennylane_qexec.job import Result
 
@@ -47,7 +47,7 @@ def _digest(parts: tuple[object, ...]) -> bytes:
     return hashlib.blake2b("\n".join(map(repr, parts)).encode(), digest_size=16).digest()
 
 
-class Inner:
+class InnerExecutor:
     """An executor that computes results, and new ones like it, each with a seed of its own.
 
     Args:
@@ -98,7 +98,7 @@ class Inner:
     def _result(self, circuit: QuantumScript, number: Sequence[object], flips: float | None) -> Result:
         if flips is None:
             return self._run([circuit], number)[0]
-        misread = Misread(circuit)
+        misread = ReadoutErrors(circuit)
         return misread.result(self._run(misread.circuits, number), flips, generator_of("drift", *number))
 
     def _run(self, circuits: Sequence[QuantumScript], number: Sequence[object]) -> list[Result]:
@@ -137,34 +137,32 @@ class Answers:
 
     Attributes:
         inner: what computes them.
-        folder: where they are kept; ``None`` if they are not.
+        records: where they are kept, if there is a folder.
         seed: of all chance.
         stream: what they are drawn by; ``None`` for the executor's name.
         drifts: whether bits may be read the wrong way round.
     """
 
-    inner: Inner
-    folder: Folder | None
+    inner: InnerExecutor
+    records: Records
     seed: int
     stream: str | None
     drifts: bool
 
-    def of(self, job: Job) -> Sequence[Result]:
+    def of(self, job: RehearsedJob) -> Sequence[Result]:
         """The results of a job.
 
         Raises:
             ConfigurationError: the circuits of the job are not known.
         """
-        if self.folder is None:
-            return self._computed(job, job.circuits)
         job_id = job.record.job_id
-        results = self.folder.results(job_id)
+        results = self.records.results(job_id)
         if results is None:
-            results = self._computed(job, job.circuits or self.folder.circuits(job_id))
-            self.folder.keep(job_id, results)
+            results = self._computed(job, job.circuits or self.records.circuits(job_id))
+            self.records.keep_results(job_id, results)
         return results
 
-    def _computed(self, job: Job, circuits: Sequence[QuantumScript] | None) -> list[Result]:
+    def _computed(self, job: RehearsedJob, circuits: Sequence[QuantumScript] | None) -> list[Result]:
         record = job.record
         if circuits is None:
             raise ConfigurationError(

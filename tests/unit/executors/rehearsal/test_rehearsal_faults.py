@@ -200,7 +200,7 @@ def test_one_thread_finds_the_same_times_in_every_run(open_cluster: Any) -> None
 
 def test_polls_and_questions_are_counted_by_one_thread_at_a_time() -> None:
     executor = qpu()
-    cloud = executor._cloud
+    cloud = executor._backend
 
     class Watched:
         """A job that notes whether the lock of its fields was held when they were changed."""
