@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
 from pathlib import Path
 
+import psutil
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.structure import batch_size, wires_in
@@ -20,7 +20,6 @@ _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _FRESH = 1.0  # seconds
 
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
-_MEMINFO = Path("/proc/meminfo")
 
 
 class FreeMemory:
@@ -32,11 +31,11 @@ class FreeMemory:
         self._bytes = 0.0
 
     def __call__(self) -> float:
-        """Bytes that are free now; infinite where that cannot be found out."""
+        """Bytes that are free now."""
         with self._lock:
             now = time.monotonic()
             if now - self._measured_at >= _FRESH:
-                self._bytes = min(_available(), _left_in_container())
+                self._bytes = min(float(psutil.virtual_memory().available), _left_in_container())
                 self._measured_at = now
             return self._bytes
 
@@ -81,21 +80,6 @@ def in_words(number: float) -> str:
             return f"{number:.3g} {unit}"
         number /= 1024
     return f"{number:.3g} PiB"
-
-
-def _available() -> float:
-    try:
-        (line,) = (line for line in _MEMINFO.read_text().splitlines() if line.startswith("MemAvailable:"))
-        return float(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        return _free_pages()
-
-
-def _free_pages() -> float:
-    names = getattr(os, "sysconf_names", {})
-    if "SC_AVPHYS_PAGES" not in names:
-        return float("inf")
-    return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
 def _left_in_container() -> float:

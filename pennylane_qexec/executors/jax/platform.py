@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
-import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -78,7 +76,7 @@ class Platform:
     def free_bytes(self) -> int:
         """How much memory is free on the device."""
         if self.on_cpu:
-            return _free_here()
+            return max(int(free_memory()), 0)
         known = self.device.memory_stats() or {}
         return int(known.get("bytes_limit", _UNKNOWN_MEMORY)) - int(known.get("bytes_in_use", 0))
 
@@ -95,17 +93,6 @@ class Platform:
         settings.update("jax_compilation_cache_dir", str(folder))
         if settings.jax_persistent_cache_min_compile_time_secs > _WORTH_KEEPING:
             settings.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
-
-
-def _free_here() -> int:
-    """Bytes that are free to this program. Where nobody says, half of the machine's memory, or a gigabyte."""
-    free = free_memory()
-    if math.isfinite(free):
-        return max(int(free), 0)
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (OSError, ValueError):
-        return _UNKNOWN_MEMORY
 
 
 def _imported() -> Any:
