@@ -22,7 +22,29 @@ def flip(angle: float, shots: int | None = None, wire: Any = 0) -> QuantumScript
     return QuantumScript([qml.RX(angle, wire)], [qml.expval(qml.Z(wire))], shots=shots)
 
 
-class ScriptedExecutor(Executor):
+class _Simulated(Executor):
+    """Has its results from a simulator without noise."""
+
+    def __init__(self, name: str, seed: int | None, **options: Any) -> None:
+        super().__init__(name, **options)
+        self._simulator = DeviceExecutor("default.qubit", seed=seed)
+
+    @property
+    def equivalence(self) -> Hashable:
+        """That of simulators without noise."""
+        return IDEAL
+
+    @property
+    def streams(self) -> frozenset[Hashable]:
+        """The simulator's seed."""
+        return self._simulator.streams
+
+    def reseed(self, seed: int) -> None:
+        """Give the simulator another seed."""
+        self._simulator.reseed(seed)
+
+
+class ScriptedExecutor(_Simulated):
     """Runs circuits on ``default.qubit``, after the failures it was told to have.
 
     Args:
@@ -47,28 +69,13 @@ class ScriptedExecutor(Executor):
         seed: int | None = 0,
         **options: Any,
     ) -> None:
-        super().__init__(name, **options)
+        super().__init__(name, seed, **options)
         self._failures = iter(failures)
         self._gate = gate
-        self._simulator = DeviceExecutor("default.qubit", seed=seed)
         self._lock = threading.Lock()
         self.batches: list[tuple[QuantumScript, ...]] = []
         self.shots_run = 0
         self.started = threading.Event()
-
-    @property
-    def equivalence(self) -> Hashable:
-        """That of simulators without noise."""
-        return IDEAL
-
-    @property
-    def streams(self) -> frozenset[Hashable]:
-        """The simulator's seed."""
-        return self._simulator.streams
-
-    def reseed(self, seed: int) -> None:
-        """Give the simulator another seed."""
-        self._simulator.reseed(seed)
 
     def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
         """Raise what is next in the script, or run the circuits."""
@@ -85,7 +92,7 @@ class ScriptedExecutor(Executor):
         return self._simulator.run(circuits)
 
 
-class FakeQPU(QueuedExecutor):
+class FakeQPU(_Simulated, QueuedExecutor):
     """A backend with a queue, in which a job is done when it has been polled a number of times.
 
     Args:
@@ -117,12 +124,11 @@ class FakeQPU(QueuedExecutor):
         seed: int | None = 0,
         **options: Any,
     ) -> None:
-        super().__init__(name, **options)
+        super().__init__(name, seed, **options)
         self._polls = polls
         self._ends = ends
         self._keeps_labels = labels
         self._unheard = unheard
-        self._simulator = DeviceExecutor("default.qubit", seed=seed)
         self._numbers = itertools.count(1)
         self._polled: dict[str, int] = {}
         self.jobs: dict[str, Sequence[QuantumScript]] = {}
@@ -135,20 +141,6 @@ class FakeQPU(QueuedExecutor):
     def another(self) -> FakeQPU:
         """An executor for the same backend, with the same jobs, as another process would have it."""
         return copy.copy(self)
-
-    @property
-    def equivalence(self) -> Hashable:
-        """That of simulators without noise."""
-        return IDEAL
-
-    @property
-    def streams(self) -> frozenset[Hashable]:
-        """The simulator's seed."""
-        return self._simulator.streams
-
-    def reseed(self, seed: int) -> None:
-        """Give the simulator another seed."""
-        self._simulator.reseed(seed)
 
     @property
     def labels(self) -> bool:
