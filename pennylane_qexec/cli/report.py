@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from pennylane_qexec.cli.console import escape, remarks, results, show
+from pennylane_qexec.cli.runs import Totals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,13 +51,16 @@ def who_ran_what(records: Sequence[Record]) -> Table:
     """One line for each backend: circuits, shots that came back, seconds, and how the circuits ended."""
     table = Table("backend", "circuits", "shots", "seconds", "state", title="Who ran what")
     for place in dict.fromkeys(record.place for record in records):
-        of = [record for record in records if record.place == place]
-        states = Counter(str(record.state) for record in of)
+        totals = Totals()
+        for record in records:
+            if record.place == place:
+                totals.add(record, str(record.state))
+        states = totals.circuits
         table.add_row(
             escape(place),
-            str(len(of)),
-            f"{sum(record.shots for record in of if record.state == 'done'):,}",
-            f"{sum(record.seconds for record in of):.2f}",
+            str(states.total()),
+            f"{totals.shots:,}",
+            f"{totals.seconds:.2f}",
             ", ".join(_in_colour(state, number if len(states) > 1 else 0) for state, number in states.items()),
         )
     return _aligned(table, 1, 2, 3)

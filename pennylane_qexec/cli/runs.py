@@ -23,6 +23,7 @@ from pennylane_qexec.redaction import scrub, scrub_argv
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pennylane_qexec.engine.tables import JobRecord
     from pennylane_qexec.persistence.store import Run, Store, StoredJob
 
 
@@ -41,8 +42,8 @@ WHERE = {
 
 
 @dataclass
-class Used:
-    """What circuits have used.
+class Totals:
+    """What jobs have used together.
 
     Attributes:
         circuits: how many there are in each state.
@@ -56,14 +57,14 @@ class Used:
     seconds: float = 0.0
     cost: float = 0.0
 
-    def add(self, job: StoredJob) -> None:
-        """Count a circuit."""
-        self.circuits[WHERE[State(job.state)]] += 1
-        self.shots += job.shots if job.state == State.DONE else 0
+    def add(self, job: JobRecord, state: str) -> None:
+        """Count a job, in a state as people know it."""
+        self.circuits[state] += 1
+        self.shots += job.shots if state == "done" else 0
         self.seconds += job.seconds
         self.cost += job.cost
 
-    def plain(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """What can be written as JSON."""
         circuits = {name.replace(" ", "_"): self.circuits[name] for name in dict.fromkeys(WHERE.values())}
         return {
@@ -75,7 +76,7 @@ class Used:
 
 
 @dataclass
-class Flight:
+class BackendJob:
     """Circuits that are in one job of a backend.
 
     Attributes:
@@ -96,21 +97,21 @@ class Flight:
 
 
 @dataclass
-class Recorded:
+class RunSummary:
     """A run, and what it has recorded.
 
     Attributes:
         run: the run.
         together: what its circuits have used.
         executors: the same for each executor, by its name and that of its backend.
-        flights: jobs that are at backends, by executor and job.
+        at_backends: jobs that are at backends, by executor and job.
         failures: circuits that have failed, those that failed last first.
     """
 
     run: Run
-    together: Used = field(default_factory=Used)
-    executors: dict[tuple[str, str], Used] = field(default_factory=dict)
-    flights: dict[tuple[str, str], Flight] = field(default_factory=dict)
+    together: Totals = field(default_factory=Totals)
+    executors: dict[tuple[str, str], Totals] = field(default_factory=dict)
+    at_backends: dict[tuple[str, str], BackendJob] = field(default_factory=dict)
     failures: Sequence[StoredJob] = ()
 
     @property
@@ -119,14 +120,15 @@ class Recorded:
         return "finished" if self.run.finished else "not finished"
 
 
-def recorded(store: Store, run: Run) -> Recorded:
+def summary_of(store: Store, run: Run) -> RunSummary:
     """Sum up what a store has recorded of a run. Earlier versions recorded secrets in names, arguments and errors."""
-    found = Recorded(replace(run, name=scrub(run.name), argv=tuple(scrub_argv(run.argv))))
+    found = RunSummary(replace(run, name=scrub(run.name), argv=tuple(scrub_argv(run.argv))))
     for job in store.jobs(run.id):
-        found.together.add(job)
-        found.executors.setdefault((job.executor, job.backend), Used()).add(job)
-        if WHERE[State(job.state)] == "at backends":
-            _fly(found, job)
+        state = WHERE[State(job.state)]
+        found.together.add(job, state)
+        found.executors.setdefault((job.executor, job.backend), Totals()).add(job, state)
+        if state == "at backends":
+            _add_to_backend_job(found, job)
     failed = sorted(store.jobs(run.id, [State.FAILED]), key=lambda job: -(job.finished or 0.0))
     found.failures = [job._replace(error=scrub(job.error)) for job in failed]
     return found
@@ -137,12 +139,12 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _fly(found: Recorded, job: StoredJob) -> None:
+def _add_to_backend_job(found: RunSummary, job: StoredJob) -> None:
     name, arrived = str(job.remote_id), job.state == State.SENT
-    one = Flight(job.executor, job.backend, name, arrived, job.submitted)
-    flight = found.flights.setdefault((job.executor, name), one)
-    flight.asked = min(flight.asked, job.submitted)
-    flight.circuits += 1
+    one = BackendJob(job.executor, job.backend, name, arrived, job.submitted)
+    sent = found.at_backends.setdefault((job.executor, name), one)
+    sent.asked = min(sent.asked, job.submitted)
+    sent.circuits += 1
 
 
 # The store
@@ -194,7 +196,7 @@ _MOST_ERRORS = 5
 def list_runs(store: STORE = None, as_json: JSON = False) -> None:
     """List the durable runs of a store, the one opened last first."""
     with mistakes(remarks(), as_json), opened(store) as place:
-        found, where = [recorded(place, run) for run in place.runs()], place.url
+        found, where = [summary_of(place, run) for run in place.runs()], place.url
     if as_json:
         typer.echo(json.dumps({"store": where, "runs": [_plain(one) for one in found]}, indent=2))
         return
@@ -215,14 +217,14 @@ def show_run(
 ) -> None:
     """Show what a durable run has recorded: its circuits by executor, its jobs at backends, its last errors."""
     with mistakes(remarks(), as_json), opened(store) as place:
-        found, where = recorded(place, place.run(name)), place.url
+        found, where = summary_of(place, place.run(name)), place.url
     if as_json:
         typer.echo(json.dumps({"store": where, **_plain(found), **_details(found)}, indent=2))
     else:
         _print(found, where)
 
 
-def _print(found: Recorded, where: str) -> None:
+def _print(found: RunSummary, where: str) -> None:
     console, run = results(), found.run
     facts = {
         "run": f"[bold]{escape(run.name)}[/], {_state(found)}",
@@ -237,13 +239,13 @@ def _print(found: Recorded, where: str) -> None:
     console.print(grid)
     if found.executors:
         console.print(_by_executor(found))
-    if found.flights:
+    if found.at_backends:
         console.print(_at_backends(found))
     for line in _failures(found):
         console.print(line, highlight=False)
 
 
-def _failures(found: Recorded) -> list[str]:
+def _failures(found: RunSummary) -> list[str]:
     """The last errors that differ."""
     same: dict[str, list[StoredJob]] = {}
     for job in found.failures:
@@ -256,7 +258,7 @@ def _failures(found: Recorded) -> list[str]:
     return lines
 
 
-def _by_executor(found: Recorded) -> Table:
+def _by_executor(found: RunSummary) -> Table:
     table = Table("executor", "backend", "circuits", "shots", "seconds", "cost ($)", title="Who ran what")
     for (executor, backend), used in found.executors.items():
         circuits, shots, cost = _used(used)
@@ -265,35 +267,35 @@ def _by_executor(found: Recorded) -> Table:
     return _aligned(table, whole=(2,), numbers=(3, 4, 5))
 
 
-def _at_backends(found: Recorded) -> Table:
+def _at_backends(found: RunSummary) -> Table:
     table = Table("executor", "job", "circuits", "asked for (UTC)", title="At backends")
-    for flight in found.flights.values():
-        name = escape(flight.job) if flight.arrived else f"perhaps, with the label {escape(flight.job)}"
-        table.add_row(escape(flight.executor), name, f"{flight.circuits:,}", _clock(flight.asked))
+    for sent in found.at_backends.values():
+        name = escape(sent.job) if sent.arrived else f"perhaps, with the label {escape(sent.job)}"
+        table.add_row(escape(sent.executor), name, f"{sent.circuits:,}", _clock(sent.asked))
     return _aligned(table, whole=(3,), numbers=(2,))
 
 
-def _used(used: Used) -> tuple[str, str, str]:
+def _used(used: Totals) -> tuple[str, str, str]:
     """Circuits, shots and cost, for a table."""
     circuits = [f"{number:,} {where}" for where, number in used.circuits.items()]
     return "\n".join(circuits) or "none", f"{used.shots:,}", f"{used.cost:,.2f}"
 
 
-def _plain(found: Recorded) -> dict[str, Any]:
+def _plain(found: RunSummary) -> dict[str, Any]:
     run = found.run
     times = {"begun": moment(run.created), "opened": moment(run.opened)}
-    return {"name": run.name, **times, "finished": run.finished, **found.together.plain()}
+    return {"name": run.name, **times, "finished": run.finished, **found.together.to_dict()}
 
 
-def _details(found: Recorded) -> dict[str, Any]:
+def _details(found: RunSummary) -> dict[str, Any]:
     return {
         "argv": list(found.run.argv),
         "versions": found.run.versions,
         "executors": [
-            {"executor": executor, "backend": backend, **used.plain()}
+            {"executor": executor, "backend": backend, **used.to_dict()}
             for (executor, backend), used in found.executors.items()
         ],
-        "at_backends": [{**vars(flight), "asked": moment(flight.asked)} for flight in found.flights.values()],
+        "at_backends": [{**vars(sent), "asked": moment(sent.asked)} for sent in found.at_backends.values()],
         "errors": [
             {
                 "circuit": job.number + 1,
@@ -307,7 +309,7 @@ def _details(found: Recorded) -> dict[str, Any]:
     }
 
 
-def _state(found: Recorded) -> str:
+def _state(found: RunSummary) -> str:
     return f"[green]{found.state}[/]" if found.run.finished else f"[yellow]{found.state}[/]"
 
 

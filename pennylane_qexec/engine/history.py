@@ -12,6 +12,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.engine.batch import Ticket
 from pennylane_qexec.engine.rows import Parts, Row, compact
+from pennylane_qexec.engine.tables import OF_HISTORY, to_dataframe
 from pennylane_qexec.engine.timeline import draw
 from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.errors import ExecutorError
@@ -87,12 +88,9 @@ class History(Sequence[Row]):
             job's part of its batch, so that they add up), ``cost`` (US dollars) and ``error``. Its
             ``attrs["dropped"]`` says how many older jobs are not in it any more; :attr:`totals` has what they used.
         """
-        import pandas
-
-        columns = list(Row("", "", "", 0, 0, 0, JobState.DONE, 0.0, 0.0, 0.0).to_dict())
         with self._lock:
             rows, dropped = list(self._rows), self._ended - len(self._rows)
-        table = pandas.DataFrame([row.to_dict() for row in rows], columns=columns)
+        table = to_dataframe(rows, OF_HISTORY)
         table.attrs["dropped"] = dropped
         return table
 

@@ -7,7 +7,6 @@ Python's garbage collector looks over and over. Tuples of names and numbers it l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from pennylane.wires import Wires
 
 from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.circuits.structure import REAL, wire_labels
+from pennylane_qexec.engine.tables import OF_HISTORY, shown
 from pennylane_qexec.job import JobState
 
 _GATES = (
@@ -106,22 +106,7 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """The row as the table shows it: times in UTC, seconds queued and running."""
-        return {
-            "fingerprint": self.fingerprint,
-            "executor": self.executor,
-            "backend": self.backend,
-            "shots": self.shots,
-            "batch": self.batch,
-            "attempt": self.attempt,
-            "state": str(self.state),
-            "submitted": datetime.fromtimestamp(self.submitted, UTC),
-            "started": datetime.fromtimestamp(self.started, UTC),
-            "finished": datetime.fromtimestamp(self.finished, UTC),
-            "seconds_queued": self.started - self.submitted,
-            "seconds_running": self.seconds,
-            "cost": self.cost,
-            "error": self.error,
-        }
+        return shown(self, OF_HISTORY)
 
 
 def compact(circuit: QuantumScript, known: Parts | None = None) -> QuantumScript | CompactCircuit | str:

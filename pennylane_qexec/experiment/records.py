@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pennylane_qexec.engine import tables
 from pennylane_qexec.job import JobState
 
 if TYPE_CHECKING:
@@ -58,16 +58,7 @@ class Record:
         return f"{self.provider}/{self.backend}"
 
 
-COLUMNS = (
-    *("job", "circuit", "provider", "backend", "shots", "state", "submitted", "started", "finished"),
-    *("seconds_queued", "seconds_running", "cost", "attempt", "error", "instead_of", "result"),
-)
-"""The columns of :func:`to_dataframe`."""
-
-_TIMES = ("submitted", "started", "finished")
-
-
-def to_dataframe(records: Iterable[Record]) -> pandas.DataFrame:
+def to_dataframe(records: Sequence[Record]) -> pandas.DataFrame:
     """One row for each circuit of each job.
 
     Returns:
@@ -78,36 +69,4 @@ def to_dataframe(records: Iterable[Record]) -> pandas.DataFrame:
         one), ``instead_of`` (``"provider/backend"`` whose failed shots these are; ``""`` for others) and ``result``
         (counts by outcome, or what PennyLane returns; ``None`` without one).
     """
-    import pandas
-
-    table = pandas.DataFrame([_row(record) for record in records], columns=list(COLUMNS))
-    for time in _TIMES:
-        table[time] = pandas.to_datetime(table[time], utc=True)
-    table["seconds_queued"] = table["seconds_queued"].astype(float)
-    return table
-
-
-def _row(record: Record) -> dict[str, Any]:
-    queued = record.started - record.submitted if record.submitted and record.started else None
-    return {
-        "job": record.job,
-        "circuit": record.circuit,
-        "provider": record.provider,
-        "backend": record.backend,
-        "shots": record.shots,
-        "state": str(record.state),
-        "submitted": _time(record.submitted),
-        "started": _time(record.started),
-        "finished": _time(record.finished),
-        "seconds_queued": queued,
-        "seconds_running": record.seconds,
-        "cost": record.cost,
-        "attempt": record.attempt,
-        "error": record.error or "",
-        "instead_of": record.instead_of or "",
-        "result": record.result,
-    }
-
-
-def _time(seconds: float) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    return tables.to_dataframe(records, tables.OF_EXPERIMENT)

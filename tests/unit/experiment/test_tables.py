@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from pennylane_qexec.experiment.records import COLUMNS, Record, to_dataframe
+from pennylane_qexec.engine.tables import OF_EXPERIMENT as COLUMNS
+from pennylane_qexec.experiment.records import Record, to_dataframe
 from pennylane_qexec.job import JobState
 
 DONE = Record(
