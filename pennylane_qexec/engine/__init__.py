@@ -5,10 +5,10 @@ from pennylane_qexec.concurrency.futures import AskedFuture, wait, wait_for_all
 from pennylane_qexec.concurrency.lifecycle import wait_at_exit
 from pennylane_qexec.engine.engine import Engine
 from pennylane_qexec.engine.history import KEPT_ROWS, History
-from pennylane_qexec.engine.lane import lasting_objection
 from pennylane_qexec.engine.placement import capacity_of, prepares_late
 from pennylane_qexec.engine.rows import Row
 from pennylane_qexec.executors.base import Spreader
+from pennylane_qexec.executors.validation import lasting_objection
 from pennylane_qexec.job import Times
 
 __all__ = [

@@ -22,9 +22,9 @@ from pennylane_qexec.engine.batch import Batch, Level, Ticket
 from pennylane_qexec.engine.placement import capacity_of
 from pennylane_qexec.engine.remote_jobs import Sending, Withdrawals
 from pennylane_qexec.engine.worker import Ran
-from pennylane_qexec.executors import objection_to_shots
 from pennylane_qexec.executors.base import Executor, Spreader
 from pennylane_qexec.executors.queued import QueuedExecutor
+from pennylane_qexec.executors.validation import present_objection
 from pennylane_qexec.job import Usage
 from pennylane_qexec.redaction import know_named, without_secrets
 
@@ -220,11 +220,7 @@ class Lane:
 
     def objection(self, circuit: QuantumScript) -> str | None:
         """Why the executor, if it is up, cannot take a circuit: the end of a sentence that begins with its name."""
-        executor = self.executor
-        reason = lasting_objection(executor, circuit)
-        if reason is None and not executor.status().online:
-            return "is offline"
-        return reason
+        return present_objection(self.executor, circuit)
 
     def ready(self, circuits: Sequence[QuantumScript]) -> None:
         """Have threads started for circuits that come."""
@@ -430,8 +426,3 @@ class Lane:
     def _end(self, level: Level, batch: Batch) -> None:
         level.running.discard(batch)
         self.executor.meter.add(-len(batch.tickets))
-
-
-def lasting_objection(executor: Executor, circuit: QuantumScript) -> str | None:
-    """Why an executor cannot take a circuit, whether it is up or not."""
-    return objection_to_shots(executor, circuit) or executor.rejects(executor.with_shots(circuit))

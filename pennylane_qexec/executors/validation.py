@@ -12,6 +12,17 @@ from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.shots import objection_to_shots
 
 
+def lasting_objection(executor: Executor, circuit: QuantumScript) -> str | None:
+    """Why an executor cannot take a circuit, whether it is up or not; ``None`` if it can."""
+    return objection_to_shots(executor, circuit) or executor.rejects(executor.with_shots(circuit))
+
+
+def present_objection(executor: Executor, circuit: QuantumScript) -> str | None:
+    """The same, or that it is offline."""
+    reason = lasting_objection(executor, circuit)
+    return "is offline" if reason is None and not executor.status().online else reason
+
+
 def objection_to_counting(executor: Executor, circuit: QuantumScript) -> str | None:
     """Why a circuit cannot run on a backend that only counts bits; ``None`` if it can, as far as that goes."""
     objection = objection_to_shots(executor, circuit)

@@ -15,18 +15,16 @@ import pennylane as qml
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec.circuits.readout import Readout
 from pennylane_qexec.circuits.templates import Template
-from pennylane_qexec.executors.counting import counts_of_bits
 from pennylane_qexec.executors.remote import (
     BatchPlan,
+    CountsProgram,
     RemoteBackend,
     RemoteExecutor,
-    TemplateProgram,
     VendorJob,
     label_tags,
 )
-from pennylane_qexec.job import JobState, Result, Status
+from pennylane_qexec.job import JobState, Status
 
 
 @dataclass
@@ -126,30 +124,14 @@ class FakeVendorJob(VendorJob):
         return [{bits[::-1]: int(number) for bits, number in one.items()} for one in counts[self._vendor.lost :]]
 
 
-class FakeProgram(TemplateProgram):
+class FakeProgram(CountsProgram):
     """PennyLane's circuits, of which all wires are measured."""
-
-    def __init__(self, template: Template) -> None:
-        self._wires = template.circuit.wires
-        self._readout = Readout(template.circuit)
-        self._templates = [Template(cell.circuit, template.slots, None) for cell in self._readout.cells]
-
-    def size(self, rows: int) -> int:
-        return rows * len(self._templates)
 
     def circuits(self, parameters: np.ndarray, shots: int) -> list[QuantumScript]:
         """What is run for the ``R`` rows of a matrix of parameters, row by row."""
-        counts = [qml.counts(wires=self._wires)]
-        rows = itertools.product(parameters, self._templates)
-        return [QuantumScript(template.operations(row), counts, shots=shots) for row, template in rows]
-
-    def results(self, answers: Sequence[Any], rows: int, shots: int, rng: np.random.Generator) -> list[Result]:
-        tables = []
-        for number, cell in enumerate(self._readout.cells):
-            measured = self._wires.indices(cell.wires or ())
-            mine = answers[number :: len(self._templates)]
-            tables.append(counts_of_bits(mine, len(self._wires), measured, shots))
-        return self._readout.results(tables, rng)
+        counts = [qml.counts(wires=self.wires)]
+        rows = itertools.product(parameters, self.bases)
+        return [QuantumScript(basis.operations(row), counts, shots=shots) for row, basis in rows]
 
 
 class FakeVendorExecutor(RemoteExecutor[FakeBackend, FakeProgram]):

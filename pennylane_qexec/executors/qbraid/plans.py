@@ -8,34 +8,30 @@ the first job is sent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, final
+from typing import final
 
 import numpy as np
+from pennylane.wires import Wires
 from qiskit import ClassicalRegister, QuantumCircuit, transpile
 from qiskit.circuit.library import Initialize, StatePreparation
 
 from pennylane_qexec.circuits.qiskit.preparation import REGISTER, parametrised
-from pennylane_qexec.circuits.readout import Readout
-from pennylane_qexec.circuits.sampling import Cell
 from pennylane_qexec.circuits.templates import Template
-from pennylane_qexec.executors.counting import counts_of_bits
-from pennylane_qexec.executors.remote.plans import TemplateProgram
-from pennylane_qexec.job import Result
+from pennylane_qexec.executors.remote.plans import CountsProgram
 
 _COMMON = ("h", "x", "y", "z", "s", "sdg", "t", "tdg", "rx", "ry", "rz", "cx", "cz", "swap")
 """Gates that OpenQASM 2 and 3, Cirq, Braket, Quil, pytket and IonQ's language have."""
 
 
-def sendable(template: Template, cell: Cell, takes_qiskit: bool) -> QuantumCircuit:
-    """The parametrised circuit of a cell, with all its qubits measured.
+def sendable(basis: Template, wires: Wires, takes_qiskit: bool) -> QuantumCircuit:
+    """The parametrised circuit for a basis, with all its qubits measured.
 
     Args:
-        template: of the circuits.
-        cell: a group of their measurements.
+        basis: the operations.
+        wires: in the order of the qubits.
         takes_qiskit: whether the device takes Qiskit's circuits, with whatever gates they have.
     """
-    converted = parametrised(cell.circuit.operations, template.slots, template.circuit.wires)
+    converted = parametrised(basis.circuit.operations, basis.slots, wires)
     circuit = _from_zero(converted.circuit)
     if not takes_qiskit:
         circuit = _in_common_gates(circuit)
@@ -69,7 +65,7 @@ def _in_common_gates(circuit: QuantumCircuit) -> QuantumCircuit:
 
 
 @final
-class CircuitsProgram(TemplateProgram):
+class CircuitsProgram(CountsProgram):
     """The circuits of Qiskit that circuits of one structure are run as.
 
     Args:
@@ -78,23 +74,12 @@ class CircuitsProgram(TemplateProgram):
     """
 
     def __init__(self, template: Template, takes_qiskit: bool) -> None:
-        self._wires = template.circuit.wires
-        self._readout = Readout(template.circuit)
-        self._circuits = [sendable(template, cell, takes_qiskit) for cell in self._readout.cells]
-
-    def size(self, rows: int) -> int:
-        return rows * len(self._circuits)
+        super().__init__(template)
+        self._circuits = [sendable(basis, self.wires, takes_qiskit) for basis in self.bases]
 
     def circuits(self, parameters: np.ndarray) -> list[QuantumCircuit]:
         """What is run for the ``R`` rows of a matrix of parameters, ``(R, P)``, row by row."""
         return [_with_numbers(circuit, row) for row in parameters for circuit in self._circuits]
-
-    def results(self, answers: Sequence[Any], rows: int, shots: int, rng: np.random.Generator) -> list[Result]:
-        tables = []
-        for number, cell in enumerate(self._readout.cells):
-            measured = self._wires.indices(cell.wires or ())
-            tables.append(counts_of_bits(answers[number :: len(self._circuits)], len(self._wires), measured, shots))
-        return self._readout.results(tables, rng)
 
 
 def _with_numbers(circuit: QuantumCircuit, row: np.ndarray) -> QuantumCircuit:

@@ -301,11 +301,7 @@ class Rehearsal(QueuedExecutor):
         return isinstance(error, RefusedError)
 
     def adopt(self, job_id: str, circuits: Sequence[QuantumScript]) -> None:
-        """Take over a job that another process submitted, so that it can be fetched here.
-
-        Args:
-            job_id: what :meth:`submit` returned there.
-            circuits: the circuits that the job was submitted with, in their order.
+        """Take over a job that another process submitted, so that its results can be computed here.
 
         Raises:
             ConfigurationError: there is no such job, or it has other circuits.

@@ -6,10 +6,11 @@ To add a vendor: :class:`RemoteExecutor` says what to write.
 from pennylane_qexec.executors.remote.backends import RemoteBackend
 from pennylane_qexec.executors.remote.executor import RemoteExecutor
 from pennylane_qexec.executors.remote.jobs import VendorJob, label_tags
-from pennylane_qexec.executors.remote.plans import BatchPlan, PlannedGroup, TemplateProgram
+from pennylane_qexec.executors.remote.plans import BatchPlan, CountsProgram, PlannedGroup, TemplateProgram
 
 __all__ = [
     "BatchPlan",
+    "CountsProgram",
     "PlannedGroup",
     "RemoteBackend",
     "RemoteExecutor",

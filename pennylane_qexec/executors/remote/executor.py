@@ -41,7 +41,8 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
 
     - a :class:`RemoteBackend`: ``find`` and ``ask``, to look the backend up and to ask how it is;
     - a :class:`VendorJob`: ``job_id``, ``ask``, ``stop`` and ``download``;
-    - a :class:`TemplateProgram`: what circuits of one structure are run as, and their results from counts;
+    - a :class:`TemplateProgram`: what circuits of one structure are run as, and what the answers mean, which
+      :class:`CountsProgram` knows where outcomes are counted;
     - of the executor: :meth:`program`, :meth:`send` and :meth:`find_job`;
     - if the vendor keeps labels of jobs, such as tags: ``labels``, :meth:`labelled`, and :attr:`VendorJob.tags`.
 

@@ -11,7 +11,9 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from pennylane_qexec.circuits.templates import Fused, unfused
+from pennylane_qexec.circuits.readout import Readout
+from pennylane_qexec.circuits.templates import Fused, Template, unfused
+from pennylane_qexec.executors.counting import counts_of_bits
 from pennylane_qexec.job import Bound, Result
 
 
@@ -35,6 +37,35 @@ class TemplateProgram(ABC):
         Raises:
             WrongCountsError: the answers are not those of what was sent.
         """
+
+
+class CountsProgram(TemplateProgram):
+    """What circuits are run as where all their wires are measured, and outcomes counted: once for each basis.
+
+    The answers are counts, by a text with a bit for each wire, the first wire last, as Qiskit writes them.
+
+    Args:
+        template: the structure.
+
+    Attributes:
+        wires: of the circuits, in the order in which they are measured.
+        bases: the operations to run, up to where all wires are measured, for each basis.
+    """
+
+    def __init__(self, template: Template) -> None:
+        self.wires = template.circuit.wires
+        self._readout = Readout(template.circuit)
+        self.bases = [Template(cell.circuit, template.slots, None) for cell in self._readout.cells]
+
+    def size(self, rows: int) -> int:
+        return rows * len(self.bases)
+
+    def results(self, answers: Sequence[Any], rows: int, shots: int, rng: np.random.Generator) -> list[Result]:
+        tables = []
+        for number, cell in enumerate(self._readout.cells):
+            measured = self.wires.indices(cell.wires or ())
+            tables.append(counts_of_bits(answers[number :: len(self.bases)], len(self.wires), measured, shots))
+        return self._readout.results(tables, rng)
 
 
 P = TypeVar("P", bound=TemplateProgram)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any, NamedTuple, Unpack
 
 from pennylane.devices import ExecutionConfig
@@ -18,8 +18,9 @@ from pennylane_qexec.executors.base import Binder, Executor
 from pennylane_qexec.executors.identity import identity_of, of_all
 from pennylane_qexec.executors.options import ExecutorOptions, check_options, lists_options
 from pennylane_qexec.executors.routing.rules import BySize, Rule, in_figures, smallest_first
-from pennylane_qexec.executors.shots import as_asked, objection_to_shots
+from pennylane_qexec.executors.shots import as_asked
 from pennylane_qexec.executors.specs import executors
+from pennylane_qexec.executors.validation import present_objection
 from pennylane_qexec.job import Bound, Call, Cost, Result, Status, Usage, Work
 from pennylane_qexec.redaction.display import even_incomplete
 
@@ -94,9 +95,7 @@ class Chooser:
         """The members that can run a circuit now, and why the others cannot."""
         able, refusals = [], {}
         for member in self.members:
-            reason = objection_to_shots(member, circuit) or member.rejects(member.with_shots(circuit))
-            if reason is None and not member.status().online:
-                reason = "is offline"
+            reason = present_objection(member, circuit)
             if reason is None:
                 able.append(member)
             else:
@@ -445,9 +444,4 @@ def _rule(rule: Any, members: Sequence[Executor]) -> Rule:
 
 def _dearest(members: Sequence[Executor]) -> Cost:
     """What no member goes beyond; asked for what nothing more is known of."""
-    costs = [member.cost for member in members]
-    return Cost(
-        max(cost.per_shot for cost in costs),
-        max(cost.per_circuit for cost in costs),
-        max(cost.per_second for cost in costs),
-    )
+    return Cost(*map(max, zip(*[astuple(member.cost) for member in members], strict=True)))
