@@ -72,12 +72,12 @@ def check_options(executor: object, options: Mapping[str, Any], kind: type[Queue
             raise TypeError(f"{type(executor).__name__}.__init__() got an unexpected keyword argument {option!r}")
 
 
-def taken_out(options: dict[str, Any]) -> ExecutorOptions:
+def pop_executor_options(options: dict[str, Any]) -> ExecutorOptions:
     """Take the options of executors out of those that a constructor was given for somebody else as well."""
     taken: Any = {name: options.pop(name) for name in ExecutorOptions.__annotations__ if name in options}
     return taken  # type: ignore[no-any-return]
 
 
-def given_wires(wires: Any) -> Wires | None:
+def wires_from(wires: Any) -> Wires | None:
     """The wires that a user's value means: a number, labels, or ``None`` for whatever wires a circuit has."""
     return None if wires is None else Wires(range(wires) if isinstance(wires, int) else wires)

@@ -159,7 +159,7 @@ class FakeVendorExecutor(RemoteExecutor[FakeBackend, FakeProgram]):
             raise qexec.ConfigurationError(f"the vendor has no job {job_id!r}.")
         return FakeVendorJob(self._vendor, self._vendor.jobs[job_id])
 
-    def labelled(self, label: str) -> list[FakeVendorJob]:
+    def jobs_with_label(self, label: str) -> list[FakeVendorJob]:
         return [FakeVendorJob(self._vendor, job) for job in self._vendor.jobs.values() if label in job.tags]
 
 

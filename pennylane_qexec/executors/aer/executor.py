@@ -10,7 +10,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.executors.base import IDEAL, Binder
 from pennylane_qexec.executors.identity import identity_of, is_ours
-from pennylane_qexec.executors.options import ExecutorOptions, given_wires, lists_options, taken_out
+from pennylane_qexec.executors.options import ExecutorOptions, lists_options, pop_executor_options, wires_from
 from pennylane_qexec.executors.pennylane.preparation import Prepared, PreparingExecutor
 from pennylane_qexec.executors.pennylane.seeds import of_parts
 from pennylane_qexec.executors.shots import objection_to_shots
@@ -64,10 +64,10 @@ class AerExecutor(PreparingExecutor):
     ) -> None:
         from pennylane_qexec.executors.aer.backend import AerBackend
 
-        own = taken_out(options)
+        own = pop_executor_options(options)
         own["name"] = own.get("name") or (f"aer:{backend}" if backend else "aer")
         super().__init__(**own)
-        self.wires = given_wires(wires)
+        self.wires = wires_from(wires)
         self._aer: AerBackend = AerBackend(
             backend,
             self.wires,

@@ -23,7 +23,7 @@ from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.base import IDEAL, Binder
 from pennylane_qexec.executors.identity import identity_of, is_ours
 from pennylane_qexec.executors.memory import free_memory, in_words
-from pennylane_qexec.executors.options import ExecutorOptions, lists_options, taken_out
+from pennylane_qexec.executors.options import ExecutorOptions, lists_options, pop_executor_options
 from pennylane_qexec.executors.pennylane import broadcasting, density_matrices, legacy, mid_circuit
 from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
 from pennylane_qexec.executors.pennylane.preparation import DeviceBinder, Prepared, PreparingExecutor
@@ -123,7 +123,7 @@ class DeviceExecutor(PreparingExecutor):
                 f"shots={device_options['shots']!r}: PennyLane's devices run circuits with the circuits' shots. Give "
                 f"them to the QNode with qml.set_shots, or use Simulator(device, shots=...), which has its own."
             )
-        options = taken_out(device_options)
+        options = pop_executor_options(device_options)
         workers, parallel = options.get("workers"), options.get("parallel", "auto")
         source: BuiltDevices | GivenDevice
         if isinstance(device, str):

@@ -45,9 +45,9 @@ class QBraidJob(VendorJob):
         return str(self._job.id)
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether its state is final. One whose results are withheld is asked again: an account may be settled."""
-        return super().ended and not self._withheld
+        return super().has_ended and not self._withheld
 
     def ask(self) -> JobState:
         before = _last_message()

@@ -16,7 +16,7 @@ from pennylane_qexec.concurrency.once import Kept
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
 from pennylane_qexec.executors.base import Binder
 from pennylane_qexec.executors.counting import WrongCountsError
-from pennylane_qexec.executors.options import QueueOptions, check_options, given_wires, lists_options
+from pennylane_qexec.executors.options import QueueOptions, check_options, lists_options, wires_from
 from pennylane_qexec.executors.pennylane.preparation import Prepared, PreparingExecutor
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.remote.backends import RemoteBackend
@@ -44,7 +44,7 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
     - a :class:`TemplateProgram`: what circuits of one structure are run as, and what the answers mean, which
       :class:`CountsProgram` knows where outcomes are counted;
     - of the executor: :meth:`program`, :meth:`send` and :meth:`find_job`;
-    - if the vendor keeps labels of jobs, such as tags: ``labels``, :meth:`labelled`, and :attr:`VendorJob.tags`.
+    - if the vendor keeps labels of jobs, such as tags: ``labels``, :meth:`jobs_with_label`, and :attr:`VendorJob.tags`.
 
     The contract is :class:`pennylane_qexec.testing.QueuedExecutorContract`.
 
@@ -63,7 +63,7 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
         check_options(self, options, QueueOptions)
         options["name"] = options.get("name") or machine.name
         super().__init__(**options)
-        self.wires = given_wires(wires)
+        self.wires = wires_from(wires)
         self.machine = machine
         self._prepared = Prepared(one_to_one=True)
         self._seed = checked_seed(seed)
@@ -94,23 +94,23 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
             ConfigurationError: there is no such job, or the vendor does not find jobs by their ids.
         """
 
-    def labelled(self, label: str) -> Sequence[VendorJob]:
+    def jobs_with_label(self, label: str) -> Sequence[VendorJob]:
         """The vendor's jobs with a label, in the order in which they were sent, by whichever process."""
         return ()
 
-    def sent_with(self, group: PlannedGroup[P]) -> Hashable:
+    def request_key(self, group: PlannedGroup[P]) -> Hashable:
         """What circuits that are sent together have in common: here, the number of shots."""
         return group.shots
 
-    def seed_of(self, numbers: Sequence[int]) -> Sequence[int] | None:
+    def batch_seed(self, numbers: Sequence[int]) -> Sequence[int] | None:
         """The seed of what is random in the next batch; ``None`` for none. Here, numbers of circuits do not matter."""
         return None if self._seed is None else [self._seed, self._replica, next(self._numbers)]
 
-    def mismatch(self, found: int, expected: int) -> Exception:
+    def wrong_number(self, found: int, expected: int) -> Exception:
         """The error when there are not as many answers as the circuits of a job need."""
         return WrongCountsError(f"{found} circuits were counted, and {expected} were asked for")
 
-    def check_adopted(self, job: RemoteJob[P], plan: BatchPlan[P]) -> None:
+    def check_adoption(self, job: RemoteJob[P], plan: BatchPlan[P]) -> None:
         """Refuse circuits that a job of another process cannot have been sent with, as far as that is known now.
 
         Raises:
@@ -167,7 +167,7 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
         requests: dict[Hashable, list[PlannedGroup[P]]] = {}
         for fused in fuse([one for bound in bounds for one in bound.circuits]):
             group = PlannedGroup(fused, self._program(fused.template))
-            requests.setdefault(self.sent_with(group), []).append(group)
+            requests.setdefault(self.request_key(group), []).append(group)
         return BatchPlan(bounds, requests, np.random.SeedSequence(seed))
 
     def submit(self, circuits: Sequence[QuantumScript]) -> str:
@@ -183,8 +183,8 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
         return self.submit_numbered(circuits, label, ())
 
     def submit_numbered(self, circuits: Sequence[QuantumScript], label: str, numbers: Sequence[int]) -> str:
-        """Send circuits as :meth:`submit_labelled` does; numbers may decide on what is random, see :meth:`seed_of`."""
-        plan = self.plan(circuits, self.seed_of(numbers))
+        """Send circuits as :meth:`submit_labelled` does, with their numbers; see :meth:`batch_seed`."""
+        plan = self.plan(circuits, self.batch_seed(numbers))
         sent: list[VendorJob] = []
         try:
             for job in self.send(plan, label if self.labels else ""):
@@ -206,7 +206,7 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
         If a batch needs several jobs, and the sender ended between one and the next, there is no such job, and what
         there is of it is cancelled: the batch has to be sent again.
         """
-        return batch_with_label(self.labelled(label))
+        return batch_with_label(self.jobs_with_label(label))
 
     def poll(self, job_id: str) -> JobState:
         """The state of a job, whoever sent it."""
@@ -244,9 +244,9 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
             ConfigurationError: there is no such job, it cannot be found by its id, or it has other circuits, as far as
                 can be told now.
         """
-        plan = self.plan(circuits, self.seed_of(()))
+        plan = self.plan(circuits, self.batch_seed(()))
         job = self._jobs.get(job_id)
-        self.check_adopted(job, plan)
+        self.check_adoption(job, plan)
         job.plan = plan
 
     def _program(self, template: Template) -> P:
@@ -261,7 +261,7 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
         answers = job.answers(self.backend)
         try:
             if len(answers) != job.plan.size:
-                raise self.mismatch(len(answers), job.plan.size)
+                raise self.wrong_number(len(answers), job.plan.size)
             return job.plan.results(answers)
         except WrongCountsError as error:
             raise JobFailedError(self.backend, job.job_id, str(error)) from error

@@ -64,7 +64,7 @@ class VendorJob(ABC):
         return ()
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether it need not be asked any more how it is."""
         return self._state.final
 
@@ -78,7 +78,7 @@ class VendorJob(ABC):
 
     def state(self) -> JobState:
         """How it is going."""
-        if not self.ended:
+        if not self.has_ended:
             self._state = self.ask()
         return self._state
 

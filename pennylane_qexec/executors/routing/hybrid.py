@@ -12,12 +12,12 @@ from pennylane.devices import ExecutionConfig
 from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.errors import ConfigurationError, NoExecutorError, PolicyError, ResultError
+from pennylane_qexec.errors import NoExecutorError, PolicyError, ResultError
 from pennylane_qexec.executors import seeds
 from pennylane_qexec.executors.base import Binder, Executor
 from pennylane_qexec.executors.identity import identity_of, of_all
 from pennylane_qexec.executors.options import ExecutorOptions, check_options, lists_options
-from pennylane_qexec.executors.routing.rules import BySize, Rule, in_figures, smallest_first
+from pennylane_qexec.executors.routing.rules import BySize, Rule, in_figures, rule_of
 from pennylane_qexec.executors.shots import as_asked
 from pennylane_qexec.executors.specs import executors
 from pennylane_qexec.executors.validation import present_objection
@@ -241,7 +241,7 @@ class Hybrid(Executor):
         super().__init__(**options)
         wanted = [member.wires for member in self._members]
         self.wires = wanted[0] if all(one == wanted[0] for one in wanted) else None
-        self.rule: Rule = _rule(rule, self._members)
+        self.rule: Rule = rule_of(rule, self._members)
         self._choose = Chooser(self._members, self.rule, self.name)
 
     @property
@@ -429,17 +429,6 @@ def _built(members: Any, wires: Any) -> list[Executor]:
     for name, member in zip(members, built, strict=True):
         member.name = str(name)
     return built
-
-
-def _rule(rule: Any, members: Sequence[Executor]) -> Rule:
-    if rule is None:
-        return smallest_first(members)
-    made = BySize(rule) if isinstance(rule, Sequence) and not isinstance(rule, str) else rule
-    if not callable(made):
-        raise ConfigurationError(f"rule={rule!r} is no rule: give BySize([...]), or (circuit, members) -> member.")
-    if isinstance(made, BySize):
-        made.check(members)
-    return made
 
 
 def _dearest(members: Sequence[Executor]) -> Cost:

@@ -162,6 +162,22 @@ def smallest_first(members: Sequence[Executor], gpu_from: int = GPU_FROM) -> ByS
     return BySize([*narrow, *gpus, *[Tier(name) for name in others]])
 
 
+def rule_of(rule: Any, members: Sequence[Executor]) -> Rule:
+    """The rule that a user's value means: ``None`` for that of :func:`smallest_first`, tiers for a :class:`BySize`.
+
+    Raises:
+        ConfigurationError: it means none, or has tiers of members that there are not.
+    """
+    if rule is None:
+        return smallest_first(members)
+    made = BySize(rule) if isinstance(rule, Sequence) and not isinstance(rule, str) else rule
+    if not callable(made):
+        raise ConfigurationError(f"rule={rule!r} is no rule: give BySize([...]), or (circuit, members) -> member.")
+    if isinstance(made, BySize):
+        made.check(members)
+    return made
+
+
 def uses_gpu(member: Executor) -> bool:
     """Whether a member computes on a GPU, by its own or its backend's name."""
     names = f"{member.name} {member.backend}".lower()

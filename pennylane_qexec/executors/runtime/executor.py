@@ -15,7 +15,7 @@ from pennylane_qexec.circuits.measurement_bases import Runs, can_estimate, count
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.identity import identity_of
-from pennylane_qexec.executors.options import QueueOptions, given_wires, lists_options
+from pennylane_qexec.executors.options import QueueOptions, lists_options, wires_from
 from pennylane_qexec.executors.remote.executor import RemoteExecutor
 from pennylane_qexec.executors.remote.jobs import RemoteJob, label_tags
 from pennylane_qexec.executors.remote.plans import BatchPlan, PlannedGroup
@@ -105,7 +105,7 @@ class RuntimeExecutor(RemoteExecutor[Machine, "PrimitiveProgram"]):
         **others: Unpack[QueueOptions],
     ) -> None:
         _check_numbers(optimization_level, seed_transpiler=seed_transpiler, seed=seed)
-        qubits = given_wires(wires)
+        qubits = wires_from(wires)
         account = Account(service, token, channel, instance, url)
         if not single_job:
             others["max_circuits"] = 1
@@ -203,7 +203,7 @@ class RuntimeExecutor(RemoteExecutor[Machine, "PrimitiveProgram"]):
 
         return plans.program(template, self._compiler, self._options)
 
-    def sent_with(self, group: PlannedGroup[PrimitiveProgram]) -> str:
+    def request_key(self, group: PlannedGroup[PrimitiveProgram]) -> str:
         """The primitive: each of the two runs one job."""
         return group.program.primitive
 
@@ -233,24 +233,24 @@ class RuntimeExecutor(RemoteExecutor[Machine, "PrimitiveProgram"]):
         """A job of another process, at IBM."""
         return PrimitiveJob(self.machine.job(job_id))
 
-    def labelled(self, label: str) -> Sequence[PrimitiveJob]:
+    def jobs_with_label(self, label: str) -> Sequence[PrimitiveJob]:
         """The jobs with a tag at IBM."""
         return [PrimitiveJob(job) for job in self.machine.jobs(label)]
 
-    def seed_of(self, numbers: Sequence[int]) -> Sequence[int] | None:
+    def batch_seed(self, numbers: Sequence[int]) -> Sequence[int] | None:
         """The seed of the next job: its own, in a durable run that of the numbers, or the options', of every job."""
         if self._seed is None:
             return None if self._options.seed is None else [self._options.seed]
-        return [self._seed, _BY_NUMBERS, *numbers] if numbers else super().seed_of(numbers)
+        return [self._seed, _BY_NUMBERS, *numbers] if numbers else super().batch_seed(numbers)
 
-    def mismatch(self, found: int, expected: int) -> Exception:
+    def wrong_number(self, found: int, expected: int) -> Exception:
         """The error when there are not as many answers as PUBs."""
         return ConfigurationError(
             f"the job has {found} results, and its circuits need {expected}: recover a job with the circuits that it "
             "was sent with, by an executor with the same options."
         )
 
-    def check_adopted(self, job: RemoteJob[PrimitiveProgram], plan: BatchPlan[PrimitiveProgram]) -> None:
+    def check_adoption(self, job: RemoteJob[PrimitiveProgram], plan: BatchPlan[PrimitiveProgram]) -> None:
         """See that there are as many jobs as primitives are needed."""
         if len(job.parts) != len(plan.requests):
             raise ConfigurationError(
