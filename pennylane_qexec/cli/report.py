@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pennylane_qexec.experiment import ResultCollector
     from pennylane_qexec.experiment.panels import Panel
-    from pennylane_qexec.experiment.records import Record
+    from pennylane_qexec.experiment.tasks import Record
 
 
 # Tables

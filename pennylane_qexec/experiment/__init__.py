@@ -5,7 +5,7 @@ from pennylane_qexec.experiment.dispatch import Dispatch
 from pennylane_qexec.experiment.executor import QuantumExecutor
 from pennylane_qexec.experiment.jobs import DispatchJob
 from pennylane_qexec.experiment.merges import hellinger_distance, total_variation_distance
-from pennylane_qexec.experiment.records import Record
+from pennylane_qexec.experiment.tasks import Record
 
 __all__ = [
     "Dispatch",

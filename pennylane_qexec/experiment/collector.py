@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pennylane_qexec.engine import tables
 from pennylane_qexec.errors import (
     ConfigurationError,
     ExperimentTimeoutError,
@@ -19,9 +20,8 @@ from pennylane_qexec.experiment import merges, persistence, plots
 from pennylane_qexec.experiment.dispatch import Dispatch
 from pennylane_qexec.experiment.merges import ExperimentMerge
 from pennylane_qexec.experiment.policies import ExperimentPolicies
-from pennylane_qexec.experiment.records import Record, to_dataframe
 from pennylane_qexec.experiment.results import Errors, Raw, SavedExperiment, Source
-from pennylane_qexec.experiment.validation import check_results
+from pennylane_qexec.experiment.tasks import Record
 from pennylane_qexec.job import JobState
 from pennylane_qexec.redaction.display import even_incomplete
 
@@ -182,8 +182,17 @@ class ResultCollector:
         return self
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """One row for each circuit of each job; see :func:`pennylane_qexec.experiment.records.to_dataframe`."""
-        return to_dataframe(self.records)
+        """One row for each circuit of each job.
+
+        Returns:
+            A table with the columns ``job`` and ``circuit`` (their numbers, from 0), ``provider``, ``backend``,
+            ``shots``, ``state``, ``submitted``, ``started``, ``finished`` (UTC; ``NaT`` where it has not come to that),
+            ``seconds_queued`` (from submitted to started; ``NaN`` before), ``seconds_running`` (the circuit's part of
+            its batch, so that they add up), ``cost`` (US dollars), ``attempt`` (how many were made), ``error`` (``""``
+            without one), ``instead_of`` (``"provider/backend"`` whose failed shots these are; ``""`` for others) and
+            ``result`` (counts by outcome, or what PennyLane returns; ``None`` without one).
+        """
+        return tables.to_dataframe(self.records, tables.OF_EXPERIMENT)
 
     def plot_counts(self, circuit: int = 0, *, merged: bool = False, ax: matplotlib.axes.Axes | None = None) -> Any:
         """Draw how often each outcome was counted.
@@ -233,7 +242,7 @@ class ResultCollector:
         document = persistence.read(Path(path))
         many = bool(document.get("many"))
         records, dispatch = persistence.records_of(document), persistence.dispatch_of(document)
-        check_results(records, dispatch)
+        persistence.check_results(records, dispatch)
         name, data = str(document.get("merge", "aggregate")), persistence.decoded(document.get("merge_data"))
         merge = merges.BUILT_IN.get(name) or merges.UnknownMerge(name)
         collector = cls(SavedExperiment(records, many), dispatch, merge, ExperimentPolicies().merge, data, refuses=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pennylane_qexec.errors import ConfigurationError
@@ -12,12 +13,12 @@ from pennylane_qexec.experiment.jobs import (
     DispatchJob,
     by_backend,
     circuits_of,
+    from_document,
     in_words,
-    is_written,
-    jobs_of,
+    is_document,
     number_of,
     shots_of,
-    written,
+    to_document,
 )
 from pennylane_qexec.redaction import scrub
 from pennylane_qexec.redaction.display import even_incomplete, printable
@@ -121,7 +122,7 @@ class Dispatch:
         Raises:
             ConfigurationError: OpenQASM cannot say what a circuit measures.
         """
-        return {"version": VERSION, "adds_up": self.adds_up, **written(self._jobs)}
+        return {"version": VERSION, "adds_up": self.adds_up, **to_document(self._jobs)}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Dispatch:
@@ -135,8 +136,8 @@ class Dispatch:
             ConfigurationError: it is neither, or of a later version.
         """
         dispatch = cls(adds_up=bool(isinstance(document, Mapping) and document.get("adds_up", True)))
-        if is_written(document):
-            for job in jobs_of(document):
+        if is_document(document):
+            for job in from_document(document):
                 dispatch.append(job)
         else:
             for provider, name, options in by_backend(document):
@@ -194,6 +195,39 @@ class Dispatch:
             f"<Dispatch of {number_of(self.circuits)} in {len(self._jobs)} job{'s'[: len(self._jobs) != 1]}, "
             f"{self.total_shots:,} shots>"
         )
+
+
+def joined(dispatches: Sequence[Dispatch]) -> Dispatch:
+    """One dispatch for several circuits.
+
+    Args:
+        dispatches: one for each circuit, in order.
+
+    Returns:
+        Their jobs. Those of one backend and with equal options are one job with several circuits, so that a seed is the
+        seed of all of them.
+    """
+    groups: dict[Any, list[tuple[DispatchJob, int]]] = {}
+    for number, dispatch in enumerate(dispatches):
+        seen: Counter[Any] = Counter()
+        for job in dispatch:
+            key = (job.place, tuple(sorted((name, repr(value)) for name, value in job.config.items())))
+            seen[key] += 1
+            groups.setdefault((*key, seen[key]), []).append((job, number))
+    result = Dispatch(adds_up=all(dispatch.adds_up for dispatch in dispatches))
+    for parts in groups.values():
+        first = parts[0][0]
+        result.append(
+            DispatchJob(
+                first.provider_name,
+                first.backend_name,
+                tuple([circuit for job, _ in parts for circuit in job.circuits]),
+                tuple([shots for job, _ in parts for shots in job.shots]),
+                first.config,
+                tuple([number for job, number in parts for _ in job.circuits]),
+            )
+        )
+    return result
 
 
 def _places(numbers: tuple[int, ...]) -> str:

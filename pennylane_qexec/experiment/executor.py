@@ -14,14 +14,14 @@ from pennylane_qexec.concurrency.futures import bar
 from pennylane_qexec.concurrency.lifecycle import Closing
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.experiment.collector import ResultCollector
-from pennylane_qexec.experiment.dispatch import Dispatch
+from pennylane_qexec.experiment.dispatch import Dispatch, joined
 from pennylane_qexec.experiment.executor_pool import ExecutorPool
 from pennylane_qexec.experiment.experiment import Experiment, OnFailure, Settings
 from pennylane_qexec.experiment.jobs import circuits_of, shots_of
 from pennylane_qexec.experiment.merges import ExperimentMerge, PaperMerge
 from pennylane_qexec.experiment.policies import ExperimentPolicies
 from pennylane_qexec.experiment.splits import CircuitRequest, PaperSplit, named_backends
-from pennylane_qexec.experiment.tasks import joined_dispatch, tasks_of
+from pennylane_qexec.experiment.tasks import tasks_of
 from pennylane_qexec.persistence.cache.cache import GivenCache, cache_of
 from pennylane_qexec.policies import retries
 from pennylane_qexec.policies.budgets import Budget, budget_of
@@ -295,7 +295,7 @@ class QuantumExecutor(Closing):
             request = CircuitRequest(circuit, program, number, own, candidates, config or {}, self.virtual_provider)
             dispatch, data = policy.shared(request, data)
             dispatches.append(dispatch)
-        return joined_dispatch(dispatches), read, data
+        return joined(dispatches), read, data
 
     def _run(
         self,

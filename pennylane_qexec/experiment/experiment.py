@@ -15,11 +15,10 @@ import numpy as np
 from pennylane_qexec.concurrency import interrupts, lifecycle
 from pennylane_qexec.errors import BudgetExceededError, ConfigurationError
 from pennylane_qexec.experiment.executor_pool import ExecutorPool
-from pennylane_qexec.experiment.records import Record
 from pennylane_qexec.experiment.results import Errors, Results, Source, TaskResults, errors_by_backend
 from pennylane_qexec.experiment.splits import too_small
 from pennylane_qexec.experiment.submission import Submission
-from pennylane_qexec.experiment.tasks import CircuitTask
+from pennylane_qexec.experiment.tasks import CircuitTask, Record
 from pennylane_qexec.policies.splits import apportion
 from pennylane_qexec.providers import Backend
 from pennylane_qexec.providers.backend import OF_CALLS

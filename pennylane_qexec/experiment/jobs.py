@@ -100,7 +100,7 @@ _KEYS = ("provider", "backend", "circuits", "numbers", "shots", "config")
 _KEYS_BY_BACKEND = {"circuit": "circuits", "circuits": "circuits", "shots": "shots", "config": "config"}
 
 
-def written(jobs: Sequence[DispatchJob]) -> dict[str, Any]:
+def to_document(jobs: Sequence[DispatchJob]) -> dict[str, Any]:
     """Jobs as plain data, each circuit once.
 
     Raises:
@@ -125,8 +125,8 @@ def written(jobs: Sequence[DispatchJob]) -> dict[str, Any]:
     }
 
 
-def is_written(document: Any) -> bool:
-    """Whether this is what :func:`written` has made, rather than jobs by backend.
+def is_document(document: Any) -> bool:
+    """Whether this is what :func:`to_document` has made, rather than jobs by backend.
 
     Raises:
         ConfigurationError: it is of a later version, or no mapping.
@@ -147,8 +147,8 @@ def is_written(document: Any) -> bool:
     return True
 
 
-def jobs_of(document: Mapping[str, Any]) -> list[DispatchJob]:
-    """The jobs that :func:`written` has written.
+def from_document(document: Mapping[str, Any]) -> list[DispatchJob]:
+    """The jobs that :func:`to_document` has written.
 
     Raises:
         ConfigurationError: there is something else in the document.
@@ -168,7 +168,7 @@ def by_backend(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[
     """Jobs as ``{provider: {backend: [{"circuits": ..., "shots": ..., "config": ...}]}}``.
 
     Yields:
-        For each job its provider, its backend, and its entries.
+        For each job its provider, its backend, and the arguments of :meth:`Dispatch.add_job`.
 
     Raises:
         ConfigurationError: it is something else.
@@ -180,42 +180,42 @@ def by_backend(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[
             )
         for name, jobs in names.items():
             for job in jobs if isinstance(jobs, list | tuple) else [jobs]:
-                yield str(provider), str(name), _entries(job)
+                yield str(provider), str(name), _arguments(job)
 
 
-def _entries(job: Any) -> dict[str, Any]:
+def _arguments(job: Any) -> dict[str, Any]:
     if not isinstance(job, Mapping):
         raise ConfigurationError(f"{job!r} is no job: write {{'circuits': ..., 'shots': ...}}.")
     for key in job:
         if key not in _KEYS_BY_BACKEND:
             raise ConfigurationError(unknown("entry of a dispatch's job", key, _KEYS_BY_BACKEND))
-    entries = {_KEYS_BY_BACKEND[key]: value for key, value in job.items()}
-    if "circuits" not in entries:
+    arguments = {_KEYS_BY_BACKEND[key]: value for key, value in job.items()}
+    if "circuits" not in arguments:
         raise ConfigurationError(f"the job {dict(job)!r} has no 'circuits'.")
-    return entries
+    return arguments
 
 
-def _job_of(written: Any, circuits: Sequence[Any]) -> DispatchJob:
-    if not isinstance(written, Mapping):
-        raise ConfigurationError(f"{written!r} is no job of a dispatch.")
-    for key in written:
+def _job_of(document: Any, circuits: Sequence[Any]) -> DispatchJob:
+    if not isinstance(document, Mapping):
+        raise ConfigurationError(f"{document!r} is no job of a dispatch.")
+    for key in document:
         if key not in _KEYS:
             raise ConfigurationError(unknown("entry of a dispatch's job", key, _KEYS))
     try:
-        chosen = tuple([circuits[_whole(place)] for place in written["circuits"]])
-        numbers = tuple(map(_whole, written.get("numbers", written["circuits"])))
+        chosen = tuple([circuits[_whole(place)] for place in document["circuits"]])
+        numbers = tuple(map(_whole, document.get("numbers", document["circuits"])))
         if len(numbers) != len(chosen):
             raise ValueError("numbers and circuits are not as many")
         return DispatchJob(
-            str(written["provider"]),
-            str(written["backend"]),
+            str(document["provider"]),
+            str(document["backend"]),
             chosen,
-            tuple(shots_of(written["shots"], len(chosen))),
-            dict(written.get("config") or {}),
+            tuple(shots_of(document["shots"], len(chosen))),
+            dict(document.get("config") or {}),
             numbers,
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"{dict(written)!r} is no job of a dispatch ({error!r}).") from error
+        raise ConfigurationError(f"{dict(document)!r} is no job of a dispatch ({error!r}).") from error
 
 
 def _whole(place: Any) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from pennylane_qexec.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from pennylane_qexec.experiment.records import Record
+    from pennylane_qexec.experiment.tasks import Record
 
 OTHERS = "others"
 

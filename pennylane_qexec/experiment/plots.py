@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pennylane_qexec.engine.rows import Row
-    from pennylane_qexec.experiment.records import Record
+    from pennylane_qexec.experiment.tasks import Record
 
 MOST_GROUPED = 8
 """With more backends than this, bars side by side are too thin to read: each backend gets a line of its own."""

@@ -44,7 +44,6 @@ class ExperimentPolicies:
         self._policies = Policies(np.random.default_rng())
         self._splits: dict[str, ExperimentSplit] = {}
         self._merges: dict[str, ExperimentMerge] = {}
-        self._given: dict[tuple[str, str], Any] = {}
         if folder is not None:
             self._read_folder(Path(folder))
 
@@ -66,10 +65,8 @@ class ExperimentPolicies:
         made_merge = None if merge is None else _merge_of(name, _from_file(merge, "merge"))
         if made_split is not None:
             self._splits[name] = made_split
-            self._given["split", name] = split
         if made_merge is not None:
             self._merges[name] = made_merge
-            self._given["merge", name] = merge
 
     @property
     def split_names(self) -> list[str]:
@@ -135,8 +132,7 @@ class ExperimentPolicies:
             request = CircuitRequest(circuit, read(circuit), 0, shots, chosen, {}, virtual_provider)
             return split.shared(request, data)
 
-        given = self._given.get(("split", name))
-        return given if isinstance(split, splits.PaperFormSplit) and callable(given) else function
+        return split.function if isinstance(split, splits.PaperFormSplit) else function
 
     def merge_function(self, name: str) -> merges.PaperMerge:
         """A merge by name, as a function with the paper's signature."""

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from pennylane_qexec.errors import PolicyError, QExecError
-from pennylane_qexec.experiment.records import Record
-from pennylane_qexec.experiment.tasks import CircuitTask
+from pennylane_qexec.experiment.tasks import CircuitTask, Record
 from pennylane_qexec.job import JobState, Outcome, Result
 
 Raw = dict[str, dict[str, list[Any]]]

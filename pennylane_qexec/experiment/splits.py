@@ -220,26 +220,26 @@ class SelectorSplit(ExperimentSplit):
         return _dispatch(request, [Share(chosen, request.shots or 0)]), data
 
 
+@dataclass(frozen=True)
 class PaperFormSplit(ExperimentSplit):
     """A function ``(circuit, shots, backends, virtual_provider, data) -> (Dispatch, data)``, called for each circuit.
 
-    Args:
+    Attributes:
         name: what it is called.
         function: given the circuit as the user gave it.
     """
 
-    def __init__(self, name: str, function: PaperSplit) -> None:
-        self._name = name
-        self._function = function
+    name: str
+    function: PaperSplit
 
     def shared(self, request: CircuitRequest, data: Any) -> tuple[Dispatch, Any]:
         names: dict[str, list[str]] = {}
         for one in request.backends:
             names.setdefault(one.backend.provider, []).append(one.backend.name)
-        returned = self._function(request.given, request.shots, names, request.provider, data)
+        returned = self.function(request.given, request.shots, names, request.provider, data)
         if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[0], Dispatch):
             raise PolicyError(
-                f"split {self._name!r} returned {returned!r}: return a pair (qexec.Dispatch, data), with the jobs that "
+                f"split {self.name!r} returned {returned!r}: return a pair (qexec.Dispatch, data), with the jobs that "
                 "Dispatch().add_job(...) adds."
             )
         dispatch, data = returned
@@ -253,7 +253,7 @@ class PaperFormSplit(ExperimentSplit):
         dispatch.adds_up = dispatch.adds_up and shots == request.shots
         if shots < (request.shots or 0):
             warnings.warn(
-                f"split {self._name!r} shared out {shots} of the {request.shots} shots of circuit {request.number}.",
+                f"split {self.name!r} shared out {shots} of the {request.shots} shots of circuit {request.number}.",
                 PartialResultWarning,
                 stacklevel=2,
             )

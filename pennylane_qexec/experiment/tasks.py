@@ -23,8 +23,6 @@ from pennylane_qexec.circuits.frameworks.program import Order
 from pennylane_qexec.engine import AskedFuture
 from pennylane_qexec.errors import ConfigurationError, ExecutorError, PolicyError, QExecError
 from pennylane_qexec.experiment.dispatch import Dispatch
-from pennylane_qexec.experiment.jobs import DispatchJob
-from pennylane_qexec.experiment.records import Record
 from pennylane_qexec.job import JobState, Outcome, Result
 from pennylane_qexec.policies import merges
 from pennylane_qexec.providers import Backend
@@ -185,6 +183,51 @@ def plan_of(program: Program, shots: int | None, order: Order) -> SharePlan:
 _LONGEST = 400
 
 
+@dataclass(frozen=True)
+class Record:
+    """One circuit on one backend, as it is at the moment.
+
+    Attributes:
+        job: number of the dispatch's job that it belongs to, from 0.
+        circuit: number of the circuit in the experiment, from 0.
+        provider: name of the provider.
+        backend: name of the backend.
+        shots: the shots asked for.
+        state: whether it waits, runs, is done, failed or cancelled.
+        result: counts by bit string; for measurements other than counts, what PennyLane returns; ``None`` before it is
+            done.
+        submitted: when it was sent to its executor; UTC, in seconds since 1970, 0 if it was not.
+        started: when it began to run.
+        finished: when it ended.
+        seconds: its part of the running time of its batch.
+        cost: US dollars.
+        attempt: attempts made.
+        error: what went wrong, in words.
+        instead_of: ``"provider/backend"`` whose failed shots these are, if they are run again.
+    """
+
+    job: int
+    circuit: int
+    provider: str
+    backend: str
+    shots: int
+    state: JobState
+    result: Any = None
+    submitted: float = 0.0
+    started: float = 0.0
+    finished: float = 0.0
+    seconds: float = 0.0
+    cost: float = 0.0
+    attempt: int = 0
+    error: str | None = None
+    instead_of: str | None = None
+
+    @property
+    def place(self) -> str:
+        """The backend's full name, ``"provider/backend"``."""
+        return f"{self.provider}/{self.backend}"
+
+
 @dataclass(eq=False)
 class CircuitTask:
     """One circuit of one job: what is asked, and what has become of it until now. Changed by its submission alone.
@@ -273,39 +316,6 @@ def in_words(error: BaseException) -> str:
         error = error.cause
     words = scrub(f"{type(error).__name__}: {' '.join(str(error).split())}")
     return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
-
-
-def joined_dispatch(dispatches: Sequence[Dispatch]) -> Dispatch:
-    """One dispatch for several circuits.
-
-    Args:
-        dispatches: one for each circuit, in order.
-
-    Returns:
-        Their jobs. Those of one backend and with equal options are one job with several circuits, so that a seed is the
-        seed of all of them.
-    """
-    groups: dict[Any, list[tuple[DispatchJob, int]]] = {}
-    for number, dispatch in enumerate(dispatches):
-        seen: Counter[Any] = Counter()
-        for job in dispatch:
-            key = (job.place, tuple(sorted((name, repr(value)) for name, value in job.config.items())))
-            seen[key] += 1
-            groups.setdefault((*key, seen[key]), []).append((job, number))
-    result = Dispatch(adds_up=all(dispatch.adds_up for dispatch in dispatches))
-    for parts in groups.values():
-        first = parts[0][0]
-        result.append(
-            DispatchJob(
-                first.provider_name,
-                first.backend_name,
-                tuple([circuit for job, _ in parts for circuit in job.circuits]),
-                tuple([shots for job, _ in parts for shots in job.shots]),
-                first.config,
-                tuple([number for job, number in parts for _ in job.circuits]),
-            )
-        )
-    return result
 
 
 def tasks_of(

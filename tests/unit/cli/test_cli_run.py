@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from pennylane_qexec.cli import app
 from pennylane_qexec.cli.report import find
 from pennylane_qexec.cli.run import follow
-from pennylane_qexec.experiment.records import Record
+from pennylane_qexec.experiment import Record
 from pennylane_qexec.job import JobState
 
 BELL = """OPENQASM 2.0;

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
+from pennylane_qexec.engine import tables
 from pennylane_qexec.engine.tables import OF_EXPERIMENT as COLUMNS
-from pennylane_qexec.experiment.records import Record, to_dataframe
+from pennylane_qexec.experiment import Record, ResultCollector
 from pennylane_qexec.job import JobState
 
 DONE = Record(
@@ -29,9 +30,13 @@ DONE = Record(
 FAILED = Record(0, 3, "qbraid", "qpu", 10, JobState.FAILED, submitted=1001.0, error="ValueError: no")
 
 
+def to_dataframe(records: list[Record]) -> pd.DataFrame:
+    return tables.to_dataframe(records, COLUMNS)
+
+
 def test_the_docstring_names_every_column_and_the_table_has_no_others() -> None:
     assert list(to_dataframe([DONE]).columns) == list(COLUMNS)
-    assert [name for name in COLUMNS if f"``{name}``" not in (to_dataframe.__doc__ or "")] == []
+    assert [name for name in COLUMNS if f"``{name}``" not in (ResultCollector.to_dataframe.__doc__ or "")] == []
 
 
 def test_columns_have_their_order_and_their_types() -> None:
