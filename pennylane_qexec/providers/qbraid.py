@@ -12,7 +12,7 @@ from typing import Any, final
 from pennylane_qexec import credentials
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors import Executor
-from pennylane_qexec.executors.qbraid.devices import loaded
+from pennylane_qexec.executors.qbraid.devices import connect
 from pennylane_qexec.job import Status
 from pennylane_qexec.providers.backend import Backend, Provider, own_options
 
@@ -40,7 +40,7 @@ class QBraidProvider(Provider):
 
     def _loaded(self) -> Any:
         if self._source is None or isinstance(self._source, Mapping):
-            return loaded(self.name, {key: _shown(one) for key, one in (self._source or {}).items()})
+            return connect(self.name, {key: _shown(one) for key, one in (self._source or {}).items()})
         return self._source
 
 

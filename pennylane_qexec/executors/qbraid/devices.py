@@ -10,7 +10,7 @@ from typing import Any, final
 
 from pennylane_qexec import credentials
 from pennylane_qexec.errors import ConfigurationError, NoAccessError, unknown
-from pennylane_qexec.executors.qbraid.jobs import asked_for
+from pennylane_qexec.executors.qbraid.jobs import ask_about
 from pennylane_qexec.executors.remote.backends import RemoteBackend
 from pennylane_qexec.job import Status
 
@@ -32,7 +32,7 @@ _EXTRAS = {"aws": "braket", "ibm": "qiskit"}
 """qBraid's extras that are not called like the provider."""
 
 
-def loaded(name: str, given: Mapping[str, Any]) -> Any:
+def connect(name: str, given: Mapping[str, Any]) -> Any:
     """One of qBraid's providers.
 
     Args:
@@ -121,8 +121,8 @@ class QBraidDevice(RemoteBackend):
         found = self._device_spec
         if isinstance(found, str):
             provider = self._loaded_provider()
-            found = _asked(lambda: provider.get_device(self._device_spec), self._provider_name, self.name)
-        device, self._convert = _lean(_checked(found, self.name))
+            found = _look_up(lambda: provider.get_device(self._device_spec), self._provider_name, self.name)
+        device, self._convert = _without_repeated_checks(_check_paradigm(found, self.name))
         return device
 
     def ask(self) -> Status:
@@ -182,12 +182,12 @@ class QBraidDevice(RemoteBackend):
             )
         options = connection(self._provider_spec, self._loaded_provider)
         device = self.backend()
-        return asked_for(job_id, lambda: load_job(job_id, self._provider_spec, device=device, **options))
+        return ask_about(job_id, lambda: load_job(job_id, self._provider_spec, device=device, **options))
 
     def _loaded_provider(self) -> Any:
         with self._lock:
             if self._provider is None:
-                self._provider = loaded(
+                self._provider = connect(
                     self._provider_spec, {name: _shown(value) for name, value in self._given.items()}
                 )
             return self._provider
@@ -218,7 +218,7 @@ def _shown(value: Any) -> Any:
     return value.reveal() if isinstance(value, credentials.Hidden) else value
 
 
-def _asked(call: Callable[[], Any], provider: str, device: str) -> Any:
+def _look_up(call: Callable[[], Any], provider: str, device: str) -> Any:
     """A device, looked up at the provider."""
     from qbraid.runtime.exceptions import AuthorizationError, ResourceNotFoundError
 
@@ -235,7 +235,7 @@ def _asked(call: Callable[[], Any], provider: str, device: str) -> Any:
         ) from error
 
 
-def _checked(device: Any, name: str) -> Any:
+def _check_paradigm(device: Any, name: str) -> Any:
     """Refuse what runs no circuits.
 
     Raises:
@@ -252,7 +252,7 @@ def _checked(device: Any, name: str) -> Any:
     return device
 
 
-def _lean(device: Any) -> tuple[Any, Callable[[Any], Any]]:
+def _without_repeated_checks(device: Any) -> tuple[Any, Callable[[Any], Any]]:
     """A device that does for each circuit only what has to be done; others who have the device see no change.
 
     Left to itself, a device asks for its status before each circuit, and looks up what qBraid can convert.

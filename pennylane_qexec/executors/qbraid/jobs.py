@@ -51,7 +51,7 @@ class QBraidJob(VendorJob):
 
     def ask(self) -> JobState:
         before = _last_message()
-        status = asked_for(self.job_id, self._job.status)
+        status = ask_about(self.job_id, self._job.status)
         self._withheld = status.name == _WITHHELD
         state = _STATES.get(status.name, JobState.RUNNING)
         # qBraid's statuses are one object for all jobs: a message that was there before is another job's.
@@ -78,7 +78,7 @@ class QBraidJob(VendorJob):
         return found if found is None or isinstance(found, list) else [found]
 
 
-def asked_for(job_id: str, call: Callable[[], Any]) -> Any:
+def ask_about(job_id: str, call: Callable[[], Any]) -> Any:
     """What a call about a job returns.
 
     Raises:

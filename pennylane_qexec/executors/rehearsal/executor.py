@@ -29,7 +29,7 @@ from pennylane_qexec.executors.rehearsal.conditions import (
 )
 from pennylane_qexec.executors.rehearsal.jobs import RehearsedJobs
 from pennylane_qexec.executors.rehearsal.records import Entry, Location, Records
-from pennylane_qexec.executors.rehearsal.results import Answers, InnerExecutor, fingerprint_of
+from pennylane_qexec.executors.rehearsal.results import InnerExecutor, JobResults, fingerprint_of
 from pennylane_qexec.executors.shots import objection_to_shots
 from pennylane_qexec.job import JobState, Result, Status, Usage
 
@@ -137,7 +137,7 @@ class Rehearsal(QueuedExecutor):
             outages_kill,
             self._drift,
         )
-        self._answers = Answers(self._inner, self._records, self.seed, stream, self._drift is not None)
+        self._results = JobResults(self._inner, self._records, self.seed, stream, self._drift is not None)
         self._backend = RehearsedBackend(planner, RehearsedJobs(self._records), self._clock, self.seed)
 
     @property
@@ -192,7 +192,7 @@ class Rehearsal(QueuedExecutor):
             return
         if not self._inner.reseed():
             self._inner.executor.reseed(seed)
-        self._seed = self._answers.seed = self._backend.seed = seed
+        self._seed = self._results.seed = self._backend.seed = seed
         self._given = True
 
     @property
@@ -286,7 +286,7 @@ class Rehearsal(QueuedExecutor):
         if not self._backend.answers_with_results(job):
             raise ConnectionError(f"{self.name!r} did not answer when it was asked for the results of job {job_id!r}.")
         with self._clock.standing(), job.computing:
-            results = job.results = self._answers.of(job) if job.results is None else job.results
+            results = job.results = self._results.of(job) if job.results is None else job.results
         self._backend.delivered(job)
         return results
 

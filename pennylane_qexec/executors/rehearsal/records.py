@@ -144,8 +144,8 @@ class Records:
 
     def beginning(self, began: float, seed: int) -> tuple[float, int]:
         """When the backend began, and its seed: those given, unless others have begun before."""
-        self._keep(_BACKEND, {"began": began, "seed": seed})
-        said = self._kept(_BACKEND) or {"began": began, "seed": seed}
+        self._write_file(_BACKEND, {"began": began, "seed": seed})
+        said = self._read_file(_BACKEND) or {"began": began, "seed": seed}
         return said["began"], said["seed"]
 
     def ids(self) -> list[str]:
@@ -156,9 +156,9 @@ class Records:
     def add(self, record: JobRecord, circuits: Sequence[QuantumScript]) -> bool:
         """Keep a job; says whether it is the first of its id. Circuits that cannot be written are not kept."""
         texts = _texts(circuit_text, circuits) if self.shared else None
-        first = self._keep(_file(record.job_id, _JOB), {"job": record.plain(), "circuits": texts})
+        first = self._write_file(_file(record.job_id, _JOB), {"job": record.plain(), "circuits": texts})
         if first:
-            self._note("submitted", job=record.plain())
+            self._log("submitted", job=record.plain())
         return first
 
     def complete(self, records: Iterable[JobRecord]) -> None:
@@ -167,51 +167,51 @@ class Records:
         noted = {job.job_id for job in read_ledger(ledger)} if ledger is not None and ledger.exists() else set()
         for record in records:
             if record.job_id not in noted:
-                self._note("submitted", job=record.plain())
+                self._log("submitted", job=record.plain())
 
     def stop(self, job_id: str, stop: Stop) -> Stop:
         """Stop a job. Returns what really stopped it: somebody may have done so before."""
-        self._keep(_file(job_id, _STOP), stop.plain())
+        self._write_file(_file(job_id, _STOP), stop.plain())
         real = self.stopped(job_id) or stop
-        self._note("stopped", job_id=job_id, stop=real.plain())
+        self._log("stopped", job_id=job_id, stop=real.plain())
         return real
 
     def fetch(self, job_id: str) -> None:
         """Note that the results of a job were fetched."""
-        self._keep(_file(job_id, _FETCHED), {})
-        self._note("fetched", job_id=job_id)
+        self._write_file(_file(job_id, _FETCHED), {})
+        self._log("fetched", job_id=job_id)
 
     def keep_results(self, job_id: str, results: Sequence[Result]) -> None:
         """Keep the results of a job, if there is a folder, and they can be written."""
         texts = _texts(result_text, results) if self.shared else None
         if texts is not None:
-            self._keep(_file(job_id, _RESULTS), texts)
+            self._write_file(_file(job_id, _RESULTS), texts)
 
     def job(self, job_id: str) -> JobRecord | None:
         """A job; ``None`` if there is no such job."""
-        said = self._kept(_file(job_id, _JOB))
+        said = self._read_file(_file(job_id, _JOB))
         return None if said is None else JobRecord.of_plain(said["job"])
 
     def circuits(self, job_id: str) -> list[QuantumScript] | None:
         """The circuits of a job; ``None`` if they are not kept."""
-        texts = (self._kept(_file(job_id, _JOB)) or {}).get("circuits")
+        texts = (self._read_file(_file(job_id, _JOB)) or {}).get("circuits")
         return None if texts is None else [circuit_of(text) for text in texts]
 
     def results(self, job_id: str) -> list[Result] | None:
         """The results of a job; ``None`` if they are not kept."""
-        texts = self._kept(_file(job_id, _RESULTS))
+        texts = self._read_file(_file(job_id, _RESULTS))
         return None if texts is None else [result_of(text) for text in texts]
 
     def stopped(self, job_id: str) -> Stop | None:
         """What stopped a job."""
-        said = self._kept(_file(job_id, _STOP))
+        said = self._read_file(_file(job_id, _STOP))
         return None if said is None else Stop.of_plain(said)
 
     def fetched(self, job_id: str) -> bool:
         """Whether the results of a job were fetched."""
         return self._folder is not None and (self._folder / _file(job_id, _FETCHED)).exists()
 
-    def _kept(self, name: str) -> Any:
+    def _read_file(self, name: str) -> Any:
         """What a file in the folder says; ``None`` if there is none."""
         if self._folder is None:
             return None
@@ -220,7 +220,7 @@ class Records:
         except FileNotFoundError:
             return None
 
-    def _keep(self, name: str, content: Any) -> bool:
+    def _write_file(self, name: str, content: Any) -> bool:
         """Write a file unless it is there; says whether it was not. Without a folder, it never is."""
         if self._folder is None:
             return True
@@ -237,7 +237,7 @@ class Records:
             os.unlink(draft)
         return True
 
-    def _note(self, event: str, **content: Any) -> None:
+    def _log(self, event: str, **content: Any) -> None:
         """Add a line to the ledger."""
         if self._ledger is None:
             return

@@ -132,7 +132,7 @@ class InnerExecutor:
 
 
 @dataclass
-class Answers:
+class JobResults:
     """Computes results.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import Any, Self, final
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.aer import AerExecutor
 from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.options import QueueOptions
 from pennylane_qexec.executors.runtime import RuntimeExecutor
 from pennylane_qexec.executors.runtime.machines import is_local
 from pennylane_qexec.executors.runtime.sessions import seconds
@@ -16,7 +17,7 @@ from pennylane_qexec.executors.shots import checked_shots
 from pennylane_qexec.redaction.display import even_incomplete
 
 _OWN = ("device", "backend", "shots", "single_job", "max_time", "options", "name", "local_transpile")
-_OF_ALL = ("wires", "workers", "max_circuits", "max_shots", "batch_window", "cost")
+_OF_ALL = ("wires", *QueueOptions.__annotations__)
 _OF_IBM = {
     "ibmqx_token": "token",
     "ibmqx_url": "url",
@@ -103,7 +104,7 @@ class LocalSampler(QiskitExecutor, AerExecutor):
 
     def begin(self, backend: Any, max_time: Any, options: dict[str, Any], others: dict[str, Any]) -> None:
         """Become an executor with these options."""
-        _refuse_unknown(others, ("name", "parallel", *_OF_ALL))
+        _refuse_unknown(others, ("parallel", *_OF_ALL))
         if backend:
             raise ConfigurationError(
                 f"device='local_sampler' has no backend, and {backend!r} was given: take device='sampler' with it, or "
@@ -132,7 +133,7 @@ class Sampler(QiskitExecutor, RuntimeExecutor):
 
     def begin(self, backend: Any, max_time: Any, options: dict[str, Any], others: dict[str, Any]) -> None:
         """Become an executor with these options."""
-        _refuse_unknown(others, ("name", *_OF_ALL))
+        _refuse_unknown(others, _OF_ALL)
         if not backend:
             raise ConfigurationError("device='sampler' needs a backend: name one, as in backend='fake_manila'.")
         former = [option for option in _FORMER if others.pop(option, None)]

@@ -22,7 +22,7 @@ from pennylane_qexec.executors.remote.plans import BatchPlan, PlannedGroup
 from pennylane_qexec.executors.runtime.account import Account
 from pennylane_qexec.executors.runtime.jobs import PrimitiveJob
 from pennylane_qexec.executors.runtime.machines import Machine, machine
-from pennylane_qexec.executors.runtime.options import Primitive, checked
+from pennylane_qexec.executors.runtime.options import Primitive, primitive_options
 from pennylane_qexec.executors.runtime.sessions import Mode, ModeName
 from pennylane_qexec.executors.seeds import derived
 from pennylane_qexec.job import Usage
@@ -112,7 +112,7 @@ class RuntimeExecutor(RemoteExecutor[Machine, "PrimitiveProgram"]):
         found = machine(backend, account, None if qubits is None else len(qubits))
         super().__init__(found, wires=qubits, seed=seed, **others)
         self._mode = Mode(mode, max_time)
-        self._options = checked(options, primitive)
+        self._options = primitive_options(options, primitive)
         if seed is not None and self._options.seed is not None:
             raise ConfigurationError(f"seed={seed!r} and options={{'simulator': {{'seed_simulator': ...}}}}: give one.")
         if found.local:

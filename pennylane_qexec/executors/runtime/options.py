@@ -77,7 +77,7 @@ class PrimitiveOptions:
         )
 
 
-def checked(options: Mapping[str, Any] | None, primitive: Primitive) -> PrimitiveOptions:
+def primitive_options(options: Mapping[str, Any] | None, primitive: Primitive) -> PrimitiveOptions:
     """The options as a user gave them, for each primitive those that it has.
 
     Args:

@@ -1,4 +1,4 @@
-"""Options and accounts of Qiskit Runtime: checked when they are given, and secrets are shown nowhere."""
+"""Options and accounts of Qiskit Runtime: primitive_options when they are given, and secrets are shown nowhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 import pennylane_qexec as qexec
 from pennylane_qexec import credentials
 from pennylane_qexec.executors.runtime import RuntimeExecutor
-from pennylane_qexec.executors.runtime.options import checked
+from pennylane_qexec.executors.runtime.options import primitive_options
 from pennylane_qexec.testing import flip
 
 SECRET = "s3cr3t-t0k3n"
@@ -70,7 +70,7 @@ def test_options_of_the_estimator_are_refused_for_the_sampler_alone() -> None:
 
 def test_each_primitive_gets_the_options_that_it_has() -> None:
     options = {"resilience_level": 1, "execution": {"meas_type": "classified", "init_qubits": True}}
-    both = checked(options, "auto")
+    both = primitive_options(options, "auto")
     assert both.sampler == {"execution": {"meas_type": "classified", "init_qubits": True}}
     assert both.estimator == {"resilience_level": 1, "execution": {"init_qubits": True}}
 
@@ -87,7 +87,7 @@ def test_each_primitive_gets_the_options_that_it_has() -> None:
     ],
 )
 def test_the_estimator_is_used_if_an_option_asks_for_it(options: Any, primitive: Any, estimates: bool) -> None:
-    assert checked(options, primitive).estimates is estimates
+    assert primitive_options(options, primitive).estimates is estimates
 
 
 def test_local_mode_warns_once_of_options_without_effect(recwarn: pytest.WarningsRecorder) -> None:
