@@ -149,12 +149,12 @@ class Experiment(Source):
         return [task for task in self._tasks if task.state.final and not task.done and not task.reruns]
 
     def _start(self, tasks: Sequence[CircuitTask], wait: bool) -> None:
-        with self._condition:
-            self._under_way += 1
-        lifecycle.begin(self, 1)
         submission = self._submission(tasks)
         # What a context says, such as a budget, holds for what is started within.
         run = contextvars.copy_context().run
+        lifecycle.begin(self, 1)
+        with self._condition:
+            self._under_way += 1
         try:
             if wait:
                 submission.send()
