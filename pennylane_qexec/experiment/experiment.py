@@ -97,7 +97,9 @@ class Experiment(Source):
     @property
     def errors(self) -> Errors:
         return errors_by_backend(
-            (task.backend.provider, task.backend.name, task.error) for task in list(self._tasks) if task.error
+            (task.backend.provider, task.backend.name, task.error)
+            for task in list(self._tasks)
+            if task.error is not None
         )
 
     @property
