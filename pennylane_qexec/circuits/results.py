@@ -110,6 +110,14 @@ def check_kept(work: Work, circuits: Sequence[QuantumScript], results: Sequence[
         check_work(work.part([index]), [circuit], [result], values=sure)
 
 
+def loses_shots(circuit: QuantumScript) -> bool:
+    """Whether fewer shots may come back of a circuit than it is run with, or none: postselection discards them."""
+    return any(
+        (isinstance(operation, MidMeasure) and operation.postselect is not None) or isinstance(operation, qml.Projector)
+        for operation in circuit.operations
+    )
+
+
 def check_derivative(circuit: QuantumScript, result: Result, vector: Any = None) -> None:
     """Refuse what cannot be a derivative of a circuit: something else than numbers, or NaN that was not put in.
 
@@ -213,9 +221,9 @@ class _Check:
         columns = self._columns or max(1, array.size // self.shots)
         expected = self.shots * columns
         if not self._may_be(array.size, expected):
-            if array.size > expected or array.size % columns or not self._loses_shots:
+            if array.size > expected or array.size % columns or not loses_shots(self.circuit):
                 self._refuse(f"{self.shots} samples" + (f" of {columns} bits" if columns > 1 else ""))
-        elif self.values and not self._allowed(array) and not (self._loses_shots or _of_qutrits(self.circuit)):
+        elif self.values and not self._allowed(array) and not (loses_shots(self.circuit) or _of_qutrits(self.circuit)):
             self._refuse("samples of " + ("bits, 0 or 1" if self._of_bits else self._named_eigenvalues))
 
     def eigenvalues(self) -> np.ndarray | None:
@@ -245,7 +253,7 @@ class _Check:
             if not all(number >= 0 and number == int(number) for number in row.values()):
                 self._refuse("counts that are whole numbers of at least 0")
             total = sum(map(int, row.values()))
-            wrong = total > shots or (total < shots and not self._loses_shots)
+            wrong = total > shots or (total < shots and not loses_shots(self.circuit))
         except (TypeError, ValueError, OverflowError):
             wrong = True
         if wrong:
@@ -334,17 +342,8 @@ class _Check:
         names = "finite numbers" if allowed is None else " or ".join(f"{value:.6g}" for value in np.unique(allowed))
         return f"{self.measurement.obs}, {names}"
 
-    @property
-    def _loses_shots(self) -> bool:
-        """Whether postselection may leave fewer shots, or none."""
-        return any(
-            (isinstance(operation, MidMeasure) and operation.postselect is not None)
-            or isinstance(operation, qml.Projector)
-            for operation in self.circuit.operations
-        )
-
     def _refuse_unless_undefined(self, expected: str) -> None:
-        if not self._loses_shots and _is_finite(self.circuit):
+        if not loses_shots(self.circuit) and _is_finite(self.circuit):
             self._refuse(expected)
 
     def _refuse(self, expected: str) -> NoReturn:

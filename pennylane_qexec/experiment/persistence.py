@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from pennylane_qexec.circuits import frameworks
+from pennylane_qexec.circuits.results import loses_shots
 from pennylane_qexec.circuits.serialization.results import result_form, result_value
 from pennylane_qexec.concurrency.files import content_of
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.experiment.dispatch import Dispatch
-from pennylane_qexec.experiment.tasks import Record, loses_shots
+from pennylane_qexec.experiment.tasks import Record
 from pennylane_qexec.job import JobState
 
 VERSION = 1

@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pennylane as qml
 from pennylane.measurements import ClassicalShadowMP
-from pennylane.operation import Operator
-from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.frameworks import Program, read
 from pennylane_qexec.circuits.frameworks.program import Order
+from pennylane_qexec.circuits.results import loses_shots
 from pennylane_qexec.engine import AskedFuture
 from pennylane_qexec.errors import ConfigurationError, ExecutorError, PolicyError, QExecError
 from pennylane_qexec.experiment.dispatch import Dispatch
@@ -106,18 +104,6 @@ class CountsPlan(SharePlan):
         counted = int(sum(counts.values()))
         if counted > (shots or 0) or (counted < (shots or 0) and not self._discards):
             raise ShotsError(f"{counted} shots came back of {shots} asked for, so the result is not used")
-
-
-def loses_shots(circuit: QuantumScript) -> bool:
-    """Whether fewer shots may come back of a circuit than it is run with."""
-    return any(map(_discards, circuit.operations))
-
-
-def _discards(operation: Operator) -> bool:
-    """Whether shots may be lost by an operation: that is what it is for."""
-    return isinstance(operation, qml.Projector) or (
-        isinstance(operation, MidMeasure) and operation.postselect is not None
-    )
 
 
 class SamplesPlan(SharePlan):
