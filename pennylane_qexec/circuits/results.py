@@ -194,7 +194,8 @@ class _Check:
     values: bool
 
     def numbers(self) -> None:
-        array = self._array(1, "a number")
+        several = isinstance(self.measurement, ShadowExpvalMP) and self.measurement.shape() or (1,)
+        array = self._array(several[0], "a number" if several[0] == 1 else f"{several[0]} numbers")
         if array is not None and (self.values or type(self.measurement) in _ESTIMATES) and not _finite(array):
             self._refuse_unless_undefined("a finite number")
 
@@ -281,9 +282,10 @@ class _Check:
         array = self._array(None, "a classical shadow")
         if array is None:
             return
-        if array.size != 2 * (self.shots or 0) * len(self.measurement.wires):
+        size = (self.shots or 0) * len(self.measurement.wires)
+        if not self._may_be(array.size, 2 * size):
             self._refuse(f"a classical shadow of {self.shots} shots")
-        bits, recipes = array.reshape(2, -1)
+        bits, recipes = np.moveaxis(array.reshape(-1, 2, size), 1, 0)
         if self.values and not (np.isin(bits, (0, 1)).all() and np.isin(recipes, (0, 1, 2)).all()):
             self._refuse("a classical shadow of bits, 0 or 1, and recipes, 0 to 2")
 

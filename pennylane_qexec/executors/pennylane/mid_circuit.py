@@ -22,6 +22,7 @@ from pennylane.measurements import (
     SampleMP,
     VarianceMP,
 )
+from pennylane.operation import StatePrepBase
 from pennylane.ops import MidMeasure, Snapshot
 from pennylane.tape import QuantumScript
 
@@ -91,6 +92,29 @@ def with_integers(name: str, circuit: QuantumScript) -> QuantumScript:
     return circuit.copy(measurements=[_of_integers(one) if _computes(one) else one for one in circuit.measurements])
 
 
+def loses_preparation(device: Any, circuit: QuantumScript) -> bool:
+    """Whether a device by tree traversal fails on a state preparation: ``default.qubit``'s has to be of all wires."""
+    first = circuit.operations[0] if circuit.operations else None
+    if device.name != "default.qubit" or not isinstance(first, StatePrepBase):
+        return False
+    return not set(first.wires).issuperset(wires_in(circuit).union(device.wires or ()))
+
+
+def groups_of_tree(circuit: QuantumScript) -> list[list[int]] | None:
+    """Which measurements tree traversal computes together; ``None`` if all, and nothing needs to be done.
+
+    Without shots, PennyLane takes outcomes beside other measurements for rows, and returns one number of each, or
+    raises; outcomes of one measurement alone come as a row of their own, and are to be measured twice.
+    """
+    if circuit.shots or not _measured(circuit):
+        return None
+    of_outcomes = [index for index, one in enumerate(circuit.measurements) if one.mv is not None]
+    others = [index for index, one in enumerate(circuit.measurements) if one.mv is None]
+    if not of_outcomes or (not others and len(of_outcomes) > 1):
+        return None
+    return [of_outcomes * (2 if len(of_outcomes) == 1 else 1), *([others] if others else [])]
+
+
 def _computes(measurement: MeasurementProcess) -> bool:
     return isinstance(measurement.mv, MeasurementValue) and measurement.mv.has_processing
 
@@ -142,10 +166,10 @@ def execute(device: Any, circuits: Sequence[QuantumScript], config: ExecutionCon
 
 
 def _in_tuples(result: Result, circuit: QuantumScript) -> Result:
-    """The results of each number of shots, which tree traversal returns as lists, as others do."""
-    if circuit.shots.has_partitioned_shots and len(circuit.measurements) > 1:
-        return tuple(map(tuple, result))
-    return result
+    """Several results, which tree traversal may return as lists, as others do."""
+    if len(circuit.measurements) == 1:
+        return result
+    return tuple(map(tuple, result)) if circuit.shots.has_partitioned_shots else tuple(result)
 
 
 def _shuffled(result: Result, circuit: QuantumScript, rng: np.random.Generator) -> Result:

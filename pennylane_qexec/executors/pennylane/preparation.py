@@ -16,11 +16,12 @@ import pennylane as qml
 from pennylane.devices import Device, ExecutionConfig, LegacyDeviceFacade
 from pennylane.devices.preprocess import validate_device_wires
 from pennylane.exceptions import DeviceError
-from pennylane.measurements import ExpectationMP, MutualInfoMP, VnEntropyMP
+from pennylane.measurements import ClassicalShadowMP, ExpectationMP, MutualInfoMP, ShadowExpvalMP, VnEntropyMP
 from pennylane.operation import Operator
 from pennylane.ops import MidMeasure, SProd
 from pennylane.ops.op_math import CompositeOp
 from pennylane.ops.qubit.observables import BasisStateProjector
+from pennylane.shadows import ClassicalShadow
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs, counted, together
@@ -153,11 +154,21 @@ class DeviceBinder:
         if mid_circuit.is_by_tree(self._config):
             mid_circuit.refuse(circuit)
             circuit = mid_circuit.with_integers(self._source.name, circuit)
+            if (groups := mid_circuit.groups_of_tree(circuit)) is not None:
+                return self._apart(circuit, groups)
         device, here = self._source.device(circuit), self._here
+        if mid_circuit.is_by_tree(self._config) and mid_circuit.loses_preparation(device, circuit):
+            circuit = devices.with_preparation_decomposed(circuit)
         if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(device):
             if not self._source.traits.no_shot_vectors and legacy.samples_bits(device, circuit):
                 return self._in_bins(validate_device_wires(circuit, device.wires or wires_in_order(circuit))[0][0])
             return self._joined([circuit.copy(shots=shots) for shots in circuit.shots], tuple)
+        if not isinstance(device, LegacyDeviceFacade) and any(isinstance(one, SHADOWS) for one in circuit.measurements):
+            renamed = _has_other_wires(device, circuit)
+            if is_broadcasted(circuit) and (renamed or device.name == "default.mixed"):  # which cannot broadcast them
+                return self._joined(*rows_of(circuit))
+            if renamed and any(isinstance(one, ShadowExpvalMP) for one in circuit.measurements):
+                return self._by_shadows(circuit)
         if isinstance(device, LegacyDeviceFacade):
             if self._defers(circuit):
                 (given,) = self._source.with_wires(circuit)
@@ -221,10 +232,33 @@ class DeviceBinder:
             by_index: dict[int, Result] = {}
             for group, result in zip(groups, results, strict=True):
                 by_index.update(zip(group, (result,) if len(group) == 1 else result, strict=True))
-            return tuple([by_index[index] for index in sorted(by_index)])
+            return tuple([by_index[index] for index in sorted(by_index)]) if len(by_index) > 1 else by_index[0]
 
         parts = [circuit.copy(measurements=[circuit.measurements[index] for index in group]) for group in groups]
         return self._joined(parts, join)
+
+    def _by_shadows(self, circuit: QuantumScript) -> Bound:
+        """The circuit with the shadows of which it wants expectation values, which are computed here."""
+        wanted = circuit.measurements
+        shadows = [
+            ClassicalShadowMP(wires=one.wires, seed=one.seed) if isinstance(one, ShadowExpvalMP) else one
+            for one in wanted
+        ]
+
+        def estimate(result: Result) -> Result:
+            values = [
+                ClassicalShadow(*value, wire_map=one.wires.tolist()).expval(one.H, one.k)
+                if isinstance(one, ShadowExpvalMP)
+                else value
+                for one, value in zip(wanted, (result,) if len(wanted) == 1 else result, strict=True)
+            ]
+            return values[0] if len(values) == 1 else tuple(values)
+
+        def join(results: Sequence[Result]) -> Result:
+            (result,) = results
+            return tuple(map(estimate, result)) if circuit.shots.has_partitioned_shots else estimate(result)
+
+        return self._joined([circuit.copy(measurements=shadows)], join)
 
     def _joined(self, circuits: Sequence[QuantumScript], join: Postprocessing) -> Bound:
         """Several circuits prepared, whose results become one."""
@@ -235,6 +269,15 @@ class DeviceBinder:
             return join([part.postprocess([next(remaining) for _ in part.circuits]) for part in parts])
 
         return Bound(tuple(one for part in parts for one in part.circuits), self._config, postprocess)
+
+
+def _has_other_wires(device: Device, circuit: QuantumScript) -> bool:
+    """Whether a simulator replaces the names of wires by numbers.
+
+    PennyLane forgets those of the observables of expectation values from shadows: it raises a KeyError, or takes
+    another wire.
+    """
+    return any(set(wires) != set(range(len(wires))) for wires in (circuit.wires, device.wires or ()))
 
 
 def _refuse_other_bases(device: Device, circuit: QuantumScript) -> None:

@@ -297,3 +297,46 @@ def test_ordering_outcomes_keeps_what_is_trainable():
     assert ordered is not circuit
     assert ordered.trainable_params == [1, 2]
     assert with_outcomes_in_order(ordered) is ordered
+
+
+@pytest.mark.parametrize("wires", [None, 4])
+@pytest.mark.parametrize("method", [None, "tree-traversal"])
+def test_states_of_some_wires_are_prepared_before_mid_circuit_measurements(open_device, method, wires):
+    """The tree traversal of default.qubit raises: it takes the state for one of all wires."""
+
+    def circuit():
+        qml.StatePrep(np.array([0, 0.6, 0, 0.8j]), wires=[2, 1])
+        outcome = qml.measure(0)
+        qml.cond(outcome == 0, qml.X)(0)
+        return qml.sample()
+
+    device = open_device("default.qubit", wires)
+    samples = qml.set_shots(qml.QNode(circuit, device, mcm_method=method), 2000)()
+    assert np.all(samples[:, :2] == 1)
+    assert abs(samples[:, 2].mean() - 0.64) < 6 * np.sqrt(0.64 * 0.36 / 2000)
+
+
+@pytest.mark.parametrize("executor", ["default.qubit", "lightning.qubit"])
+@pytest.mark.parametrize("kinds", ["o", "op", "eo", "opep"])
+def test_tree_traversal_without_shots_measures_outcomes_beside_wires(open_device, executor, kinds):
+    """PennyLane returns one probability in place of all, a row of one number, or raises."""
+
+    def circuit():
+        qml.RX(0.5, 0)
+        outcome = qml.measure(0, reset=True)
+        qml.CRY(0.9, [0, 1])
+        qml.cond(outcome, qml.RX)(1.1, 1)
+        measured = {
+            "o": lambda: qml.expval(outcome),
+            "p": lambda: qml.probs(wires=[0, 1]),
+            "e": lambda: qml.expval(qml.Z(1)),
+        }
+        return tuple(measured[kind]() for kind in kinds)
+
+    one = np.sin(0.25) ** 2
+    z = (1 - one) + one * np.cos(1.1)
+    right = {"o": one, "p": np.array([(1 + z) / 2, (1 - z) / 2, 0, 0]), "e": z}
+    found = qml.QNode(circuit, open_device(executor), mcm_method="tree-traversal")()
+    for kind, value in zip(kinds, found, strict=True):
+        assert np.shape(value) == np.shape(right[kind])
+        assert np.allclose(value, right[kind])
