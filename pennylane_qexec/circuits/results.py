@@ -194,7 +194,7 @@ class _Check:
     values: bool
 
     def numbers(self) -> None:
-        several = isinstance(self.measurement, ShadowExpvalMP) and self.measurement.shape() or (1,)
+        several = (isinstance(self.measurement, ShadowExpvalMP) and self.measurement.shape()) or (1,)
         array = self._array(several[0], "a number" if several[0] == 1 else f"{several[0]} numbers")
         if array is not None and (self.values or type(self.measurement) in _ESTIMATES) and not _finite(array):
             self._refuse_unless_undefined("a finite number")

@@ -622,5 +622,9 @@ def _collision(measured: Any, right: Right, shots: int) -> float:
     probabilities = right.probabilities
     if measured.kind == "sample":
         return float(np.sum(probabilities**2)) ** shots
-    largest = max(float(p * (1 - p)) for p in probabilities)
+    numbers = right.values if right.values.ndim == 1 else range(len(probabilities))
+    by_value: dict[float, float] = {}
+    for value, probability in zip(numbers, probabilities, strict=True):
+        by_value[round(float(value), 6)] = by_value.get(round(float(value), 6), 0.0) + float(probability)
+    largest = max(p * (1 - p) for p in by_value.values())
     return min(1.0, 1.1 / np.sqrt(2 * np.pi * shots * largest + 1e-9)) if shots * largest > 5 else 1.0
