@@ -26,6 +26,7 @@ from pennylane.measurements import StateMP
 from pennylane.operation import Operator, StatePrepBase
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
+from pennylane.wires import Wires
 
 from pennylane_qexec.circuits.structure import wires_in_order
 from pennylane_qexec.job import Postprocessing, Result
@@ -61,7 +62,9 @@ def _state_in_place(tape: QuantumScript) -> tuple[tuple[QuantumScript, ...], Pos
     trainable = tape.trainable_params
     bound = tape.bind_new_parameters([qml.math.cast(one, complex) for one in tape.get_parameters()], trainable)
     wires = wires_in_order(tape)
-    process = partial(all_state_postprocessing, measurements=tape.measurements, wire_order=wires)
+    numbers = {wire: number for number, wire in enumerate(wires)}  # entropies take names of wires for their places
+    measured = [one.map_wires(numbers) for one in tape.measurements]
+    process = partial(all_state_postprocessing, measurements=measured, wire_order=Wires(range(len(wires))))
     return (bound.copy(measurements=[StateMP(wires=wires)]),), process
 
 

@@ -158,7 +158,7 @@ class DeviceBinder:
                 return self._apart(circuit, groups)
         device, here = self._source.device(circuit), self._here
         if mid_circuit.is_by_tree(self._config) and mid_circuit.loses_preparation(device, circuit):
-            circuit = devices.with_preparation_decomposed(circuit)
+            circuit = legacy.with_preparation_decomposed(circuit)
         if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(device):
             if not self._source.traits.no_shot_vectors and legacy.samples_bits(device, circuit):
                 return self._in_bins(validate_device_wires(circuit, device.wires or wires_in_order(circuit))[0][0])

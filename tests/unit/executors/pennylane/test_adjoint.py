@@ -121,3 +121,27 @@ def test_gates_without_a_kernel_in_lightning_are_counted(open_device: Any, gate:
     found = qml.jacobian(lambda x: pnp.stack(qnode(x)))(x)
     assert np.allclose(found, right, atol=1e-8)
     assert np.all(np.abs(found).max(axis=0) > 0.1)
+
+
+@pytest.mark.parametrize("wires", [[0, 1], [2, 0], [3, 1], ["a", "b"]])
+@pytest.mark.parametrize(
+    "measured",
+    [
+        lambda wires: qml.vn_entropy([wires[1]]),
+        lambda wires: qml.mutual_info([wires[0]], [wires[1]]),
+        lambda wires: qml.purity([wires[0]]),
+    ],
+)
+def test_entropies_are_of_the_wires_that_are_named(open_device: Any, wires: Any, measured: Any) -> None:
+    """PennyLane takes their names for places among the wires."""
+
+    def circuit(x: Any) -> Any:
+        qml.RX(x, wires[0])
+        qml.CNOT(wires)
+        return measured(wires)
+
+    x = pnp.array(0.7, requires_grad=True)
+    value, derivative = exact(circuit, x)
+    qnode = qml.QNode(circuit, open_device("default.qubit"), diff_method="adjoint")
+    assert np.allclose(qnode(x), value)
+    assert np.allclose(qml.jacobian(qnode)(x), derivative)
