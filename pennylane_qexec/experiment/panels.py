@@ -62,12 +62,12 @@ def panels_of_records(records: Iterable[Record]) -> list[Panel]:
     return _in_order(found)
 
 
-def shares(counts: Mapping[str, Mapping[str, int]], kept: int) -> tuple[list[str], dict[str, list[float]]]:
+def shares(counts: Mapping[str, Mapping[str, int]], most: int) -> tuple[list[str], dict[str, list[float]]]:
     """The outcomes to show, in order, and each label's share of the shots for them, in percent.
 
     Args:
         counts: how often each outcome was seen, for each label.
-        kept: how many outcomes to show, the most frequent ones; the rest are summed up as ``"others"``.
+        most: how many outcomes to show, the most frequent ones; the rest are summed up as ``"others"``.
     """
     fractions = {label: _fractions(of) for label, of in counts.items()}
     weight: dict[str, float] = {}
@@ -75,7 +75,7 @@ def shares(counts: Mapping[str, Mapping[str, int]], kept: int) -> tuple[list[str
         for outcome, share in of.items():
             weight[outcome] = weight.get(outcome, 0.0) + share
     ranked = sorted(weight, key=lambda outcome: (-weight[outcome], outcome))
-    shown = sorted(ranked if len(ranked) <= kept + 1 else ranked[:kept])
+    shown = sorted(ranked if len(ranked) <= most + 1 else ranked[:most])
     rest = len(ranked) > len(shown)
     table = {}
     for label, of in fractions.items():
