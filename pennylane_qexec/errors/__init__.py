@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -342,6 +342,17 @@ def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> st
     return f"no {kind} is called {name!r}.{guess} Known: {', '.join(listed) or 'none'}.{' ' + hint if hint else ''}"
 
 
+def refuse_unknown(kind: str, names: Iterable[object], known: Collection[str]) -> None:
+    """Refuse a name that nobody knows among those that a user gave; see :func:`unknown`.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(unknown(kind, name, known))
+
+
 def coerce(kind: type[T], value: Any, refusal: str, argument: str = "") -> T:
     """A value that a user gave, as an object of a class: given as such, or as a mapping with its arguments.
 
@@ -360,9 +371,7 @@ def coerce(kind: type[T], value: Any, refusal: str, argument: str = "") -> T:
     needed = {name for name, parameter in arguments.items() if parameter.default is parameter.empty}
     if not isinstance(value, Mapping) or needed - value.keys():
         raise ConfigurationError(refusal)
-    for name in value:
-        if name not in arguments:
-            raise ConfigurationError(unknown(argument or f"argument of {kind.__name__}", name, arguments))
+    refuse_unknown(argument or f"argument of {kind.__name__}", value, arguments)
     return kind(**value)
 
 

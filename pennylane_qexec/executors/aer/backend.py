@@ -20,7 +20,7 @@ from pennylane_qexec.circuits.sampling import POOLED, can_pool
 from pennylane_qexec.circuits.structure import wires_in, wires_in_order
 from pennylane_qexec.circuits.templates import Template, fuse, unfused
 from pennylane_qexec.concurrency.once import Kept
-from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.errors import ConfigurationError, refuse_unknown, unknown
 from pennylane_qexec.executors.aer.dynamic import CountedAsItIs
 from pennylane_qexec.executors.aer.exact import Exact, ExactWithNoise
 from pennylane_qexec.executors.aer.noise import FakeMachine
@@ -56,8 +56,7 @@ def checked_options(options: Mapping[str, Any], backend: str | None) -> dict[str
     for option in options:
         if option in _OURS:
             raise ConfigurationError(f"{option}={options[option]!r}: {_OURS[option]}.")
-        if option not in known:
-            raise ConfigurationError(unknown("option of AerExecutor", option, known))
+        refuse_unknown("option of AerExecutor", [option], known)
     if options["method"] not in simulator.available_methods():
         raise ConfigurationError(unknown("method of Aer", options["method"], simulator.available_methods()))
     device = options.get("device", "CPU")

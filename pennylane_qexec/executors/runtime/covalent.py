@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Self, final
 
-from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.errors import ConfigurationError, refuse_unknown, unknown
 from pennylane_qexec.executors.aer import AerExecutor
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.options import QueueOptions
@@ -17,7 +17,6 @@ from pennylane_qexec.executors.shots import checked_shots
 from pennylane_qexec.redaction.display import even_incomplete
 
 _OWN = ("device", "backend", "shots", "single_job", "max_time", "options", "name", "local_transpile")
-_OF_ALL = ("wires", *QueueOptions.__annotations__)
 _OF_IBM = {
     "ibmqx_token": "token",
     "ibmqx_url": "url",
@@ -28,6 +27,7 @@ _OF_IBM = {
     "service": "service",
 }
 _FORMER = ("hub", "group", "project")
+_KNOWN = {*_OWN, "wires", *QueueOptions.__annotations__, *_OF_IBM, *_FORMER}
 
 _OF_TRANSPILER = ("optimization_level", "seed_transpiler")
 _OPTIONS = (*_OF_TRANSPILER, "resilience_level", "seed_simulator")
@@ -104,7 +104,7 @@ class LocalSampler(QiskitExecutor, AerExecutor):
 
     def begin(self, backend: Any, max_time: Any, options: dict[str, Any], others: dict[str, Any]) -> None:
         """Become an executor with these options."""
-        _refuse_unknown(others, ("parallel", *_OF_ALL))
+        refuse_unknown("option of QiskitExecutor", others, {*_KNOWN, "parallel"})
         if backend:
             raise ConfigurationError(
                 f"device='local_sampler' has no backend, and {backend!r} was given: take device='sampler' with it, or "
@@ -116,7 +116,7 @@ class LocalSampler(QiskitExecutor, AerExecutor):
                 f"{' and '.join(given)} given: device='local_sampler' runs on this machine, without an account. Take "
                 "device='sampler' with a backend, such as 'ibm_torino', or leave it out."
             )
-        _refuse_unknown_options(options, _OPTIONS)
+        refuse_unknown("entry of QiskitExecutor's options", options, _OPTIONS)
         if options.get("resilience_level"):
             warnings.warn(
                 f"resilience_level={options['resilience_level']!r} asks for error mitigation, which simulations here "
@@ -133,7 +133,7 @@ class Sampler(QiskitExecutor, RuntimeExecutor):
 
     def begin(self, backend: Any, max_time: Any, options: dict[str, Any], others: dict[str, Any]) -> None:
         """Become an executor with these options."""
-        _refuse_unknown(others, _OF_ALL)
+        refuse_unknown("option of QiskitExecutor", others, _KNOWN)
         if not backend:
             raise ConfigurationError("device='sampler' needs a backend: name one, as in backend='fake_manila'.")
         former = [option for option in _FORMER if others.pop(option, None)]
@@ -141,7 +141,7 @@ class Sampler(QiskitExecutor, RuntimeExecutor):
             raise ConfigurationError(
                 f"{' and '.join(former)} given: they named an instance of IBM's former platform. Give instance= now."
             )
-        _refuse_unknown_options(options, (*_OPTIONS, *_OF_RUNTIME))
+        refuse_unknown("entry of QiskitExecutor's options", options, (*_OPTIONS, *_OF_RUNTIME))
         of_ibm = {_OF_IBM[option]: value for option in _OF_IBM if (value := others.pop(option, None))}
         transpiler = {option: options.pop(option) for option in _OF_TRANSPILER if options.get(option) is not None}
         RuntimeExecutor.__init__(
@@ -167,17 +167,3 @@ def _for_runtime(options: dict[str, Any], max_time: float | str | None) -> dict[
     if not nested.get("resilience_level"):
         nested.pop("resilience_level", None)
     return nested
-
-
-def _refuse_unknown(others: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    """Refuse what does not exist. No value is shown: one may be a token."""
-    for option in others:
-        if option not in (*known, *_OF_IBM, *_FORMER):
-            names = (*_OWN, *known, *_OF_IBM, *_FORMER)
-            raise ConfigurationError(unknown("option of QiskitExecutor", option, set(names)))
-
-
-def _refuse_unknown_options(options: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for option in options:
-        if option not in known:
-            raise ConfigurationError(unknown("entry of QiskitExecutor's options", option, known))
