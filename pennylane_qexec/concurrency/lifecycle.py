@@ -73,7 +73,10 @@ def wait_at_exit(wait: Callable[[], bool | None]) -> None:
 
 
 def begin(owner: object, jobs: int) -> None:
-    """Have jobs waited for when the program ends, each until :func:`end`; their owner is kept alive until then."""
+    """Have jobs waited for when the program ends, each until :func:`end`; their owner is kept alive until then.
+
+    An owner without a job, or with none yet, is waited for too.
+    """
     wait_at_exit(_wait_for_jobs)
     with _changed:
         _jobs[os.getpid(), owner] += jobs
@@ -119,7 +122,7 @@ def _leave() -> None:
     # A process forked from one with clusters has its lists, but none of the threads that would bring them to an end.
     try:
         waited = True
-        while waited or _left():
+        while waited or _is_awaited():
             waited = False
             for wait in [wait for process, wait in _waits if process == os.getpid()]:
                 waited = wait() or waited
@@ -133,7 +136,7 @@ def _leave() -> None:
 
 def _wait_for_jobs() -> bool:
     with _changed:
-        if not _left():
+        if not _is_awaited():
             return False
         if not _wait_until_none_is_left(_WORTH_A_WORD):
             logger.warning("the program ends when its last %d jobs have ended; Ctrl-C ends it now", _left())
@@ -142,7 +145,11 @@ def _wait_for_jobs() -> bool:
 
 
 def _wait_until_none_is_left(timeout: float | None = None) -> bool:
-    return interrupts.wait(lambda seconds: _changed.wait_for(lambda: not _left(), seconds), timeout)
+    return interrupts.wait(lambda seconds: _changed.wait_for(lambda: not _is_awaited(), seconds), timeout)
+
+
+def _is_awaited() -> bool:
+    return any(process == os.getpid() for process, _ in _jobs)
 
 
 def _left() -> int:

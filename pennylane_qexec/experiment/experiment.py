@@ -154,7 +154,7 @@ class Experiment(Source):
         submission = self._submission(tasks)
         # What a context says, such as a budget, holds for what is started within.
         run = contextvars.copy_context().run
-        lifecycle.begin(self, 1)
+        lifecycle.begin(self, 0)  # its jobs are those of its submissions
         with self._condition:
             self._under_way += 1
         try:
@@ -193,7 +193,7 @@ class Experiment(Source):
         with self._condition:
             self._under_way -= 1
             self._condition.notify_all()
-        lifecycle.end(self)
+        lifecycle.end(self, 0)
 
     def _submission(self, tasks: Sequence[CircuitTask]) -> Submission:
         settings = self._settings

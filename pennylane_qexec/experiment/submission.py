@@ -18,6 +18,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.mid_circuit import dynamic_part
 from pennylane_qexec.cluster.cluster import QCluster
+from pennylane_qexec.concurrency import lifecycle
 from pennylane_qexec.engine import process_pool
 from pennylane_qexec.engine.placement import computing_seconds
 from pennylane_qexec.errors import BudgetExceededError, ExecutorError, JobCancelledError, NoBackendError
@@ -97,6 +98,7 @@ class Submission:
         Raises:
             BudgetExceededError: the tasks would pass a budget. It is the error of all of them.
         """
+        lifecycle.begin(self, len(self._tasks))  # until they are jobs of the cluster
         try:
             if self._processes:
                 process_pool.crew.warm_up()  # which takes seconds, and so may what comes next
@@ -109,6 +111,8 @@ class Submission:
                 self._fail(task, error)
             if not isinstance(error, Exception) or isinstance(error, BudgetExceededError):
                 raise
+        finally:
+            lifecycle.end(self, len(self._tasks))
 
     def follow(self) -> None:
         """Bring tasks to their end as their circuits end, and close the cluster when all have.
