@@ -141,7 +141,8 @@ class ClusterDevice(Closing, Device):
         settled_config = replace(
             config,
             interface=_interface(config, circuit, backprop),
-            gradient_method=method or for_batches(config.gradient_method, config.interface, config.derivative_order),
+            gradient_method=method
+            or for_batches(config.gradient_method, config.interface, config.derivative_order, self.wires),
             use_device_gradient=method is not None,
             use_device_jacobian_product=products,
             grad_on_execution=grad_on_execution,

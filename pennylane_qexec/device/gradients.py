@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 import pennylane as qml
 from pennylane.decomposition import gate_sets
+from pennylane.devices.preprocess import validate_device_wires
 from pennylane.exceptions import QuantumFunctionError
 from pennylane.math import Interface
 from pennylane.measurements import PurityMP
@@ -25,7 +26,7 @@ from pennylane.transforms import decompose
 from pennylane.transforms.core import Transform, transform
 
 from pennylane_qexec.circuits.parameters import unscaled
-from pennylane_qexec.circuits.structure import is_broadcasted, rows_of
+from pennylane_qexec.circuits.structure import is_broadcasted, rows_of, wires_in_order
 from pennylane_qexec.concurrency.differentiation import (
     check_complex,
     check_matrices,
@@ -49,7 +50,7 @@ _twins: WeakSet[Transform] = WeakSet()
 """What :func:`for_batches` has made, and need not make anything of again."""
 
 
-def for_batches(method: Any, interface: Any, order: int = 1) -> Any:
+def for_batches(method: Any, interface: Any, order: int = 1, wires: Any = ()) -> Any:
     """A gradient method whose circuits are expanded where it would refuse them.
 
     With Autograd any method, a user's too, refuses derivatives of derivatives that would be taken for constants.
@@ -58,6 +59,7 @@ def for_batches(method: Any, interface: Any, order: int = 1) -> Any:
         method: what the configuration of a call has as its gradient method.
         interface: what differentiates.
         order: how often.
+        wires: of the device; ``None`` if it has those of its circuits, in the order in which they are first used.
 
     Returns:
         A twin of the method; the method itself, if it refuses nothing, or nothing can be differentiated.
@@ -68,20 +70,26 @@ def for_batches(method: Any, interface: Any, order: int = 1) -> Any:
         return method
     if not (refusing or autograd):
         return method
-    twin = _twin(method, refusing, interface in _JAX, autograd and order == 1, autograd and order > 1)
+    twin = _twin(method, refusing, interface in _JAX, autograd and order == 1, autograd and order > 1, wires is None)
     _twins.add(twin)
     return twin
 
 
 @lru_cache(maxsize=64)
-def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool) -> Transform:
+def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool, ordered: bool) -> Transform:
     expand: Callable[..., Any] | None = method.expand_transform
 
     def expand_batches(tape: QuantumScript, *args: Any, **options: Any) -> Any:
         """What the method does first, and then a circuit for each row of those that it would refuse."""
+        given = tape
         if method in _BY_RULES:
             tape = _with_shift_rules(tape)
         tapes, expanded = expand(tape, *args, **options) if expand is not None else ((tape,), _only)
+        if ordered and not all(one.wires for one in given.measurements):
+            wires = wires_in_order(given)
+            if any(wires_in_order(one) != wires for one in tapes):  # and with it the order of what is measured
+                (given,), _ = validate_device_wires(given, wires=wires)
+                return expand_batches(given, *args, **options)
 
         if not jax:
             check_complex(tape)

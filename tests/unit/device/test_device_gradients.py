@@ -533,3 +533,18 @@ def test_what_is_left_after_postselection_is_no_sinusoid(open_device: Any, metho
         qml.grad(qml.QNode(circuit, open_device("default.qubit")), argnums=0)(*arguments),
         qml.grad(bare, argnums=0)(*arguments),
     )
+
+
+@pytest.mark.parametrize("method", ["best", "parameter-shift", "hadamard", "finite-diff"])
+def test_differentiating_does_not_change_the_order_of_wires(open_device: Any, method: str) -> None:
+    """PennyLane takes a product apart that has no shift rule, and with it the order in which wires are first used."""
+
+    def circuit(angle: Any) -> Any:
+        qml.prod(qml.RX(angle, 2), qml.Y(0))
+        return qml.probs()
+
+    circuit = qml.QNode(circuit, open_device("lightning.qubit"), diff_method=method)
+    half = 0.2
+    assert np.allclose(circuit(pnp.array(2 * half)), [0, np.cos(half) ** 2, 0, np.sin(half) ** 2])
+    derivative = qml.jacobian(circuit)(pnp.array(2 * half))
+    assert np.allclose(derivative, np.sin(2 * half) / 2 * np.array([0, -1, 0, 1]), atol=1e-5)
