@@ -29,7 +29,13 @@ class VendorJob(ABC):
 
     For a vendor, give :attr:`job_id`, :meth:`ask`, :meth:`stop` and :meth:`download`. Besides: :attr:`tags` if it keeps
     labels of jobs, and :meth:`reason` if it says elsewhere than in its error why a job has failed.
+
+    Attributes:
+        polled_together: whether it is asked for even while a job before it goes on, so that its failure is known at
+            once; here it is not, for a batch may have become many jobs.
     """
+
+    polled_together = False
 
     def __init__(self) -> None:
         self._state = JobState.WAITING
@@ -62,6 +68,11 @@ class VendorJob(ABC):
     def tags(self) -> Sequence[str]:
         """The tags that it was sent with, see :func:`label_tags`."""
         return ()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it had failed, or was cancelled, when it was last asked for."""
+        return self._state in _LOST
 
     @property
     def has_ended(self) -> bool:
@@ -132,14 +143,16 @@ class RemoteJob(Generic[P]):
         return _joined(self.parts)
 
     def state(self) -> JobState:
-        """How it is going. All jobs have to be done; only the first that goes on is asked, which is one request."""
-        for number, part in enumerate(self.parts):
-            state = part.state()
-            if state is JobState.WAITING and number:
-                return JobState.RUNNING
-            if state is not JobState.DONE:
-                return state
-        return JobState.DONE
+        """How it is going. All jobs have to be done, and one that fails is enough; see :class:`VendorJob`."""
+        states: list[JobState] = []
+        for part in self.parts:
+            if states and states[-1] is not JobState.DONE and not part.polled_together:
+                break
+            states.append(part.state())
+        lost = [state for state in states if state in _LOST]
+        if lost or len(set(states)) == 1:
+            return (lost or states)[0]
+        return JobState.RUNNING
 
     def cancel(self) -> None:
         """Stop what has not ended. What hinders one from being stopped is raised when the others are."""
@@ -153,7 +166,7 @@ class RemoteJob(Generic[P]):
             raise failures[0]
 
     def answers(self, backend: str) -> list[Any]:
-        """The answers of all jobs. If one has failed, those that go on are cancelled: nobody waits for them.
+        """The answers of all jobs. If one has failed, those that go on are not waited for, but cancelled.
 
         Raises:
             JobFailedError: a job failed.
@@ -161,7 +174,9 @@ class RemoteJob(Generic[P]):
             ConfigurationError: the vendor withholds them.
         """
         try:
-            return [answer for part in self.parts for answer in part.answers(backend)]
+            order = sorted(range(len(self.parts)), key=lambda index: not self.parts[index].is_lost)
+            answers = {index: self.parts[index].answers(backend) for index in order}
+            return [answer for index in sorted(answers) for answer in answers[index]]
         except (JobFailedError, JobCancelledError):
             abandon(self.parts)
             raise

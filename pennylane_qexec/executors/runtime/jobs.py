@@ -29,6 +29,8 @@ class PrimitiveJob(VendorJob):
         job: the job of Qiskit Runtime, or of its local mode.
     """
 
+    polled_together = True  # there are two at most
+
     def __init__(self, job: Any) -> None:
         super().__init__()
         self._job = job

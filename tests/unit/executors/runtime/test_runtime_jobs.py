@@ -180,6 +180,18 @@ def test_if_the_second_of_two_jobs_cannot_be_sent_the_first_is_cancelled() -> No
     assert [job["state"] for job in api.jobs.values()] == ["Cancelled"]
 
 
+def test_if_the_second_of_two_jobs_fails_the_first_is_neither_waited_for_nor_left_running() -> None:
+    api = FakeAPI(states=("Queued",), reason="the qubits are warm")
+    executor = at_ibm(api, options={"resilience_level": 1})
+    job_id = executor.submit([flip(0.0, 10), QuantumScript([qml.X(0)], [qml.counts()], shots=10)])
+    first, second = job_id.split("+")
+    api.jobs[second]["states"] = iter(("Failed",))
+    assert executor.poll(job_id) is JobState.FAILED
+    with pytest.raises(qexec.JobFailedError, match=f"job '{second}' failed at .* the qubits are warm"):
+        executor.fetch(job_id)
+    assert api.jobs[first]["state"] == "Cancelled"
+
+
 # -- how they are found again
 
 
