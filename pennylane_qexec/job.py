@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 from pennylane.devices import ExecutionConfig, MCMConfig
@@ -120,6 +121,11 @@ Result = Any
 """What PennyLane returns for one circuit: an array, or nested tuples, dicts and lists of them."""
 
 Postprocessing = Callable[[Sequence[Result]], Result]
+
+
+def only(results: Sequence[Result]) -> Result:
+    """The postprocessing of a circuit that was left as it is."""
+    return results[0]
 
 
 # Records
@@ -277,10 +283,8 @@ class Work:
     def of(cls, jobs: Sequence[Job]) -> Work:
         """The batch of jobs that share a call."""
         vectors = tuple(job.vector for job in jobs) if jobs[0].vector is not None else ()
-        numbers = tuple([job.number for job in jobs if job.number is not None])
-        if len(numbers) < len(jobs):
-            numbers = ()
-        return cls(tuple([job.circuit for job in jobs]), jobs[0].call, vectors, numbers)
+        numbers = tuple(map(attrgetter("number"), jobs))
+        return cls(tuple(map(attrgetter("circuit"), jobs)), jobs[0].call, vectors, () if None in numbers else numbers)
 
     def part(self, indices: Sequence[int]) -> Work:
         """Some of the circuits, with what belongs to them."""

@@ -166,7 +166,7 @@ def _check(
     circuit: QuantumScript, measurement: MeasurementProcess, result: Result, shots: int | None, values: bool
 ) -> None:
     kind: Any = type(measurement)
-    if kind in _ESTIMATES and _is_one_number(result) and math.isfinite(result):
+    if kind in _ESTIMATES and (isinstance(result, float) or _is_array_of_one(result)) and math.isfinite(result):
         return  # most results
     check = _Check(circuit, measurement, result, shots, values)
     if kind in _NUMBERS:
@@ -357,8 +357,8 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) or qml.math.get_interface(value) in ("autograd", "jax", "torch")
 
 
-def _is_one_number(value: Any) -> bool:
-    return isinstance(value, float) or (type(value) is np.ndarray and value.shape == () and value.dtype.kind == "f")
+def _is_array_of_one(value: Any) -> bool:
+    return type(value) is np.ndarray and value.shape == () and value.dtype.kind == "f"
 
 
 def _array(value: Any) -> np.ndarray | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from copy import copy
-from operator import attrgetter, is_
+from itertools import chain, compress
+from operator import attrgetter, is_, itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,8 @@ _OF_OBSERVABLES = (ExpectationMP, VarianceMP)
 """Measurements that are their observable and nothing else."""
 
 _SCALARS = (float, int, np.float64)
+_SCALAR_TYPES = frozenset(_SCALARS)
+_PLAIN_GATES = BARE | CONTROLLED
 
 REAL = "biuf"
 """The kinds of NumPy's numbers that are real."""
@@ -56,6 +59,9 @@ _CONTENT = (int, float, complex, np.ndarray, np.generic, sparse.sparray, sparse.
 
 _bindable: Kept[bool] = Kept(1024)
 """For structures of operations, whether PennyLane's copies with other numbers are right."""
+
+_data, _labels, _hyperparameters = map(attrgetter, ("data", "_labels", "_hyperparameters"))
+_control_wires = itemgetter("control_wires")
 
 labels = attrgetter("_wires._labels")
 """The labels of the wires of a bare operation, or of the target of a controlled one."""
@@ -80,7 +86,10 @@ def wires_in(circuit: QuantumScript) -> set[Any]:
     """The labels of a circuit's wires: what ``circuit.wires`` has in order, in a fifth of the time."""
     found: set[Any] = set()
     for operation in circuit.operations:
-        found.update(wire_labels(operation))
+        kind = type(operation)
+        if kind in CONTROLLED:
+            found.update(operation._hyperparameters["control_wires"]._labels)
+        found.update(labels(operation) if kind in _PLAIN_GATES else operation.wires.labels)
     for measurement in circuit.measurements:
         found.update(measurement.wires.labels)
     return found
@@ -223,17 +232,48 @@ def _can_be_bound(operation: Operator, structure: Hashable) -> bool:
 
 def measured_by(circuit: QuantumScript) -> Hashable:
     """What a circuit measures; ``None`` if that cannot be compared."""
-    keys = tuple([_measurement(measurement) for measurement in circuit.measurements])
-    return None if None in keys else keys
+    keys: list[Hashable] = []
+    for measurement in circuit.measurements:
+        kind, observable = type(measurement), measurement.obs
+        several = type(observable) is Prod and len(observable.operands) > 1
+        factors = observable.operands if several else (observable,)
+        letters = tuple(map(type, factors))
+        if kind in _OF_OBSERVABLES and _LETTERS.issuperset(letters):
+            keys.append((kind, letters, *map(labels, factors)))
+        elif measurement.mv is not None or (key := _content(measurement)) is None:
+            return None
+        else:
+            keys.append(key)
+    return tuple(keys)
 
 
-def _measurement(measurement: MeasurementProcess) -> Hashable:
-    kind, observable = type(measurement), measurement.obs
-    if kind in _OF_OBSERVABLES and observable is not None:
-        factors = observable.operands if type(observable) is Prod else (observable,)
-        if all(type(factor) in _LETTERS for factor in factors):
-            return (kind, *[(type(factor), labels(factor)) for factor in factors])
-    return None if measurement.mv is not None else _content(measurement)
+def structure_of(circuit: QuantumScript, any_numbers: bool = False) -> Hashable:
+    """What a circuit is beside the numbers of its gates; ``None`` if it has more than plain gates with numbers.
+
+    Of circuits for which it is equal, whatever depends on operations, wires, measurements and shots is the same. Others
+    may be alike too; :func:`~pennylane_qexec.circuits.templates.fuse` tells.
+
+    Args:
+        circuit: the circuit.
+        any_numbers: whether numbers may also be those of an interface, which are recorded or traced.
+    """
+    operations = circuit.operations
+    kinds = tuple(map(type, operations))
+    if not _PLAIN_GATES.issuperset(kinds):
+        return None
+    numbers = list(chain.from_iterable(map(_data, operations)))
+    if not _SCALAR_TYPES.issuperset(map(type, numbers)):
+        for number in numbers:
+            plain = any_numbers or type(number) in _SCALAR_TYPES or isinstance(number, np.ndarray)
+            if not plain or np.ndim(number):
+                return None
+    measured = measured_by(circuit)
+    if measured is None:
+        return None
+    controlled = compress(operations, map(CONTROLLED.__contains__, kinds))
+    controls = map(_labels, map(_control_wires, map(_hyperparameters, controlled)))
+    shots = circuit.shots if circuit.shots.has_partitioned_shots else circuit.shots.total_shots
+    return kinds, tuple(map(labels, operations)), tuple(controls), measured, shots
 
 
 def _content(value: Any) -> Content | None:
@@ -297,16 +337,18 @@ def _kind(observable: Operator) -> Hashable:
 
 def batch_size(circuit: QuantumScript) -> int:
     """How many circuits a broadcasted circuit stands for; 1 if it is not broadcasted."""
-    return _batch_size(circuit) or 1
+    return broadcasted_over(circuit) or 1
 
 
 def is_broadcasted(circuit: QuantumScript) -> bool:
     """Whether a circuit is broadcasted, even if it stands for one only: its results have an axis more."""
-    return _batch_size(circuit) is not None
+    return broadcasted_over(circuit) is not None
 
 
-def _batch_size(circuit: QuantumScript) -> int | None:
-    """What PennyLane's own property is, which looks at every number of every operation, and takes long for that."""
+def broadcasted_over(circuit: QuantumScript) -> int | None:
+    """What PennyLane's ``batch_size`` is, which looks at every number of every operation, and takes long for that."""
+    if _SCALAR_TYPES.issuperset(map(type, chain.from_iterable(map(_data, circuit.operations)))):
+        return None
     for operation in circuit.operations:
         for parameter in operation.data:
             if type(parameter) not in _SCALARS and np.ndim(parameter) and operation.batch_size is not None:

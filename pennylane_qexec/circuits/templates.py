@@ -23,7 +23,17 @@ from pennylane.ops.functions import bind_new_parameters
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.structure import REAL, Part, control_labels, labels, measured_by, part_of, wire_labels
+from pennylane_qexec.circuits.structure import (
+    CONTROLLED,
+    REAL,
+    Part,
+    control_labels,
+    labels,
+    measured_by,
+    part_of,
+    structure_of,
+    wire_labels,
+)
 
 _data = attrgetter("data")
 
@@ -47,16 +57,15 @@ class Group:
 
     def __init__(self, index: int, circuit: QuantumScript) -> None:
         self.circuit = circuit
-        operations = circuit.operations
-        parts = [part_of(operation) for operation in operations]
-        self._bare = _picker([place for place, part in enumerate(parts) if part.kind == "bare"])
-        self._controlled = _picker([place for place, part in enumerate(parts) if part.kind == "controlled"])
-        self._wires = [*map(labels, self._bare(operations)), *_all_labels(self._controlled(operations))]
-        self.others = [(place, operations[place], part) for place, part in enumerate(parts) if not part.kind]
-        self.slots = tuple([place for place, part in enumerate(parts) if part.numbers])
+        operations = self._first = circuit.operations
+        self._structure: Any = structure_of(circuit)
+        self._parts: list[Part] = []
+        if self._structure is None:
+            self._parts = [part_of(operation) for operation in operations]
+        self.others = [(place, operations[place], part) for place, part in enumerate(self._parts) if not part.kind]
+        has_numbers = [part.numbers for part in self._parts] if self._parts else map(_data, operations)
+        self.slots = tuple(compress(count(), has_numbers))
         self._with_numbers = _picker(self.slots)
-        self._first = operations
-        self._gates = _gates(operations, parts, self.slots)
         self.indices = [index]
         self._rows = [self._row(circuit)]
 
@@ -105,8 +114,33 @@ class Group:
         return _matrix(self._rows)
 
     @cached_property
+    def _kinds(self) -> list[str]:
+        """Of which kind each operation is; see :class:`Part`."""
+        if self._parts:
+            return [part.kind for part in self._parts]
+        return ["controlled" if type(operation) in CONTROLLED else "bare" for operation in self._first]
+
+    @cached_property
+    def _bare(self) -> Callable[[Sequence[Operator]], Sequence[Operator]]:
+        return _picker([place for place, kind in enumerate(self._kinds) if kind == "bare"])
+
+    @cached_property
+    def _controlled(self) -> Callable[[Sequence[Operator]], Sequence[Operator]]:
+        return _picker([place for place, kind in enumerate(self._kinds) if kind == "controlled"])
+
+    @cached_property
+    def _wires(self) -> list[Any]:
+        return [*map(labels, self._bare(self._first)), *_all_labels(self._controlled(self._first))]
+
+    @cached_property
+    def _gates(self) -> list[tuple[Any, Any, int]]:
+        return _gates(self._first, self._kinds, self.slots)
+
+    @cached_property
     def key(self) -> tuple[Hashable, ...] | None:
         """What equal structures have in common, their shots last; ``None`` if they cannot be compared with others."""
+        if self._structure is not None:
+            return tuple(self._structure)
         structures = tuple([part.structure for _, _, part in self.others])
         if self._measured is None or None in structures:
             return None
@@ -115,7 +149,7 @@ class Group:
 
     @cached_property
     def _measured(self) -> Hashable:
-        return measured_by(self.circuit)
+        return measured_by(self.circuit) if self._structure is None else self._structure[3]
 
     def matches(self, circuit: QuantumScript) -> bool:
         operations = circuit.operations
@@ -141,12 +175,12 @@ class Group:
         return list(chain.from_iterable(map(_data, self._with_numbers(circuit.operations))))
 
 
-def _gates(operations: Sequence[Operator], parts: Sequence[Part], slots: Sequence[int]) -> list[tuple[Any, Any, int]]:
+def _gates(operations: Sequence[Operator], kinds: Sequence[str], slots: Sequence[int]) -> list[tuple[Any, Any, int]]:
     """For each operation its kind, its wires, and the column of its first number; of no kind if it has none."""
     gates: list[tuple[Any, Any, int]] = [(None, (), 0)] * len(operations)
     start = 0
     for place in slots:
-        if parts[place].kind:
+        if kinds[place]:
             gates[place] = type(operations[place]), wire_labels(operations[place]), start
         start += len(operations[place].data)
     return gates

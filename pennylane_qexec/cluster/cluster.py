@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from dataclasses import replace
 from functools import cached_property
@@ -19,105 +19,37 @@ from pennylane_qexec.cluster import nested
 from pennylane_qexec.cluster.derivatives import Derivatives
 from pennylane_qexec.cluster.estimates import Estimate, estimate
 from pennylane_qexec.cluster.nested import Nestable, with_clusters_wrapped
-from pennylane_qexec.cluster.planning import Choosing, Dispatcher, Preview
+from pennylane_qexec.cluster.planning import Dispatcher, Preview, Settings
+from pennylane_qexec.cluster.selection import Selection
+from pennylane_qexec.cluster.validation import (
+    check_circuits,
+    check_names,
+    check_options,
+    check_repeatable,
+    description,
+    mixed,
+    refuse_both,
+)
 from pennylane_qexec.concurrency import context, isolation
-from pennylane_qexec.engine import KEPT_ROWS, AskedFuture, Engine, History, lasting_objection, prepares_late
-from pennylane_qexec.errors import ConfigurationError, NoExecutorError, PolicyError, checked_seed, unknown
+from pennylane_qexec.engine import KEPT_ROWS, AskedFuture, Engine, History, prepares_late, process_pool
+from pennylane_qexec.errors import NoExecutorError, checked_seed
 from pennylane_qexec.executors import are_equivalent, refuse_split, seeds
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.options import Parallel
 from pennylane_qexec.executors.pennylane.seeds import of_parts
 from pennylane_qexec.executors.specs import executors as make_executors
-from pennylane_qexec.job import Job, Outcome, Result, Share, Usage, used_by
+from pennylane_qexec.executors.validation import lasting_objection
+from pennylane_qexec.job import Job, Outcome, Result, Usage, used_by
 from pennylane_qexec.persistence import durable
 from pennylane_qexec.persistence.cache.cache import GivenCache, cache_of
 from pennylane_qexec.persistence.cache.middleware import Answering
 from pennylane_qexec.persistence.store.base import check_portable
-from pennylane_qexec.policies import Policies, hedges, merges, retries, splits
-from pennylane_qexec.policies.base import Weighted
+from pennylane_qexec.policies import Policies, hedges, merges, retries
 from pennylane_qexec.policies.budgets import Budget, budget_of
 from pennylane_qexec.policies.merges import Merge
 from pennylane_qexec.policies.registry import Kind
 from pennylane_qexec.redaction import veiled
 from pennylane_qexec.redaction.display import even_incomplete
-
-
-def description(circuit: QuantumScript) -> str:
-    """A circuit, as errors speak of it."""
-    shots = circuit.shots.total_shots
-    return f"this circuit of {len(circuit.wires)} wires ({'analytic' if shots is None else f'{shots} shots'})"
-
-
-def check_options(timeout: Any, batch_window: Any, failover: Any, history_limit: Any) -> None:
-    """Refuse options of a cluster that make no sense."""
-    if timeout is not None and not (_is_number(timeout) and timeout > 0):
-        raise ConfigurationError(f"timeout={timeout!r} must be a number of seconds above 0, or None for no limit.")
-    if not (_is_number(batch_window) and batch_window >= 0):
-        raise ConfigurationError(f"batch_window={batch_window!r} must be a number of seconds, at least 0.")
-    if not isinstance(failover, bool):
-        raise ConfigurationError(f"failover={failover!r} must be True or False.")
-    whole = isinstance(history_limit, int) and not isinstance(history_limit, bool) and history_limit >= 0
-    if history_limit is not None and not whole:
-        raise ConfigurationError(
-            f"history_limit={history_limit!r} must be a whole number of jobs, at least 0, or None to keep all."
-        )
-
-
-def refuse_both(selector: Any, split: Any) -> None:
-    """Refuse a selector beside a split."""
-    if selector is not None and split is not None:
-        raise ConfigurationError(
-            f"selector={selector!r} sends circuits whole, split={split!r} cuts them up: give one of the two."
-        )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def check_names(executors: Sequence[Executor], policy: Any) -> None:
-    """Refuse weights for executors that the cluster does not have."""
-    known = [executor.name for executor in executors]
-    for name in policy.weights.by_name if isinstance(policy, Weighted) else ():
-        if name not in known:
-            raise PolicyError(unknown("executor of this cluster", name, known))
-
-
-def check_repeatable(split: Any) -> None:
-    """Refuse a split that would share out the same shots otherwise the next time."""
-    if split is splits.proportional:
-        raise ConfigurationError(
-            "split='proportional' shares shots out by the speed that was measured, which is another one every time: a "
-            "durable run could not be repeated. Use 'uniform', or splits.weighted({...})."
-        )
-
-
-_NO_CIRCUITS = (
-    "{!r} is no list of circuits: give a list of QuantumScripts, which qml.tape.make_qscript(function)(...) and "
-    "qml.workflow.construct_tape(qnode)(...) make."
-)
-
-
-def check_circuits(circuits: Any) -> None:
-    """Refuse what is no list of circuits."""
-    if not isinstance(circuits, Iterable):
-        raise ConfigurationError(_NO_CIRCUITS.format(circuits))
-    for circuit in (circuits,) if isinstance(circuits, QuantumScript) else circuits:
-        if circuit is circuits or not isinstance(circuit, QuantumScript):
-            raise ConfigurationError(_NO_CIRCUITS.format(circuit))
-
-
-def mixed(executors: Sequence[Executor]) -> str:
-    """What to say where a policy chooses among executors whose results differ."""
-    names = ", ".join(repr(executor.name) for executor in executors)
-    return (
-        f"the executors of this cluster ({names}) give results that differ by more than chance, by their noise for "
-        "instance, and its selector takes one for this call and another for the next. Circuits that differ in nothing "
-        "but parameters, as those of a gradient, stay together. To decide who runs what, give selector= a function "
-        "(circuit, executors) -> executor; to share the shots of every circuit out in the same way, give split=; or "
-        "make a cluster for each kind."
-    )
-
 
 _DEFAULT = "cyclic"
 
@@ -187,7 +119,7 @@ class QCluster(Nestable):
         self.budget = budget_of(budget)
         self.cache = cache_of(cache)
         self.policies = Policies(rng)
-        self._choosing = Choosing(None)
+        self._selection = Selection(None)
         self.merge: Merge = merges.pooled
         refuse_both(selector, split)
         self.executors: list[Executor] = make_executors(with_clusters_wrapped(executors, self), wires)
@@ -220,11 +152,9 @@ class QCluster(Nestable):
             hedge=hedges.of(hedge),
             history_limit=history_limit,
         )
-        self._answering = (
-            None
-            if self.cache is None
-            else Answering(self.cache, self._engine, self.executors, shared=self.cache is cache)
-        )
+        self._runner: Engine | Answering = self._engine
+        if self.cache is not None:
+            self._runner = Answering(self.cache, self._engine, self.executors, shared=self.cache is cache)
         self._records = None if store is None else durable.records(store)
         if self._records is not None:
             self._forgotten = weakref.finalize(self, durable.close_behind, self._records)
@@ -251,12 +181,12 @@ class QCluster(Nestable):
             check_names(self.executors, policy)
         if split is not None:
             refuse_split(self.executors, split)
-        with self._choosing.lock.held():
+        with self._selection.lock.held():
             if selector is not None:
-                self._choosing = replace(self._choosing, selector=chosen_selector, split=None)
+                self._selection = replace(self._selection, selector=chosen_selector, split=None)
                 self._given |= {"selector": selector, "split": None}
             if split is not None:
-                self._choosing = replace(self._choosing, split=chosen_split)
+                self._selection = replace(self._selection, split=chosen_split)
                 self._given |= {"selector": None, "split": split}
             if merge is not None:
                 self._given["merge"] = merge
@@ -278,38 +208,57 @@ class QCluster(Nestable):
         return bool(self._options["failover"])
 
     @property
-    def binds_late(self) -> bool:
-        """Whether circuits wait for whoever is free first, and are prepared only then."""
-        return self._choice.binds_late
-
-    @property
     def splits(self) -> bool:
         """Whether the shots of circuits are shared out."""
-        return self._choice.split is not None
+        return self._selection.split is not None
 
-    def candidates(self, circuit: QuantumScript, refusals: dict[Executor, str]) -> list[Executor]:
+    @property
+    def selection(self) -> Selection:
+        """The policies as they stand; a durable run has its own, which begin anew whenever its program does."""
+        run = durable.current()
+        return self._selection if run is None else run.choosing(self._selection, self._select_anew)
+
+    def _select_anew(self, seed: int) -> Selection:
+        policies = self.policies.anew(np.random.default_rng(seed if self._seed is None else self._seed))
+        selector, split = self._given["selector"], self._given["split"]
+        chosen = None if split is None else policies.resolve("split", split)
+        check_repeatable(chosen)
+        return Selection(policies.resolve("selector", _DEFAULT if selector is None else selector), chosen)
+
+    def candidates(
+        self, circuit: QuantumScript, refusals: Mapping[Executor, Exception], fitting: Container[Executor] = ()
+    ) -> list[Executor]:
         """The executors that can run a circuit now, in the cluster's order.
 
         In a durable run, those that can run it at all: who is down at the moment would be another matter the next time.
 
         Args:
             circuit: the circuit.
-            refusals: executors that are known not to be able to, with the reason.
+            refusals: executors that have turned out not to be able to, with what they raised.
+            fitting: executors that are known to take it when they are up.
 
         Raises:
             NoExecutorError: there is none; says why, executor by executor.
         """
-        reasons = {}
+        lasting = durable.current() is not None
         able = []
-        objection = self._engine.objection if durable.current() is None else lasting_objection
+        reasons: dict[str, str] = {}
         for executor in self.executors:
-            reason = refusals.get(executor) or objection(executor, circuit)
+            refused = refusals.get(executor)
+            reason = None if refused is None else f"refuses it ({type(refused).__name__}: {refused})"
+            if reason is None and not lasting:
+                reason = self._engine.down(executor)
+            if reason is None and executor not in fitting:
+                reason = lasting_objection(executor, circuit)
+            if reason is None and not lasting and not executor.status().online:
+                reason = "is offline"
             if reason is None:
                 able.append(executor)
             else:
                 reasons[executor.name] = reason
         if not able:
-            raise NoExecutorError(description(circuit), reasons)
+            cause = next(reversed(list(refusals.values())), None)
+            raise NoExecutorError(description(circuit), reasons, cause if len(reasons) == 1 else None) from cause
         return able
 
     def select(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> Executor:
@@ -318,38 +267,7 @@ class QCluster(Nestable):
         Raises:
             PolicyError: it returned something that is not one of the candidates.
         """
-        return self._choice.select(circuit, candidates)
-
-    def shares(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> list[Share]:
-        """Ask the policy who is to run a circuit, and with how many shots.
-
-        Returns:
-            Shares with at least one shot, which add up to the circuit's. An analytic circuit, or one that a selector
-            sends whole, has one share with all the shots (0 if analytic).
-
-        Raises:
-            PolicyError: the policy returned something else.
-        """
-        return self._choice.shares(circuit, candidates)
-
-    @property
-    def _recorded_by(self) -> durable.DurableRun | None:
-        """What records the circuits that are asked for now."""
-        run = durable.current()
-        return run if run is not None or context.recorded() else self._records
-
-    @property
-    def _choice(self) -> Choosing:
-        """The policies as they stand; a durable run has its own, which begin anew whenever its program does."""
-        run = durable.current()
-        return self._choosing if run is None else run.choosing(self._choosing, self._choose_anew)
-
-    def _choose_anew(self, seed: int) -> Choosing:
-        policies = self.policies.anew(np.random.default_rng(seed if self._seed is None else self._seed))
-        selector, split = self._given["selector"], self._given["split"]
-        chosen = None if split is None else policies.resolve("split", split)
-        check_repeatable(chosen)
-        return Choosing(policies.resolve("selector", _DEFAULT if selector is None else selector), chosen)
+        return self.selection.select(circuit, candidates)
 
     def keeps_sweeps(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> bool:
         """Whether a circuit has to go where those go that differ from it in numbers only.
@@ -358,10 +276,10 @@ class QCluster(Nestable):
         """
         if self._equivalent:
             return False
-        choice = self._choice
-        if not choice.keeps_sweeps(circuit):
+        selection = self.selection
+        if not selection.keeps_sweeps(circuit):
             return False
-        if not self._warned and not choice.is_split(circuit) and not are_equivalent(candidates):
+        if not self._warned and not selection.is_split(circuit) and not are_equivalent(candidates):
             self._warned = True
             warnings.warn(mixed(self.executors), UserWarning, stacklevel=2)
         return True
@@ -378,9 +296,11 @@ class QCluster(Nestable):
             circuit: the circuit.
             later: whether nobody waits for it.
         """
-        # What a durable run records, and by which numbers a seed draws, follows from what is prepared here.
-        alike = self._seed is not None or durable.current() is not None
-        return prepares_late(executor, circuit, later, alike)
+        if executor.parallel != "auto":
+            return prepares_late(executor, circuit, later)
+        if not process_pool.crew.warm or self._seed is not None or durable.current() is not None:
+            return False  # what a durable run records, and by which numbers a seed draws, follows from it
+        return prepares_late(executor, circuit, later)
 
     def submit(self, jobs: Sequence[Job], asked: Callable[[], bool] | None = None) -> list[AskedFuture[Outcome]]:
         """Let jobs run; returns a future for each at once. A program does not end before what it submitted has.
@@ -393,9 +313,10 @@ class QCluster(Nestable):
         Raises:
             BudgetExceededError: the jobs would pass a budget.
         """
-        jobs = self._numbered(jobs)
-        run, runner = self._recorded_by, self._answering or self._engine
-        return runner.submit(jobs, asked) if run is None else run.submit(runner, self._engine, jobs, asked)
+        if self._seed is not None:
+            jobs = self._numbered(jobs)
+        run = durable.current() if self._records is None else self._recorded_by
+        return self._runner.submit(jobs, asked) if run is None else run.submit(self._runner, self._engine, jobs, asked)
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Let jobs run, and wait for their outcomes, in order.
@@ -406,11 +327,11 @@ class QCluster(Nestable):
             JobCancelledError: the cluster was closed meanwhile.
             BudgetExceededError: the jobs would pass a budget, or a further attempt at one would.
         """
-        jobs = self._numbered(jobs)
-        run, runner = self._recorded_by, self._answering or self._engine
-        outcomes = runner.run(jobs) if run is None else run.run(runner, self._engine, jobs)
-        if not context.depth():  # what runs inside of a batch is part of that batch's circuits
-            context.note(outcomes)
+        if self._seed is not None:
+            jobs = self._numbered(jobs)
+        run = durable.current() if self._records is None else self._recorded_by
+        outcomes = self._runner.run(jobs) if run is None else run.run(self._runner, self._engine, jobs)
+        context.note(outcomes)
         return outcomes
 
     def execute(self, circuits: Sequence[QuantumScript], config: ExecutionConfig | None = None) -> list[Result]:
@@ -439,7 +360,8 @@ class QCluster(Nestable):
             numbers: those by which executors with a seed draw the circuits' shots, if they have any.
         """
         check_circuits(circuits)
-        dispatcher = Dispatcher(self, Derivatives(self.executors).follow(config or ExecutionConfig(), circuits))
+        config = Derivatives(self.executors).follow(config or ExecutionConfig(), circuits)
+        dispatcher = Dispatcher(self, Settings(config))
         expanded = [dispatcher(circuit) for circuit in circuits]
         jobs = [dispatcher.job(one) for batch, _ in expanded for one in batch]
         if numbers:
@@ -457,10 +379,14 @@ class QCluster(Nestable):
         """Have no two executors draw the same shots."""
         seeds.settle(self.executors, self._seed)
 
+    @property
+    def _recorded_by(self) -> durable.DurableRun | None:
+        """What records the circuits that are asked for now."""
+        run = durable.current()
+        return run if run is not None or context.recorded() else self._records
+
     def _numbered(self, jobs: Sequence[Job]) -> Sequence[Job]:
-        """The jobs with numbers, if there is a seed: their shots follow from these, wherever and whenever they run."""
-        if self._seed is None:
-            return jobs
+        """The jobs with numbers, as there is a seed: their shots follow from these, wherever and whenever they run."""
         return [job if job.number is not None else replace(job, number=next(self._numbers)) for job in jobs]
 
     def estimate(self, circuits: Sequence[QuantumScript]) -> Estimate:
@@ -480,13 +406,13 @@ class QCluster(Nestable):
             NoExecutorError: no executor can run one of the circuits.
         """
         check_circuits(circuits)
-        return estimate(Preview(self, self._choice.copy(self.executors)), circuits)
+        return estimate(Preview(self, self.selection.copy(self.executors)), circuits)
 
     def close(self) -> None:
         """Cancel what has not ended, and let go of threads and worker processes. Closing again does nothing."""
         self._engine.close()
-        if self._answering is not None:
-            self._answering.close()
+        if self._runner is not self._engine:
+            self._runner.close()
         if self._records is not None and self._forgotten.detach():
             durable.close(self._records)
 

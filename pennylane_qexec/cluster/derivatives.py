@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from pennylane import numpy as pnp
+from pennylane.decomposition import enabled_graph
 from pennylane.devices import ExecutionConfig, LegacyDeviceFacade
 from pennylane.exceptions import QuantumFunctionError
 from pennylane.gradients import param_shift_cv
@@ -17,12 +18,16 @@ from pennylane.math import Interface
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.parameters import INTERFACES, unwrapped
+from pennylane_qexec.circuits.structure import structure_of
 from pennylane_qexec.concurrency import differentiation
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.job import DERIVATIVES, Postprocessing
 
 JAX = (Interface.JAX, Interface.JAX_JIT)
+
+_BY_DEVICES = (*DERIVATIVES, "best")
+_KEPT_ANSWERS = 512
 
 _Expanded = tuple[Sequence[QuantumScript], Postprocessing]
 
@@ -40,25 +45,43 @@ class Derivatives:
 
     def __init__(self, executors: Sequence[Executor]) -> None:
         self._executors = executors
+        self._by_structure = all(executor.by_structure for executor in executors)
+        self._answers: dict[Any, str | None] = {}
         self._last: tuple[str, int, weakref.ref[QuantumScript] | None, str | None] = ("", 0, None, None)
 
     def method(self, config: ExecutionConfig, circuit: QuantumScript | None) -> str | None:
         """The method by which every executor differentiates such circuits itself; ``None`` if there is none.
 
         PennyLane asks several times in a call, for the same circuit, and the answer is not cheap: the last is kept, as
-        long as somebody else keeps the circuit.
+        long as somebody else keeps the circuit, and that for a structure where it depends on nothing else.
         """
         wanted = config.gradient_method
-        if wanted not in (*DERIVATIVES, "best") or (circuit is not None and circuit.shots):
+        if wanted not in _BY_DEVICES or (circuit is not None and circuit.shots):
             return None
-        asked, order, of, answer = self._last  # all at once, as other threads ask too
+        order = config.derivative_order
+        asked, of_order, of, answer = self._last  # all at once, as other threads ask too
         # A circuit that is gone is not the absence of one, which PennyLane asks about too.
         same = of is None if circuit is None else of is not None and of() is circuit
-        if asked != wanted or order != config.derivative_order or not same:
-            wanted = str(wanted)
-            answer = self._best(config, circuit) if wanted == "best" else self._offered(wanted, config, circuit)
+        if asked != wanted or of_order != order or not same:
+            answer = self._found(str(wanted), config, circuit)
             of = None if circuit is None else weakref.ref(circuit)
-            self._last = (wanted, config.derivative_order, of, answer)
+            self._last = (str(wanted), order, of, answer)
+        return answer
+
+    def _found(self, wanted: str, config: ExecutionConfig, circuit: QuantumScript | None) -> str | None:
+        find = self._best if wanted == "best" else self._offered
+        if circuit is None or not self._by_structure or (structure := structure_of(circuit, any_numbers=True)) is None:
+            return find(config, circuit)
+        key = (
+            *(structure, tuple(circuit.trainable_params), wanted, config.derivative_order),
+            *(config.mcm_config, config.interface, enabled_graph()),
+        )
+        answer = self._answers.get(key, "unknown")
+        if answer == "unknown":
+            answer = find(config, circuit)
+            if len(self._answers) >= _KEPT_ANSWERS:
+                self._answers.clear()
+            self._answers[key] = answer
         return answer
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -145,10 +168,11 @@ class Derivatives:
             return None
         if own in ({"adjoint"}, {"device"}):
             return own.pop()
-        return self._offered("adjoint", config, circuit)
+        return self._offered(config, circuit, "adjoint")
 
-    def _offered(self, method: str, config: ExecutionConfig, circuit: QuantumScript | None) -> str | None:
-        """A method, if every executor offers it."""
+    def _offered(self, config: ExecutionConfig, circuit: QuantumScript | None, method: str = "") -> str | None:
+        """A method, the configuration's if no other is given, if every executor offers it."""
+        method = method or str(config.gradient_method)
         if any(executor.shots for executor in self._executors):
             return None
         if method == "backprop" and not all(map(_stays_here, self._executors)):
@@ -191,7 +215,9 @@ class Limit:
         Raises:
             QuantumFunctionError: a derivative of a derivative, or one by numbers of an observable, that is not there.
         """
-        if self.order < math.inf and differentiation.levels(circuit) > self.order:
+        if self.order == math.inf or differentiation.is_plain(circuit):
+            return
+        if differentiation.levels(circuit) > self.order:
             raise differentiation.higher_order(int(self.order))
 
     def prepared(self, circuit: QuantumScript) -> QuantumScript:

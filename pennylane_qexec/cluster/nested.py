@@ -38,7 +38,7 @@ class Nestable(Closing):
         """Whether it runs no more circuits."""
 
     @abstractmethod
-    def candidates(self, circuit: QuantumScript, refusals: dict[Executor, str]) -> list[Executor]:
+    def candidates(self, circuit: QuantumScript, refusals: Mapping[Executor, Exception]) -> list[Executor]:
         """The executors that can run a circuit now."""
 
     @abstractmethod

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Protocol
@@ -20,21 +19,26 @@ from pennylane_qexec.circuits.structure import (
     is_broadcasted,
     measures_everything,
     rows_of,
+    structure_of,
     sweep_of,
+    wires_in,
     wires_in_order,
     with_outcomes_in_order,
 )
-from pennylane_qexec.engine import ChainLock
-from pennylane_qexec.errors import ConfigurationError, ExecutorError, NoExecutorError, PolicyError, QExecError
+from pennylane_qexec.cluster.derivatives import Limit, ends_records
+from pennylane_qexec.cluster.selection import Selection
+from pennylane_qexec.errors import ExecutorError, QExecError
 from pennylane_qexec.executors.base import Binder, Executor
-from pennylane_qexec.executors.shots import refuse_shot_vector, remember
-from pennylane_qexec.job import Affinity, Bound, Call, Job, Outcome, Postprocessing, Result, Share
-from pennylane_qexec.policies import selectors, splits
+from pennylane_qexec.executors.shots import Reshot, refuse_shot_vector, remember
+from pennylane_qexec.job import Affinity, Bound, Call, Job, Outcome, Postprocessing, Result, Share, only
 from pennylane_qexec.policies.merges import Merge, Plan
 from pennylane_qexec.policies.splits import apportion
 
 Expanded = tuple[tuple[QuantumScript, ...], Postprocessing]
 """Circuits to run in place of one, and the function that makes its result of theirs."""
+
+Ready = dict[Executor, ExecutionConfig]
+"""Executors that go by structure and take the circuits of one as they are, with the configuration to run them with."""
 
 
 class Planner(Protocol):
@@ -47,12 +51,12 @@ class Planner(Protocol):
     @property
     def fails_over(self) -> bool: ...
     @property
-    def binds_late(self) -> bool: ...
-    def candidates(self, circuit: QuantumScript, refusals: dict[Executor, str]) -> list[Executor]: ...
+    def selection(self) -> Selection: ...
+    def candidates(
+        self, circuit: QuantumScript, refusals: Mapping[Executor, Exception], fitting: Container[Executor] = ()
+    ) -> list[Executor]: ...
     def keeps_sweeps(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> bool: ...
     def prepares_late(self, executor: Executor, circuit: QuantumScript, later: bool) -> bool: ...
-    def select(self, circuit: QuantumScript, candidates: list[Executor]) -> Executor: ...
-    def shares(self, circuit: QuantumScript, candidates: list[Executor]) -> list[Share]: ...
 
 
 class Preview:
@@ -60,126 +64,56 @@ class Preview:
 
     Args:
         cluster: the cluster.
-        choosing: the copies.
+        selection: the copies.
     """
 
-    def __init__(self, cluster: Planner, choosing: Choosing) -> None:
+    def __init__(self, cluster: Planner, selection: Selection) -> None:
         self.executors = cluster.executors
         self.merge = cluster.merge
         self.fails_over = cluster.fails_over
-        self.binds_late = choosing.binds_late
-        self._cluster = cluster
-        self._choosing = choosing
-
-    def candidates(self, circuit: QuantumScript, refusals: dict[Executor, str]) -> list[Executor]:
-        """The executors that can run a circuit now."""
-        return self._cluster.candidates(circuit, refusals)
-
-    def keeps_sweeps(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> bool:
-        """Whether a circuit would go where those go that differ from it in numbers only."""
-        return self._cluster.keeps_sweeps(circuit, candidates)
-
-    def prepares_late(self, executor: Executor, circuit: QuantumScript, later: bool) -> bool:
-        """Whether a circuit would be prepared in another process."""
-        return self._cluster.prepares_late(executor, circuit, later)
-
-    def select(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> Executor:
-        """Who would run a circuit."""
-        return self._choosing.select(circuit, candidates)
-
-    def shares(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> list[Share]:
-        """Who would run a circuit, with how many shots."""
-        return self._choosing.shares(circuit, candidates)
+        self.selection = selection
+        self.candidates = cluster.candidates
+        self.keeps_sweeps = cluster.keeps_sweeps
+        self.prepares_late = cluster.prepares_late
 
 
 @dataclass(frozen=True, eq=False)
-class Choosing:
-    """A selector and a split.
+class Settings:
+    """What calls of one kind have in common, and what they have found out about circuits for those that follow.
 
     Attributes:
-        selector: who runs a circuit, whole.
-        split: how a circuit's shots are shared out; ``None`` if they are not.
-        lock: held while they are asked: they may have a memory.
+        config: the execution configuration that the executors are asked for.
+        limit: how often the results can be differentiated.
+        unwraps: whether circuits come with numbers of an interface, to be replaced by NumPy's.
+        batches_are_calls: whether each batch of circuits is a call of its own, as in functions compiled by ``jax.jit``.
+        ends_records: whether circuits come to be executed from where interfaces have stopped recording, or may go on.
+        binders: what prepares circuits for executors that go by structure, by executor, and whether they have shots
+            and mid-circuit measurements.
     """
 
-    selector: Any
-    split: Any = None
-    lock: ChainLock = field(default_factory=ChainLock)
+    config: ExecutionConfig = field(default_factory=ExecutionConfig)
+    limit: Limit = field(default_factory=Limit)
+    unwraps: bool = False
+    batches_are_calls: bool = False
+    ends_records: bool = field(init=False)
+    binders: dict[tuple[Executor, bool, bool], Binder] = field(default_factory=dict)
+    _ready: dict[Hashable, Ready] = field(default_factory=dict)
 
-    @property
-    def binds_late(self) -> bool:
-        """Whether circuits wait for whoever is free first."""
-        return self.selector is selectors.least_loaded and self.split is None
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ends_records", ends_records(self.config))
 
-    def is_split(self, circuit: QuantumScript) -> bool:
-        """Whether the shots of a circuit are shared out."""
-        return self.split is not None and bool(circuit.shots)
-
-    def keeps_sweeps(self, circuit: QuantumScript) -> bool:
-        """Whether who gets one circuit of a sweep gets them all, if that makes a difference.
-
-        A function of the user's is asked for every circuit.
-        """
-        return splits.is_built_in(self.split) if self.is_split(circuit) else selectors.is_built_in(self.selector)
-
-    def select(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> Executor:
-        """Ask the selector who is to run a circuit.
-
-        Raises:
-            PolicyError: it returned something that is not one of the candidates.
-        """
-        with self.lock.held():
-            chosen = self.selector(circuit, candidates)
-        if chosen not in candidates:
-            names = ", ".join(repr(executor.name) for executor in candidates)
-            raise PolicyError(
-                f"the selector returned {chosen!r}, which is none of the executors that can run this circuit. "
-                f"Return one of the executors it is given: {names}."
-            )
-        return chosen  # type: ignore[no-any-return]
-
-    def shares(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> list[Share]:
-        """Ask the policy who is to run a circuit, and with how many shots.
-
-        Raises:
-            PolicyError: the policy returned something else.
-        """
-        total = circuit.shots.total_shots
-        if self.split is None or total is None:
-            return [Share(self.select(circuit, candidates), total or 0)]
-        with self.lock.held():
-            returned = self.split(circuit, candidates)
-        return splits.checked(returned, total, candidates, adds_up=self.split is not splits.multiplier)
-
-    def copy(self, kept: Iterable[Any]) -> Choosing:
-        """Copies of the policies, which may be asked without changing what these say next.
-
-        A function is its own copy: what it remembers somewhere else, it remembers.
-
-        Args:
-            kept: what the policies may know, and is not copied: the executors.
-
-        Raises:
-            ConfigurationError: a policy cannot be copied.
-        """
-        known = {id(one): one for one in kept}
-        with self.lock.held():
-            return replace(
-                self, selector=_copied(self.selector, known), split=_copied(self.split, known), lock=ChainLock()
-            )
+    def ready(self, circuit: QuantumScript) -> Ready:
+        """Who takes circuits of a circuit's structure as they are; whom this is noted of later, will be in it too."""
+        structure = None if isinstance(circuit, Reshot) else structure_of(circuit)
+        if structure is None:
+            return {}
+        if len(self._ready) >= _KEPT_STRUCTURES:
+            self._ready.clear()
+        return self._ready.setdefault(structure, {})
 
 
-def _copied(policy: Any, known: dict[int, Any]) -> Any:
-    try:
-        return copy.deepcopy(policy, dict(known))
-    except Exception as error:
-        raise ConfigurationError(
-            f"the policy {policy!r} cannot be copied ({error}), and asking it would change what it says next: give its "
-            "class a method __deepcopy__."
-        ) from error
-
-
-_PLAIN = ExecutionConfig()
+_KEPT_STRUCTURES = 256
+_SURELY_FITS = 20  # wires: whether the state of a wider circuit fits into memory depends on what else is there
 
 
 class _LikeAnyScript(type):
@@ -203,10 +137,6 @@ class _Tagged(QuantumScript, metaclass=_LikeAnyScript):
         return hash((super().hash, self.binding)) if self.binding else super().hash
 
 
-def _is_tagged(circuit: QuantumScript) -> bool:
-    return issubclass(type(circuit), _Tagged)
-
-
 @cache
 def _tagged(binding: int) -> type[_Tagged]:
     return type(f"_Tagged{binding}", (_Tagged,), {"binding": binding, "__module__": __name__})
@@ -224,22 +154,21 @@ class _RefusedError(Exception):
 class Dispatcher:
     """Turns the circuits of one call into circuits for executors, and these into jobs.
 
+    PennyLane hands a device nothing of a call but circuits and their configuration. So the dispatcher travels in the
+    configuration's device options, and what it knows of a circuit that it has prepared in the circuit's class, which is
+    all that PennyLane's copies keep.
+
     Args:
         cluster: whose executors and policies to use.
-        config: the execution configuration that the call asks for; may be given later, before the first circuit.
+        settings: what the call asks for.
         later: whether nobody waits for the call.
-
-    Attributes:
-        unwraps: whether circuits come with numbers of an interface, to be replaced by NumPy's.
-        batches_are_calls: whether each batch of circuits is a call of its own, as in functions compiled by ``jax.jit``.
     """
 
-    def __init__(self, cluster: Planner, config: ExecutionConfig | None = None, later: bool = False) -> None:
+    def __init__(self, cluster: Planner, settings: Settings | None = None, later: bool = False) -> None:
         self._cluster = cluster
         self._later = later
-        self.unwraps = False
-        self.batches_are_calls = False
-        self.config = config or _PLAIN
+        self.settings = settings or Settings()
+        self.config = self.settings.config
         self._binders: dict[tuple[Executor, bool, bool], Binder] = {}
         self._bindings: list[tuple[Executor | None, Call]] = []
         self._numbers: dict[tuple[Executor | None, int], int] = {}
@@ -258,13 +187,19 @@ class Dispatcher:
         """
         if circuit.shots.has_partitioned_shots:
             refuse_shot_vector(self._cluster.executors, circuit.shots)
-        circuit = with_outcomes_in_order(self._with_measured_wires(circuit))
-        late = self._cluster.binds_late and not self.config.use_device_gradient
+        selection = self._cluster.selection
+        ready = self.settings.ready(circuit)
+        if not ready:
+            given, circuit = circuit, with_outcomes_in_order(self._with_measured_wires(circuit))
+            ready = ready if circuit is given else {}
+        late = selection.binds_late and not self.config.use_device_gradient
         refusals: dict[Executor, Exception] = {}
         while True:
-            candidates = self._candidates(circuit, refusals)
+            candidates = self._cluster.candidates(circuit, refusals, ready)
             try:
-                return self._late(circuit, candidates[0]) if late else self._dispatch(circuit, candidates)
+                if late:
+                    return self._late(circuit, candidates[0])
+                return self._dispatch(circuit, candidates, selection, ready)
             except _RefusedError as refused:
                 refusals[refused.executor] = refused.cause
 
@@ -285,7 +220,8 @@ class Dispatcher:
 
     def prepared(self, circuit: QuantumScript) -> bool:
         """Whether a circuit, or what it is a copy of, was returned by :meth:`__call__`."""
-        return _is_tagged(circuit) and circuit.binding < len(self._bindings)
+        kind: Any = type(circuit)
+        return issubclass(kind, _Tagged) and kind.binding < len(self._bindings)
 
     def rows(self, circuit: QuantumScript) -> Expanded:
         """The circuits for which one that was broadcasted after it was prepared stands; just itself if it was not.
@@ -293,14 +229,22 @@ class Dispatcher:
         ``jax.vmap`` does that to circuits that were prepared when JAX traced them, for executors that differentiate.
         """
         if not is_broadcasted(circuit):
-            return (circuit,), _first
-        assert _is_tagged(circuit)
+            return (circuit,), only
+        binding: int = circuit.binding
         circuits, postprocess = rows_of(circuit)
-        return tuple([_retag(one, circuit.binding, circuit) for one in circuits]), postprocess
+        return tuple([_retag(one, binding, circuit) for one in circuits]), postprocess
+
+    def jobs(self, circuits: Iterable[QuantumScript], method: str = "execute") -> list[Job]:
+        """The jobs of all circuits of a batch. If the next one is another call, policies are asked anew."""
+        jobs = [self.job(circuit, method) for circuit in circuits]
+        if self.settings.batches_are_calls and self._answers:
+            thread = threading.get_ident()
+            for key in [key for key in list(self._answers) if key[0] == thread]:  # others may add to it meanwhile
+                del self._answers[key]
+        return jobs
 
     def job(self, circuit: QuantumScript, method: str = "execute", vector: Any = None) -> Job:
         """The job of a circuit that :meth:`__call__` returned, or of a copy of it."""
-        assert _is_tagged(circuit)
         number = circuit.binding
         executor, call = self._bindings[number]
         if method != "execute":
@@ -310,24 +254,18 @@ class Dispatcher:
             affinity = self._said(circuit, (), Affinity)
         return Job(circuit, executor, call, vector, affinity=affinity)
 
-    def _candidates(self, circuit: QuantumScript, refusals: dict[Executor, Exception]) -> list[Executor]:
-        reasons = {executor: f"refuses it ({type(error).__name__}: {error})" for executor, error in refusals.items()}
-        try:
-            return self._cluster.candidates(circuit, reasons)
-        except NoExecutorError as error:
-            cause = next(reversed(refusals.values()), None)
-            if len(error.reasons) == 1 and cause is not None:
-                error = NoExecutorError(error.circuit, error.reasons, cause)
-            raise error from cause
-
-    def _dispatch(self, circuit: QuantumScript, candidates: list[Executor]) -> Expanded:
-        shares = self._asked(self._cluster.shares, circuit, candidates)
+    def _dispatch(
+        self, circuit: QuantumScript, candidates: list[Executor], selection: Selection, ready: Ready
+    ) -> Expanded:
+        if len(self._cluster.executors) == 1 and selection.of_one:
+            return self._whole(circuit, candidates[0], ready)
+        shares = self._asked(selection.shares, circuit, candidates)
         if len(shares) > 1:
             plan = self._cluster.merge.plan(circuit.copy(shots=circuit.shots.total_shots))
             if plan is not None:
                 return self._split(circuit, shares, plan)
-            return self._whole(circuit, self._asked(self._cluster.select, circuit, candidates))
-        return self._whole(circuit, shares[0].executor)
+            return self._whole(circuit, self._asked(selection.select, circuit, candidates), ready)
+        return self._whole(circuit, shares[0].executor, ready)
 
     def _asked(self, ask: Callable[..., Any], circuit: QuantumScript, candidates: list[Executor]) -> Any:
         """What a policy says of a circuit; what it has said of one that goes with it, if that matters."""
@@ -339,24 +277,24 @@ class Dispatcher:
         # The circuits of a gradient may differ in more than numbers: Hadamard tests, and squares of observables, do.
         differentiated = callable(self.config.gradient_method) and self.config.interface is not Interface.NUMPY
         together = circuit.shots if differentiated else sweep_of(circuit)
-        key = (threading.get_ident() if self.batches_are_calls else None, together, question)
+        key = (threading.get_ident() if self.settings.batches_are_calls else None, together, question)
         answer = self._answers.get(key)
         return self._answers.setdefault(key, ask()) if answer is None else answer
 
-    def end_batch(self) -> None:
-        """All circuits of a batch have become jobs. If the next one is another call, policies are asked anew."""
-        if self.batches_are_calls and self._answers:
-            thread = threading.get_ident()
-            for key in [key for key in list(self._answers) if key[0] == thread]:  # others may add to it meanwhile
-                del self._answers[key]
-
-    def _whole(self, circuit: QuantumScript, executor: Executor) -> Expanded:
+    def _whole(self, circuit: QuantumScript, executor: Executor, ready: Ready) -> Expanded:
         """The circuit with its own measurements, prepared by its executor, or in the worker that runs it."""
-        circuit = executor.with_shots(circuit)
+        given, config = circuit, ready.get(executor)
+        if config is None:
+            circuit = executor.with_shots(circuit)
         if not self.config.use_device_gradient and self._cluster.prepares_late(executor, circuit, self._later):
             self._check_first(circuit, executor, executor)
             return self._as_it_is(circuit, executor)
+        if config is not None:
+            return (_tagged_copy(circuit, self._number(executor, config)),), only
         bound = self._bind(circuit, executor)
+        unchanged = bound.postprocess is only and bound.circuits[0] is given
+        if unchanged and executor.by_structure and len(wires_in(circuit)) <= _SURELY_FITS:
+            ready[executor] = bound.config
         number = self._number(executor, bound.config)
         return tuple([_retag(one, number, circuit) for one in bound.circuits]), _named(executor, bound.postprocess)
 
@@ -382,7 +320,7 @@ class Dispatcher:
         number = self._numbers.get((executor, id(call)))
         if number is None:
             number = self._add(executor, id(call), call)
-        return (_retag(circuit, number, circuit),), _first
+        return (_retag(circuit, number, circuit),), only
 
     @property
     def _late_call(self) -> Call:
@@ -393,17 +331,18 @@ class Dispatcher:
     def _binder(self, executor: Executor, circuit: QuantumScript) -> Binder:
         measures = any(issubclass(kind, MidMeasure) for kind in set(map(type, circuit.operations)))
         key = (executor, bool(circuit.shots), measures)
-        binder = self._binders.get(key)
+        binders = self.settings.binders if executor.by_structure else self._binders
+        binder = binders.get(key)
         if binder is None:
-            binder = self._binders[key] = executor.binder(self.config, circuit)
+            binder = binders[key] = executor.binder(self.config, circuit)
         return binder
 
     def _number(self, executor: Executor, config: ExecutionConfig) -> int:
         number = self._numbers.get((executor, id(config)))
-        if number is not None:
-            return number
-        call = Call("execute", config, bound=True, outcomes=self.config.mcm_config)
-        return self._add(executor, id(config), call)
+        if number is None:
+            call = Call("execute", config, bound=True, outcomes=self.config.mcm_config)
+            number = self._add(executor, id(config), call)
+        return number
 
     def _add(self, executor: Executor | None, key: int, call: Call) -> int:
         with self._adding:
@@ -420,7 +359,7 @@ class Dispatcher:
         for index, share in enumerate(shares):
             shots = [row[index] for row in bins if row[index]]
             circuits = plan.share(index, shots if len(shots) > 1 else shots[0])
-            parts.append([self._whole(one, share.executor) for one in circuits])
+            parts.append([self._whole(one, share.executor, {}) for one in circuits])
 
         def postprocess(results: Sequence[Result]) -> Result:
             remaining = iter(results)
@@ -471,15 +410,20 @@ def _results_of_bin(results: Sequence[Result], bins: int, position: int) -> tupl
     return tuple(results) if bins == 1 else tuple(result[position] for result in results)
 
 
-def _retag(circuit: QuantumScript, binding: int, origin: QuantumScript) -> QuantumScript:
-    tagged = _tagged(binding)(
+def _tagged_copy(circuit: QuantumScript, binding: int) -> QuantumScript:
+    return _tagged(binding)(
         circuit.operations, circuit.measurements, shots=circuit.shots, trainable_params=circuit.trainable_params
     )
-    return remember(tagged, origin)
+
+
+def _retag(circuit: QuantumScript, binding: int, origin: QuantumScript) -> QuantumScript:
+    return remember(_tagged_copy(circuit, binding), origin)
 
 
 def _named(executor: Executor, postprocess: Postprocessing) -> Postprocessing:
     """Say of errors in what an executor's own program does with results whose they are."""
+    if postprocess is only:
+        return only
 
     def named(results: Sequence[Result]) -> Result:
         try:
@@ -490,7 +434,3 @@ def _named(executor: Executor, postprocess: Postprocessing) -> Postprocessing:
             raise ExecutorError(executor.name, 1, error) from error
 
     return named
-
-
-def _first(results: Sequence[Result]) -> Result:
-    return results[0]

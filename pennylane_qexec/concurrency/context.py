@@ -83,14 +83,14 @@ def recorded() -> bool:
 
 
 @contextmanager
-def inside(batch_depth: int, recorded: bool = False) -> Iterator[None]:
+def inside(batch_depth: int | None = None, recorded: bool = False) -> Iterator[None]:
     """Mark what is called as running inside a batch.
 
     Args:
-        batch_depth: the depth of the batch itself.
+        batch_depth: the depth of the batch itself; default: that of the code that asks.
         recorded: whether a durable run records the batch, so that what is asked for inside of it need not be.
     """
-    token = _depth.set(batch_depth + 1)
+    token = _depth.set((_depth.get() if batch_depth is None else batch_depth) + 1)
     mark = _recorded.set(recorded or _recorded.get())
     try:
         yield
@@ -168,9 +168,9 @@ _current: contextvars.ContextVar[Ledger | None] = contextvars.ContextVar("qexec_
 
 
 def note(outcomes: Sequence[Any]) -> None:
-    """Add outcomes to the ledger of the current context, if there is one."""
+    """Add outcomes to the ledger of the current context, if there is one; inside of a batch they are part of it."""
     ledger = _current.get()
-    if ledger is not None:
+    if ledger is not None and not _depth.get():
         ledger.note(outcomes)
 
 

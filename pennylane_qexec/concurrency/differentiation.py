@@ -56,10 +56,10 @@ _data = attrgetter("data")
 
 def is_plain(circuit: QuantumScript) -> bool:
     """Whether all numbers of a circuit are Python's and NumPy's."""
-    return _PLAIN.issuperset(map(type, chain.from_iterable(map(_data, circuit.operations)))) and all(
-        measurement.obs is None or _PLAIN.issuperset(map(type, measurement.obs.data))
-        for measurement in circuit.measurements
-    )
+    for measurement in circuit.measurements:
+        if measurement.obs is not None and not _PLAIN.issuperset(map(type, measurement.obs.data)):
+            return False
+    return _PLAIN.issuperset(map(type, chain.from_iterable(map(_data, circuit.operations))))
 
 
 def are_recorded(circuit: QuantumScript) -> bool:

@@ -66,7 +66,8 @@ class Kept(Generic[V]):
                 return self._fill(key, made, make)
             if made.maker == threading.get_ident() and not made.done():
                 return make()
-            interrupts.wait(partial(_is_made, made))
+            if not made.done():
+                interrupts.wait(partial(_is_made, made))
             value = made.result()
             if value is not None:
                 return value[0]

@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def tamed(function: Callable[[], Any]) -> Any:
+def tamed(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function. What it raises beside the rules becomes an error: a panic of Rust (in Qiskit), ``sys.exit()``.
 
     Ctrl-C, which only the main thread gets, is passed on.
     """
     try:
-        return function()
+        return function(*arguments)
     except Exception:
         raise
     except BaseException as fatal:

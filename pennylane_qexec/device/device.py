@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import pennylane as qml
+from pennylane.decomposition import enabled_graph
 from pennylane.devices import Device, ExecutionConfig
 from pennylane.devices.modifiers import single_tape_support
 from pennylane.devices.preprocess import validate_device_wires
+from pennylane.gradients import param_shift_cv
 from pennylane.math import Interface
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
@@ -21,8 +24,8 @@ from pennylane.typing import ResultBatch
 from pennylane_qexec.circuits.parameters import INTERFACES, unwrapped
 from pennylane_qexec.cluster.cluster import QCluster
 from pennylane_qexec.cluster.config import cluster_options_of
-from pennylane_qexec.cluster.derivatives import JAX, Derivatives, Limit, check_trainable, ends_records, made_ready
-from pennylane_qexec.cluster.planning import Dispatcher, Expanded
+from pennylane_qexec.cluster.derivatives import JAX, Derivatives, Limit, check_trainable, made_ready
+from pennylane_qexec.cluster.planning import Dispatcher, Expanded, Settings
 from pennylane_qexec.concurrency.differentiation import are_recorded, is_plain, levels, loses_record
 from pennylane_qexec.concurrency.lifecycle import Closing
 from pennylane_qexec.device.calls import RUNS_LATER, Tally, counts_itself, track
@@ -30,30 +33,39 @@ from pennylane_qexec.device.gradients import for_batches
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
-from pennylane_qexec.job import Outcome, without_derivatives
+from pennylane_qexec.job import Outcome, only, without_derivatives
 from pennylane_qexec.redaction import veiled
 
 _OPTION = "qexec.dispatcher"
 
 _CLUSTER_OPTIONS = frozenset(inspect.signature(QCluster).parameters) - {"executors", "wires"}
 _DEFAULT_EXECUTOR = "lightning.qubit"
-_NO_LIMIT = Limit()
+_KEPT_SETTINGS = 64
+_of_kind = attrgetter(
+    *("interface", "gradient_method", "grad_on_execution", "mcm_config", "derivative_order"),
+    *("use_device_jacobian_product", "executor_backend"),
+)
+"""What calls of one kind have in common in their configurations."""
 
 
 @qml.transform
-def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher, limit: Limit = _NO_LIMIT) -> Expanded:
+def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher) -> Expanded:
     """Select or split, and let the chosen executors' own programs prepare the circuit."""
-    given = tape = limit.prepared(tape)
-    if dispatcher.unwraps:
-        tape = unwrapped(tape)
+    given, settings, plain = tape, dispatcher.settings, is_plain(tape)
+    if not plain:
+        tape = settings.limit.prepared(tape)
+        given = tape
+        tape = unwrapped(tape) if settings.unwraps else tape
     if dispatcher.config.interface is Interface.JAX_JIT:
         _check_one_batch_axis(tape)
-    if device.wires and (device.cluster.splits or not device._executors_know_wires):
+    if device.wires and (not device._executors_know_wires or device.cluster.splits):
         (tape,), _ = validate_device_wires(tape, wires=device.wires, name=device.name)
     circuits, postprocess = dispatcher(tape)
-    if not ends_records(dispatcher.config) and loses_record(tape, circuits):
-        return (tape,), _only  # prepared as it is executed, where the record ends
-    return circuits, limit.guarded(postprocess, given)
+    if plain:
+        return circuits, postprocess
+    if not settings.ends_records and loses_record(tape, circuits):
+        return (tape,), only  # prepared as it is executed, where the record ends
+    return circuits, settings.limit.guarded(postprocess, given)
 
 
 @counts_itself
@@ -91,6 +103,7 @@ class ClusterDevice(Closing, Device):
     ) -> None:
         self._origin: Device | None = None
         self.kept_settings: dict[Any, Any] = {}
+        self._settings: dict[Any, tuple[ExecutionConfig, Settings]] = {}
         super().__init__(wires=wires, shots=shots)
         given = [name for name, value in _named(executors=executors, cluster=cluster, config=config)]
         if len(given) > 1:
@@ -124,46 +137,38 @@ class ClusterDevice(Closing, Device):
         self, config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
     ) -> ExecutionConfig:
         """Decide how to differentiate, and attach what prepares the circuits of the call."""
-        config = self._derivatives.of_modes(config or ExecutionConfig(), circuit)
-        settled = bool(config.use_device_gradient) and _OPTION in config.device_options
-        method = str(config.gradient_method) if settled else self._derivatives.method(config, circuit)
-        if circuit is not None:
-            Limit.of(config, method).check(circuit)
-        backprop = method == "backprop"
-        products = bool(config.use_device_jacobian_product) and method is not None and not backprop
-        grad_on_execution = config.grad_on_execution
-        if method is not None and grad_on_execution is None:
-            grad_on_execution = not backprop and not products
-        later = RUNS_LATER in config.device_options
-        dispatcher = Dispatcher(self.cluster, later=later)
-        dispatcher.batches_are_calls = config.interface in (Interface.NUMPY, Interface.JAX_JIT)
-        dispatcher.unwraps = callable(config.gradient_method) and config.interface in INTERFACES
-        settled_config = replace(
-            config,
-            interface=_interface(config, circuit, backprop),
-            gradient_method=method
-            or for_batches(config.gradient_method, config.interface, config.derivative_order, self.wires),
-            use_device_gradient=method is not None,
-            use_device_jacobian_product=products,
-            grad_on_execution=grad_on_execution,
-            convert_to_numpy=not (backprop or dispatcher.unwraps),
-            device_options={_OPTION: dispatcher, **({RUNS_LATER: True} if later else {})},
-        )
-        if settled:
-            by_choice = not config.device_options[_OPTION].config.use_device_gradient
+        config = config or ExecutionConfig()
+        if config.gradient_method is param_shift_cv:
+            config = self._derivatives.of_modes(config, circuit)
+        before: Dispatcher | None = config.device_options.get(_OPTION)
+        if before is not None and config.use_device_gradient:  # PennyLane asks twice for methods of devices
+            method: str | None = str(config.gradient_method)
+            by_choice = not before.config.use_device_gradient
         else:
+            method = self._derivatives.method(config, circuit)
             by_choice = config.gradient_method == "best"
-        plain = config.interface == Interface.NUMPY and (backprop or (method is not None and by_choice))
-        dispatcher.config = without_derivatives(settled_config) if plain else settled_config
-        return settled_config
+            if circuit is not None and not is_plain(circuit):
+                Limit.of(config, method).check(circuit)
+        interface = config.interface
+        if interface is Interface.JAX and circuit is not None and method != "backprop":
+            interface = _of_jax(circuit)
+        key = (_of_kind(config), interface, method, by_choice, enabled_graph(), qml.capture.enabled())
+        found = None if config.gradient_keyword_arguments else self._settings.get(key)
+        if found is None:
+            found = _settings(config, interface, method, by_choice, self.wires)
+            if not config.gradient_keyword_arguments:
+                if len(self._settings) >= _KEPT_SETTINGS:
+                    self._settings.clear()
+                self._settings[key] = found
+        told, settings = found
+        later = RUNS_LATER in config.device_options
+        dispatcher = Dispatcher(self.cluster, settings, later)
+        return replace(told, device_options={_OPTION: dispatcher, **({RUNS_LATER: True} if later else {})})
 
     def preprocess_transforms(self, execution_config: ExecutionConfig | None = None) -> CompilePipeline:
         """One transform: select or split, then the chosen executors' own programs."""
         program = CompilePipeline()
-        dispatcher = self._dispatcher(execution_config)
-        config = dispatcher.config
-        limit = Limit.of(config, str(config.gradient_method) if config.use_device_gradient else None)
-        program.add_transform(_dispatch, device=self, dispatcher=dispatcher, limit=limit)
+        program.add_transform(_dispatch, device=self, dispatcher=self._dispatcher(execution_config))
         return program
 
     def execute(
@@ -173,18 +178,19 @@ class ClusterDevice(Closing, Device):
         if not circuits:
             return ()
         dispatcher = self._dispatcher(execution_config)
-        if not ends_records(dispatcher.config) and any(not is_plain(one) and are_recorded(one) for one in circuits):
-            return self._execute_recorded(circuits, dispatcher.config)
-        if any(not dispatcher.prepared(circuit) for circuit in circuits):
+        prepared = True
+        for circuit in circuits:
+            if not dispatcher.settings.ends_records and not is_plain(circuit) and are_recorded(circuit):
+                return self._execute_recorded(circuits, dispatcher.config)
+            prepared = prepared and dispatcher.prepared(circuit)
+        if not prepared:
             return self._execute_raw(circuits, dispatcher)
         if dispatcher.config.use_device_gradient and dispatcher.config.interface is Interface.JAX_JIT:
             for circuit in circuits:
                 _check_one_batch_axis(circuit)
             return self._execute_expanded(circuits, [dispatcher.rows(circuit) for circuit in circuits], dispatcher)
-        jobs = [dispatcher.job(circuit) for circuit in circuits]
-        dispatcher.end_batch()
-        outcomes = self.cluster.run(jobs)
-        results = tuple([outcome.result for outcome in outcomes])
+        outcomes = self.cluster.run(dispatcher.jobs(circuits))
+        results = tuple(map(attrgetter("result"), outcomes))
         if self.tracker.active:
             track(self.tracker, circuits, results, [[outcome] for outcome in outcomes])
         return results
@@ -208,9 +214,7 @@ class ClusterDevice(Closing, Device):
             A future for each circuit; the result of its outcome is what the method returns for that circuit alone.
         """
         dispatcher = self._dispatcher(execution_config)
-        jobs = [dispatcher.job(circuit, method) for circuit in circuits]
-        dispatcher.end_batch()
-        futures = self.cluster.submit(jobs, asked)
+        futures = self.cluster.submit(dispatcher.jobs(circuits, method), asked)
         if self.tracker.active:
             Tally(self.tracker, method, circuits, futures)
         return futures
@@ -291,12 +295,13 @@ class ClusterDevice(Closing, Device):
     # -- in the house
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), **dict.fromkeys(("_tracker", "_origin", "kept_settings"))}
+        return {**vars(self), **dict.fromkeys(("_tracker", "_origin", "kept_settings", "_settings"))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.tracker = qml.Tracker()
         self.kept_settings = {}
+        self._settings = {}
 
     def _dispatcher(self, config: ExecutionConfig | None) -> Dispatcher:
         if config is None or _OPTION not in config.device_options:
@@ -319,7 +324,7 @@ class ClusterDevice(Closing, Device):
     def _execute_raw(self, circuits: Sequence[QuantumScript], dispatcher: Dispatcher) -> ResultBatch:
         prepared = list(map(dispatcher.prepared, circuits))
         expanded = [
-            ((circuit,), _only) if ready else _dispatch.tape_transform(circuit, self, dispatcher)
+            ((circuit,), only) if ready else _dispatch.tape_transform(circuit, self, dispatcher)
             for circuit, ready in zip(circuits, prepared, strict=True)
         ]
         return self._execute_expanded(circuits, expanded, dispatcher)
@@ -327,8 +332,7 @@ class ClusterDevice(Closing, Device):
     def _execute_expanded(
         self, circuits: Sequence[QuantumScript], expanded: Sequence[Expanded], dispatcher: Dispatcher
     ) -> ResultBatch:
-        jobs = [dispatcher.job(one) for batch, _ in expanded for one in batch]
-        dispatcher.end_batch()
+        jobs = dispatcher.jobs([one for batch, _ in expanded for one in batch])
         remaining = iter(self.cluster.run(jobs))
         outcomes = [[next(remaining) for _ in batch] for batch, _ in expanded]
         results = tuple(
@@ -368,10 +372,43 @@ class ClusterDevice(Closing, Device):
         return self._dispatcher(self.setup_execution_config(config, circuits[0] if circuits else None))
 
 
-def _interface(config: ExecutionConfig, circuit: QuantumScript | None, backprop: bool) -> Any:
+def _settings(
+    config: ExecutionConfig, interface: Any, method: str | None, by_choice: bool, wires: Any
+) -> tuple[ExecutionConfig, Settings]:
+    """What PennyLane is told of calls with a configuration, and what the executors are asked for.
+
+    Args:
+        config: the configuration.
+        interface: the interface of the calls.
+        method: the method by which the executors differentiate; ``None`` if they do not.
+        by_choice: whether nobody has asked for that method.
+        wires: of the device.
+    """
+    backprop = method == "backprop"
+    products = bool(config.use_device_jacobian_product) and method is not None and not backprop
+    grad_on_execution = config.grad_on_execution
+    if method is not None and grad_on_execution is None:
+        grad_on_execution = not backprop and not products
+    unwraps = callable(config.gradient_method) and config.interface in INTERFACES
+    told = replace(
+        config,
+        interface=interface,
+        gradient_method=method or for_batches(config.gradient_method, config.interface, config.derivative_order, wires),
+        use_device_gradient=method is not None,
+        use_device_jacobian_product=products,
+        grad_on_execution=grad_on_execution,
+        convert_to_numpy=not (backprop or unwraps),
+        device_options={},
+    )
+    plain = config.interface == Interface.NUMPY and (backprop or (method is not None and by_choice))
+    asked = without_derivatives(told) if plain else told
+    limit = Limit.of(asked, str(asked.gradient_method) if asked.use_device_gradient else None)
+    batches_are_calls = config.interface in (Interface.NUMPY, Interface.JAX_JIT)
+    return told, Settings(asked, limit, unwraps, batches_are_calls)
+
+
+def _of_jax(circuit: QuantumScript) -> Interface:
     """The interface of a call: ``jax.vmap`` without ``jax.jit`` has to leave JAX by a callback too, as ``jax.jit``."""
-    if config.interface is not Interface.JAX or circuit is None or backprop:
-        return config.interface
     traced = any(map(qml.math.is_abstract, circuit.get_parameters(trainable_only=False)))
     return Interface.JAX_JIT if traced else Interface.JAX
 
@@ -404,7 +441,3 @@ def _named(**values: Any) -> list[tuple[str, Any]]:
 
 def _transposed(pairs: Sequence[tuple[Any, Any]]) -> Any:
     return tuple(zip(*pairs, strict=True)) if pairs else ((), ())
-
-
-def _only(results: Any) -> Any:
-    return results[0]

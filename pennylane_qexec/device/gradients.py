@@ -33,6 +33,7 @@ from pennylane_qexec.concurrency.differentiation import (
     check_several_results,
     differentiable_once,
 )
+from pennylane_qexec.job import only
 
 _REFUSING = (
     qml.gradients.param_shift,
@@ -84,7 +85,7 @@ def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool,
         given = tape
         if method in _BY_RULES:
             tape = _with_shift_rules(tape)
-        tapes, expanded = expand(tape, *args, **options) if expand is not None else ((tape,), _only)
+        tapes, expanded = expand(tape, *args, **options) if expand is not None else ((tape,), only)
         if ordered and not all(one.wires for one in given.measurements):
             wires = wires_in_order(given)
             if any(wires_in_order(one) != wires for one in tapes):  # and with it the order of what is measured
@@ -103,7 +104,7 @@ def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool,
 
         if not refusing or not any(map(is_broadcasted, tapes)):
             return tapes, postprocess
-        parts = [rows_of(one) if _is_refused(one, jax) else ((one,), _only) for one in tapes]
+        parts = [rows_of(one) if _is_refused(one, jax) else ((one,), only) for one in tapes]
 
         def join(results: Any) -> Any:
             remaining = iter(results)
@@ -217,7 +218,3 @@ def _is_refused(tape: QuantumScript, jax: bool) -> bool:
         values = tape.get_parameters(trainable_only=False)
         trainable = [index for index, value in enumerate(values) if type(value).__module__.endswith("interpreters.ad")]
     return any(tape.par_info[index]["op"].batch_size is not None for index in trainable)
-
-
-def _only(results: Any) -> Any:
-    return results[0]

@@ -8,7 +8,6 @@ from pennylane_qexec.engine.history import KEPT_ROWS, History
 from pennylane_qexec.engine.placement import capacity_of, prepares_late
 from pennylane_qexec.engine.rows import Row
 from pennylane_qexec.executors.base import Spreader
-from pennylane_qexec.executors.validation import lasting_objection
 from pennylane_qexec.job import Times
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "Spreader",
     "Times",
     "capacity_of",
-    "lasting_objection",
     "prepares_late",
     "wait",
     "wait_at_exit",

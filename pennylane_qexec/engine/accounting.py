@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
-from pennylane_qexec.concurrency import context
 from pennylane_qexec.engine.worker import Ran
 from pennylane_qexec.executors import objection_to_shots
 from pennylane_qexec.executors.base import Executor
@@ -35,7 +32,7 @@ def accounts_of(jobs: Sequence[Job], executors: Collection[Executor], own: Budge
     Raises:
         BudgetExceededError: they do not fit, all together.
     """
-    budgets = in_force(own, inside=context.depth() > 0)
+    budgets = in_force(own)
     if not budgets or not jobs:
         return None
     return opened(budgets, [_first(job, executors) for job in jobs])
@@ -63,19 +60,19 @@ def used(executor: Executor, jobs: Sequence[Job], seconds: float) -> list[Usage]
         jobs: the jobs.
         seconds: the part of each in the running time of the batch.
     """
-    return [_used(executor, job, seconds) for job in jobs]
-
-
-def _used(executor: Executor, job: Job, seconds: float) -> Usage:
-    try:
-        circuits, shots, cost, _ = executor.usage_of(job.circuit, job.call)
-        price = executor.charges(job.circuit, job.call)
-    except Exception as error:  # the job has been run: what is known of it is better than an engine that stands still
-        logger.warning("executor %r does not say what a circuit has used: %r", executor.name, error)
-        return Usage(1, job.circuit.shots.total_shots or 0, 0.0, seconds)
-    if price.per_second or cost is None:
-        cost = price.of(circuits, shots, seconds)
-    return Usage(circuits, shots, cost, seconds)
+    usages = []
+    for job in jobs:
+        try:
+            circuits, shots, cost, _ = executor.usage_of(job.circuit, job.call)
+            price = executor.charges(job.circuit, job.call)
+        except Exception as error:  # the job has been run: what is known of it is better than an engine that stops
+            logger.warning("executor %r does not say what a circuit has used: %r", executor.name, error)
+            circuits, shots, cost = 1, job.circuit.shots.total_shots or 0, 0.0
+        else:
+            if price.per_second or cost is None:
+                cost = price.of(circuits, shots, seconds)
+        usages.append(Usage(circuits, shots, cost, seconds))
+    return usages
 
 
 def counted(executor: Executor, jobs: Sequence[Job], ran: Ran) -> Ran:
@@ -86,11 +83,6 @@ def counted(executor: Executor, jobs: Sequence[Job], ran: Ran) -> Ran:
     else:
         usages = used(executor, jobs, each)
     return ran._replace(usages=tuple(usages))
-
-
-def shots_in(usages: Sequence[Usage]) -> int:
-    """The shots that were run, all together."""
-    return sum([usage.shots for usage in usages])
 
 
 def settle_attempt(accounts: Sequence[Account | None], usages: Sequence[Usage]) -> None:
@@ -116,27 +108,10 @@ def chosen(accounts: Sequence[Account] | None, indices: Sequence[int]) -> Sequen
     return [accounts[index] for index in indices]
 
 
-def given_back_on_error(accounts: Sequence[Account] | None) -> AbstractContextManager[Any]:
-    """If an error ends this, what is reserved for attempts that have not begun is given back."""
-    return _UNCOUNTED if accounts is None else _GivenBack(accounts)
-
-
-_UNCOUNTED: AbstractContextManager[Any] = nullcontext()
-
-
-class _GivenBack:
-    __slots__ = ("_accounts",)
-
-    def __init__(self, accounts: Sequence[Account]) -> None:
-        self._accounts = accounts
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            for account in self._accounts:
-                account.close()
+def give_back(accounts: Sequence[Account] | None) -> None:
+    """Give back what is reserved for attempts that have not begun, and will not."""
+    for account in accounts or ():
+        account.close()
 
 
 def _first(job: Job, executors: Collection[Executor]) -> Amount:

@@ -14,7 +14,9 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from functools import partial
+from operator import itemgetter
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from pennylane.tape import QuantumScript
@@ -23,12 +25,12 @@ from pennylane_qexec.concurrency import lifecycle
 from pennylane_qexec.concurrency.event_loop import Errands, LoopThread, in_engine_thread
 from pennylane_qexec.concurrency.futures import AskedFuture, wait
 from pennylane_qexec.engine import process_pool
-from pennylane_qexec.engine.accounting import accounts_of, chosen, counted, given_back_on_error
+from pennylane_qexec.engine.accounting import accounts_of, chosen, counted, give_back
 from pennylane_qexec.engine.batch import Batch, Ticket, tickets_of
 from pennylane_qexec.engine.completion import Desk
 from pennylane_qexec.engine.hedging import Hedging
 from pennylane_qexec.engine.history import KEPT_ROWS, History, record_answered, record_done
-from pennylane_qexec.engine.inline import ShortWay, groups, may_run_here, must_run_here
+from pennylane_qexec.engine.inline import InlineRunner, groups, may_run_here, must_run_here
 from pennylane_qexec.engine.lane import CommonQueue, Lane
 from pennylane_qexec.engine.recovery import Rescue
 from pennylane_qexec.engine.remote_jobs import Sending, Withdrawals
@@ -84,7 +86,7 @@ class Engine:
         self._rescue = Rescue(self._lanes.values(), retry, failover, rng, self._give_up)
         self._hedging = Hedging(hedge, self._lanes.values())
         self._numbers = itertools.count(1)
-        self._short_way = ShortWay(self.history, self.next_batch_number)
+        self._inline = InlineRunner(self.history, partial(next, self._numbers))
         self._desk = Desk(self.history, timeout, self._note_timeout)
         self._lock = threading.Lock()
         self._closed = False
@@ -98,12 +100,12 @@ class Engine:
 
     # -- what callers use, from any thread
 
-    def objection(self, executor: Executor, circuit: QuantumScript) -> str | None:
-        """Why an executor cannot take a circuit at present; ``None`` if it can."""
-        lane = self._lanes[executor]
-        if lane.health.down and not lane.health.may_run(now := time.monotonic()):
-            return lane.health.reason(now)
-        return lane.objection(circuit)
+    def down(self, executor: Executor) -> str | None:
+        """Why an executor is given nothing at present; ``None`` if it is."""
+        health = self._lanes[executor].health
+        if health.failures and not health.may_run(now := time.monotonic()):
+            return health.reason(now)
+        return None
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Run jobs and wait: small ones of local simulators in this thread, the rest through the lanes.
@@ -115,7 +117,8 @@ class Engine:
             ConfigurationError: this was called by what is called when a job ends, and must wait.
             BudgetExceededError: the jobs would pass a budget, or a further attempt at one would.
         """
-        self._check_open()
+        if self._closed or self._process != os.getpid():
+            self._refuse()
         if self._run_in_this_thread(jobs):
             return self._run_here(jobs)
         if in_engine_thread():
@@ -124,10 +127,13 @@ class Engine:
                 "called by the thread that would bring the results. Ask without waiting (submit, run_later), or in a "
                 "thread of your own."
             )
-        accounts = self._accounts(jobs)
-        with given_back_on_error(accounts):
+        accounts = accounts_of(jobs, self._lanes, self._budget)
+        try:
             tickets = tickets_of(jobs, _yes, accounts=accounts)
             self._hand_in(self._take_in, tickets)
+        except BaseException:
+            give_back(accounts)
+            raise
         return wait([ticket.future for ticket in tickets])
 
     def submit(self, jobs: Sequence[Job], asked: Callable[[], bool] | None = None) -> list[AskedFuture[Outcome]]:
@@ -145,17 +151,21 @@ class Engine:
         Raises:
             BudgetExceededError: the jobs would pass a budget.
         """
-        self._check_open()
+        if self._closed or self._process != os.getpid():
+            self._refuse()
         if not jobs:
             return []
-        accounts = self._accounts(jobs)
-        with given_back_on_error(accounts):
+        accounts = accounts_of(jobs, self._lanes, self._budget)
+        try:
             tickets = tickets_of(jobs, asked, kept=True, accounts=accounts)
             for lane in self._lanes.values():
                 if circuits := [job.circuit for job in jobs if job.executor in (None, lane.executor)]:
                     lane.ready(circuits)
             with self._desk.announced(len(tickets)):
                 self._hand_in(self._take_in, tickets)
+        except BaseException:
+            give_back(accounts)
+            raise
         return [ticket.future for ticket in tickets]
 
     def take_up(
@@ -249,43 +259,55 @@ class Engine:
         """Say which jobs have not been cancelled at their backends, and still run."""
         self.withdrawals.say_what_is_left()
 
-    def _check_open(self) -> None:
+    def _refuse(self) -> NoReturn:
         if self._closed:
             raise ConfigurationError("this cluster is closed: open a new one to run more circuits.")
-        if self._process != os.getpid():
-            raise ConfigurationError(
-                "this cluster was opened in the process that this one was forked from, and its threads have stayed "
-                "there: open a cluster here, and start processes by 'spawn' or 'forkserver'."
-            )
+        raise ConfigurationError(
+            "this cluster was opened in the process that this one was forked from, and its threads have stayed "
+            "there: open a cluster here, and start processes by 'spawn' or 'forkserver'."
+        )
 
     def _run_in_this_thread(self, jobs: Sequence[Job]) -> bool:
         if self._timeout is not None and not must_run_here(jobs):
             return False
-        return self._short_way.fits(jobs) or (in_engine_thread() and may_run_here(jobs))
-
-    def _accounts(self, jobs: Sequence[Job]) -> list[Account] | None:
-        return accounts_of(jobs, self._lanes, self._budget)
+        return self._inline.fits(jobs) or (in_engine_thread() and may_run_here(jobs))
 
     def _run_here(self, jobs: Sequence[Job]) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
         failed: list[tuple[list[int], Exception, list[Usage]]] = []
-        accounts = self._accounts(jobs)
-        with given_back_on_error(accounts):
+        accounts = accounts_of(jobs, self._lanes, self._budget)
+        try:
             for indices in groups(jobs):
                 spent: list[Usage] = []
+                own = itemgetter(*indices)(jobs) if len(indices) > 1 else (jobs[indices[0]],)
                 try:
-                    done = self._short_way.run([jobs[index] for index in indices], chosen(accounts, indices), spent)
+                    done = self._inline.run(own, accounts and chosen(accounts, indices), spent)
                 except Exception as error:
                     failed.append((indices, without_secrets(error), spent))
                 else:
-                    self._lanes[jobs[indices[0]].executor].health.succeeded()
+                    health = self._lanes[own[0].executor].health
+                    if health.failures:
+                        health.succeeded()
                     outcomes.update(zip(indices, done, strict=True))
-            going: dict[int, Future[Outcome]] = {}
-            for indices, raised, used in failed:
-                futures = self._go_on([jobs[index] for index in indices], raised, chosen(accounts, indices), used)
-                going.update(zip(indices, futures, strict=True))
-            outcomes.update(zip(going, wait(list(going.values())), strict=True))
-        return [outcomes[index] for index in range(len(jobs))]
+            if failed:
+                outcomes.update(self._run_elsewhere(jobs, failed, accounts))
+        except BaseException:
+            give_back(accounts)
+            raise
+        return list(map(outcomes.__getitem__, range(len(jobs))))
+
+    def _run_elsewhere(
+        self,
+        jobs: Sequence[Job],
+        failed: Sequence[tuple[list[int], Exception, list[Usage]]],
+        accounts: Sequence[Account] | None,
+    ) -> dict[int, Outcome]:
+        """The outcomes of jobs that failed in the calling thread, by their index."""
+        going: dict[int, Future[Outcome]] = {}
+        for indices, raised, used in failed:
+            futures = self._go_on([jobs[index] for index in indices], raised, chosen(accounts, indices), used)
+            going.update(zip(indices, futures, strict=True))
+        return dict(zip(going, wait(list(going.values())), strict=True))
 
     def _go_on(
         self, jobs: Sequence[Job], error: Exception, accounts: Sequence[Account] | None, spent: Sequence[Usage]
@@ -307,7 +329,8 @@ class Engine:
 
     def _hand_in(self, function: Any, *arguments: Any) -> None:
         with self._lock:
-            self._check_open()
+            if self._closed or self._process != os.getpid():
+                self._refuse()
             self._thread.call(function, *arguments)
 
     # -- in the engine's thread

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.engine.batch import Ticket
-from pennylane_qexec.engine.rows import Parts, Row, compact
+from pennylane_qexec.engine.rows import CompactCircuit, Row, compact
 from pennylane_qexec.engine.tables import OF_HISTORY, to_dataframe
 from pennylane_qexec.engine.timeline import draw
 from pennylane_qexec.engine.worker import Ran
@@ -34,10 +34,14 @@ class History(Sequence[Row]):
 
     Args:
         kept: how many jobs to keep; of more, the oldest are dropped. ``None`` for all.
+
+    Attributes:
+        last: the last circuit, as its row keeps it.
     """
 
     def __init__(self, kept: int | None = KEPT_ROWS) -> None:
         self._rows: deque[Row] = deque(maxlen=kept)
+        self.last: QuantumScript | CompactCircuit | str = ""
         self._ended = 0
         self._circuits = self._shots = self._cost = self._seconds = 0  # in whole units, as budgets have them
         self._lock = threading.Lock()
@@ -72,6 +76,8 @@ class History(Sequence[Row]):
         with self._lock:
             self._rows.extend(rows)
             self._ended += len(rows)
+            if rows:
+                self.last = rows[-1].circuit
 
     def clear(self) -> None:
         """Forget all rows, and begin to count anew."""
@@ -137,15 +143,16 @@ def record_done(
     """
     now = time.time()
     name = executor.name
-    known: Parts = {}
+    small = history.last
     rows, outcomes = [], []
     for job, result, usage, when in zip(jobs, ran.results, ran.usages, times, strict=True):
         submitted, started, attempt = when
         circuits, shots, cost, seconds = usage
         backend = executor.place(job.circuit, job.call)
+        small = compact(job.circuit, small)
         rows.append(
             Row(
-                compact(job.circuit, known),
+                small,
                 name,
                 backend,
                 shots,
@@ -174,13 +181,11 @@ def record_answered(history: History, answered: Sequence[tuple[QuantumScript, Ex
         history: where to write.
         answered: of each job the circuit, the executor whose result it is, and the result.
     """
-    now = time.time()
-    known: Parts = {}
+    now, small = time.time(), history.last
     rows, outcomes = [], []
     for circuit, executor, result in answered:
-        rows.append(
-            Row(compact(circuit, known), executor.name, CACHE, 0, 0, 0, JobState.DONE, now, now, now, circuits=0)
-        )
+        small = compact(circuit, small)
+        rows.append(Row(small, executor.name, CACHE, 0, 0, 0, JobState.DONE, now, now, now, circuits=0))
         outcomes.append(Outcome(result, executor.name, 0, 0, 0, now, now, now, 0.0, CACHE, circuits=0))
     history.add(rows)
     return outcomes

@@ -1,13 +1,14 @@
-"""The short way: small batches of local simulators run in the calling thread."""
+"""Small batches of local simulators run in the calling thread."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from pennylane_qexec.concurrency import context
 from pennylane_qexec.engine import process_pool
-from pennylane_qexec.engine.accounting import counted, settle_attempt, shots_in, used
+from pennylane_qexec.engine.accounting import counted, settle_attempt, used
 from pennylane_qexec.engine.batch import same_call
 from pennylane_qexec.engine.history import History, record_done
 from pennylane_qexec.engine.placement import EACH, HEAVY, may_use_processes, seconds
@@ -20,7 +21,7 @@ from pennylane_qexec.policies.budgets import Account, pass_on, restore
 _WORTH_STARTING_PROCESSES = 2.0
 
 
-class ShortWay:
+class InlineRunner:
     """Runs jobs in the calling thread, where that is the fastest way.
 
     Args:
@@ -43,11 +44,10 @@ class ShortWay:
             return True
         if not may_run_here(jobs):
             return False
-        estimate, movable = 0.0, 0
+        estimate = 0.0
         for job in jobs:
             estimate += seconds(job.executor, (job.circuit,))
-            movable += may_use_processes(job.executor)
-        if estimate < max(HEAVY, EACH * len(jobs)) or movable < 2:
+        if estimate < max(HEAVY, EACH * len(jobs)) or sum(may_use_processes(job.executor) for job in jobs) < 2:
             return True
         self._heavy_seconds += estimate
         if self._heavy_seconds > _WORTH_STARTING_PROCESSES:
@@ -67,7 +67,7 @@ class ShortWay:
         submitted, start = time.time(), time.perf_counter()
         usages: Sequence[Usage] = ()
         try:
-            with context.inside(context.depth(), jobs[0].follower is not None):
+            with context.inside(recorded=jobs[0].follower is not None):
                 performed = perform(executor, Work.of(jobs)) if accounts is None else _apart(executor, jobs)
             ran = counted(executor, jobs, performed)
             usages = ran.usages
@@ -81,7 +81,7 @@ class ShortWay:
             self._history.spend(usages)
             if accounts is not None:
                 settle_attempt(accounts, usages)
-        executor.meter.ran(len(jobs), shots_in(usages), ran.seconds)
+        executor.meter.ran(len(jobs), sum(map(attrgetter("shots"), usages)), ran.seconds)
         times = [Times(submitted, submitted)] * len(jobs)
         return record_done(self._history, executor, jobs, ran, times, self._next_batch_number())
 
@@ -101,17 +101,22 @@ def must_run_here(jobs: Sequence[Job]) -> bool:
     Backpropagation records what the simulator computes. And a device object may be in use by the very call that asks
     for the jobs, so that another thread would wait for it for ever.
     """
-    backprop = any(job.call.bound and job.call.config.gradient_method == "backprop" for job in jobs)
-    return backprop or (context.depth() > 0 and any(_is_one_object(job.executor) for job in jobs))
+    inside = context.depth() > 0
+    for job in jobs:
+        executor, call = job.executor, job.call
+        if call.bound and call.config.gradient_method == "backprop":
+            return True
+        if inside and isinstance(executor, DeviceExecutor) and not executor.shareable:
+            return True
+    return False
 
 
 def may_run_here(jobs: Sequence[Job]) -> bool:
     """Whether jobs are such that the calling thread can run them, however long that takes."""
-    return all(job.executor is not None and job.executor.parallel == "auto" and job.executor.local for job in jobs)
-
-
-def _is_one_object(executor: Executor | None) -> bool:
-    return isinstance(executor, DeviceExecutor) and not executor.shareable
+    for executor in dict.fromkeys(map(attrgetter("executor"), jobs)):
+        if executor is None or executor.parallel != "auto" or not executor.local:
+            return False
+    return True
 
 
 def groups(jobs: Sequence[Job]) -> list[list[int]]:

@@ -13,11 +13,12 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Protocol
 
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.engine.accounting import counted, shots_in, shots_of
+from pennylane_qexec.engine.accounting import counted, shots_of
 from pennylane_qexec.engine.batch import Batch, Level, Ticket
 from pennylane_qexec.engine.placement import capacity_of
 from pennylane_qexec.engine.remote_jobs import Sending, Withdrawals
@@ -410,7 +411,8 @@ class Lane:
             ran = counted(self.executor, batch.jobs, ran)
             batch.settle(self.executor, ran.usages)
             self._post.used(ran.usages)
-            self.executor.meter.ran(len(batch.tickets), shots_in(ran.usages), ran.seconds)
+            shots = sum(map(attrgetter("shots"), ran.usages))
+            self.executor.meter.ran(len(batch.tickets), shots, ran.seconds)
             self._post.finished(self, batch, ran)
         self.pump()
 

@@ -52,29 +52,26 @@ def uses_processes(executor: Executor, circuits: Sequence[QuantumScript]) -> boo
     return may_use_processes(executor) and seconds(executor, circuits) >= max(_WORTH_A_PIPE, EACH * len(circuits))
 
 
-def prepares_late(executor: Executor, circuit: QuantumScript, later: bool, alike: bool = False) -> bool:
-    """Whether circuits like this one run in other processes, so that preparing them there too is faster.
+def prepares_late(executor: Executor, circuit: QuantumScript, later: bool) -> bool:
+    """Whether circuits like this one run in worker processes that are ready, so that they are best prepared there too.
 
     Args:
         executor: who is to run them.
         circuit: the circuit.
         later: whether nobody waits for it: then also small ones run there, where they keep nobody from going on.
-        alike: whether it has to be done alike each time that the program runs, whatever has started by then.
     """
     if not executor.local:
         return False
     if executor.parallel == "process" or isinstance(executor.parallel, concurrent.futures.Executor):
         return True
-    if alike or not may_use_processes(executor) or not process_pool.crew.warm:
-        return False
-    return later or uses_processes(executor, (circuit,))
+    return may_use_processes(executor) and (later or uses_processes(executor, (circuit,)))
 
 
 def seconds(executor: Executor, circuits: Sequence[QuantumScript]) -> float:
     """Estimated running time: from the size of the circuits, or what the last ones have taken if that is longer."""
     rate = executor.load().circuits_per_second
-    measured = len(circuits) / rate if rate else 0.0
-    return max(measured, computing_seconds(executor, circuits))
+    computing = executor.effort(circuits) * _SECONDS_PER_NUMBER
+    return max(len(circuits) / rate, computing) if rate else computing
 
 
 def capacity_of(executor: Executor) -> int:

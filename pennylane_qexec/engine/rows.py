@@ -1,65 +1,57 @@
 """The rows of the history: what became of a job, with its circuit made small.
 
 A history of thousands of circuits as PennyLane has them would be hundreds of thousands of objects, through which
-Python's garbage collector looks over and over. Tuples of names and numbers it leaves alone.
+Python's garbage collector looks over and over. Tuples of numbers it leaves alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
+from itertools import chain, islice
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
-import pennylane as qml
-from pennylane.measurements import ExpectationMP, MeasurementProcess, ProbabilityMP, VarianceMP
-from pennylane.operation import Operator
+from pennylane.measurements import MeasurementProcess
 from pennylane.ops import Prod
 from pennylane.tape import QuantumScript
-from pennylane.wires import Wires
 
-from pennylane_qexec.circuits.fingerprint import fingerprint
-from pennylane_qexec.circuits.structure import REAL, wire_labels
+from pennylane_qexec.circuits.fingerprint import Content, fingerprint
+from pennylane_qexec.circuits.structure import CONTROLLED, structure_of
 from pennylane_qexec.engine.tables import OF_HISTORY, shown
 from pennylane_qexec.job import JobState
 
-_GATES = (
-    *("Hadamard", "PauliX", "PauliY", "PauliZ", "S", "T", "SX", "SWAP", "ISWAP", "CNOT", "CZ", "CY", "Toffoli"),
-    *("RX", "RY", "RZ", "PhaseShift", "Rot", "U1", "U2", "U3", "CRX", "CRY", "CRZ", "CRot", "ControlledPhaseShift"),
-    *("IsingXX", "IsingYY", "IsingZZ", "SingleExcitation", "DoubleExcitation"),
-)
-_NAMES = {getattr(qml, name): name for name in _GATES}
-_NUMBERS = (float, int, np.float64)
-_SMALL = 64
-"""Up to how many numbers the rows of a broadcasted parameter are kept."""
-
-
-Parts = dict[int, tuple[Operator, tuple[Any, ...]]]
-"""Gates without numbers that have been taken apart, by their ids: the circuits of a gradient share most of them."""
-
 
 class CompactCircuit(NamedTuple):
-    """A circuit, taken apart.
+    """A circuit of plain gates, taken apart. Circuits that differ in numbers only share all but these.
 
     Attributes:
-        operations: the operations, each as (name, wires, parameters).
-        measurements: the measurements, each as it is (without an observable) or as (kind, observables or wires).
-        shots: the shots, as they are.
+        structure: what the circuit is beside its numbers, see :func:`structure_of`.
+        measurements: those of its measurements that have no observable; ``None`` in place of the others.
+        numbers: the numbers of all gates, one after the other.
         trainable: indices of the trainable parameters.
     """
 
-    operations: tuple[Any, ...]
-    measurements: tuple[Any, ...]
-    shots: Any
+    structure: Any
+    measurements: tuple[MeasurementProcess | None, ...]
+    numbers: tuple[Any, ...]
     trainable: tuple[int, ...]
 
     def circuit(self) -> QuantumScript:
         """The circuit, put together again."""
-        return QuantumScript(
-            [_operator(part) for part in self.operations],
-            [_measurement(part) for part in self.measurements],
-            shots=self.shots,
-            trainable_params=list(self.trainable),
-        )
+        kinds, targets, control_wires, measured, shots = self.structure
+        numbers, controls = iter(self.numbers), iter(control_wires)
+        operations = []
+        for kind, labels in zip(kinds, targets, strict=True):
+            wires = (*next(controls), *labels) if kind in CONTROLLED else labels
+            operations.append(kind(*islice(numbers, kind.num_params), wires=wires))
+        measurements = [
+            _of_letters(*key) if measurement is None else measurement
+            for measurement, key in zip(self.measurements, measured, strict=True)
+        ]
+        return QuantumScript(operations, measurements, shots=shots, trainable_params=list(self.trainable))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +101,30 @@ class Row:
         return shown(self, OF_HISTORY)
 
 
-def compact(circuit: QuantumScript, known: Parts | None = None) -> QuantumScript | CompactCircuit | str:
+def compact(circuit: QuantumScript, last: Any = None) -> QuantumScript | CompactCircuit | str:
     """A circuit as rows keep it: taken apart; as it is, if it cannot be; its fingerprint if there are arrays in it.
 
     Arrays may be large, part of a gradient's graph, or written to after the circuit was run.
 
     Args:
         circuit: the circuit.
-        known: what is known of other circuits of its batch; added to.
+        last: what became of a circuit before it, of which it may be a variation.
     """
-    apart = _taken_apart(circuit, {} if known is None else known)
-    return apart or (circuit if _has_numbers_only(circuit) else fingerprint_of(circuit))
+    structure: Any = structure_of(circuit)
+    if structure is None:
+        return circuit if _has_numbers_only(circuit) else fingerprint_of(circuit)
+    numbers = tuple(chain.from_iterable(map(attrgetter("data"), circuit.operations)))
+    if np.ndarray in map(type, numbers):  # whoever has made the array may write another number into it
+        numbers = tuple(map(copy, numbers))
+    trainable = tuple(circuit.trainable_params)
+    if isinstance(last, CompactCircuit) and structure == last.structure:
+        return CompactCircuit(last.structure, last.measurements, numbers, trainable)
+    measurements: list[MeasurementProcess | None] = []
+    for measurement, key in zip(circuit.measurements, structure[3], strict=True):
+        if measurement.obs is not None and isinstance(key, Content):
+            return circuit if _has_numbers_only(circuit) else fingerprint_of(circuit)
+        measurements.append(measurement if measurement.obs is None else None)
+    return CompactCircuit(structure, tuple(measurements), numbers, trainable)
 
 
 def fingerprint_of(circuit: QuantumScript | CompactCircuit) -> str:
@@ -130,65 +135,9 @@ def fingerprint_of(circuit: QuantumScript | CompactCircuit) -> str:
         return ""
 
 
-def _taken_apart(circuit: QuantumScript, known: Parts) -> CompactCircuit | None:
-    """A circuit taken apart; ``None`` if it is not made of plain gates and few numbers."""
-    operations = []
-    for operation in circuit.operations:
-        seen = known.get(id(operation))
-        part = _part(operation) if seen is None else seen[1]
-        if part is None:
-            return None
-        if not part[2]:
-            known[id(operation)] = operation, part
-        operations.append(part)
-    measurements = tuple([_measured(measurement) for measurement in circuit.measurements])
-    if None in measurements:
-        return None
-    return CompactCircuit(tuple(operations), measurements, circuit.shots, tuple(circuit.trainable_params))
-
-
-def _part(operator: Operator) -> tuple[Any, ...] | None:
-    name = _NAMES.get(type(operator))
-    if name is None:
-        return None
-    parameters = []
-    for parameter in operator.data:
-        if type(parameter) in _NUMBERS:
-            parameters.append(parameter)
-        elif type(parameter) is np.ndarray and parameter.size <= _SMALL and parameter.dtype.kind in REAL:
-            parameters.append(parameter.copy())  # whoever has made the array may write other numbers into it
-        else:
-            return None
-    return name, wire_labels(operator), tuple(parameters)
-
-
-def _operator(part: tuple[Any, ...]) -> Operator:
-    name, labels, parameters = part
-    return getattr(qml, name)(*parameters, wires=labels)
-
-
-def _measured(measurement: MeasurementProcess) -> Any:
-    kind, observable = type(measurement), measurement.obs
-    plain = observable is None and measurement.mv is None and measurement.eigvals() is None
-    if kind is ProbabilityMP and plain and measurement.wires:
-        return "probs", measurement.wires.labels
-    if kind in (ExpectationMP, VarianceMP) and observable is not None:
-        factors = observable.operands if type(observable) is Prod else (observable,)
-        parts = tuple([_part(factor) for factor in factors])
-        if None not in parts:
-            return ("expval" if kind is ExpectationMP else "var"), type(observable) is Prod, parts
-    return measurement if observable is None else None
-
-
-def _measurement(part: Any) -> MeasurementProcess:
-    if isinstance(part, MeasurementProcess):
-        return part
-    if part[0] == "probs":
-        return ProbabilityMP(wires=Wires(part[1]))
-    kind, is_product, factors = part
-    operators = [_operator(factor) for factor in factors]
-    observable = Prod(*operators) if is_product else operators[0]
-    return ExpectationMP(observable) if kind == "expval" else VarianceMP(observable)
+def _of_letters(kind: type[MeasurementProcess], letters: Sequence[Any], *targets: Any) -> MeasurementProcess:
+    factors = [letter(wires=labels) for letter, labels in zip(letters, targets, strict=True)]
+    return kind(Prod(*factors) if len(factors) > 1 else factors[0])
 
 
 def _has_numbers_only(circuit: QuantumScript) -> bool:

@@ -64,21 +64,16 @@ class Ran(NamedTuple):
 def perform(executor: Any, work: Any) -> Ran:
     """Carry out a batch."""
     start = time.perf_counter()
-    results, usages = tamed(lambda: _performed(executor, work))
+    results, usages = tamed(executor.perform_counted, work)
     seconds = time.perf_counter() - start
-    return Ran(complete(executor, work, results), seconds, usages)
-
-
-def _performed(executor: Any, work: Any) -> tuple[list[Any], tuple[Any, ...]]:
-    results, usages = executor.perform_counted(work)
-    return list(results), tuple(usages)
+    return Ran(complete(executor, work, list(results)), seconds, tuple(usages))
 
 
 def complete(executor: Any, work: Any, results: list[Any]) -> list[Any]:
     """The results of a batch, if there is one for each of its circuits, and nothing else; an error is never data."""
     if len(results) != len(work.circuits):
         raise RuntimeError(f"{len(results)} results were returned for {len(work.circuits)} circuits")
-    if any(result is None for result in results):
+    if type(None) in map(type, results):
         raise RuntimeError("None was returned in place of the result of a circuit")
     executor.check_results(work, results)
     return results

@@ -29,6 +29,7 @@ from pennylane_qexec.job import (
     Work,
     cost_of,
     for_device,
+    only,
 )
 from pennylane_qexec.redaction import has_secret, scrub
 from pennylane_qexec.redaction.display import even_incomplete
@@ -39,35 +40,31 @@ _SMOOTHING = 0.3
 
 
 class Meter:
-    """Counts what waits for an executor, and measures how fast it is. Safe to use from several threads."""
+    """Counts what waits for an executor, and measures how fast it is. Safe to use from several threads.
+
+    Attributes:
+        seen: what was seen until now.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._load = Load()
-
-    def load(self) -> Load:
-        """What was seen until now."""
-        return self._load
+        self.seen = Load()
 
     def add(self, circuits: int) -> None:
         """Count circuits that now wait for the executor (or, if negative, do no longer)."""
         with self._lock:
-            self._load = self._load._replace(waiting=self._load.waiting + circuits)
+            self.seen = self.seen._replace(waiting=self.seen.waiting + circuits)
 
     def ran(self, circuits: int, shots: int, seconds: float) -> None:
         """Take a batch that ran into the averages, in which newer batches count more."""
+        seconds = max(seconds, 1e-9)
         with self._lock:
-            load = self._load
-            self._load = load._replace(
-                circuits_per_second=_smoothed(load.circuits_per_second, circuits / max(seconds, 1e-9)),
-                shots_per_second=_smoothed(load.shots_per_second, shots / max(seconds, 1e-9)),
-            )
-
-
-def _smoothed(average: float, value: float) -> float:
-    if value <= 0:
-        return average
-    return value if average <= 0 else (1 - _SMOOTHING) * average + _SMOOTHING * value
+            waiting, *averages = self.seen
+            for index, value in enumerate((circuits / seconds, shots / seconds)):
+                if value > 0:
+                    average = averages[index]
+                    averages[index] = value if average <= 0 else (1 - _SMOOTHING) * average + _SMOOTHING * value
+            self.seen = Load(waiting, *averages)
 
 
 IDEAL = "ideal"
@@ -214,6 +211,14 @@ class Executor(ABC):
         return False
 
     @property
+    def by_structure(self) -> bool:
+        """Whether what it says of circuits, and how it prepares them, depends on nothing but their structure.
+
+        Then it is asked once for circuits that differ in numbers only, for as long as its cluster is open.
+        """
+        return False
+
+    @property
     def identity(self) -> str | None:
         """What its results depend on besides the circuit: a :class:`Cache` knows them by this text.
 
@@ -307,7 +312,7 @@ class Executor(ABC):
         """
         circuits, shots = runs
         price = self.cost if price is None else price
-        seconds = self.meter.load().seconds(1, shots)
+        seconds = self.meter.seen.seconds(1, shots)
         if seconds is None:
             return Usage(circuits, shots, None if price.per_second else price.of(circuits, shots, 0.0))
         return Usage(circuits, shots, price.of(circuits, shots, seconds), seconds)
@@ -332,7 +337,7 @@ class Executor(ABC):
 
     def load(self) -> Load:
         """What waits for this executor now, and how fast it has been."""
-        return self.meter.load()
+        return self.meter.seen
 
     def binder(self, config: ExecutionConfig, circuit: QuantumScript) -> Binder:
         """What makes circuits ready for this backend. A backend that takes circuits as they are changes nothing.
@@ -343,7 +348,7 @@ class Executor(ABC):
                 mid-circuit measurements or not.
         """
         settings = for_device(config)
-        return lambda circuit: Bound((circuit,), settings, _only)
+        return lambda circuit: Bound((circuit,), settings, only)
 
     def supports(self, config: ExecutionConfig, circuit: QuantumScript | None) -> bool:
         """Whether the backend itself differentiates circuits by the configuration's method."""
@@ -414,10 +419,6 @@ class Executor(ABC):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, parallel="auto")
-
-
-def _only(results: Sequence[Result]) -> Result:
-    return results[0]
 
 
 def _check_counts(**counts: int | None) -> None:

@@ -80,9 +80,12 @@ def reshot(circuit: QuantumScript, executor: HasShots) -> QuantumScript:
 
 def all_reshot(circuits: Sequence[QuantumScript], executor: HasShots) -> Sequence[QuantumScript]:
     """Circuits with the shots that an executor runs them with; see :func:`reshot`."""
-    if executor.shots == 0 and not any(issubclass(kind, Reshot) for kind in set(map(type, circuits))):
-        return circuits
-    return [reshot(circuit, executor) for circuit in circuits]
+    if executor.shots != 0:
+        return [reshot(circuit, executor) for circuit in circuits]
+    for kind in set(map(type, circuits)):
+        if issubclass(kind, Reshot):
+            return [reshot(circuit, executor) for circuit in circuits]
+    return circuits
 
 
 def as_asked(circuit: QuantumScript) -> QuantumScript:

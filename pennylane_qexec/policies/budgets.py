@@ -17,6 +17,7 @@ from numbers import Integral, Real
 from types import TracebackType
 from typing import Any, Self
 
+from pennylane_qexec.concurrency import context
 from pennylane_qexec.errors import BudgetExceededError, ConfigurationError, coerce
 from pennylane_qexec.policies.amounts import (
     NAMES,
@@ -59,17 +60,18 @@ def leave(budget: Budget) -> None:
     _of_context.set(tuple(budgets))
 
 
-def in_force(own: Budget | None, inside: bool) -> tuple[Budget, ...]:
+def in_force(own: Budget | None) -> tuple[Budget, ...]:
     """The budgets that count for a call, each once.
+
+    From inside of a batch, those of the process do not, as its circuits count for them already.
 
     Args:
         own: that of the cluster.
-        inside: whether the call is made from inside of a batch, whose circuits count for the process already.
     """
     budgets = _of_context.get()
-    if not budgets and (inside or not _of_process):
+    if not budgets and not _of_process:
         return () if own is None else (own,)
-    process = () if inside else tuple(_of_process)
+    process = () if context.depth() else tuple(_of_process)
     return tuple(dict.fromkeys((*(() if own is None else (own,)), *budgets, *process)))
 
 

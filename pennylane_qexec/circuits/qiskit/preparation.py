@@ -30,7 +30,7 @@ from pennylane_qexec.circuits.qiskit.gates import KINDS, convertible, instructio
 from pennylane_qexec.circuits.qiskit.rewriting import at_the_end, by_recipes, postselected
 from pennylane_qexec.circuits.structure import is_broadcasted, measures_everything, rows_of, wires_in_order
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.job import Bound, Postprocessing, Result, for_device
+from pennylane_qexec.job import Bound, Postprocessing, Result, for_device, only
 
 Step = Callable[[QuantumScript], tuple[Sequence[QuantumScript], Postprocessing]]
 
@@ -131,7 +131,7 @@ class QiskitBinder:
 
     def __call__(self, circuit: QuantumScript) -> Bound:
         if dynamic_part(circuit) is not None or self._is_ready(circuit):
-            return Bound((circuit,), self._config, _only)
+            return Bound((circuit,), self._config, only)
         with QueuingManager.stop_recording():
             circuits, postprocess = _prepared(circuit, self._steps)
         return Bound(tuple(circuits), self._config, postprocess)
@@ -151,13 +151,13 @@ class QiskitBinder:
     def _with_wires(self, circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
         """Measurements of everything get wires before there are more, which deferring adds."""
         if not any(map(measures_everything, circuit.measurements)):
-            return (circuit,), _only
+            return (circuit,), only
         circuits, postprocess = validate_device_wires(circuit, wires=self._wires_of(circuit))
         return circuits, postprocess
 
     def _with_measurements_deferred(self, circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
         if not any(isinstance(operation, MidMeasure) for operation in circuit.operations):
-            return (circuit,), _only
+            return (circuit,), only
         if self._config.mcm_config.postselect_mode == "fill-shots" and any(map(_postselects, circuit.operations)):
             raise ConfigurationError(
                 "postselect_mode='fill-shots' is not known here: shots that postselection discards are not run again. "
@@ -171,13 +171,13 @@ class QiskitBinder:
             return postselected(circuit)
         if circuit.shots and any(isinstance(mp, _BY_RECIPES) for mp in circuit.measurements):
             return by_recipes(circuit, self._exact_shots)
-        return (circuit,), _only
+        return (circuit,), only
 
 
 def _prepared(circuit: QuantumScript, steps: Sequence[Step]) -> tuple[Sequence[QuantumScript], Postprocessing]:
     """What the first step makes of a circuit, and the others of that."""
     if not steps:
-        return (circuit,), _only
+        return (circuit,), only
     circuits, join = steps[0](circuit)
     parts = [_prepared(one, steps[1:]) for one in circuits]
 
@@ -190,13 +190,13 @@ def _prepared(circuit: QuantumScript, steps: Sequence[Step]) -> tuple[Sequence[Q
 
 def _each_number_of_shots(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
     if not circuit.shots.has_partitioned_shots:
-        return (circuit,), _only
+        return (circuit,), only
     return [circuit.copy(shots=shots) for shots in circuit.shots], tuple
 
 
 def _taken_apart(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
     if KINDS.issuperset(map(type, circuit.operations)):
-        return (circuit,), _only
+        return (circuit,), only
     _check_projectors(circuit.operations)
     circuits, postprocess = decompose(
         circuit, _stays, decomposer=taken_apart, skip_initial_state_prep=False, name="Qiskit", error=ConfigurationError
@@ -227,7 +227,7 @@ def _stays(operation: Any) -> bool:
 
 def _one_by_one(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
     if circuit.batch_size is None:
-        return (circuit,), _only
+        return (circuit,), only
     return rows_of(circuit)[0], _in_columns
 
 
@@ -240,7 +240,3 @@ def _in_columns(rows: Sequence[Result]) -> Result:
 
 def _postselects(operation: Any) -> bool:
     return isinstance(operation, MidMeasure) and operation.postselect is not None
-
-
-def _only(results: Sequence[Result]) -> Result:
-    return results[0]

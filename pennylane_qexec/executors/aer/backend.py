@@ -6,6 +6,7 @@ Importing this imports Qiskit and Aer, so it is imported when the first Aer exec
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pennylane.devices import ExecutionConfig
@@ -139,24 +140,19 @@ class AerBackend:
 
     def _some(self, circuits: Sequence[QuantumScript], numbers: Sequence[int], seeds: Seeds) -> list[Result]:
         fused = fuse(circuits)
-        plans = [
-            Planned(self._program(group.template), group.parameters, tuple([numbers[index] for index in group.indices]))
-            for group in fused
-        ]
-        outputs = self._simulation.outputs(plans, seeds)
-        rows = [
-            plan.program.results(output, seeds.generators(plan.numbers))
-            for plan, output in zip(plans, outputs, strict=True)
-        ]
-        return unfused(zip(fused, rows, strict=True), len(circuits))
+        plans = []
+        for group in fused:
+            program = self._programs.get(group.template.key, partial(self._compile, group.template))
+            plans.append(Planned(program, group.parameters, tuple(map(numbers.__getitem__, group.indices))))
+        done = []
+        for group, plan, output in zip(fused, plans, self._simulation.outputs(plans, seeds), strict=True):
+            done.append((group, plan.program.results(output, seeds.generators(plan.numbers))))
+        return unfused(done, len(circuits))
 
     def _at_once(self, circuits: Sequence[QuantumScript]) -> int:
         """How many circuits are run at a time, so that what they save has a place in memory."""
-        wires = max([len(wires_in(circuit)) for circuit in circuits], default=1)
+        wires = max(map(len, map(wires_in, circuits)), default=1)
         return max(1, min(_CIRCUITS_AT_ONCE, _NUMBERS_AT_ONCE >> wires))
-
-    def _program(self, template: Template) -> Program:
-        return self._programs.get(template.key, lambda: self._compile(template))
 
     def _compile(self, template: Template) -> Program:
         circuit = template.circuit

@@ -84,6 +84,11 @@ class AerExecutor(PreparingExecutor):
         return self._machine or ("aer_simulator_gpu" if self._aer.on_gpu else "aer_simulator")
 
     @property
+    def by_structure(self) -> bool:
+        """Aer, and what prepares circuits for it, looks at nothing but structure."""
+        return is_ours(self)
+
+    @property
     def local(self) -> bool:
         """Circuits are simulated in this process."""
         return True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ class Simulation:
             RuntimeError: Aer has failed.
         """
         outputs: Outputs = [[[None] * len(plan.rows) for _ in plan.program.circuits] for plan in plans]
-        for run in [*_runs(plans, seeds, self._goes_alone), *_runs_alone(plans, seeds, self._goes_alone)]:
+        for run in _runs(plans, seeds, self._goes_alone):
             found = iter(self._run(run, plans))
             for segment in run.segments:
                 for row in segment.rows:
@@ -122,11 +123,12 @@ class Simulation:
         return dict(counts)
 
     def _run(self, run: _Run, plans: Sequence[Planned]) -> list[Any]:
-        compiled = [plans[segment.plan].program.circuits[segment.cell] for segment in run.segments]
-        parameters = [
-            one.bound(plans[segment.plan].rows[segment.rows])
-            for one, segment in zip(compiled, run.segments, strict=True)
-        ]
+        compiled, parameters = [], []
+        for segment in run.segments:
+            plan = plans[segment.plan]
+            one = plan.program.circuits[segment.cell]
+            compiled.append(one)
+            parameters.append(one.bound(plan.rows[segment.rows]))
         return self._executed(compiled, parameters, run.shots, run.seed)
 
     def _executed(
@@ -135,16 +137,17 @@ class Simulation:
         config = self._config(compiled, shots, seed)
         config.parameterizations = parameters
         noise = self._machine.noise(together(one.used for one in compiled)) if self._machine else self._noise
-        output = cpp_execute_circuits(self._controller, [one.circuit for one in compiled], noise, config)
+        output = cpp_execute_circuits(self._controller, list(map(attrgetter("circuit"), compiled)), noise, config)
         if not output["success"]:
             failed = next((one["status"] for one in output["results"] if not one["success"]), "")
             raise RuntimeError(f"Aer says: {output['status']} {failed}".strip())
-        return [one["data"] if shots is None else one["data"]["counts"] for one in output["results"]]
+        data = map(itemgetter("data"), output["results"])
+        return list(data if shots is None else map(itemgetter("counts"), data))
 
     def _config(self, compiled: Sequence[Compiled], shots: int | None, seed: int | None) -> AerConfig:
         """The options of a run, in Aer's own form."""
         options: dict[str, Any] = {"shots": shots or 1, "seed_simulator": seed}
-        width = max(one.width for one in compiled)
+        width = max(map(attrgetter("width"), compiled))
         if shots is None and self._machine is None:
             # Aer leaves out what cannot matter for what is saved, and then loses the X and Y of expectation values.
             options["enable_truncation"] = False
@@ -152,7 +155,7 @@ class Simulation:
             options.update(method_of_exact_results(self._mixed, width))
         if self._free_threads and width < THREADED_WIRES:
             options["max_parallel_threads"] = 1
-        largest = QuantumCircuit(*map(max, zip(*[one.size for one in compiled], strict=True)))
+        largest = QuantumCircuit(*map(max, zip(*map(attrgetter("size"), compiled), strict=True)))
         return generate_aer_config([largest], self._options, **options)
 
 
@@ -166,38 +169,30 @@ def method_of_exact_results(mixed: bool, width: int) -> dict[str, Any]:
     return {"method": "statevector"} if width <= SAVED_WIRES else {}
 
 
-def _runs_alone(plans: Sequence[Planned], seeds: Seeds, alone: Callable[[Program, int], bool]) -> Iterator[_Run]:
-    """A run for each row of each circuit that must not run beside others."""
-    for plan, planned in enumerate(plans):
-        for cell in range(len(planned.program.circuits)):
-            if alone(planned.program, cell):
-                for row, number in enumerate(planned.numbers):
-                    yield _Run([_Segment(plan, cell, [row])], planned.program.shots, seeds.apart(number, cell))
-
-
 def _runs(plans: Sequence[Planned], seeds: Seeds, alone: Callable[[Program, int], bool]) -> Iterator[_Run]:
     """Exact circuits run together, and without a seed all others with the same shots too.
 
     With a seed, what Aer counts is run in the order of the circuits' numbers, since Aer adds the same to the seed from
-    one circuit of a run to the next.
+    one circuit of a run to the next. Circuits that must not run beside others have a run for each of their rows.
     """
-    cells = [
-        (plan, cell)
-        for plan, planned in enumerate(plans)
-        for cell in range(len(planned.program.circuits))
-        if not alone(planned.program, cell)
-    ]
-    free = [place for place in cells if plans[place[0]].program.shots is None or seeds.seed is None]
-    for shots in dict.fromkeys(plans[plan].program.shots for plan, _ in free):
-        segments = [
-            _Segment(plan, cell, list(range(len(plans[plan].rows))))
-            for plan, cell in free
-            if plans[plan].program.shots == shots
-        ]
+    together: dict[int | None, list[_Segment]] = {}
+    by_cell: dict[int, list[int]] = {}
+    apart: list[_Run] = []
+    for plan, planned in enumerate(plans):
+        shots = planned.program.shots
+        for cell in range(len(planned.program.circuits)):
+            if alone(planned.program, cell):
+                for row, number in enumerate(planned.numbers):
+                    apart.append(_Run([_Segment(plan, cell, [row])], shots, seeds.apart(number, cell)))
+            elif shots is None or seeds.seed is None:
+                together.setdefault(shots, []).append(_Segment(plan, cell, list(range(len(planned.rows)))))
+            else:
+                by_cell.setdefault(cell, []).append(plan)
+    for shots, segments in together.items():
         yield _Run(segments, shots, seeds.fresh() if seeds.seed is None else seeds.aer(plans[0].numbers[0], 0))
-    ordered = [place for place in cells if place not in free]
-    for cell in sorted({cell for _, cell in ordered}):
-        yield from _in_order([plan for plan, one in ordered if one == cell], cell, plans, seeds)
+    for cell in sorted(by_cell):
+        yield from _in_order(by_cell[cell], cell, plans, seeds)
+    yield from apart
 
 
 def _in_order(chosen: Sequence[int], cell: int, plans: Sequence[Planned], seeds: Seeds) -> Iterator[_Run]:

@@ -14,7 +14,6 @@ several numbers inside of others (``adjoint(Rot)``, ``CRot``), it raises errors 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -29,7 +28,7 @@ from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
 from pennylane_qexec.circuits.structure import wires_in_order
-from pennylane_qexec.job import Postprocessing, Result
+from pennylane_qexec.job import Postprocessing, only
 
 
 def corrected(program: Any, device: Device, config: ExecutionConfig) -> Any:
@@ -71,7 +70,7 @@ def _state_in_place(tape: QuantumScript) -> tuple[tuple[QuantumScript, ...], Pos
 @qml.transform
 def _a_number_each(tape: QuantumScript) -> tuple[tuple[QuantumScript, ...], Postprocessing]:
     if all(operation.num_params < 2 for operation in tape.operations):
-        return (tape,), _only
+        return (tape,), only
     operations: list[Operator] = []
     trainable, old, new = [], 0, 0
     with QueuingManager.stop_recording():
@@ -82,7 +81,7 @@ def _a_number_each(tape: QuantumScript) -> tuple[tuple[QuantumScript, ...], Post
             operations += parts
             old += operation.num_params
             new += sum(part.num_params for part in parts)
-    return (tape.copy(operations=operations, trainable_params=trainable),), _only
+    return (tape.copy(operations=operations, trainable_params=trainable),), only
 
 
 def _apart(operation: Operator) -> list[Operator]:
@@ -105,15 +104,11 @@ def _with_kernels(tape: QuantumScript, kernels: frozenset[str]) -> tuple[tuple[Q
         return is_counted(operation) or not any(map(qml.math.requires_grad, operation.data))
 
     if all(map(is_counted, tape.operations)):
-        return (tape,), _only
+        return (tape,), only
     (tape,), _ = decompose(tape, stopping_condition=is_left, skip_initial_state_prep=True, name="adjoint")
     operations = [one if is_counted(one) else qml.QubitUnitary(one.matrix(), one.wires) for one in tape.operations]
-    return (tape.copy(operations=operations),), _only
+    return (tape.copy(operations=operations),), only
 
 
 _COUNTED = (qml.QubitUnitary, qml.Rot, StatePrepBase)
 """Gates that are counted as PennyLane counts them, although they have no kernel."""
-
-
-def _only(results: Sequence[Result]) -> Result:
-    return results[0]

@@ -266,9 +266,11 @@ def execute(
     Returns:
         For each circuit what the device returns for it, if it runs the circuits one after the other.
     """
-    simulator = Native(device, config)
     if len(circuits) == 1 or not broadcasts(device, config):
-        return simulator.alone(circuits) if places is None else simulator.at_places(circuits, places)
+        if places is None:
+            return mid_circuit.execute(device, circuits, config)
+        return Native(device, config).at_places(circuits, places)
+    simulator = Native(device, config)
     stream = simulator.stream() if places is None else places.stream
     groups = [_Group(device, fused) for fused in fuse(circuits)]
     for group in groups:

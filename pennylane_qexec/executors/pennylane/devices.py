@@ -152,12 +152,12 @@ class BuiltDevices:
         """Build the first device, which shows at once whether the options are right."""
         if self._wires is None:
             try:
-                return self._device((None, False)).wires
+                return self._new_device((None, False)).wires
             except ConfigurationError:
                 self.takes_circuits_wires = True
-                self._device(((0,), False))
+                self._new_device(((0,), False))
                 return None
-        return self._device((None, False)).wires
+        return self._new_device((None, False)).wires
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -212,7 +212,12 @@ class BuiltDevices:
         return () if found is None else (found.name,)
 
     def device(self, circuit: QuantumScript | None) -> Device:
-        return self._device(self._key(circuit))
+        plain = not self.takes_circuits_wires and self.traits.exact_options is None
+        key = (None, False) if plain else self._key(circuit)
+        try:
+            return self._local.devices[key]
+        except (AttributeError, KeyError):
+            return self._new_device(key)
 
     def _key(self, circuit: QuantumScript | None) -> tuple[Any, bool]:
         """What a device is built for: the circuit's wires, if the device needs to know, and whether it is exact."""
@@ -221,12 +226,6 @@ class BuiltDevices:
             return None, exact
         wires = tuple(wires_in_order(circuit)) if circuit is not None and circuit.wires else (0,)
         return wires, exact
-
-    def _device(self, key: tuple[Any, bool]) -> Device:
-        try:
-            return self._local.devices[key]
-        except (AttributeError, KeyError):
-            return self._new_device(key)
 
     def _new_device(self, key: tuple[Any, bool]) -> Device:
         devices: dict[tuple[Any, bool], Device] = self._local.__dict__.setdefault("devices", {})

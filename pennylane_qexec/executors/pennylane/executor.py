@@ -6,8 +6,9 @@ A circuit with a number draws from the random stream of its number.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -18,7 +19,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs, simulated
 from pennylane_qexec.circuits.results import check_kept, check_work
-from pennylane_qexec.circuits.structure import batch_size, wires_in
+from pennylane_qexec.circuits.structure import broadcasted_over, wires_in
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.base import IDEAL, Binder
 from pennylane_qexec.executors.identity import identity_of, is_ours
@@ -26,7 +27,12 @@ from pennylane_qexec.executors.memory import free_memory, in_words
 from pennylane_qexec.executors.options import ExecutorOptions, lists_options, pop_executor_options
 from pennylane_qexec.executors.pennylane import broadcasting, density_matrices, legacy, mid_circuit
 from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
-from pennylane_qexec.executors.pennylane.preparation import DeviceBinder, Prepared, PreparingExecutor
+from pennylane_qexec.executors.pennylane.preparation import (
+    DeviceBinder,
+    Prepared,
+    PreparingExecutor,
+    goes_by_structure,
+)
 from pennylane_qexec.executors.pennylane.seeds import Numbering, Places, goes_to_places, of_parts, place_of
 from pennylane_qexec.executors.shots import all_reshot, objection_to_shots
 from pennylane_qexec.executors.validation import objection_to_wires
@@ -159,6 +165,11 @@ class DeviceExecutor(PreparingExecutor):
         """Whether worker processes can have devices of their own."""
         return isinstance(self._source, BuiltDevices)
 
+    @cached_property
+    def by_structure(self) -> bool:
+        """Whether the device is one of PennyLane's simulators, which is known to go by structure."""
+        return is_ours(self) and goes_by_structure(self._source)
+
     @property
     def mixed(self) -> bool:
         """Whether the device's states are density matrices."""
@@ -223,12 +234,12 @@ class DeviceExecutor(PreparingExecutor):
 
     def effort(self, circuits: Sequence[QuantumScript]) -> float:
         """Numbers to compute: the size of the state for each operation, and every bit of every shot."""
-        exponent = 2 if self.mixed else 1
+        exponent = 2 if self._source.traits.mixed else 1
         effort = 0.0
         for circuit in circuits:
             wires = len(wires_in(circuit) if self.wires is None else self.wires)
             size = 2.0 ** (exponent * wires)
-            effort += size * len(circuit.operations) * batch_size(circuit)
+            effort += size * len(circuit.operations) * (broadcasted_over(circuit) or 1)
             effort += wires * (circuit.shots.total_shots or 0)
         return effort
 
@@ -287,21 +298,20 @@ class DeviceExecutor(PreparingExecutor):
         return self._perform_bound(work) if work.call.bound else self._prepare_and_perform(work)
 
     def _perform_bound(self, work: Work) -> list[Result]:
-        def place(index: int) -> tuple[Device, int | None]:
-            device = self.device(work.circuits[index])
-            return device, index if legacy.takes_shadows(device, work.circuits[index]) else None
-
+        groups: list[tuple[Device, bool, list[int]]] = []
+        for index, circuit in enumerate(work.circuits):
+            device = self._source.device(circuit)
+            alone = isinstance(device, LegacyDeviceFacade) and legacy.takes_shadows(circuit)
+            if groups and groups[-1][0] is device and not alone and not groups[-1][1]:
+                groups[-1][2].append(index)
+            else:
+                groups.append((device, alone, [index]))
+        takes_roots = self._source.traits.takes_roots and work.call.config.gradient_method == "backprop"
         results: list[Result] = []
-        for (device, _), group in groupby(range(len(work.circuits)), key=place):
-            chosen = list(group)
-            with self._source.exclusive(), self._differentiable(work.call.config):
-                results += self._call(device, work.part(chosen))
+        for device, _, indices in groups:
+            with self._source.exclusive(), density_matrices.without_roots() if takes_roots else nullcontext():
+                results += self._call(device, work if len(groups) == 1 else work.part(indices))
         return results
-
-    def _differentiable(self, config: ExecutionConfig) -> AbstractContextManager[None]:
-        """What backpropagation needs around the device."""
-        roots = self._source.traits.takes_roots and config.gradient_method == "backprop"
-        return density_matrices.without_roots() if roots else nullcontext()
 
     def _call(self, device: Device, work: Work) -> list[Result]:
         circuits, config = work.circuits, work.call.config

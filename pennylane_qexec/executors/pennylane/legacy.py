@@ -252,16 +252,15 @@ def with_preparation_decomposed(circuit: QuantumScript) -> QuantumScript:
 
 def samples_bits(device: Device, circuit: QuantumScript) -> bool:
     """Whether all that a circuit measures on a legacy device can be made of one row of bits for each shot."""
-    if not isinstance(device, LegacyDeviceFacade) or takes_shadows(device, circuit):
+    if not isinstance(device, LegacyDeviceFacade) or takes_shadows(circuit):
         return False
     return device.target_device.capabilities().get("model") == "qubit" and can_pool(circuit)
 
 
-def takes_shadows(device: Device, circuit: QuantumScript) -> bool:
-    """Whether a legacy device takes classical shadows of this circuit.
+def takes_shadows(circuit: QuantumScript) -> bool:
+    """Whether classical shadows are taken of this circuit.
 
-    It runs circuits of its own for them: what it remembers of the other circuits of a batch is lost, and it takes a
-    shot vector for one number of shots. Such circuits need a batch of their own for each number of shots.
+    A legacy device runs circuits of its own for them: what it remembers of the other circuits of a batch is lost, and
+    it takes a shot vector for one number of shots. Such circuits need a batch of their own for each number of shots.
     """
-    shadows = any(isinstance(measurement, ClassicalShadowMP | ShadowExpvalMP) for measurement in circuit.measurements)
-    return shadows and isinstance(device, LegacyDeviceFacade)
+    return any(isinstance(measurement, ClassicalShadowMP | ShadowExpvalMP) for measurement in circuit.measurements)

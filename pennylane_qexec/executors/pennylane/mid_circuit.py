@@ -159,7 +159,7 @@ def execute(device: Any, circuits: Sequence[QuantumScript], config: ExecutionCon
         config: the configuration of the program.
     """
     results = list(device.execute(tuple(circuits), execution_config=config))
-    if not is_by_tree(config):
+    if config.mcm_config.mcm_method != _TREE:
         return results
     results = [_in_tuples(result, circuit) for result, circuit in zip(results, circuits, strict=True)]
     return [_shuffled(result, circuit, device._rng) for result, circuit in zip(results, circuits, strict=True)]

@@ -7,7 +7,7 @@ circuit that is not prepared yet.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -27,14 +27,22 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs, counted, together
 from pennylane_qexec.circuits.parameters import unwrapped
 from pennylane_qexec.circuits.sampling import pool
-from pennylane_qexec.circuits.structure import BARE, CONTROLLED, forget_batch, is_broadcasted, rows_of, wires_in_order
-from pennylane_qexec.circuits.templates import Likeness, fuse
+from pennylane_qexec.circuits.structure import (
+    BARE,
+    CONTROLLED,
+    forget_batch,
+    is_broadcasted,
+    rows_of,
+    structure_of,
+    wires_in_order,
+)
+from pennylane_qexec.circuits.templates import fuse
 from pennylane_qexec.concurrency.differentiation import are_recorded
 from pennylane_qexec.concurrency.once import Kept
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.pennylane import adjoint, legacy, mid_circuit
 from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
-from pennylane_qexec.job import Bound, Call, Postprocessing, Result, Usage
+from pennylane_qexec.job import Bound, Call, Postprocessing, Result, Usage, only
 
 # Circuits that stay as they are
 
@@ -43,7 +51,6 @@ _SIMULATORS = ("default.mixed", "default.qubit", "lightning.qubit")
 
 _KEPT = 4
 _KEPT_PROGRAMS = 16
-_NUMBERS = (float, int, np.float64)
 
 
 class Unchanged:
@@ -53,26 +60,27 @@ class Unchanged:
     """
 
     def __init__(self) -> None:
-        self._likenesses: tuple[Likeness, ...] = ()
+        self._structures: dict[Hashable, None] = {}
         self._tries = _KEPT
 
     def covers(self, circuit: QuantumScript) -> bool:
         """Whether the program would leave a circuit as it is."""
-        for likeness in self._likenesses:
-            if likeness(circuit) and _is_plain(circuit):
-                self._tries += 1
-                return True
-        return False
+        covered = bool(self._structures) and structure_of(circuit) in self._structures
+        self._tries += covered
+        return covered
 
     def note(self, circuit: QuantumScript, circuits: Sequence[QuantumScript], postprocess: Postprocessing) -> None:
         """Remember what the program made of a circuit; not if that never helped before."""
-        if self._tries <= 0 or len(circuits) != 1 or circuits[0] is not circuit or not _is_plain(circuit):
+        if self._tries <= 0 or len(circuits) != 1 or circuits[0] is not circuit:
+            return
+        structure, result = structure_of(circuit), object()
+        if structure is None:
             return
         self._tries -= 1
-        result: Any = object()
-        likeness = Likeness(circuit)
-        if likeness.plain and postprocess((result,))[0] is result:
-            self._likenesses = (likeness, *self._likenesses[: _KEPT - 1])
+        if postprocess((result,))[0] is result:
+            self._structures[structure] = None
+            while len(self._structures) > _KEPT:
+                del self._structures[next(iter(self._structures))]
 
 
 class _ByProgram(threading.local):
@@ -85,6 +93,11 @@ class _ByProgram(threading.local):
 _here = _ByProgram()
 
 
+def goes_by_structure(source: GivenDevice | BuiltDevices) -> bool:
+    """Whether what devices say of circuits, and their programs, are known to look at nothing but structure."""
+    return isinstance(source, BuiltDevices) and source.name in _SIMULATORS
+
+
 def unchanged_by(program: Any, source: GivenDevice | BuiltDevices, config: ExecutionConfig) -> Unchanged | None:
     """What this thread knows of a program; ``None`` if such programs are not known well enough.
 
@@ -93,8 +106,7 @@ def unchanged_by(program: Any, source: GivenDevice | BuiltDevices, config: Execu
         source: where the device comes from.
         config: the configuration that the program is for.
     """
-    known = isinstance(source, BuiltDevices) and source.name in _SIMULATORS
-    if not known or config.gradient_method is not None or qml.capture.enabled():
+    if not goes_by_structure(source) or config.gradient_method is not None or qml.capture.enabled():
         return None
     of, unchanged = _here.kept.get(id(program), (None, None))
     if unchanged is None or of is not program:
@@ -104,17 +116,6 @@ def unchanged_by(program: Any, source: GivenDevice | BuiltDevices, config: Execu
             del _here.kept[next(iter(_here.kept))]
     return unchanged
 
-
-def _is_plain(circuit: QuantumScript) -> bool:
-    """Whether every parameter is one number."""
-    for operation in circuit.operations:
-        for value in operation.data:
-            if type(value) not in _NUMBERS and not (isinstance(value, np.ndarray) and value.shape == ()):
-                return False
-    return True
-
-
-# Preparation
 
 _ROTATED = {qml.X, qml.Y, qml.Z, qml.Hadamard, qml.Identity, BasisStateProjector}
 """Factors of observables that PennyLane's ``diagonalize_measurements`` rotates, or that are diagonal."""
@@ -190,7 +191,7 @@ class DeviceBinder:
                 here.device = device
                 here.unchanged = unchanged_by(here.program, self._source, self._config)
             if here.unchanged is not None and here.unchanged.covers(circuit):
-                return Bound((circuit,), self._config, _only)
+                return Bound((circuit,), self._config, only)
             given = [legacy.with_whole_state(device, one) for one in self._source.with_wires(circuit)]
             circuits, postprocess = here.program(given)
         if len(circuits) > 1:
@@ -309,10 +310,6 @@ def _factors(observable: Operator) -> Iterator[Operator]:
         yield from _factors(operand)
 
 
-def _only(results: Sequence[Result]) -> Result:
-    return results[0]
-
-
 _PLAIN = BARE | CONTROLLED
 _PREPARED = 512
 
@@ -397,6 +394,8 @@ class PreparingExecutor(Executor):
 
     def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
         """The same for a circuit of a call."""
+        if call.bound:
+            return self.billed(self._runs(circuit))
         return self.billed(together(self._prepared(self, circuit, call, self._runs)))
 
     def most_shots(self, circuit: QuantumScript) -> int:
