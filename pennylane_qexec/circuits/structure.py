@@ -230,8 +230,13 @@ def _can_be_bound(operation: Operator, structure: Hashable) -> bool:
         return False
 
 
-def measured_by(circuit: QuantumScript) -> Hashable:
-    """What a circuit measures; ``None`` if that cannot be compared."""
+def measured_by(circuit: QuantumScript, words_only: bool = False) -> Hashable:
+    """What a circuit measures; ``None`` if that cannot be compared.
+
+    Args:
+        circuit: the circuit.
+        words_only: whether observables other than products of Paulis count as such: to look at them takes long.
+    """
     keys: list[Hashable] = []
     for measurement in circuit.measurements:
         kind, observable = type(measurement), measurement.obs
@@ -240,7 +245,11 @@ def measured_by(circuit: QuantumScript) -> Hashable:
         letters = tuple(map(type, factors))
         if kind in _OF_OBSERVABLES and _LETTERS.issuperset(letters):
             keys.append((kind, letters, *map(labels, factors)))
-        elif measurement.mv is not None or (key := _content(measurement)) is None:
+        elif (
+            measurement.mv is not None
+            or (words_only and observable is not None)
+            or (key := _content(measurement)) is None
+        ):
             return None
         else:
             keys.append(key)
@@ -248,7 +257,7 @@ def measured_by(circuit: QuantumScript) -> Hashable:
 
 
 def structure_of(circuit: QuantumScript, any_numbers: bool = False) -> Hashable:
-    """What a circuit is beside the numbers of its gates; ``None`` if it has more than plain gates with numbers.
+    """What a circuit of plain gates and Pauli words is beside the numbers of its gates; ``None`` for any other.
 
     Of circuits for which it is equal, whatever depends on operations, wires, measurements and shots is the same. Others
     may be alike too; :func:`~pennylane_qexec.circuits.templates.fuse` tells.
@@ -267,7 +276,7 @@ def structure_of(circuit: QuantumScript, any_numbers: bool = False) -> Hashable:
             plain = any_numbers or type(number) in _SCALAR_TYPES or isinstance(number, np.ndarray)
             if not plain or np.ndim(number):
                 return None
-    measured = measured_by(circuit)
+    measured = measured_by(circuit, words_only=True)
     if measured is None:
         return None
     controlled = compress(operations, map(CONTROLLED.__contains__, kinds))

@@ -18,7 +18,7 @@ from pennylane.measurements import MeasurementProcess
 from pennylane.ops import Prod
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.fingerprint import Content, fingerprint
+from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.circuits.structure import CONTROLLED, structure_of
 from pennylane_qexec.engine.tables import OF_HISTORY, shown
 from pennylane_qexec.job import JobState
@@ -119,12 +119,8 @@ def compact(circuit: QuantumScript, last: Any = None) -> QuantumScript | Compact
     trainable = tuple(circuit.trainable_params)
     if isinstance(last, CompactCircuit) and structure == last.structure:
         return CompactCircuit(last.structure, last.measurements, numbers, trainable)
-    measurements: list[MeasurementProcess | None] = []
-    for measurement, key in zip(circuit.measurements, structure[3], strict=True):
-        if measurement.obs is not None and isinstance(key, Content):
-            return circuit if _has_numbers_only(circuit) else fingerprint_of(circuit)
-        measurements.append(measurement if measurement.obs is None else None)
-    return CompactCircuit(structure, tuple(measurements), numbers, trainable)
+    measurements = tuple([one if one.obs is None else None for one in circuit.measurements])
+    return CompactCircuit(structure, measurements, numbers, trainable)
 
 
 def fingerprint_of(circuit: QuantumScript | CompactCircuit) -> str:

@@ -37,7 +37,6 @@ def test_circuits_that_differ_in_numbers_are_of_one_structure(angle: Any) -> Non
         circuit(measured=qml.expval(qml.X(1))),
         circuit(measured=qml.var(qml.Z(1))),
         circuit(measured=qml.expval(qml.Z(1) @ qml.Z(0))),
-        circuit(measured=qml.expval(2 * qml.Z(1))),
         circuit(measured=qml.probs(wires=1)),
         QuantumScript([qml.RX(0.1, 0), qml.CNOT([1, 0])], [qml.expval(qml.Z(1))], shots=10),
     ],
@@ -51,6 +50,8 @@ def test_circuits_that_differ_in_anything_else_are_not(other: QuantumScript) -> 
     [
         circuit(np.array([0.1, 0.2])),
         circuit(qml.numpy.array([0.1], requires_grad=True)),
+        circuit(measured=qml.expval(2 * qml.Z(1))),
+        circuit(measured=qml.expval(qml.Hermitian(np.eye(2), 1))),
         QuantumScript([qml.QFT([0, 1])], [qml.probs()]),
         QuantumScript([qml.QubitUnitary(np.eye(2), 0)], [qml.probs()]),
     ],
