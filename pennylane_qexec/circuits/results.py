@@ -243,7 +243,7 @@ class _Check:
         rows = [self.result] if isinstance(self.result, Mapping) else self.result
         if not isinstance(rows, list | tuple | np.ndarray) or not all(isinstance(row, Mapping) for row in rows):
             self._refuse("counts by outcome")
-        if rows is self.result and len(rows) != self.circuit.batch_size:
+        if rows is self.result and len(rows) != self.circuit.batch_size and not self._may_hide_a_batch:
             self._refuse("counts by outcome")
         for row in rows:
             self._counted(row)
@@ -309,7 +309,11 @@ class _Check:
         """Whether there may be so many numbers where one circuit has some."""
         if size in (single, single * (self.circuit.batch_size or 1)):
             return True
-        return single > 0 and size % single == 0 and any(map(_may_hide_a_batch, self.circuit.operations))
+        return single > 0 and size % single == 0 and self._may_hide_a_batch
+
+    @property
+    def _may_hide_a_batch(self) -> bool:
+        return any(map(_may_hide_a_batch, self.circuit.operations))
 
     @property
     def _of_bits(self) -> bool:

@@ -146,9 +146,9 @@ def _is_shifted(operation: Operator) -> bool:
 
 
 def _has_rule(operation: Operator) -> bool:
-    if not isinstance(operation, Operation) or not any(map(qml.math.requires_grad, operation.data)):
+    if not operation.has_decomposition or not any(map(qml.math.requires_grad, operation.data)):
         return True
-    return operation.grad_method != "F" or not operation.has_decomposition
+    return isinstance(operation, Operation) and operation.grad_method != "F"
 
 
 def _explained(method: Transform) -> Callable[..., Any]:

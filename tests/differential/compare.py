@@ -39,25 +39,32 @@ def form(result: Any, strict: bool = True) -> Any:
 
     Args:
         result: the result.
-        strict: whether to tell NumPy's numbers from Autograd's, how precise they are, and a list of counts from an
-            array of them: PennyLane's devices do not agree on which of the two a batch of counts is.
+        strict: whether to tell types of numbers and of keys, and how precise they are.
+
+    What a batch of counts is (a tuple, a list or an array), and whether numbers are NumPy's or Autograd's, PennyLane
+    decides by whether it takes the batch or a sum apart, and its devices do not agree.
     """
     if isinstance(result, Mapping):
         if not strict:
             return "counts"
-        return (type(result).__name__, sorted({type(key).__name__ for key in result}),
+        return (type(result).__name__, sorted({type(key).__name__.replace("64", "") for key in result}),
                 sorted({type(one).__name__ for one in result.values()}))  # fmt: skip
-    if not strict and isinstance(result, np.ndarray) and result.dtype == object and result.ndim == 1:
-        result = list(result)
+    if _are_counts(result):
+        return "batch of counts", [form(one, strict) for one in result]
     if isinstance(result, tuple | list):
         return type(result).__name__, [form(one, strict) for one in result]
     array = as_array(result)
     kind = type(result).__name__
-    number = {"ArrayImpl": "array", "float": "float64"}.get(kind, kind)
+    number = {"ArrayImpl": "array", "float": "float64", "tensor": "ndarray"}.get(kind, kind)
     if not strict or number == "Tensor":  # lightning's have 32 bits now and then
         number = "Tensor" if number == "Tensor" else "numbers"
         return number, array.shape, array.dtype.kind
     return number, array.shape, str(array.dtype)
+
+
+def _are_counts(results: Any) -> bool:
+    several = isinstance(results, list | tuple) or (isinstance(results, np.ndarray) and results.ndim == 1)
+    return several and len(results) > 0 and all(isinstance(one, Mapping) for one in results)
 
 
 def analytic(measured: Measured, right: Right, leaf: Any, accuracy: float) -> str | None:

@@ -228,6 +228,8 @@ class DeviceBinder:
 
     def _apart(self, circuit: QuantumScript, groups: Sequence[Sequence[int]]) -> Bound:
         """The circuit, once for each group of measurements that the device can take in one run."""
+        if self._source.wires is None:  # what is measured of all wires is so of those that only other groups have
+            circuit = validate_device_wires(circuit, wires_in_order(circuit))[0][0]
 
         def join(results: Sequence[Result]) -> Result:
             by_index: dict[int, Result] = {}
