@@ -26,6 +26,8 @@ def with_values_of_now(circuit: QuantumScript) -> QuantumScript:
     parameters = circuit.get_parameters(trainable_only=False)
     if not any(map(_may_change, parameters)):
         return circuit
+    circuit = without_scales(circuit)
+    parameters = circuit.get_parameters(trainable_only=False)
     return circuit.bind_new_parameters([_copied(parameter) for parameter in parameters], range(len(parameters)))
 
 
@@ -89,11 +91,16 @@ def unwrapped(circuit: QuantumScript) -> QuantumScript:
     """The circuit with numeric parameters; itself if it has no others."""
     if is_plain(circuit):
         return circuit
+    return convert_to_numpy_parameters(without_scales(circuit))[0][0]
+
+
+def without_scales(circuit: QuantumScript) -> QuantumScript:
+    """The circuit with evolutions that PennyLane can give other numbers; itself if it has no others."""
     with QueuingManager.stop_recording():
         operations = list(map(unscaled, circuit.operations))
     if any(map(is_not, operations, circuit.operations)):
-        circuit = circuit.copy(operations=operations, trainable_params=circuit.trainable_params)
-    return convert_to_numpy_parameters(circuit)[0][0]
+        return circuit.copy(operations=operations, trainable_params=circuit.trainable_params)
+    return circuit
 
 
 def unscaled(operation: Operator) -> Operator:

@@ -27,6 +27,7 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
+from pennylane_qexec.circuits.parameters import without_scales
 from pennylane_qexec.circuits.structure import wires_in_order
 from pennylane_qexec.job import Postprocessing, only
 
@@ -44,6 +45,7 @@ def corrected(program: Any, device: Device, config: ExecutionConfig) -> Any:
     if device.name.startswith("lightning.") and device.capabilities is not None:
         program.add_transform(_with_kernels, kernels=frozenset(device.capabilities.gate_set(differentiable=True)))
         return program
+    program.add_transform(_without_scales)
     for index, step in enumerate(program):
         if step.tape_transform is adjoint_state_measurements.tape_transform:
             program.pop(index)
@@ -51,6 +53,11 @@ def corrected(program: Any, device: Device, config: ExecutionConfig) -> Any:
             program.insert(index, _a_number_each)
             break
     return program
+
+
+@qml.transform
+def _without_scales(tape: QuantumScript) -> tuple[tuple[QuantumScript, ...], Postprocessing]:
+    return (without_scales(tape),), _only
 
 
 @qml.transform

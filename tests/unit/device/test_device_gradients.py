@@ -548,3 +548,41 @@ def test_differentiating_does_not_change_the_order_of_wires(open_device: Any, me
     assert np.allclose(circuit(pnp.array(2 * half)), [0, np.cos(half) ** 2, 0, np.sin(half) ** 2])
     derivative = qml.jacobian(circuit)(pnp.array(2 * half))
     assert np.allclose(derivative, np.sin(2 * half) / 2 * np.array([0, -1, 0, 1]), atol=1e-5)
+
+
+@pytest.mark.parametrize("executors", [["default.qubit"], ["lightning.qubit", "default.qubit"]])
+@pytest.mark.parametrize("method", ["best", "adjoint", "parameter-shift"])
+@pytest.mark.parametrize(
+    "gate",
+    [
+        lambda angle: qml.adjoint(qml.TrotterProduct(0.7 * (qml.X(0) @ qml.X(1)) - 0.4 * qml.Z(0), angle)),
+        lambda angle: qml.adjoint(qml.prod(qml.RX(angle, 0), qml.Y(1))),
+    ],
+)
+def test_inverses_of_composed_gates_are_differentiated(
+    open_device: Any, executors: Any, method: str, gate: Any
+) -> None:
+    """PennyLane raises an IndexError or an AttributeError."""
+
+    def circuit(angle: Any) -> Any:
+        qml.RY(0.4, 0)
+        gate(angle)
+        qml.RY(0.3, 1)
+        return qml.expval(qml.Z(0) @ qml.Y(1) + qml.Y(0) + qml.Z(0))
+
+    angle = pnp.array(0.6)
+    right = qml.grad(qml.QNode(circuit, qml.device("default.qubit"), diff_method="backprop"))(angle)
+    assert abs(right) > 0.1
+    assert np.allclose(qml.grad(qml.QNode(circuit, open_device(executors), diff_method=method))(angle), right)
+
+
+def test_evolutions_by_scaled_operators_run_later(open_device: Any) -> None:
+    """PennyLane cannot give them other numbers, as those are given whose arrays may change until a circuit runs."""
+
+    @qml.qnode(open_device("default.qubit"))
+    def circuit(angle: Any) -> Any:
+        qml.TrotterProduct(0.7 * qml.X(0) - 0.4 * qml.Z(0), angle)
+        return qml.expval(qml.Z(0))
+
+    angles = [pnp.array(0.3), pnp.array(0.5)]
+    assert np.allclose(qexec.qelectron(circuit).map(angles), [circuit(angle) for angle in angles])
