@@ -57,7 +57,7 @@ def corrected(program: Any, device: Device, config: ExecutionConfig) -> Any:
 
 @qml.transform
 def _without_scales(tape: QuantumScript) -> tuple[tuple[QuantumScript, ...], Postprocessing]:
-    return (without_scales(tape),), _only
+    return (without_scales(tape),), only
 
 
 @qml.transform
