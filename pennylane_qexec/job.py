@@ -293,7 +293,7 @@ class Work:
         return Work(tuple([self.circuits[index] for index in indices]), self.call, vectors, numbers)
 
 
-class Letter(Protocol):
+class OutgoingJobs(Protocol):
     """Jobs that are being sent to a backend with a queue."""
 
     @property
@@ -308,10 +308,10 @@ class Letter(Protocol):
         """They were sent, and this is the backend's id of the job."""
 
 
-class Follower(Protocol):
+class SubmissionListener(Protocol):
     """Is told of jobs on their way to a backend with a queue, so that they can be found there again."""
 
-    def sending(self, jobs: Sequence[Job], executor: Any) -> AbstractContextManager[Letter]:
+    def sending(self, jobs: Sequence[Job], executor: Any) -> AbstractContextManager[OutgoingJobs]:
         """What to send jobs in, as one job of an executor's backend."""
 
     def leaves(self, jobs: Sequence[Job]) -> bool:
@@ -348,7 +348,7 @@ class Job:
     call: Call = Call()
     vector: Any = None
     number: int | None = None
-    follower: Follower | None = None
+    follower: SubmissionListener | None = None
     affinity: Affinity | None = None
 
     @property

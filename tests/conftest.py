@@ -11,7 +11,7 @@ from hypothesis import settings
 
 import pennylane_qexec as qexec
 from pennylane_qexec.engine import inline, placement
-from pennylane_qexec.engine.process_pool import ProcessCrew
+from pennylane_qexec.engine.process_pool import ProcessPool
 from pennylane_qexec.redaction import known
 
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # no test looks at anybody's tokens
@@ -63,7 +63,7 @@ def _where_circuits_run_is_no_matter_of_speed(request: pytest.FixtureRequest, mo
     """
     if "warm_workers" in request.fixturenames:
         return
-    monkeypatch.setattr(ProcessCrew, "warm", property(lambda crew: False))
-    monkeypatch.setattr(ProcessCrew, "warm_up", lambda crew: None)
+    monkeypatch.setattr(ProcessPool, "warm", property(lambda shared_pool: False))
+    monkeypatch.setattr(ProcessPool, "warm_up", lambda shared_pool: None)
     for module in (placement, inline):
         monkeypatch.setattr(module, "seconds", placement.computing_seconds)

@@ -22,7 +22,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.sampling import pool
 from pennylane_qexec.circuits.structure import batch_size, measured_by
-from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.concurrency.once import OnceCache
 
 Runs = tuple[int, int]
 """A number of circuits, and their shots, all together."""
@@ -49,7 +49,7 @@ class Counter:
         self._count = count
         self._lock = threading.Lock()
         self._seen: OrderedDict[Hashable, tuple[tuple[Any, ...], int]] = OrderedDict()
-        self._by_content: Kept[int] = Kept(_KEPT)
+        self._by_content: OnceCache[int] = OnceCache(_KEPT)
 
     def __call__(self, circuit: QuantumScript) -> int:
         """The bases of a circuit."""

@@ -16,7 +16,7 @@ from pennylane.measurements import CountsMP, ExpectationMP, MeasurementProcess, 
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
-from pennylane_qexec.circuits.sampling import Cell, pool
+from pennylane_qexec.circuits.sampling import SamplingCircuit, pool
 from pennylane_qexec.job import Result
 
 _Weigh = Callable[[np.ndarray], Any]
@@ -38,7 +38,7 @@ class Histogram(NamedTuple):
     counts: np.ndarray
 
 
-class Kinds(NamedTuple):
+class OutcomeGroups(NamedTuple):
     """The outcomes of a cell, by the values that its measurements have for them.
 
     Attributes:
@@ -69,7 +69,7 @@ class Readout:
 
     def __init__(self, circuit: QuantumScript) -> None:
         self._pool = pool(circuit)
-        self.cells: tuple[Cell, ...] = self._pool.cells or (_counting_for_nothing(circuit),)
+        self.cells: tuple[SamplingCircuit, ...] = self._pool.cells or (_counting_for_nothing(circuit),)
 
     @property
     def sums(self) -> bool:
@@ -77,7 +77,7 @@ class Readout:
         return self._weighs is not None
 
     @cached_property
-    def kinds(self) -> list[Kinds | None]:
+    def kinds(self) -> list[OutcomeGroups | None]:
         """For each cell, its outcomes by what they mean to the measurements; ``None`` where each is different."""
         return [_kinds(cell) if self.sums else None for cell in self.cells]
 
@@ -131,16 +131,16 @@ class Readout:
             return False
 
 
-def _counting_for_nothing(circuit: QuantumScript) -> Cell:
+def _counting_for_nothing(circuit: QuantumScript) -> SamplingCircuit:
     """A cell for what has nothing to count, such as an expectation value of the identity: it is run all the same."""
     sampling = QuantumScript(circuit.operations, [SampleMP(wires=circuit.wires)], shots=circuit.shots)
-    return Cell(sampling, circuit.wires, (), lambda shares: [])
+    return SamplingCircuit(sampling, circuit.wires, (), lambda shares: [])
 
 
 class _Samples:
     """Samples of a cell, made of what was counted."""
 
-    def __init__(self, cell: Cell, counted: Counted, rng: np.random.Generator) -> None:
+    def __init__(self, cell: SamplingCircuit, counted: Counted, rng: np.random.Generator) -> None:
         self._cell = cell
         self._counted = counted
         self._rng = rng
@@ -164,7 +164,7 @@ def bits_of(outcomes: np.ndarray, wires: int) -> np.ndarray:
     return (outcomes[:, None] >> np.arange(wires - 1, -1, -1)) & 1
 
 
-def _weigher(measurement: MeasurementProcess, cell: Cell) -> _Weigh | None:
+def _weigher(measurement: MeasurementProcess, cell: SamplingCircuit) -> _Weigh | None:
     wires = Wires(() if cell.wires is None else cell.wires)
     if type(measurement) is CountsMP and measurement.eigvals() is None and len(wires) <= TABLE_WIRES:
         return _counter(measurement, wires)
@@ -206,14 +206,14 @@ def _counter(measurement: CountsMP, wires: Wires) -> _Weigh:
     return count
 
 
-def _kinds(cell: Cell) -> Kinds | None:
+def _kinds(cell: SamplingCircuit) -> OutcomeGroups | None:
     if not all(isinstance(measurement, ExpectationMP | VarianceMP) for measurement in cell.measurements):
         return None
     wires = Wires(() if cell.wires is None else cell.wires)
     values = np.array([_values(measurement, wires) for measurement in cell.measurements])
     _, first, kind = np.unique(values, axis=1, return_index=True, return_inverse=True)
     members = (kind.reshape(-1, 1) == np.arange(len(first))).astype(float)
-    return None if len(first) == values.shape[1] else Kinds(first, members)
+    return None if len(first) == values.shape[1] else OutcomeGroups(first, members)
 
 
 def _places(wires: Wires, all_wires: Wires) -> np.ndarray:

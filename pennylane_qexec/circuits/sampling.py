@@ -45,7 +45,7 @@ Evaluate = Callable[[Sequence[Result]], list[Result]]
 
 
 @dataclass(frozen=True)
-class Cell:
+class SamplingCircuit:
     """A sampling circuit, and what is evaluated on its samples.
 
     Attributes:
@@ -62,7 +62,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Pool:
+class SamplingPlan:
     """A circuit as sampling circuits.
 
     Attributes:
@@ -70,7 +70,7 @@ class Pool:
         combine: takes the values that each cell has for its measurements; returns the result of the original circuit.
     """
 
-    cells: tuple[Cell, ...]
+    cells: tuple[SamplingCircuit, ...]
     combine: Callable[[Sequence[Sequence[Result]]], Result]
 
     @property
@@ -88,7 +88,7 @@ def can_pool(circuit: QuantumScript) -> bool:
     return bool(circuit.measurements) and all(isinstance(mp, POOLED) for mp in circuit.measurements)
 
 
-def pool(circuit: QuantumScript) -> Pool:
+def pool(circuit: QuantumScript) -> SamplingPlan:
     """Rewrite a circuit into sampling circuits and a function that evaluates its measurements on their pooled results.
 
     Args:
@@ -99,8 +99,8 @@ def pool(circuit: QuantumScript) -> Pool:
     """
     with QueuingManager.stop_recording():
         if circuit.batch_size is None:
-            return _Cells(circuit).pool()
-        pools = [_Cells(single).pool() for single in rows_of(circuit)[0]]
+            return _SamplingCircuits(circuit).pool()
+        pools = [_SamplingCircuits(single).pool() for single in rows_of(circuit)[0]]
 
     def combine(values: Sequence[Sequence[Result]]) -> Result:
         iterator = iter(values)
@@ -109,21 +109,21 @@ def pool(circuit: QuantumScript) -> Pool:
             return _stack(rows)
         return tuple(_stack(column) for column in zip(*rows, strict=True))
 
-    return Pool(tuple(cell for single in pools for cell in single.cells), combine)
+    return SamplingPlan(tuple(cell for single in pools for cell in single.cells), combine)
 
 
 def _stack(values: Sequence[Any]) -> Any:
     return list(values) if isinstance(values[0], dict) else np.stack(values)
 
 
-class _Cells:
+class _SamplingCircuits:
     """Collects the sampling circuits of one circuit, and where the result of each measurement comes from."""
 
     def __init__(self, circuit: QuantumScript) -> None:
         self._circuit = circuit
-        self._cells: list[Cell] = []
+        self._cells: list[SamplingCircuit] = []
 
-    def pool(self) -> Pool:
+    def pool(self) -> SamplingPlan:
         measurements = self._circuit.measurements
         sources: list[tuple[int, int]] = [(0, 0)] * len(measurements)
         linear: list[int] = []
@@ -152,7 +152,7 @@ class _Cells:
                     values[index] = value
             return _unpacked(values)
 
-        return Pool(tuple(self._cells), combine)
+        return SamplingPlan(tuple(self._cells), combine)
 
     def _add(
         self,
@@ -163,7 +163,7 @@ class _Cells:
         measurements: Sequence[MeasurementProcess] = (),
     ) -> int:
         circuit = QuantumScript(operations, [measurement], shots=self._circuit.shots)
-        self._cells.append(Cell(circuit, wires, tuple(measurements), evaluate))
+        self._cells.append(SamplingCircuit(circuit, wires, tuple(measurements), evaluate))
         return len(self._cells) - 1
 
     def _commuting_groups(self, measurements: list[Any]) -> tuple[Any, list[list[tuple[int, int]]]]:

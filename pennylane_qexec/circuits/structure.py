@@ -23,7 +23,7 @@ from pennylane.wires import Wires
 from scipy import sparse
 
 from pennylane_qexec.circuits.fingerprint import Content, content, is_foreign, own_attributes
-from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.job import Postprocessing
 
 BARE = (
@@ -57,7 +57,7 @@ _SIMPLE = (Wires, str, int, bool, type(None))
 _CONTENT = (int, float, complex, np.ndarray, np.generic, sparse.sparray, sparse.spmatrix)
 """What an operation's data may be to be compared."""
 
-_bindable: Kept[bool] = Kept(1024)
+_bindable: OnceCache[bool] = OnceCache(1024)
 """For structures of operations, whether PennyLane's copies with other numbers are right."""
 
 _data, _labels, _hyperparameters = map(attrgetter, ("data", "_labels", "_hyperparameters"))
@@ -164,7 +164,7 @@ def _of_value(measurement: MeasurementProcess, value: MeasurementValue) -> Measu
     return changed
 
 
-class Part(NamedTuple):
+class StructurePart(NamedTuple):
     """What an operation contributes to a structure.
 
     Attributes:
@@ -178,23 +178,23 @@ class Part(NamedTuple):
     kind: str = ""
 
 
-def part_of(operation: Operator) -> Part:
+def part_of(operation: Operator) -> StructurePart:
     """What an operation contributes to the structure of its circuit."""
     kind, data = type(operation), operation.data
     if kind in BARE and (not data or (len(data) == 1 and type(data[0]) in _SCALARS)):
-        return Part(kind, bool(data), "bare")
+        return StructurePart(kind, bool(data), "bare")
     if data and not all(map(_is_number, data)):
-        return Part(_content(operation), False)
+        return StructurePart(_content(operation), False)
     if kind in BARE:
-        return Part(kind, bool(data), "bare")
+        return StructurePart(kind, bool(data), "bare")
     if kind in CONTROLLED:
-        return Part(kind, bool(data), "controlled")
+        return StructurePart(kind, bool(data), "controlled")
     numbers: list[Any] = []
     structure = _outline(operation, numbers)
     complete = structure is not None and len(numbers) == len(data) and all(map(is_, numbers, data))
     if complete and (not data or _bindable.get(structure, lambda: _can_be_bound(operation, structure))):
-        return Part(structure, bool(data))
-    return Part(_content(operation), False)
+        return StructurePart(structure, bool(data))
+    return StructurePart(_content(operation), False)
 
 
 def _outline(operation: Operator, numbers: list[Any]) -> Hashable:

@@ -26,7 +26,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.circuits.structure import (
     CONTROLLED,
     REAL,
-    Part,
+    StructurePart,
     control_labels,
     labels,
     measured_by,
@@ -59,7 +59,7 @@ class Group:
         self.circuit = circuit
         operations = self._first = circuit.operations
         self._structure: Any = structure_of(circuit)
-        self._parts: list[Part] = []
+        self._parts: list[StructurePart] = []
         if self._structure is None:
             self._parts = [part_of(operation) for operation in operations]
         self.others = [(place, operations[place], part) for place, part in enumerate(self._parts) if not part.kind]
@@ -115,7 +115,7 @@ class Group:
 
     @cached_property
     def _kinds(self) -> list[str]:
-        """Of which kind each operation is; see :class:`Part`."""
+        """Of which kind each operation is; see :class:`StructurePart`."""
         if self._parts:
             return [part.kind for part in self._parts]
         return ["controlled" if type(operation) in CONTROLLED else "bare" for operation in self._first]
@@ -313,7 +313,7 @@ def unfused(results: Iterable[tuple[Fused, Sequence[Any]]], number: int) -> list
     return ordered
 
 
-class Likeness:
+class StructureMatcher:
     """Tells which circuits have the structure of a given one.
 
     Args:

@@ -23,7 +23,7 @@ _BETWEEN = 0.1
 """Seconds between two looks at what has been done."""
 
 
-class UnderWay(Protocol):
+class Followable(Protocol):
     """What can be followed: a :class:`~pennylane_qexec.ResultCollector`."""
 
     @property
@@ -32,7 +32,7 @@ class UnderWay(Protocol):
     def cancel(self) -> None: ...
 
 
-def follow(experiment: UnderWay, console: Console) -> None:
+def follow(experiment: Followable, console: Console) -> None:
     """Show a bar until the experiment has ended.
 
     Args:

@@ -19,7 +19,7 @@ from pennylane_qexec.cluster import nested
 from pennylane_qexec.cluster.derivatives import Derivatives
 from pennylane_qexec.cluster.estimates import Estimate, estimate
 from pennylane_qexec.cluster.nested import Nestable, with_clusters_wrapped
-from pennylane_qexec.cluster.planning import Dispatcher, Preview, Settings
+from pennylane_qexec.cluster.planning import CallPlanner, Preview, Settings
 from pennylane_qexec.cluster.selection import Selection
 from pennylane_qexec.cluster.validation import (
     check_circuits,
@@ -42,7 +42,7 @@ from pennylane_qexec.executors.validation import lasting_objection
 from pennylane_qexec.job import Job, Outcome, Result, Usage, used_by
 from pennylane_qexec.persistence import durable
 from pennylane_qexec.persistence.cache.cache import GivenCache, cache_of
-from pennylane_qexec.persistence.cache.middleware import Answering
+from pennylane_qexec.persistence.cache.middleware import CachedRunner
 from pennylane_qexec.persistence.store.base import check_portable
 from pennylane_qexec.policies import Policies, hedges, merges, retries
 from pennylane_qexec.policies.budgets import Budget, budget_of
@@ -152,9 +152,9 @@ class QCluster(Nestable):
             hedge=hedges.of(hedge),
             history_limit=history_limit,
         )
-        self._runner: Engine | Answering = self._engine
+        self._runner: Engine | CachedRunner = self._engine
         if self.cache is not None:
-            self._runner = Answering(self.cache, self._engine, self.executors, shared=self.cache is cache)
+            self._runner = CachedRunner(self.cache, self._engine, self.executors, shared=self.cache is cache)
         self._records = None if store is None else durable.records(store)
         if self._records is not None:
             self._forgotten = weakref.finalize(self, durable.close_behind, self._records)
@@ -298,7 +298,7 @@ class QCluster(Nestable):
         """
         if executor.parallel != "auto":
             return prepares_late(executor, circuit, later)
-        if not process_pool.crew.warm or self._seed is not None or durable.current() is not None:
+        if not process_pool.shared_pool.warm or self._seed is not None or durable.current() is not None:
             return False  # what a durable run records, and by which numbers a seed draws, follows from it
         return prepares_late(executor, circuit, later)
 
@@ -361,7 +361,7 @@ class QCluster(Nestable):
         """
         check_circuits(circuits)
         config = Derivatives(self.executors).follow(config or ExecutionConfig(), circuits)
-        dispatcher = Dispatcher(self, Settings(config))
+        dispatcher = CallPlanner(self, Settings(config))
         expanded = [dispatcher(circuit) for circuit in circuits]
         jobs = [dispatcher.job(one) for batch, _ in expanded for one in batch]
         if numbers:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.cluster.nested import ClusterExecutor
-from pennylane_qexec.cluster.planning import Dispatcher, Preview
+from pennylane_qexec.cluster.planning import CallPlanner, Preview
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Job
 
@@ -93,7 +93,7 @@ def estimate(preview: Preview, circuits: Sequence[QuantumScript]) -> Estimate:
     Raises:
         NoExecutorError: no executor can run one of them.
     """
-    dispatcher = Dispatcher(preview)
+    dispatcher = CallPlanner(preview)
     jobs: dict[Executor, list[Job]] = {executor: [] for executor in preview.executors}
     for circuit in circuits:
         for one in dispatcher(circuit)[0]:

@@ -16,8 +16,8 @@ from weakref import WeakValueDictionary
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.concurrency.lifecycle import Closing
-from pennylane_qexec.engine import Spreader, capacity_of
+from pennylane_qexec.concurrency.lifecycle import Closeable
+from pennylane_qexec.engine import DelegatingExecutor, capacity_of
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.identity import of_all
@@ -27,7 +27,7 @@ _NAMED = 3
 _MOST_WORKERS = 64
 
 
-class Nestable(Closing):
+class Nestable(Closeable):
     """A cluster, as the one around it sees it."""
 
     executors: list[Executor]
@@ -55,7 +55,7 @@ class Nestable(Closing):
         """What circuits are going to use."""
 
 
-class ClusterExecutor(Spreader):
+class ClusterExecutor(DelegatingExecutor):
     """Runs circuits on a cluster, by that cluster's own policies.
 
     The cluster stays open when the one around it is closed. Named after the executors inside, joined by ``+``.

@@ -13,7 +13,7 @@ from typing import Any
 from pennylane_qexec.concurrency import interrupts
 
 
-class Awaited:
+class AwaitedFutures:
     """The futures that a batch waits for: if nobody waits for the batch any more, nobody waits for them."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Awaited:
                 self._futures.remove(futures)
 
 
-_awaited_now: ContextVar[Awaited | None] = ContextVar("pennylane_qexec_awaited", default=None)
+_awaited_now: ContextVar[AwaitedFutures | None] = ContextVar("pennylane_qexec_awaited", default=None)
 
 
 @contextmanager
@@ -142,8 +142,8 @@ _HELD_ALREADY: AbstractContextManager[Any] = nullcontext()
 _holds: ContextVar[tuple[_Hold, ...]] = ContextVar("pennylane_qexec_holds", default=())
 
 
-class Ledger:
-    """Collects the outcomes of circuits run in a context, and passes them on to the ledger around it.
+class OutcomeLog:
+    """Collects the outcomes of circuits run in a context, and passes them on to the log around it.
 
     Attributes:
         outcomes: the outcomes, in the order in which they came.
@@ -164,16 +164,16 @@ class Ledger:
             self._around.note(outcomes)
 
 
-_current: contextvars.ContextVar[Ledger | None] = contextvars.ContextVar("qexec_ledger", default=None)
+_current: contextvars.ContextVar[OutcomeLog | None] = contextvars.ContextVar("qexec_ledger", default=None)
 
 
 def note(outcomes: Sequence[Any]) -> None:
-    """Add outcomes to the ledger of the current context, if there is one; inside of a batch they are part of it."""
-    ledger = _current.get()
-    if ledger is not None and not _depth.get():
-        ledger.note(outcomes)
+    """Add outcomes to the log of the current context, if there is one; inside of a batch they are part of it."""
+    log = _current.get()
+    if log is not None and not _depth.get():
+        log.note(outcomes)
 
 
-def current() -> Ledger | None:
-    """The ledger of the current context, if there is one."""
+def current() -> OutcomeLog | None:
+    """The log of the current context, if there is one."""
     return _current.get()

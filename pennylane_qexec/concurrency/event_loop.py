@@ -20,7 +20,7 @@ from pennylane_qexec.errors import JobCancelledError
 T = TypeVar("T")
 
 
-class Errands:
+class BackgroundTasks:
     """Coroutines, each with a future for those outside. Used in the engine's thread."""
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ PATIENCE = 10.0
 """Seconds that the end of a cluster, or of the program, waits for backends to take what is to be cancelled."""
 
 
-class Closing:
+class Closeable:
     """Closes itself at the end of a ``with`` block."""
 
     @abstractmethod
@@ -161,7 +161,7 @@ def _left() -> int:
 _MORE = 2.0  # seconds
 
 
-class Ends(Protocol):
+class HasRemoteJobs(Protocol):
     """What has jobs at backends. It is not kept alive."""
 
     def let_go(self) -> Future[None] | None:
@@ -172,10 +172,10 @@ class Ends(Protocol):
 
 
 _lock = threading.Lock()
-_owners: dict[int, weakref.WeakSet[Ends]] = {}
+_owners: dict[int, weakref.WeakSet[HasRemoteJobs]] = {}
 
 
-def cancel_at_exit(owner: Ends) -> None:
+def cancel_at_exit(owner: HasRemoteJobs) -> None:
     """Have an owner let go of what it has at backends when all threads of the program have ended."""
     with _lock:
         if os.getpid() not in _owners:

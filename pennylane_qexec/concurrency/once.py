@@ -30,7 +30,7 @@ def _is_made(made: _Made[Any], timeout: float | None) -> bool:
     return bool(wait([made], timeout).done)
 
 
-class Kept(Generic[V]):
+class OnceCache(Generic[V]):
     """Values by key; of too many, those that have not been used for longest are forgotten.
 
     Args:

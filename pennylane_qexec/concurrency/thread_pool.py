@@ -27,8 +27,8 @@ def tamed(function: Callable[..., Any], *arguments: Any) -> Any:
         raise RuntimeError(f"{type(fatal).__name__}: {fatal}") from fatal
 
 
-class ThreadCrew:
-    """Warm daemon threads that run functions. They end when the crew is closed or forgotten.
+class ThreadPool:
+    """Warm daemon threads that run functions. They end when the pool is closed or forgotten.
 
     Args:
         hands: the most functions at the same time; threads are started when first needed.
@@ -40,7 +40,7 @@ class ThreadCrew:
         self._name = name
         self._threads = 0
         self._lock = threading.Lock()
-        self._board = _Board()
+        self._board = _TaskQueue()
         self._end = weakref.finalize(self, self._board.close)
 
     def ready(self) -> None:
@@ -76,8 +76,8 @@ class ThreadCrew:
         self._end()
 
 
-class _Board:
-    """The tasks of a crew, and how many of its threads wait for one. It does not know the crew, which may go away."""
+class _TaskQueue:
+    """The tasks of a pool, and how many of its threads wait for one. It does not know the pool, which may go away."""
 
     def __init__(self) -> None:
         self.tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -102,7 +102,7 @@ class _Board:
         self.tasks.put(None)
 
 
-def _work(board: _Board) -> None:
+def _work(board: _TaskQueue) -> None:
     board.free()
     while (task := board.tasks.get()) is not None:
         future, function = task

@@ -36,7 +36,7 @@ RUNS_LATER = "qexec.later"
 """The device option of calls for which nobody waits when they are prepared."""
 
 
-class FlightCache(MutableMapping[Any, Any]):
+class PendingCalls(MutableMapping[Any, Any]):
     """A user's cache for one call, while other calls that use it may be under way.
 
     PennyLane notes a circuit in its cache when it begins, and takes for granted that the result is there when it meets
@@ -90,7 +90,7 @@ _NO_CACHE = ("auto", None, False)
 _JAX = (Interface.JAX, Interface.JAX_JIT)
 
 
-class StagedCall:
+class PreparedCall:
     """One call of a QNode, up to the circuits that have to be run.
 
     Args:
@@ -313,7 +313,7 @@ def _track_with_derivatives(tracker: qml.Tracker, circuits: Sequence[QuantumScri
     tracker.record()
 
 
-class Tally:
+class CallCounts:
     """Counts the circuits of one call when all have run, as those that somebody waits for are counted.
 
     Args:

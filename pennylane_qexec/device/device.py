@@ -25,10 +25,10 @@ from pennylane_qexec.circuits.parameters import INTERFACES, unwrapped
 from pennylane_qexec.cluster.cluster import QCluster
 from pennylane_qexec.cluster.config import cluster_options_of
 from pennylane_qexec.cluster.derivatives import JAX, Derivatives, Limit, check_trainable, made_ready
-from pennylane_qexec.cluster.planning import Dispatcher, Expanded, Settings
+from pennylane_qexec.cluster.planning import CallPlanner, Expanded, Settings
 from pennylane_qexec.concurrency.differentiation import are_recorded, is_plain, levels, loses_record
-from pennylane_qexec.concurrency.lifecycle import Closing
-from pennylane_qexec.device.calls import RUNS_LATER, Tally, counts_itself, track
+from pennylane_qexec.concurrency.lifecycle import Closeable
+from pennylane_qexec.device.calls import RUNS_LATER, CallCounts, counts_itself, track
 from pennylane_qexec.device.gradients import for_batches
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
@@ -49,7 +49,7 @@ _of_kind = attrgetter(
 
 
 @qml.transform
-def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher) -> Expanded:
+def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: CallPlanner) -> Expanded:
     """Select or split, and let the chosen executors' own programs prepare the circuit."""
     given, settings, plain = tape, dispatcher.settings, is_plain(tape)
     if not plain:
@@ -70,7 +70,7 @@ def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: Dispatcher
 
 @counts_itself
 @single_tape_support
-class ClusterDevice(Closing, Device):
+class ClusterDevice(Closeable, Device):
     """Many simulators and QPUs as one PennyLane device.
 
     Args:
@@ -140,7 +140,7 @@ class ClusterDevice(Closing, Device):
         config = config or ExecutionConfig()
         if config.gradient_method is param_shift_cv:
             config = self._derivatives.of_modes(config, circuit)
-        before: Dispatcher | None = config.device_options.get(_OPTION)
+        before: CallPlanner | None = config.device_options.get(_OPTION)
         if before is not None and config.use_device_gradient:  # PennyLane asks twice for methods of devices
             method: str | None = str(config.gradient_method)
             by_choice = not before.config.use_device_gradient
@@ -162,7 +162,7 @@ class ClusterDevice(Closing, Device):
                 self._settings[key] = found
         told, settings = found
         later = RUNS_LATER in config.device_options
-        dispatcher = Dispatcher(self.cluster, settings, later)
+        dispatcher = CallPlanner(self.cluster, settings, later)
         return replace(told, device_options={_OPTION: dispatcher, **({RUNS_LATER: True} if later else {})})
 
     def preprocess_transforms(self, execution_config: ExecutionConfig | None = None) -> CompilePipeline:
@@ -216,7 +216,7 @@ class ClusterDevice(Closing, Device):
         dispatcher = self._dispatcher(execution_config)
         futures = self.cluster.submit(dispatcher.jobs(circuits, method), asked)
         if self.tracker.active:
-            Tally(self.tracker, method, circuits, futures)
+            CallCounts(self.tracker, method, circuits, futures)
         return futures
 
     def stand_in_for(self, device: Device) -> None:
@@ -303,10 +303,10 @@ class ClusterDevice(Closing, Device):
         self.kept_settings = {}
         self._settings = {}
 
-    def _dispatcher(self, config: ExecutionConfig | None) -> Dispatcher:
+    def _dispatcher(self, config: ExecutionConfig | None) -> CallPlanner:
         if config is None or _OPTION not in config.device_options:
             config = self.setup_execution_config(config)
-        dispatcher: Dispatcher = config.device_options[_OPTION]
+        dispatcher: CallPlanner = config.device_options[_OPTION]
         return dispatcher
 
     def _execute_recorded(self, circuits: Sequence[QuantumScript], config: ExecutionConfig) -> ResultBatch:
@@ -321,7 +321,7 @@ class ClusterDevice(Closing, Device):
         )
         return results
 
-    def _execute_raw(self, circuits: Sequence[QuantumScript], dispatcher: Dispatcher) -> ResultBatch:
+    def _execute_raw(self, circuits: Sequence[QuantumScript], dispatcher: CallPlanner) -> ResultBatch:
         prepared = list(map(dispatcher.prepared, circuits))
         expanded = [
             ((circuit,), only) if ready else _dispatch.tape_transform(circuit, self, dispatcher)
@@ -330,7 +330,7 @@ class ClusterDevice(Closing, Device):
         return self._execute_expanded(circuits, expanded, dispatcher)
 
     def _execute_expanded(
-        self, circuits: Sequence[QuantumScript], expanded: Sequence[Expanded], dispatcher: Dispatcher
+        self, circuits: Sequence[QuantumScript], expanded: Sequence[Expanded], dispatcher: CallPlanner
     ) -> ResultBatch:
         jobs = dispatcher.jobs([one for batch, _ in expanded for one in batch])
         remaining = iter(self.cluster.run(jobs))
@@ -361,7 +361,7 @@ class ClusterDevice(Closing, Device):
         jobs = [dispatcher.job(circuit, method, vector) for circuit, vector in zip(ready, given, strict=True)]
         return tuple(outcome.result for outcome in self.cluster.run(jobs))
 
-    def _differentiating(self, config: ExecutionConfig | None, circuits: Sequence[QuantumScript]) -> Dispatcher:
+    def _differentiating(self, config: ExecutionConfig | None, circuits: Sequence[QuantumScript]) -> CallPlanner:
         """What prepares circuits for the method by which the executors differentiate them."""
         config = config or ExecutionConfig(gradient_method="adjoint")
         if _OPTION in config.device_options:

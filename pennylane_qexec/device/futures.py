@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from pennylane_qexec.concurrency import context, interrupts, isolation, lifecycle
-from pennylane_qexec.concurrency.context import Ledger
+from pennylane_qexec.concurrency.context import OutcomeLog
 from pennylane_qexec.concurrency.futures import AskedFuture
 from pennylane_qexec.concurrency.thread_pool import tamed
 from pennylane_qexec.job import Outcome, Result
@@ -92,7 +92,7 @@ class CircuitFuture(Later):
         self._error: BaseException | None = None
         self._left = 0
         self._at_once = False
-        self._ledger = None if context.depth() else context.current()
+        self._log = None if context.depth() else context.current()
 
     def follow(
         self, jobs: Sequence[Future[Outcome]], finish: Callable[[Sequence[Result]], Any], at_once: bool = False
@@ -184,8 +184,8 @@ class CircuitFuture(Later):
         if not left:
             self._outcomes = tuple(job.result() for job in self._jobs)
             self._jobs = ()
-            if self._ledger is not None:
-                self._ledger.note(self._outcomes)
+            if self._log is not None:
+                self._log.note(self._outcomes)
             if self._at_once:
                 self._compute()
             self._end()
@@ -220,19 +220,19 @@ class FunctionFuture(Later):
 
     def __init__(self) -> None:
         super().__init__()
-        self._ledger = Ledger()
+        self._log = OutcomeLog()
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
         """Who ran each circuit that the function has run until now, with how many shots, when, and at what cost."""
-        return tuple(self._ledger.outcomes)
+        return tuple(self._log.outcomes)
 
     def run(self, depth: int, function: Callable[[], Any]) -> None:
         """Call the function and come to an end, unless the future was cancelled."""
         if not self._begin():
             return
         _depth.set(depth)
-        self._ledger.open()
+        self._log.open()
         try:
             self.set_result(tamed(function))
         except Exception as error:

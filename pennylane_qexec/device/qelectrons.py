@@ -18,8 +18,8 @@ from pennylane.wires import Wires
 from pennylane_qexec.circuits import parameters
 from pennylane_qexec.cluster.cluster import QCluster
 from pennylane_qexec.concurrency.futures import gather
-from pennylane_qexec.concurrency.lifecycle import Closing
-from pennylane_qexec.device.calls import FlightCache, StagedCall
+from pennylane_qexec.concurrency.lifecycle import Closeable
+from pennylane_qexec.device.calls import PendingCalls, PreparedCall
 from pennylane_qexec.device.device import ClusterDevice
 from pennylane_qexec.device.futures import CircuitFuture, Later, run_here, start
 from pennylane_qexec.engine import History
@@ -94,7 +94,7 @@ def _made(tape_transform: Any, pass_name: Any, settings: dict[str, Any]) -> Tran
 _OF_ONE_CALL = ("_tape", "_qfunc_output")
 
 
-class QElectron(Closing, qml.QNode):
+class QElectron(Closeable, qml.QNode):
     """A QNode that runs on a cluster; made by :func:`qelectron`.
 
     Called, it does what the QNode does. All that takes a QNode takes it: gradients, transforms, ``qml.draw``,
@@ -161,7 +161,7 @@ class QElectron(Closing, qml.QNode):
         """
         future, call = CircuitFuture(), self._for_one_call()
         try:
-            staged = StagedCall(call, args, kwargs)
+            staged = PreparedCall(call, args, kwargs)
             if staged.sendable and not staged.circuits:
                 return future.follow((), staged.finish)
             if staged.sendable:
@@ -246,7 +246,7 @@ class QElectron(Closing, qml.QNode):
         call = copy.copy(self)
         cache = call.execute_kwargs["cache"]
         if isinstance(cache, MutableMapping):
-            call.execute_kwargs["cache"] = FlightCache(cache)
+            call.execute_kwargs["cache"] = PendingCalls(cache)
         return call
 
     def _remember(self, call: QElectron) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 
-from pennylane_qexec.engine.worker import Ran
+from pennylane_qexec.engine.worker import BatchResult
 from pennylane_qexec.executors import objection_to_shots
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Job, Usage
@@ -75,7 +75,7 @@ def used(executor: Executor, jobs: Sequence[Job], seconds: float) -> list[Usage]
     return usages
 
 
-def counted(executor: Executor, jobs: Sequence[Job], ran: Ran) -> Ran:
+def counted(executor: Executor, jobs: Sequence[Job], ran: BatchResult) -> BatchResult:
     """A batch that ran, with what each of its jobs has used; what the run itself has shown goes first."""
     each = ran.seconds / len(jobs)
     if len(ran.usages) == len(jobs):

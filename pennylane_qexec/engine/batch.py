@@ -14,14 +14,14 @@ from typing import Any
 from pennylane_qexec.concurrency.context import depth
 from pennylane_qexec.concurrency.futures import AskedFuture
 from pennylane_qexec.engine.accounting import settle_attempt, shots_of, used
-from pennylane_qexec.engine.placement import Carrier
-from pennylane_qexec.engine.remote_jobs import Sending, Withdrawals
-from pennylane_qexec.executors.base import Executor, Spreader
+from pennylane_qexec.engine.placement import BatchRunner
+from pennylane_qexec.engine.remote_jobs import Cancellations, SentBatch
+from pennylane_qexec.executors.base import DelegatingExecutor, Executor
 from pennylane_qexec.job import Call, Job, JobState, Outcome, Usage, Work
 from pennylane_qexec.policies.budgets import Account, Budget, pass_on
 
 
-class Ticket:
+class QueuedJob:
     """A job, its future, and where it stands. Only the engine changes it, and only in the engine's thread.
 
     Attributes:
@@ -35,7 +35,7 @@ class Ticket:
         tried: executors it has failed on for good.
         error: what went wrong last.
         account: what it has reserved of the budgets that count for it; ``None`` if none does.
-        spent: what attempts that failed have used; two tickets that race for one circuit share it.
+        spent: what attempts that failed have used; two jobs that race for one circuit share it.
         alone: whether it must not share a batch, since a batch with it has failed.
         leave: takes it out of wherever it waits or runs.
     """
@@ -90,7 +90,7 @@ class Ticket:
         self.tried: set[Executor] = set()
         self.error: BaseException | None = None
         self.alone = False
-        self.leave: Callable[[Ticket], Any] | None = None
+        self.leave: Callable[[QueuedJob], Any] | None = None
         self.timer: asyncio.TimerHandle | None = None
 
     @property
@@ -123,17 +123,17 @@ class Ticket:
         return not self.alone and self.job.follower is job.follower and same_call(self.job.call, job.call)
 
 
-def tickets_of(
+def queued_jobs_of(
     jobs: Sequence[Job],
     asked: Callable[[], bool] | None,
     kept: bool = False,
     accounts: Sequence[Account] | None = None,
-) -> list[Ticket]:
-    """Tickets for the jobs of one caller, who is the one that calls this."""
+) -> list[QueuedJob]:
+    """Jobs for the jobs of one caller, who is the one that calls this."""
     context = contextvars.copy_context()
     if accounts is None:
-        return [Ticket(job, context, asked, kept) for job in jobs]
-    return [Ticket(job, context, asked, kept, account) for job, account in zip(jobs, accounts, strict=True)]
+        return [QueuedJob(job, context, asked, kept) for job in jobs]
+    return [QueuedJob(job, context, asked, kept, account) for job, account in zip(jobs, accounts, strict=True)]
 
 
 def same_call(one: Call, other: Call) -> bool:
@@ -148,11 +148,11 @@ def same_call(one: Call, other: Call) -> bool:
 
 @dataclass(eq=False)
 class Batch:
-    """Tickets that run together.
+    """Jobs that run together.
 
     Attributes:
         number: its number, for the history.
-        tickets: who is in it, results in this order.
+        queued_jobs: who is in it, results in this order.
         gone: those of them that nobody waits for any more.
         task: the task that carries it.
         sending: whether it has reached the executor.
@@ -160,10 +160,10 @@ class Batch:
     """
 
     number: int
-    tickets: list[Ticket]
-    gone: set[Ticket] = field(default_factory=set)
+    queued_jobs: list[QueuedJob]
+    gone: set[QueuedJob] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
-    sending: Sending = field(default_factory=Sending)
+    sending: SentBatch = field(default_factory=SentBatch)
     began: float = 0.0
 
     @property
@@ -176,10 +176,10 @@ class Batch:
         now = time.time()
         self.began = time.perf_counter()
         self.sending.jobs = self.jobs
-        for ticket in self.tickets:
-            ticket.state = JobState.RUNNING
-            ticket.started = ticket.future.started = now
-            ticket.leave = self.leave
+        for queued_job in self.queued_jobs:
+            queued_job.state = JobState.RUNNING
+            queued_job.started = queued_job.future.started = now
+            queued_job.leave = self.leave
 
     def context(self, hands_on: bool) -> contextvars.Context:
         """The context variables to run it with: those of the first caller.
@@ -187,19 +187,19 @@ class Batch:
         What is asked for inside of it counts for budgets only if the executor hands circuits on, and is then counted
         there in place of here.
         """
-        context = self.tickets[0].context.copy()
-        if (account := self.tickets[0].account) is not None:
+        context = self.queued_jobs[0].context.copy()
+        if (account := self.queued_jobs[0].account) is not None:
             context.run(pass_on, account.budgets if hands_on else ())
         if hands_on:
-            for ticket in self.tickets:
-                if ticket.account is not None:
-                    ticket.account.hand_on()
+            for queued_job in self.queued_jobs:
+                if queued_job.account is not None:
+                    queued_job.account.hand_on()
         return context
 
     @property
     def jobs(self) -> list[Job]:
-        """The jobs of its tickets."""
-        return [ticket.job for ticket in self.tickets]
+        """The jobs of its jobs."""
+        return [queued_job.job for queued_job in self.queued_jobs]
 
     def settle(self, executor: Executor, usages: Sequence[Usage]) -> None:
         """Settle what its circuits have used of budgets; if an executor hands them on, that is counted there.
@@ -208,9 +208,9 @@ class Batch:
             executor: who had it.
             usages: what each circuit has used; none of them if nothing has run.
         """
-        accounts = [ticket.account for ticket in self.tickets]
+        accounts = [queued_job.account for queued_job in self.queued_jobs]
         if any(accounts):
-            settle_attempt(accounts, () if isinstance(executor, Spreader) else usages)
+            settle_attempt(accounts, () if isinstance(executor, DelegatingExecutor) else usages)
 
     def settle_failed(self, executor: Executor, error: Exception | None = None) -> Sequence[Usage]:
         """Settle after an attempt that failed, or (without an error) was given up: what was sent counts as used.
@@ -219,17 +219,17 @@ class Batch:
             What each of its circuits has used; none of them if nothing has run, or if it is known to another only.
         """
         nothing_ran = not self.sending.reached or (error is not None and executor.ran_nothing(error))
-        seconds = (time.perf_counter() - self.began) / len(self.tickets)
-        usages = [] if nothing_ran or isinstance(executor, Spreader) else used(executor, self.jobs, seconds)
+        seconds = (time.perf_counter() - self.began) / len(self.queued_jobs)
+        usages = [] if nothing_ran or isinstance(executor, DelegatingExecutor) else used(executor, self.jobs, seconds)
         self.settle(executor, usages)
-        for ticket, usage in zip(self.tickets, usages, strict=False):
-            ticket.spent.append(usage)
+        for queued_job, usage in zip(self.queued_jobs, usages, strict=False):
+            queued_job.spent.append(usage)
         return usages
 
-    def leave(self, ticket: Ticket) -> None:
-        """A ticket is not wanted any more; the batch is given up when none of it is."""
-        self.gone.add(ticket)
-        if len(self.gone) == len(self.tickets) and self.task is not None:
+    def leave(self, queued_job: QueuedJob) -> None:
+        """A job is not wanted any more; the batch is given up when none of it is."""
+        self.gone.add(queued_job)
+        if len(self.gone) == len(self.queued_jobs) and self.task is not None:
             self.task.cancel()
 
 
@@ -242,42 +242,42 @@ class Level:
     Args:
         executor: the lane's.
         depth: how many batches the callers run inside of.
-        withdrawals: what is being cancelled at backends.
+        cancellations: what is being cancelled at backends.
 
     Attributes:
-        waiting: the tickets that wait, in order.
+        waiting: the jobs that wait, in order.
         arrived: when the last of them came, on the monotonic clock.
         running: the batches that run.
         carrier: carries them.
     """
 
-    def __init__(self, executor: Executor, depth: int, withdrawals: Withdrawals) -> None:
+    def __init__(self, executor: Executor, depth: int, cancellations: Cancellations) -> None:
         self._executor = executor
         self.depth = depth
-        self.waiting: deque[Ticket] = deque()
+        self.waiting: deque[QueuedJob] = deque()
         self.arrived = 0.0
         self._gathered = 0
         self.running: set[Batch] = set()
-        self.carrier = Carrier(executor, withdrawals, depth)
-        self._hands_on = isinstance(executor, Spreader)
+        self.carrier = BatchRunner(executor, cancellations, depth)
+        self._hands_on = isinstance(executor, DelegatingExecutor)
 
-    def admit(self, tickets: Sequence[Ticket], arrived: float, first: bool = False) -> None:
-        """Let tickets wait here, the last of which came at the time given: behind those that do, or ``first``."""
-        for ticket in tickets:
-            circuit = self._executor.with_shots(ticket.job.circuit)
-            if circuit is not ticket.job.circuit:
-                ticket.job = replace(ticket.job, circuit=circuit)
-            ticket.leave = self._drop
-            ticket.executor = self._executor
+    def admit(self, queued_jobs: Sequence[QueuedJob], arrived: float, first: bool = False) -> None:
+        """Let jobs wait here, the last of which came at the time given: behind those that do, or ``first``."""
+        for queued_job in queued_jobs:
+            circuit = self._executor.with_shots(queued_job.job.circuit)
+            if circuit is not queued_job.job.circuit:
+                queued_job.job = replace(queued_job.job, circuit=circuit)
+            queued_job.leave = self._drop
+            queued_job.executor = self._executor
         if first:
-            self.waiting.extendleft(reversed(tickets))
+            self.waiting.extendleft(reversed(queued_jobs))
         else:
-            self.waiting.extend(tickets)
+            self.waiting.extend(queued_jobs)
         self.arrived = arrived
         self._gathered = len(self.waiting)
-        self._executor.meter.add(len(tickets))
+        self._executor.meter.add(len(queued_jobs))
 
-    def evacuate(self) -> list[Ticket]:
+    def evacuate(self) -> list[QueuedJob]:
         """Take out everything that waits."""
         waiting = list(self.waiting)
         self.waiting.clear()
@@ -285,7 +285,7 @@ class Level:
         return waiting
 
     def take(self, number: int, probe: bool) -> Batch | None:
-        """The next batch: tickets from the front that may run together, as many as the limits allow.
+        """The next batch: jobs from the front that may run together, as many as the limits allow.
 
         It is ``None`` if all that waited was cancelled meanwhile.
 
@@ -294,42 +294,42 @@ class Level:
             probe: whether it finds out if the executor is up again: one circuit is enough for that.
         """
         first = self.waiting.popleft()
-        tickets, shots = [first], self._shots(first)
+        queued_jobs, shots = [first], self._shots(first)
         most = 1 if first.alone or probe else self._batch_size(first)
-        while self.waiting and len(tickets) < most and self._go_together(first, self.waiting[0]):
+        while self.waiting and len(queued_jobs) < most and self._go_together(first, self.waiting[0]):
             shots += self._shots(self.waiting[0])
             if self._executor.max_shots is not None and shots > self._executor.max_shots:
                 break
-            tickets.append(self.waiting.popleft())
-        going = [ticket for ticket in tickets if ticket.sets_out()]
-        if len(going) < len(tickets):
-            self._forget([ticket for ticket in tickets if ticket not in going])
+            queued_jobs.append(self.waiting.popleft())
+        going = [queued_job for queued_job in queued_jobs if queued_job.sets_out()]
+        if len(going) < len(queued_jobs):
+            self._forget([queued_job for queued_job in queued_jobs if queued_job not in going])
         return Batch(number, going) if going else None
 
-    def _shots(self, ticket: Ticket) -> int:
+    def _shots(self, queued_job: QueuedJob) -> int:
         """The shots that count for the most that a batch may have, if there is a limit."""
-        return 0 if self._executor.max_shots is None else shots_of(self._executor, ticket.job)
+        return 0 if self._executor.max_shots is None else shots_of(self._executor, queued_job.job)
 
-    def _go_together(self, first: Ticket, other: Ticket) -> bool:
-        """Whether two tickets may share a batch. What hands circuits on has them counted for the same budgets."""
+    def _go_together(self, first: QueuedJob, other: QueuedJob) -> bool:
+        """Whether two jobs may share a batch. What hands circuits on has them counted for the same budgets."""
         return other.fits(first.job) and (not self._hands_on or other.budgets == first.budgets)
 
-    def _forget(self, tickets: Sequence[Ticket]) -> None:
-        """Tickets do not wait here any more."""
-        for ticket in tickets:
-            ticket.leave = None
-        self._executor.meter.add(-len(tickets))
+    def _forget(self, queued_jobs: Sequence[QueuedJob]) -> None:
+        """Jobs do not wait here any more."""
+        for queued_job in queued_jobs:
+            queued_job.leave = None
+        self._executor.meter.add(-len(queued_jobs))
 
-    def _batch_size(self, first: Ticket) -> int:
+    def _batch_size(self, first: QueuedJob) -> int:
         """As many as wait; where batches share the work, two for each hand, so that all end about together.
 
-        The two are equal parts of what was there when the last tickets came: a batch has costs of its own.
+        The two are equal parts of what was there when the last jobs came: a batch has costs of its own.
         """
         waiting = len(self.waiting) + 1
         size = self._executor.max_circuits or waiting
         hands = self.carrier.hands_for(first.job.circuit, waiting)
         return min(size, math.ceil(self._gathered / (2 * hands))) if hands > 1 else size
 
-    def _drop(self, ticket: Ticket) -> None:
-        self.waiting.remove(ticket)
+    def _drop(self, queued_job: QueuedJob) -> None:
+        self.waiting.remove(queued_job)
         self._executor.meter.add(-1)

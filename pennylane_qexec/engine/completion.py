@@ -11,7 +11,7 @@ from typing import Any
 
 from pennylane_qexec.concurrency import lifecycle
 from pennylane_qexec.concurrency.futures import resolve
-from pennylane_qexec.engine.batch import Ticket
+from pennylane_qexec.engine.batch import QueuedJob
 from pennylane_qexec.engine.history import History, record_failed
 from pennylane_qexec.errors import JobCancelledError, JobTimeoutError, QExecError
 from pennylane_qexec.executors.base import Executor
@@ -21,8 +21,8 @@ from pennylane_qexec.policies.budgets import Account
 logger = logging.getLogger("pennylane_qexec")
 
 
-class Desk:
-    """Keeps the tickets that somebody waits for. Used in the engine's thread.
+class Completions:
+    """Keeps the jobs that somebody waits for. Used in the engine's thread.
 
     Args:
         history: where jobs that failed or were cancelled are written.
@@ -34,7 +34,7 @@ class Desk:
         self._history = history
         self._timeout = timeout
         self._note_timeout = note_timeout
-        self._unfinished: set[Ticket] = set()
+        self._unfinished: set[QueuedJob] = set()
 
     @contextmanager
     def announced(self, jobs: int) -> Iterator[None]:
@@ -49,71 +49,71 @@ class Desk:
             lifecycle.end(self, jobs)
             raise
 
-    def take(self, ticket: Ticket) -> None:
-        """From now on, see to it that the ticket comes to its end."""
-        self._unfinished.add(ticket)
+    def take(self, queued_job: QueuedJob) -> None:
+        """From now on, see to it that the job comes to its end."""
+        self._unfinished.add(queued_job)
         loop = asyncio.get_running_loop()
-        account = ticket.account
-        # Were the future to keep its ticket, thousands of them would wait for the garbage collector.
-        reference = weakref.ref(ticket)
-        ticket.future.add_done_callback(
+        account = queued_job.account
+        # Were the future to keep its job, thousands of them would wait for the garbage collector.
+        reference = weakref.ref(queued_job)
+        queued_job.future.add_done_callback(
             lambda future: _cancel(account, loop, self._cancelled, reference) if future.cancelled() else None
         )
         if self._timeout is not None:
-            ticket.timer = loop.call_later(self._timeout, self._timed_out, ticket, self._timeout)
+            queued_job.timer = loop.call_later(self._timeout, self._timed_out, queued_job, self._timeout)
 
-    def settle(self, ticket: Ticket, state: JobState, value: Outcome | BaseException) -> None:
-        """Bring a ticket to its end. A ticket that has come to its end already stays as it is."""
-        if ticket not in self._unfinished:
+    def settle(self, queued_job: QueuedJob, state: JobState, value: Outcome | BaseException) -> None:
+        """Bring a job to its end. A job that has come to its end already stays as it is."""
+        if queued_job not in self._unfinished:
             return
-        self._unfinished.discard(ticket)
-        ticket.state = state
-        ticket.leave = None
-        ticket.close_account()
-        if ticket.timer is not None:
-            ticket.timer.cancel()
+        self._unfinished.discard(queued_job)
+        queued_job.state = state
+        queued_job.leave = None
+        queued_job.close_account()
+        if queued_job.timer is not None:
+            queued_job.timer.cancel()
         if isinstance(value, BaseException):
-            record_failed(self._history, ticket, value)
+            record_failed(self._history, queued_job, value)
         try:
             # What is called when the future is done belongs to whoever asked for the job, and runs in their context.
-            ticket.context.copy().run(resolve, ticket.future, value)
+            queued_job.context.copy().run(resolve, queued_job.future, value)
         finally:
-            if ticket.kept:
+            if queued_job.kept:
                 lifecycle.end(self)
 
     def close(self) -> None:
-        """Cancel every ticket that is left."""
-        for ticket in list(self._unfinished):
-            ticket.go()  # one that is to be tried again after a pause would be, with nobody to wait for it
+        """Cancel every job that is left."""
+        for queued_job in list(self._unfinished):
+            queued_job.go()  # one that is to be tried again after a pause would be, with nobody to wait for it
             error = JobCancelledError("the cluster was closed before the job ended.")
-            self.settle(ticket, JobState.CANCELLED, error)
+            self.settle(queued_job, JobState.CANCELLED, error)
 
     def let_go(self) -> None:
-        """Have every ticket leave wherever it waits or runs, and bring none to its end."""
-        for ticket in list(self._unfinished):
-            ticket.go()
+        """Have every job leave wherever it waits or runs, and bring none to its end."""
+        for queued_job in list(self._unfinished):
+            queued_job.go()
 
     def broken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Something in the engine itself went wrong: nobody is left waiting."""
         cause = context.get("exception")
         logger.error("the engine failed: %s", context.get("message"), exc_info=cause)
-        for ticket in list(self._unfinished):
+        for queued_job in list(self._unfinished):
             error = QExecError(f"the engine failed ({cause!r}). Please report this, with the log of 'pennylane_qexec'.")
             error.__cause__ = cause
-            self.settle(ticket, JobState.FAILED, error)
+            self.settle(queued_job, JobState.FAILED, error)
 
-    def _timed_out(self, ticket: Ticket, seconds: float) -> None:
-        if ticket.state is JobState.RUNNING and ticket.executor is not None:
-            self._note_timeout(ticket.executor)
-        ticket.go()
-        name = ticket.executor.name if ticket.executor is not None else None
-        self.settle(ticket, JobState.FAILED, JobTimeoutError(seconds, name))
+    def _timed_out(self, queued_job: QueuedJob, seconds: float) -> None:
+        if queued_job.state is JobState.RUNNING and queued_job.executor is not None:
+            self._note_timeout(queued_job.executor)
+        queued_job.go()
+        name = queued_job.executor.name if queued_job.executor is not None else None
+        self.settle(queued_job, JobState.FAILED, JobTimeoutError(seconds, name))
 
-    def _cancelled(self, reference: weakref.ref[Ticket]) -> None:
-        ticket = reference()
-        if ticket is not None and ticket in self._unfinished:
-            ticket.go()
-            self.settle(ticket, JobState.CANCELLED, JobCancelledError("the job was cancelled."))
+    def _cancelled(self, reference: weakref.ref[QueuedJob]) -> None:
+        queued_job = reference()
+        if queued_job is not None and queued_job in self._unfinished:
+            queued_job.go()
+            self.settle(queued_job, JobState.CANCELLED, JobCancelledError("the job was cancelled."))
 
 
 def _cancel(
@@ -121,7 +121,7 @@ def _cancel(
 ) -> None:
     """Give back at once what is reserved, and have the engine's thread call a function.
 
-    When that thread has ended, so have all tickets.
+    When that thread has ended, so have all jobs.
     """
     if account is not None:
         account.close()

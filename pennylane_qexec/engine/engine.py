@@ -22,19 +22,19 @@ import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.concurrency import lifecycle
-from pennylane_qexec.concurrency.event_loop import Errands, LoopThread, in_engine_thread
+from pennylane_qexec.concurrency.event_loop import BackgroundTasks, LoopThread, in_engine_thread
 from pennylane_qexec.concurrency.futures import AskedFuture, wait
 from pennylane_qexec.engine import process_pool
 from pennylane_qexec.engine.accounting import accounts_of, chosen, counted, give_back
-from pennylane_qexec.engine.batch import Batch, Ticket, tickets_of
-from pennylane_qexec.engine.completion import Desk
+from pennylane_qexec.engine.batch import Batch, QueuedJob, queued_jobs_of
+from pennylane_qexec.engine.completion import Completions
 from pennylane_qexec.engine.hedging import Hedging
 from pennylane_qexec.engine.history import KEPT_ROWS, History, record_answered, record_done
 from pennylane_qexec.engine.inline import InlineRunner, groups, may_run_here, must_run_here
 from pennylane_qexec.engine.lane import CommonQueue, Lane
-from pennylane_qexec.engine.recovery import Rescue
-from pennylane_qexec.engine.remote_jobs import Sending, Withdrawals
-from pennylane_qexec.engine.worker import Ran
+from pennylane_qexec.engine.recovery import RetryScheduler
+from pennylane_qexec.engine.remote_jobs import Cancellations, SentBatch
+from pennylane_qexec.engine.worker import BatchResult
 from pennylane_qexec.errors import BudgetExceededError, ConfigurationError, ExecutorError, StoreError, UnansweredError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.queued import QueuedExecutor
@@ -79,24 +79,24 @@ class Engine:
         self._budget = budget
         self._timeout = timeout
         self._common = CommonQueue()
-        self.withdrawals = Withdrawals(self)
+        self.cancellations = Cancellations(self)
         self._lanes = {
             executor: Lane(executor, self._common, self, batch_window, len(executors)) for executor in executors
         }
-        self._rescue = Rescue(self._lanes.values(), retry, failover, rng, self._give_up)
+        self._retries = RetryScheduler(self._lanes.values(), retry, failover, rng, self._give_up)
         self._hedging = Hedging(hedge, self._lanes.values())
         self._numbers = itertools.count(1)
         self._inline = InlineRunner(self.history, partial(next, self._numbers))
-        self._desk = Desk(self.history, timeout, self._note_timeout)
+        self._completions = Completions(self.history, timeout, self._note_timeout)
         self._lock = threading.Lock()
         self._closed = False
         self._process = os.getpid()
-        self._errands = Errands()
-        self._thread = LoopThread(self._desk.broken)
+        self._background_tasks = BackgroundTasks()
+        self._thread = LoopThread(self._completions.broken)
         if any(isinstance(executor, QueuedExecutor) for executor in executors):
             lifecycle.cancel_at_exit(self)
-        process_pool.crew.lease()
-        self._give_back = weakref.finalize(self, process_pool.crew.give_back)
+        process_pool.shared_pool.lease()
+        self._give_back = weakref.finalize(self, process_pool.shared_pool.give_back)
 
     # -- what callers use, from any thread
 
@@ -129,12 +129,12 @@ class Engine:
             )
         accounts = accounts_of(jobs, self._lanes, self._budget)
         try:
-            tickets = tickets_of(jobs, _yes, accounts=accounts)
-            self._hand_in(self._take_in, tickets)
+            queued_jobs = queued_jobs_of(jobs, _yes, accounts=accounts)
+            self._hand_in(self._take_in, queued_jobs)
         except BaseException:
             give_back(accounts)
             raise
-        return wait([ticket.future for ticket in tickets])
+        return wait([queued_job.future for queued_job in queued_jobs])
 
     def submit(self, jobs: Sequence[Job], asked: Callable[[], bool] | None = None) -> list[AskedFuture[Outcome]]:
         """Give jobs to the lanes; returns at once. The program does not end before they have.
@@ -157,16 +157,16 @@ class Engine:
             return []
         accounts = accounts_of(jobs, self._lanes, self._budget)
         try:
-            tickets = tickets_of(jobs, asked, kept=True, accounts=accounts)
+            queued_jobs = queued_jobs_of(jobs, asked, kept=True, accounts=accounts)
             for lane in self._lanes.values():
                 if circuits := [job.circuit for job in jobs if job.executor in (None, lane.executor)]:
                     lane.ready(circuits)
-            with self._desk.announced(len(tickets)):
-                self._hand_in(self._take_in, tickets)
+            with self._completions.announced(len(queued_jobs)):
+                self._hand_in(self._take_in, queued_jobs)
         except BaseException:
             give_back(accounts)
             raise
-        return [ticket.future for ticket in tickets]
+        return [queued_job.future for queued_job in queued_jobs]
 
     def take_up(
         self, executor: Executor, job_id: str, jobs: Sequence[Job], times: Sequence[Times]
@@ -184,7 +184,7 @@ class Engine:
         """
 
         async def outcomes() -> list[Outcome]:
-            ran = await self._lanes[executor].take_up(job_id, Sending(jobs))
+            ran = await self._lanes[executor].take_up(job_id, SentBatch(jobs))
             ran = counted(executor, jobs, ran)
             self.used(ran.usages)
             return record_done(self.history, executor, jobs, ran, times, self.next_batch_number())
@@ -239,7 +239,7 @@ class Engine:
             self.say_what_is_left()
             raise
         self._give_back()
-        self._rescue.watch.close()
+        self._retries.watch.close()
         for lane in self._lanes.values():
             lane.close()
             lane.executor.close()
@@ -257,7 +257,7 @@ class Engine:
 
     def say_what_is_left(self) -> None:
         """Say which jobs have not been cancelled at their backends, and still run."""
-        self.withdrawals.say_what_is_left()
+        self.cancellations.say_what_is_left()
 
     def _refuse(self) -> NoReturn:
         if self._closed:
@@ -315,16 +315,16 @@ class Engine:
         """After a failure in the calling thread: through the lanes, one by one."""
         if must_run_here(jobs) or in_engine_thread():
             raise error if isinstance(error, BudgetExceededError) else ExecutorError(jobs[0].executor.name, 1, error)
-        tickets = tickets_of(jobs, _yes, accounts=accounts)
-        for ticket, usage in zip(tickets, spent, strict=False):
-            ticket.spent.append(usage)
-        self._hand_in(self._take_over, self._lanes[jobs[0].executor], tickets, error)
-        return [ticket.future for ticket in tickets]
+        queued_jobs = queued_jobs_of(jobs, _yes, accounts=accounts)
+        for queued_job, usage in zip(queued_jobs, spent, strict=False):
+            queued_job.spent.append(usage)
+        self._hand_in(self._take_over, self._lanes[jobs[0].executor], queued_jobs, error)
+        return [queued_job.future for queued_job in queued_jobs]
 
     def _begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Run a coroutine in the engine's thread. It is cancelled when the engine closes."""
         future: Future[T] = Future()
-        self._hand_in(self._errands.begin, work, future)
+        self._hand_in(self._background_tasks.begin, work, future)
         return future
 
     def _hand_in(self, function: Any, *arguments: Any) -> None:
@@ -347,51 +347,54 @@ class Engine:
         """An attempt at jobs has used something, whatever came of it."""
         self.history.spend(usages)
 
-    def finished(self, lane: Lane, batch: Batch, ran: Ran) -> None:
-        """A batch has run: settle its tickets."""
+    def finished(self, lane: Lane, batch: Batch, ran: BatchResult) -> None:
+        """A batch has run: settle its jobs."""
         lane.health.succeeded()
         self._hedging.ended(batch, well=True)
         began = time.time() - ran.seconds
-        kept = [one for one in zip(batch.tickets, ran.results, ran.usages, strict=True) if one[0] not in batch.gone]
-        tickets = [ticket for ticket, _, _ in kept]
+        kept = [one for one in zip(batch.queued_jobs, ran.results, ran.usages, strict=True) if one[0] not in batch.gone]
+        queued_jobs = [queued_job for queued_job, _, _ in kept]
         outcomes = record_done(
             self.history,
             lane.executor,
-            [ticket.job for ticket in tickets],
-            Ran([result for _, result, _ in kept], ran.seconds, tuple([usage for _, _, usage in kept])),
-            [Times(ticket.submitted, max(ticket.started, began), ticket.attempts + 1) for ticket in tickets],
+            [queued_job.job for queued_job in queued_jobs],
+            BatchResult([result for _, result, _ in kept], ran.seconds, tuple([usage for _, _, usage in kept])),
+            [
+                Times(queued_job.submitted, max(queued_job.started, began), queued_job.attempts + 1)
+                for queued_job in queued_jobs
+            ],
             batch.number,
         )
-        for ticket, outcome in zip(tickets, outcomes, strict=True):
-            self._desk.settle(self._hedging.won(ticket), JobState.DONE, outcome)
-        self._rescue.watch.look()
+        for queued_job, outcome in zip(queued_jobs, outcomes, strict=True):
+            self._completions.settle(self._hedging.won(queued_job), JobState.DONE, outcome)
+        self._retries.watch.look()
 
     def failed(self, lane: Lane, batch: Batch, error: BaseException) -> None:
-        """A batch has failed: its tickets are tried again one by one, here or elsewhere."""
-        wanted = [ticket for ticket in batch.tickets if ticket not in batch.gone]
+        """A batch has failed: its jobs are tried again one by one, here or elsewhere."""
+        wanted = [queued_job for queued_job in batch.queued_jobs if queued_job not in batch.gone]
         self._hedging.ended(batch, well=False)
         left = self._hedging.failed(lane, wanted)
-        self._rescue.failed(lane, left, error, shared=len(batch.tickets) > 1, others=len(wanted) - len(left))
+        self._retries.failed(lane, left, error, shared=len(batch.queued_jobs) > 1, others=len(wanted) - len(left))
         self.share_out()
 
-    def _take_in(self, tickets: Sequence[Ticket]) -> None:
-        by_lane: dict[Lane, list[Ticket]] = {}
-        for ticket in tickets:
-            self._desk.take(ticket)
-            if ticket.executor is None:
-                self._common.put(ticket)
+    def _take_in(self, queued_jobs: Sequence[QueuedJob]) -> None:
+        by_lane: dict[Lane, list[QueuedJob]] = {}
+        for queued_job in queued_jobs:
+            self._completions.take(queued_job)
+            if queued_job.executor is None:
+                self._common.put(queued_job)
             else:
-                by_lane.setdefault(self._lanes[ticket.executor], []).append(ticket)
+                by_lane.setdefault(self._lanes[queued_job.executor], []).append(queued_job)
         for lane, own in by_lane.items():
-            self._rescue.place(lane, own)
+            self._retries.place(lane, own)
         self.share_out()
 
-    def _take_over(self, lane: Lane, tickets: Sequence[Ticket], error: BaseException) -> None:
-        """Take over tickets whose first attempt failed in the calling thread."""
-        for ticket in tickets:
-            self._desk.take(ticket)
-            ticket.executor = lane.executor
-        self._rescue.failed(lane, tickets, error, shared=len(tickets) > 1)
+    def _take_over(self, lane: Lane, queued_jobs: Sequence[QueuedJob], error: BaseException) -> None:
+        """Take over jobs whose first attempt failed in the calling thread."""
+        for queued_job in queued_jobs:
+            self._completions.take(queued_job)
+            queued_job.executor = lane.executor
+        self._retries.failed(lane, queued_jobs, error, shared=len(queued_jobs) > 1)
 
     def share_out(self) -> None:
         """Let executors pull from the common queue, those with the least to do first."""
@@ -399,32 +402,32 @@ class Engine:
             for lane in sorted(self._lanes.values(), key=lambda lane: lane.executor.load().waiting):
                 lane.pump()
 
-    def _give_up(self, ticket: Ticket, lane: Lane, error: BaseException) -> None:
-        if not self._hedging.failed(lane, [ticket]):
+    def _give_up(self, queued_job: QueuedJob, lane: Lane, error: BaseException) -> None:
+        if not self._hedging.failed(lane, [queued_job]):
             return
         if not isinstance(error, BudgetExceededError | StoreError | UnansweredError):
-            error = ExecutorError(lane.executor.name, ticket.attempts, error)
-        self._desk.settle(ticket, JobState.FAILED, error)
+            error = ExecutorError(lane.executor.name, queued_job.attempts, error)
+        self._completions.settle(queued_job, JobState.FAILED, error)
 
     def _note_timeout(self, executor: Executor) -> None:
         self._lanes[executor].health.failed(time.monotonic())
 
     async def _shut_down(self) -> None:
         self._hedging.close()
-        tasks = [*self._errands.abandon(), *(task for lane in self._lanes.values() for task in lane.abandon())]
+        tasks = [*self._background_tasks.abandon(), *(task for lane in self._lanes.values() for task in lane.abandon())]
         self._common.clear()
-        self._desk.close()
+        self._completions.close()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self.withdrawals.over()
+        await self.cancellations.over()
 
     async def _let_go(self) -> None:
         self._hedging.close()
-        self._desk.let_go()
+        self._completions.let_go()
         self._common.clear()
         lanes = [lane for lane in self._lanes.values() if isinstance(lane.executor, QueuedExecutor)]
         tasks = [task for lane in lanes for task in lane.abandon()]
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self.withdrawals.over()
+        await self.cancellations.over()
 
 
 def _yes() -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakSet
 
 from pennylane_qexec.engine.accounting import expected
-from pennylane_qexec.engine.batch import Batch, Ticket
+from pennylane_qexec.engine.batch import Batch, QueuedJob
 from pennylane_qexec.engine.lane import Lane
 from pennylane_qexec.errors import BudgetExceededError
 from pennylane_qexec.executors.base import Executor
@@ -32,14 +32,14 @@ class _Race:
     """A circuit that two executors have.
 
     Attributes:
-        first: the ticket that somebody waits for.
+        first: the job that somebody waits for.
         second: the other one, which nobody but the race knows.
         leave: takes the first one out of where it runs; ``None`` if its attempt has failed.
     """
 
-    first: Ticket
-    second: Ticket
-    leave: Callable[[Ticket], Any] | None
+    first: QueuedJob
+    second: QueuedJob
+    leave: Callable[[QueuedJob], Any] | None
 
 
 class Hedging:
@@ -56,8 +56,8 @@ class Hedging:
         self._took: deque[float] = deque(maxlen=_KEPT)
         self._began: dict[Batch, float] = {}
         self._watched: dict[Batch, Lane] = {}
-        self._races: dict[Ticket, _Race] = {}
-        self._hedged: WeakSet[Ticket] = WeakSet()
+        self._races: dict[QueuedJob, _Race] = {}
+        self._hedged: WeakSet[QueuedJob] = WeakSet()
         self._timer: asyncio.Handle | None = None
 
     def started(self, lane: Lane, batch: Batch) -> None:
@@ -77,21 +77,21 @@ class Hedging:
             if well:
                 self._took.append(time.monotonic() - self._began[batch])
 
-    def won(self, ticket: Ticket) -> Ticket:
-        """The ticket that somebody waits for, of one that has a result. Whoever else has its circuit gives it up."""
-        race = self._races.get(ticket)
+    def won(self, queued_job: QueuedJob) -> QueuedJob:
+        """The job that somebody waits for, of one that has a result. Whoever else has its circuit gives it up."""
+        race = self._races.get(queued_job)
         if race is None:
-            return ticket
+            return queued_job
         self._end(race)
-        if ticket is race.first:
+        if queued_job is race.first:
             race.second.go()
         elif race.leave is not None:
             race.leave(race.first)
         return race.first
 
-    def failed(self, lane: Lane, tickets: Sequence[Ticket]) -> list[Ticket]:
-        """Those of the tickets that an executor has failed on whose circuits no other executor has."""
-        return [left for ticket in tickets if (left := self._failed(lane.executor, ticket)) is not None]
+    def failed(self, lane: Lane, queued_jobs: Sequence[QueuedJob]) -> list[QueuedJob]:
+        """Those of the jobs that an executor has failed on whose circuits no other executor has."""
+        return [left for queued_job in queued_jobs if (left := self._failed(lane.executor, queued_job)) is not None]
 
     def close(self) -> None:
         """Hedge nothing more."""
@@ -99,24 +99,24 @@ class Hedging:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _failed(self, executor: Executor, ticket: Ticket) -> Ticket | None:
-        race = self._races.get(ticket)
+    def _failed(self, executor: Executor, queued_job: QueuedJob) -> QueuedJob | None:
+        race = self._races.get(queued_job)
         if race is None:
-            return ticket
+            return queued_job
         first, second = race.first, race.second
-        if ticket is first and second.state is JobState.RUNNING:
+        if queued_job is first and second.state is JobState.RUNNING:
             race.leave = None
             first.attempts += 1
             first.tried.add(executor)
             first.executor = second.executor
             return None
         self._end(race)
-        if ticket is second and race.leave is not None:
+        if queued_job is second and race.leave is not None:
             first.leave = race.leave
             return None
         first.attempts -= 1  # of those of the two, whoever rescues it counts one
         first.leave = None
-        if ticket is first:
+        if queued_job is first:
             second.go()
         else:
             first.job, first.attempts_here = second.job, 0
@@ -147,17 +147,23 @@ class Hedging:
     def _hedge(self, batch: Batch) -> None:
         """Give the circuits of a batch to executors that have nothing to do, as far as there are any."""
         lane = self._watched[batch]
-        stragglers = [ticket for ticket in batch.tickets if ticket not in batch.gone and self._may_be_hedged(ticket)]
+        stragglers = [
+            queued_job
+            for queued_job in batch.queued_jobs
+            if queued_job not in batch.gone and self._may_be_hedged(queued_job)
+        ]
         if not stragglers:
             del self._watched[batch]
             return
-        chosen: dict[Lane, list[Ticket]] = {other: [] for other in self._lanes if other is not lane and other.free}
-        for ticket in stragglers if chosen else ():
-            able = [other for other, seconds in chosen.items() if not other.is_full(seconds) and _can(other, ticket)]
+        chosen: dict[Lane, list[QueuedJob]] = {other: [] for other in self._lanes if other is not lane and other.free}
+        for queued_job in stragglers if chosen else ():
+            able = [
+                other for other, seconds in chosen.items() if not other.is_full(seconds) and _can(other, queued_job)
+            ]
             if able:
                 target = min(able, key=lambda other: other.executor.load().waiting + len(chosen[other]))
-                self._hedged.add(ticket)
-                if (second := self._second(ticket, target.executor)) is not None:
+                self._hedged.add(queued_job)
+                if (second := self._second(queued_job, target.executor)) is not None:
                     chosen[target].append(second)
         for target, seconds in chosen.items():
             if seconds:
@@ -169,31 +175,31 @@ class Hedging:
                 )
                 target.put(seconds)
 
-    def _may_be_hedged(self, ticket: Ticket) -> bool:
+    def _may_be_hedged(self, queued_job: QueuedJob) -> bool:
         """Whether a circuit is one that may be given to a second executor, and has not been.
 
         A durable run knows one job at a backend for each of its circuits. And not every executor has derivatives.
         """
-        job = ticket.job
+        job = queued_job.job
         plain = job.follower is None and job.call.method == "execute" and job.call.config.gradient_method != "backprop"
-        return plain and ticket not in self._hedged and ticket not in self._races
+        return plain and queued_job not in self._hedged and queued_job not in self._races
 
-    def _second(self, ticket: Ticket, executor: Executor) -> Ticket | None:
-        """A second ticket for a circuit, for another executor; ``None`` if a budget does not allow for it."""
-        job = replace(ticket.job, executor=executor, call=ticket.job.call.unbound())
+    def _second(self, queued_job: QueuedJob, executor: Executor) -> QueuedJob | None:
+        """A second job for a circuit, for another executor; ``None`` if a budget does not allow for it."""
+        job = replace(queued_job.job, executor=executor, call=queued_job.job.call.unbound())
         try:
-            account = _reserved(ticket, executor, job)
+            account = _reserved(queued_job, executor, job)
         except BudgetExceededError as error:
             logger.info("a circuit that runs for long on one executor is not given to a second one: %s", error)
             return None
-        ticket.attempts += 1
-        second = Ticket(job, ticket.context, _yes, account=account)
-        second.depth, second.alone, second.attempts = ticket.depth, ticket.alone, ticket.attempts
-        second.submitted, second.since, second.spent = ticket.submitted, ticket.since, ticket.spent
+        queued_job.attempts += 1
+        second = QueuedJob(job, queued_job.context, _yes, account=account)
+        second.depth, second.alone, second.attempts = queued_job.depth, queued_job.alone, queued_job.attempts
+        second.submitted, second.since, second.spent = queued_job.submitted, queued_job.since, queued_job.spent
         second.tried = {lane.executor for lane in self._lanes}  # it goes nowhere else
-        race = _Race(ticket, second, ticket.leave)
-        self._races[ticket] = self._races[second] = race
-        ticket.leave = lambda ticket: self._called_off(race)
+        race = _Race(queued_job, second, queued_job.leave)
+        self._races[queued_job] = self._races[second] = race
+        queued_job.leave = lambda queued_job: self._called_off(race)
         return second
 
     def _called_off(self, race: _Race) -> None:
@@ -208,20 +214,20 @@ class Hedging:
         race.second.close_account()
 
 
-def _can(lane: Lane, ticket: Ticket) -> bool:
+def _can(lane: Lane, queued_job: QueuedJob) -> bool:
     """Whether an executor can do what another one was asked to, with the same shots, and has not failed on it."""
-    executor, first = lane.executor, ticket.executor
+    executor, first = lane.executor, queued_job.executor
     same_shots = first is not None and executor.shots == first.shots
-    return same_shots and executor not in ticket.tried and lane.objection(ticket.job.circuit) is None
+    return same_shots and executor not in queued_job.tried and lane.objection(queued_job.job.circuit) is None
 
 
-def _reserved(ticket: Ticket, executor: Executor, job: Job) -> Account | None:
+def _reserved(queued_job: QueuedJob, executor: Executor, job: Job) -> Account | None:
     """What is reserved for another attempt at a circuit.
 
     Raises:
         BudgetExceededError: it does not fit.
     """
-    return opened(ticket.budgets, [expected(executor, job)])[0] if ticket.account is not None else None
+    return opened(queued_job.budgets, [expected(executor, job)])[0] if queued_job.account is not None else None
 
 
 def _yes() -> bool:

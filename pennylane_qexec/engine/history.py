@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.engine.batch import Ticket
+from pennylane_qexec.engine.batch import QueuedJob
 from pennylane_qexec.engine.rows import CompactCircuit, Row, compact
 from pennylane_qexec.engine.tables import OF_HISTORY, to_dataframe
 from pennylane_qexec.engine.timeline import draw
-from pennylane_qexec.engine.worker import Ran
+from pennylane_qexec.engine.worker import BatchResult
 from pennylane_qexec.errors import ExecutorError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import CACHE, Job, JobState, Outcome, Result, Times, Usage, together
@@ -129,7 +129,7 @@ class History(Sequence[Row]):
 
 
 def record_done(
-    history: History, executor: Executor, jobs: Sequence[Job], ran: Ran, times: Sequence[Times], batch: int
+    history: History, executor: Executor, jobs: Sequence[Job], ran: BatchResult, times: Sequence[Times], batch: int
 ) -> list[Outcome]:
     """Write jobs that are done into the history, and make their outcomes.
 
@@ -191,21 +191,21 @@ def record_answered(history: History, answered: Sequence[tuple[QuantumScript, Ex
     return outcomes
 
 
-def record_failed(history: History, ticket: Ticket, error: BaseException) -> None:
+def record_failed(history: History, queued_job: QueuedJob, error: BaseException) -> None:
     """Write a job that failed or was cancelled into the history."""
-    job, executor, now = ticket.job, ticket.executor, time.time()
+    job, executor, now = queued_job.job, queued_job.executor, time.time()
     cause = error.cause if isinstance(error, ExecutorError) else error
-    circuits, shots, cost, seconds = together(ticket.spent)
+    circuits, shots, cost, seconds = together(queued_job.spent)
     row = Row(
         circuit=compact(job.circuit),
         executor=executor.name if executor is not None else "",
         backend=executor.backend if executor is not None else "",
         shots=shots,
         batch=0,
-        attempt=ticket.attempts,
-        state=ticket.state,
-        submitted=ticket.submitted,
-        started=ticket.started if ticket.started > ticket.submitted else now,
+        attempt=queued_job.attempts,
+        state=queued_job.state,
+        submitted=queued_job.submitted,
+        started=queued_job.started if queued_job.started > queued_job.submitted else now,
         finished=now,
         seconds=seconds or 0.0,
         cost=cost or 0.0,

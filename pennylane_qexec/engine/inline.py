@@ -12,7 +12,7 @@ from pennylane_qexec.engine.accounting import counted, settle_attempt, used
 from pennylane_qexec.engine.batch import same_call
 from pennylane_qexec.engine.history import History, record_done
 from pennylane_qexec.engine.placement import EACH, HEAVY, may_use_processes, seconds
-from pennylane_qexec.engine.worker import Ran, perform
+from pennylane_qexec.engine.worker import BatchResult, perform
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.job import Job, Outcome, Times, Usage, Work
@@ -51,8 +51,8 @@ class InlineRunner:
             return True
         self._heavy_seconds += estimate
         if self._heavy_seconds > _WORTH_STARTING_PROCESSES:
-            process_pool.crew.warm_up()
-        return not process_pool.crew.warm
+            process_pool.shared_pool.warm_up()
+        return not process_pool.shared_pool.warm
 
     def run(self, jobs: Sequence[Job], accounts: Sequence[Account] | None, spent: list[Usage]) -> list[Outcome]:
         """Run jobs of one executor and one call.
@@ -86,7 +86,7 @@ class InlineRunner:
         return record_done(self._history, executor, jobs, ran, times, self._next_batch_number())
 
 
-def _apart(executor: Executor, jobs: Sequence[Job]) -> Ran:
+def _apart(executor: Executor, jobs: Sequence[Job]) -> BatchResult:
     """Run jobs that budgets count; circuits that they ask for themselves do not count again."""
     token = pass_on(())
     try:

@@ -19,11 +19,11 @@ from typing import Protocol
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.engine.accounting import counted, shots_of
-from pennylane_qexec.engine.batch import Batch, Level, Ticket
+from pennylane_qexec.engine.batch import Batch, Level, QueuedJob
 from pennylane_qexec.engine.placement import capacity_of
-from pennylane_qexec.engine.remote_jobs import Sending, Withdrawals
-from pennylane_qexec.engine.worker import Ran
-from pennylane_qexec.executors.base import Executor, Spreader
+from pennylane_qexec.engine.remote_jobs import Cancellations, SentBatch
+from pennylane_qexec.engine.worker import BatchResult
+from pennylane_qexec.executors.base import DelegatingExecutor, Executor
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.validation import present_objection
 from pennylane_qexec.job import Usage
@@ -31,50 +31,50 @@ from pennylane_qexec.redaction import know_named, without_secrets
 
 
 class CommonQueue:
-    """Tickets that belong to no executor yet, by the depth they were asked for at. Used in the engine's thread.
+    """Jobs that belong to no executor yet, by the depth they were asked for at. Used in the engine's thread.
 
     Attributes:
-        arrived: when the last ticket came, on the monotonic clock.
+        arrived: when the last job came, on the monotonic clock.
     """
 
     def __init__(self) -> None:
         self.arrived = 0.0
-        self._by_depth: dict[int, deque[Ticket]] = {}
+        self._by_depth: dict[int, deque[QueuedJob]] = {}
 
-    def put(self, ticket: Ticket) -> None:
-        """Let a ticket wait here."""
+    def put(self, queued_job: QueuedJob) -> None:
+        """Let a job wait here."""
         self.arrived = time.monotonic()
-        ticket.leave = self.remove
-        self._by_depth.setdefault(ticket.depth, deque()).append(ticket)
+        queued_job.leave = self.remove
+        self._by_depth.setdefault(queued_job.depth, deque()).append(queued_job)
 
-    def remove(self, ticket: Ticket) -> None:
-        """Take a ticket out."""
-        tickets = self._by_depth[ticket.depth]
-        tickets.remove(ticket)
-        if not tickets:
-            del self._by_depth[ticket.depth]
+    def remove(self, queued_job: QueuedJob) -> None:
+        """Take a job out."""
+        queued_jobs = self._by_depth[queued_job.depth]
+        queued_jobs.remove(queued_job)
+        if not queued_jobs:
+            del self._by_depth[queued_job.depth]
 
     def clear(self) -> None:
-        """Take all tickets out."""
-        for tickets in self._by_depth.values():
-            for ticket in tickets:
-                ticket.leave = None
+        """Take all jobs out."""
+        for queued_jobs in self._by_depth.values():
+            for queued_job in queued_jobs:
+                queued_job.leave = None
         self._by_depth.clear()
 
-    def of(self, depth: int) -> deque[Ticket]:
-        """The tickets of one depth, oldest first."""
+    def of(self, depth: int) -> deque[QueuedJob]:
+        """The jobs of one depth, oldest first."""
         return self._by_depth.get(depth, _NONE)
 
     @property
     def depths(self) -> Iterator[int]:
-        """The depths at which tickets wait."""
+        """The depths at which jobs wait."""
         return iter(self._by_depth)
 
     def __len__(self) -> int:
         return sum(map(len, self._by_depth.values()))
 
 
-_NONE: deque[Ticket] = deque(maxlen=0)
+_NONE: deque[QueuedJob] = deque(maxlen=0)
 
 
 FAILURES = 3
@@ -139,7 +139,7 @@ GATHERING = 0.1
 """Seconds that a batch for a backend with a queue waits at most for more circuits while they keep coming, if no window
 was given."""
 
-_LOOK = 2e-5  # seconds between looks for each ticket that is looked at, so that looking takes little of the time
+_LOOK = 2e-5  # seconds between looks for each job that is looked at, so that looking takes little of the time
 
 
 class Window:
@@ -156,45 +156,49 @@ class Window:
         self._of_its_own = not seconds and isinstance(executor, QueuedExecutor)
         self.seconds = GATHERING if self._of_its_own else seconds
 
-    def is_full(self, tickets: Sequence[Ticket]) -> bool:
-        """Whether a batch of these tickets has no room for more."""
+    def is_full(self, queued_jobs: Sequence[QueuedJob]) -> bool:
+        """Whether a batch of these jobs has no room for more."""
         limit, shots = self._executor.max_circuits, self._executor.max_shots
-        enough = limit is not None and len(tickets) >= limit
-        return enough or (shots is not None and sum(shots_of(self._executor, one.job) for one in tickets) >= shots)
+        enough = limit is not None and len(queued_jobs) >= limit
+        return enough or (shots is not None and sum(shots_of(self._executor, one.job) for one in queued_jobs) >= shots)
 
-    def left(self, tickets: Sequence[Ticket], arrived: float, idle: bool) -> float:
+    def left(self, queued_jobs: Sequence[QueuedJob], arrived: float, idle: bool) -> float:
         """Seconds after which to ask again whether a batch leaves; 0 if it leaves now.
 
         Args:
-            tickets: those that wait, the first for longest.
+            queued_jobs: those that wait, the first for longest.
             arrived: when the last one came, on the monotonic clock.
             idle: whether nothing runs on the executor, which then need not wait while somebody else does.
         """
-        if not self.seconds or self.is_full(tickets):
+        if not self.seconds or self.is_full(queued_jobs):
             return 0.0
         now = time.monotonic()
-        left = tickets[0].since + self.seconds - now
+        left = queued_jobs[0].since + self.seconds - now
         may_leave_early = idle or self._of_its_own
-        return max(0.0, min(left, self._early(tickets, arrived - now)) if may_leave_early else left)
+        return max(0.0, min(left, self._early(queued_jobs, arrived - now)) if may_leave_early else left)
 
-    def _early(self, tickets: Sequence[Ticket], age: float) -> float:
+    def _early(self, queued_jobs: Sequence[QueuedJob], age: float) -> float:
         quiet = age + min(QUIET, self.seconds)
         if quiet > 0:
             return quiet
-        return 0.0 if self._of_its_own or any(ticket.asked for ticket in tickets) else QUIET + _LOOK * len(tickets)
+        return (
+            0.0
+            if self._of_its_own or any(queued_job.asked for queued_job in queued_jobs)
+            else QUIET + _LOOK * len(queued_jobs)
+        )
 
 
-class Post(Protocol):
+class LaneEvents(Protocol):
     """What a lane tells the engine."""
 
-    def finished(self, lane: Lane, batch: Batch, ran: Ran) -> None: ...
+    def finished(self, lane: Lane, batch: Batch, ran: BatchResult) -> None: ...
     def failed(self, lane: Lane, batch: Batch, error: BaseException) -> None: ...
     def started(self, lane: Lane, batch: Batch) -> None: ...
     def used(self, usages: Sequence[Usage]) -> None: ...
     def next_batch_number(self) -> int: ...
     def share_out(self) -> None: ...
     @property
-    def withdrawals(self) -> Withdrawals: ...
+    def cancellations(self) -> Cancellations: ...
 
 
 class Lane:
@@ -208,11 +212,11 @@ class Lane:
         lanes: how many lanes the cluster has.
     """
 
-    def __init__(self, executor: Executor, common: CommonQueue, post: Post, window: float, lanes: int) -> None:
+    def __init__(self, executor: Executor, common: CommonQueue, post: LaneEvents, window: float, lanes: int) -> None:
         self.executor = executor
         self.health = Health()
         self._capacity = capacity_of(executor)
-        self._levels = {0: Level(executor, 0, post.withdrawals)}
+        self._levels = {0: Level(executor, 0, post.cancellations)}
         self._common = common
         self._post = post
         self._window = Window(executor, executor.batch_window or window)
@@ -227,19 +231,19 @@ class Lane:
         """Have threads started for circuits that come."""
         self._levels[0].carrier.ready(circuits)
 
-    def put(self, tickets: Sequence[Ticket], first: bool = False) -> None:
-        """Let tickets wait for this executor, and start what may be started.
+    def put(self, queued_jobs: Sequence[QueuedJob], first: bool = False) -> None:
+        """Let jobs wait for this executor, and start what may be started.
 
         Args:
-            tickets: the tickets.
+            queued_jobs: the jobs.
             first: whether before those that wait already.
         """
-        self.admit(tickets, first)
+        self.admit(queued_jobs, first)
         self.pump()
 
-    def admit(self, tickets: Sequence[Ticket], first: bool = False) -> None:
-        """Let tickets wait for this executor, and start nothing yet: more may come, for the same batch."""
-        for depth, group in itertools.groupby(tickets, key=lambda ticket: ticket.depth):
+    def admit(self, queued_jobs: Sequence[QueuedJob], first: bool = False) -> None:
+        """Let jobs wait for this executor, and start nothing yet: more may come, for the same batch."""
+        for depth, group in itertools.groupby(queued_jobs, key=lambda queued_job: queued_job.depth):
             self._level(depth).admit(list(group), time.monotonic(), first)
 
     def pump(self) -> None:
@@ -264,13 +268,13 @@ class Lane:
         running = sum(len(level.running) for level in self._levels.values())
         return not (self.awaited or self._common or self.health.down) and running < self._capacity
 
-    def is_full(self, tickets: Sequence[Ticket]) -> bool:
-        """Whether a batch of these tickets has no room for more."""
-        return self._window.is_full(tickets)
+    def is_full(self, queued_jobs: Sequence[QueuedJob]) -> bool:
+        """Whether a batch of these jobs has no room for more."""
+        return self._window.is_full(queued_jobs)
 
-    def evacuate(self) -> list[Ticket]:
+    def evacuate(self) -> list[QueuedJob]:
         """Take out everything that waits."""
-        return [ticket for level in self._levels.values() for ticket in level.evacuate()]
+        return [queued_job for level in self._levels.values() for queued_job in level.evacuate()]
 
     def abandon(self) -> list[asyncio.Task[None]]:
         """Give up everything, waiting and running; returns the tasks that end because of it."""
@@ -282,7 +286,7 @@ class Lane:
             task.cancel()
         return tasks
 
-    async def take_up(self, job_id: str, sent: Sending) -> Ran:
+    async def take_up(self, job_id: str, sent: SentBatch) -> BatchResult:
         """Wait for a job of a backend with a queue that another process has sent; see :class:`Carrier`."""
         return await self._levels[0].carrier.take_up(job_id, sent)
 
@@ -297,7 +301,7 @@ class Lane:
 
     def _level(self, depth: int) -> Level:
         if depth not in self._levels:
-            self._levels[depth] = Level(self.executor, depth, self._post.withdrawals)
+            self._levels[depth] = Level(self.executor, depth, self._post.cancellations)
         return self._levels[depth]
 
     def _running(self, level: Level) -> int:
@@ -312,11 +316,11 @@ class Lane:
         took = False
         while (running := self._running(level)) < (1 if self.health.down else self._capacity):
             adoptable = [] if level.waiting or took else self._adoptable(level)
-            tickets, arrived = (adoptable, self._common.arrived) if adoptable else (level.waiting, level.arrived)
-            if not tickets:
+            queued_jobs, arrived = (adoptable, self._common.arrived) if adoptable else (level.waiting, level.arrived)
+            if not queued_jobs:
                 return self._until_asked_again(level)
             pause = self.health.pause(time.monotonic())
-            delay = max(pause, self._window.left(tickets, arrived, idle=not running))
+            delay = max(pause, self._window.left(queued_jobs, arrived, idle=not running))
             if delay > 0:
                 return delay
             took = self._adopt(level, adoptable)
@@ -330,31 +334,31 @@ class Lane:
         """
         return FIRST_PAUSE if self._common.of(level.depth) else math.inf
 
-    def _adoptable(self, level: Level) -> list[Ticket]:
+    def _adoptable(self, level: Level) -> list[QueuedJob]:
         """What waits in the common queue that this executor can run, as far as the next batch may need it."""
         common = self._common.of(level.depth)
         most = len(common) if self._gathers else 1
         fitting = (
-            ticket
-            for ticket in common
-            if self.executor not in ticket.tried
-            and self._may_take(ticket)
-            and self.objection(ticket.job.circuit) is None
+            queued_job
+            for queued_job in common
+            if self.executor not in queued_job.tried
+            and self._may_take(queued_job)
+            and self.objection(queued_job.job.circuit) is None
         )
         return list(itertools.islice(fitting, min(most, self.executor.max_circuits or most)))
 
-    def _may_take(self, ticket: Ticket) -> bool:
-        """Whether a ticket goes with none that another executor has taken, unless that one cannot take more of them."""
-        other: Lane | None = None if ticket.job.affinity is None else ticket.job.affinity.lane
+    def _may_take(self, queued_job: QueuedJob) -> bool:
+        """Whether a job goes with none that another executor has taken, unless that one cannot take more of them."""
+        other: Lane | None = None if queued_job.job.affinity is None else queued_job.job.affinity.lane
         return (
             other is None
             or other is self
             or other.health.down
-            or other.executor in ticket.tried
-            or other.objection(ticket.job.circuit) is not None
+            or other.executor in queued_job.tried
+            or other.objection(queued_job.job.circuit) is not None
         )
 
-    def _adopt(self, level: Level, adoptable: Sequence[Ticket]) -> bool:
+    def _adopt(self, level: Level, adoptable: Sequence[QueuedJob]) -> bool:
         """Pull from the common queue: a full batch if there is one, else a fair part of what waits.
 
         Returns:
@@ -364,10 +368,10 @@ class Lane:
             return False
         fair = math.ceil(len(self._common.of(level.depth)) / self._lanes)
         chosen = adoptable if self._window.seconds and self._window.is_full(adoptable) else adoptable[:fair]
-        for ticket in chosen:
-            self._common.remove(ticket)
-            if ticket.job.affinity is not None:
-                ticket.job.affinity.lane = self
+        for queued_job in chosen:
+            self._common.remove(queued_job)
+            if queued_job.job.affinity is not None:
+                queued_job.job.affinity.lane = self
         level.admit(chosen, self._common.arrived)
         if self._lanes > 1 and self._gathers:
             asyncio.get_running_loop().call_soon(self._post.share_out)
@@ -397,7 +401,7 @@ class Lane:
     async def _carry(self, level: Level, batch: Batch) -> None:
         batch.sending.reached = True
         try:
-            context = batch.context(isinstance(self.executor, Spreader))
+            context = batch.context(isinstance(self.executor, DelegatingExecutor))
             ran = await level.carrier.carry(batch.work, context, batch.sending)
         except Exception as raised:
             # Executors of users have options of their own, of which nobody has heard before.
@@ -412,7 +416,7 @@ class Lane:
             batch.settle(self.executor, ran.usages)
             self._post.used(ran.usages)
             shots = sum(map(attrgetter("shots"), ran.usages))
-            self.executor.meter.ran(len(batch.tickets), shots, ran.seconds)
+            self.executor.meter.ran(len(batch.queued_jobs), shots, ran.seconds)
             self._post.finished(self, batch, ran)
         self.pump()
 
@@ -427,4 +431,4 @@ class Lane:
 
     def _end(self, level: Level, batch: Batch) -> None:
         level.running.discard(batch)
-        self.executor.meter.add(-len(batch.tickets))
+        self.executor.meter.add(-len(batch.queued_jobs))

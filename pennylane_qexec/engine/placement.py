@@ -15,14 +15,14 @@ from typing import Any, cast
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.concurrency import isolation
-from pennylane_qexec.concurrency.context import Awaited, inside
+from pennylane_qexec.concurrency.context import AwaitedFutures, inside
 from pennylane_qexec.concurrency.resources import cores
-from pennylane_qexec.concurrency.thread_pool import ThreadCrew
+from pennylane_qexec.concurrency.thread_pool import ThreadPool
 from pennylane_qexec.engine import process_pool
 from pennylane_qexec.engine.process_pool import pickled
-from pennylane_qexec.engine.remote_jobs import Inquiry, Sending, Withdrawals
-from pennylane_qexec.engine.worker import KEPT_EXECUTORS, Ran, in_other_words, perform, survives_pickling
-from pennylane_qexec.executors.base import Executor, Spreader
+from pennylane_qexec.engine.remote_jobs import Cancellations, Polling, SentBatch
+from pennylane_qexec.engine.worker import KEPT_EXECUTORS, BatchResult, in_other_words, perform, survives_pickling
+from pennylane_qexec.executors.base import DelegatingExecutor, Executor
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.job import Work
 from pennylane_qexec.policies.retries import is_permanent
@@ -96,25 +96,25 @@ _STARTING = 2.0  # seconds that worker processes take to start
 _QUEUE_HANDS = 4
 
 
-class Carrier:
+class BatchRunner:
     """Carries the batches of one executor to where they run. Used in the engine's thread.
 
     Args:
         executor: whose batches.
-        withdrawals: what is being cancelled at backends.
+        cancellations: what is being cancelled at backends.
         depth: how many batches those who ask for them run inside of.
     """
 
-    def __init__(self, executor: Executor, withdrawals: Withdrawals, depth: int = 0) -> None:
+    def __init__(self, executor: Executor, cancellations: Cancellations, depth: int = 0) -> None:
         self._executor = executor
-        self._withdrawals = withdrawals
+        self._cancellations = cancellations
         self._depth = depth
         self._in_threads = 0
         self.capacity = capacity_of(executor)
         hands = _QUEUE_HANDS if isinstance(executor, QueuedExecutor) else self.capacity
-        self._threads = ThreadCrew(hands, f"qexec-{executor.name}" + "-nested" * min(depth, 1))
+        self._threads = ThreadPool(hands, f"qexec-{executor.name}" + "-nested" * min(depth, 1))
 
-    async def carry(self, work: Work, context: contextvars.Context, sending: Sending) -> Ran:
+    async def carry(self, work: Work, context: contextvars.Context, sending: SentBatch) -> BatchResult:
         """Let a batch run. Cancelling this gives the batch up as far as the place where it runs allows.
 
         Args:
@@ -127,7 +127,7 @@ class Carrier:
             return await self._at_a_queue(executor, work, context, sending)
         if isinstance(executor.parallel, concurrent.futures.Executor) and not self._would_block(executor.parallel):
             with sending.under_way():
-                key, executor_pickled = process_pool.crew.pickled(executor)
+                key, executor_pickled = process_pool.shared_pool.pickled(executor)
                 parcel = pickled(work)
             return await _ran(
                 executor.parallel.submit(_perform_in_pool, key, executor_pickled, parcel, self._depth, os.getpid()),
@@ -146,8 +146,8 @@ class Carrier:
         if isinstance(self._executor.parallel, concurrent.futures.Executor):
             return
         self._threads.ready()
-        if not process_pool.crew.started and uses_processes(self._executor, circuits):
-            process_pool.crew.warm_up()
+        if not process_pool.shared_pool.started and uses_processes(self._executor, circuits):
+            process_pool.shared_pool.warm_up()
 
     def hands_for(self, circuit: QuantumScript, number: int) -> int:
         """How many batches should share this number of circuits like this one.
@@ -155,7 +155,7 @@ class Carrier:
         A backend with a queue gets one big batch, and so do a cluster inside of this one, which shares it out itself,
         and a local simulator that has little to do.
         """
-        if isinstance(self._executor, QueuedExecutor | Spreader):
+        if isinstance(self._executor, QueuedExecutor | DelegatingExecutor):
             return 1
         if may_use_processes(self._executor) and number * seconds(self._executor, (circuit,)) < HEAVY:
             return 1
@@ -172,28 +172,28 @@ class Carrier:
     def _goes_to_a_process(self, work: Work) -> bool:
         if uses_processes(self._executor, work.circuits):
             return self._processes_pay(work.circuits)
-        return not work.call.bound and may_use_processes(self._executor) and process_pool.crew.warm
+        return not work.call.bound and may_use_processes(self._executor) and process_pool.shared_pool.warm
 
     def _note_thread(self, circuits: int) -> None:
         """Have worker processes started, in the background, once so many circuits have run in threads."""
         self._in_threads += circuits
         if self._in_threads > _MANY and may_use_processes(self._executor):
-            process_pool.crew.warm_up()
+            process_pool.shared_pool.warm_up()
 
     def _processes_pay(self, circuits: Sequence[QuantumScript]) -> bool:
         """Whether to send a batch to worker processes although they may have to start; if not, they start meanwhile.
 
         What the last circuits have taken does not count here: the first ones take long, and say nothing of the next.
         """
-        if self._executor.parallel == "process" or process_pool.crew.warm:
+        if self._executor.parallel == "process" or process_pool.shared_pool.warm:
             return True
-        process_pool.crew.warm_up()
+        process_pool.shared_pool.warm_up()
         return computing_seconds(self._executor, circuits) > _STARTING
 
-    async def _in_a_thread(self, work: Work, context: contextvars.Context, sending: Sending) -> Ran:
-        awaited = Awaited()
+    async def _in_a_thread(self, work: Work, context: contextvars.Context, sending: SentBatch) -> BatchResult:
+        awaited = AwaitedFutures()
 
-        def run() -> Ran:
+        def run() -> BatchResult:
             with inside(self._depth, sending.followed), awaited.noted():
                 return perform(self._executor, work)
 
@@ -205,18 +205,18 @@ class Carrier:
             self._threads.add_hand()
             raise
 
-    async def _in_a_process(self, work: Work, sending: Sending) -> Ran:
+    async def _in_a_process(self, work: Work, sending: SentBatch) -> BatchResult:
         with sending.under_way():
-            future = process_pool.crew.submit(self._executor, work)
+            future = process_pool.shared_pool.submit(self._executor, work)
         try:
             return await _ran(future, sending)
         except asyncio.CancelledError:
-            process_pool.crew.stop(future)
+            process_pool.shared_pool.stop(future)
             raise
 
     async def _at_a_queue(
-        self, executor: QueuedExecutor, work: Work, context: contextvars.Context, sending: Sending
-    ) -> Ran:
+        self, executor: QueuedExecutor, work: Work, context: contextvars.Context, sending: SentBatch
+    ) -> BatchResult:
         start = time.perf_counter()
 
         def submit() -> str:
@@ -229,7 +229,7 @@ class Carrier:
         except asyncio.CancelledError:
             sending.reached = not submission.cancel()
             if sending.reached and not sending.stays:
-                self._withdrawals.cancel_submitted(executor, submission, self._threads.submit)
+                self._cancellations.cancel_submitted(executor, submission, self._threads.submit)
             raise
         except Exception as error:
             # A job that the backend would never take was not taken; after a lost connection, nobody knows.
@@ -240,25 +240,25 @@ class Carrier:
             job_id = arrived
         return await self._answer(self._inquiry(job_id, sending.followed), job_id, sending, start)
 
-    async def _arrived(self, sending: Sending) -> str | None:
+    async def _arrived(self, sending: SentBatch) -> str | None:
         """The backend's id of a job that may have reached it although submitting it has failed, if it is there.
 
         If that cannot be found out now, it is looked for once more before it is sent again.
         """
-        letter = sending.letter
-        if letter is None or not sending.reached or not self._queued.labels:
+        outgoing = sending.outgoing
+        if outgoing is None or not sending.reached or not self._queued.labels:
             return None
         try:
-            job_id = await self._inquiry(letter.label, followed=False).found()
+            job_id = await self._inquiry(outgoing.label, followed=False).found()
         except Exception:
             return None
         if job_id is None:
             sending.reached = False
         else:
-            await asyncio.wrap_future(self._threads.submit(lambda: letter.sent(job_id)))
+            await asyncio.wrap_future(self._threads.submit(lambda: outgoing.sent(job_id)))
         return job_id
 
-    async def take_up(self, job_id: str, sent: Sending) -> Ran:
+    async def take_up(self, job_id: str, sent: SentBatch) -> BatchResult:
         """Wait for a job of a backend with a queue that another process has sent.
 
         Args:
@@ -274,27 +274,27 @@ class Carrier:
         """The backend's id of the job that was sent with a label."""
         return await self._inquiry(label, followed=True).found()
 
-    async def _answer(self, inquiry: Inquiry, job_id: str, sent: Sending, start: float) -> Ran:
+    async def _answer(self, inquiry: Polling, job_id: str, sent: SentBatch, start: float) -> BatchResult:
         """Wait for a job of the backend, and fetch its results."""
         try:
             state = await inquiry.end()
         except BaseException:
             if not sent.stays:
-                self._withdrawals.cancel(self._queued, job_id, self._threads.submit)
+                self._cancellations.cancel(self._queued, job_id, self._threads.submit)
             raise
-        return Ran(await inquiry.results(state, Work.of(sent.jobs)), time.perf_counter() - start)
+        return BatchResult(await inquiry.results(state, Work.of(sent.jobs)), time.perf_counter() - start)
 
-    def _inquiry(self, job_id: str, followed: bool) -> Inquiry:
-        return Inquiry(self._queued, self._threads.submit, job_id, followed)
+    def _inquiry(self, job_id: str, followed: bool) -> Polling:
+        return Polling(self._queued, self._threads.submit, job_id, followed)
 
     @property
     def _queued(self) -> QueuedExecutor:
         return cast(QueuedExecutor, self._executor)
 
 
-async def _ran(future: concurrent.futures.Future[Any], sending: Sending) -> Ran:
+async def _ran(future: concurrent.futures.Future[Any], sending: SentBatch) -> BatchResult:
     try:
-        return cast(Ran, await asyncio.wrap_future(future))
+        return cast(BatchResult, await asyncio.wrap_future(future))
     except asyncio.CancelledError:
         sending.reached = not future.cancel()
         raise
@@ -303,7 +303,7 @@ async def _ran(future: concurrent.futures.Future[Any], sending: Sending) -> Ran:
 _in_this_pool_process: dict[str, Executor] = {}
 
 
-def _perform_in_pool(key: str, executor_pickled: bytes, work: bytes, depth: int, home: int) -> Ran:
+def _perform_in_pool(key: str, executor_pickled: bytes, work: bytes, depth: int, home: int) -> BatchResult:
     """Carry out a batch in a user's :class:`concurrent.futures.Executor`, which keeps the executor by its key.
 
     An error that could not travel back to the process that asks would break the pool, or hide what went wrong.

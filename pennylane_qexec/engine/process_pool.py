@@ -26,7 +26,7 @@ import cloudpickle
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.concurrency.resources import cores
-from pennylane_qexec.engine.worker import BOOTSTRAP, READY, Ran
+from pennylane_qexec.engine.worker import BOOTSTRAP, READY, BatchResult
 from pennylane_qexec.errors import WorkerDiedError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Work
@@ -80,7 +80,7 @@ class _Worker:
         if not self.ready:
             self.ready = self._receive() == READY
 
-    def perform(self, key: str, executor: bytes, work: bytes) -> Ran:
+    def perform(self, key: str, executor: bytes, work: bytes) -> BatchResult:
         answer, value = self._ask(key, None if key in self._known else executor, work)
         if answer == "unknown":
             answer, value = self._ask(key, executor, work)
@@ -131,13 +131,13 @@ _living: weakref.WeakSet[_Worker] = weakref.WeakSet()
 
 
 class _Task(NamedTuple):
-    future: Future[Ran]
+    future: Future[BatchResult]
     key: str
     executor: bytes
     work: bytes
 
 
-class ProcessCrew:
+class ProcessPool:
     """Worker processes that carry out batches, shared by all clusters of this process."""
 
     def __init__(self) -> None:
@@ -146,7 +146,7 @@ class ProcessCrew:
         self._leases = 0
         self._hands = 0
         self._numbers = itertools.count()
-        self._busy: dict[Future[Ran], _Worker] = {}
+        self._busy: dict[Future[BatchResult], _Worker] = {}
         self._pickled: weakref.WeakKeyDictionary[Executor, tuple[str, bytes]] = weakref.WeakKeyDictionary()
 
     def lease(self) -> None:
@@ -159,7 +159,7 @@ class ProcessCrew:
         with self._lock:
             self._leases -= 1
 
-    def submit(self, executor: Executor, work: Work) -> Future[Ran]:
+    def submit(self, executor: Executor, work: Work) -> Future[BatchResult]:
         """Carry out a batch in a worker process.
 
         Raises:
@@ -182,7 +182,7 @@ class ProcessCrew:
         """Whether workers are there, or on their way."""
         return self._hands > 0
 
-    def stop(self, future: Future[Ran]) -> None:
+    def stop(self, future: Future[BatchResult]) -> None:
         """Give up a batch: forget it if it waits, kill its worker if it runs."""
         if not future.cancel():
             with self._lock:
@@ -266,5 +266,5 @@ def _end_all(owner: int) -> None:
 atexit.register(_end_all, os.getpid())
 
 
-crew = ProcessCrew()
+shared_pool = ProcessPool()
 """The worker processes of this process. None is started before the first heavy batch."""

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from pennylane_qexec.concurrency.thread_pool import ThreadCrew
+from pennylane_qexec.concurrency.thread_pool import ThreadPool
 from pennylane_qexec.engine.accounting import expected
-from pennylane_qexec.engine.batch import Ticket
+from pennylane_qexec.engine.batch import QueuedJob
 from pennylane_qexec.engine.lane import Lane
 from pennylane_qexec.errors import BudgetExceededError, ResultError, StoreError, UnansweredError
 from pennylane_qexec.executors.queued import QueuedExecutor
@@ -32,7 +32,7 @@ logger = logging.getLogger("pennylane_qexec")
 _LOOK = 1.0  # seconds
 
 
-class Watch:
+class OnlineWatchdog:
     """Asks executors with a queue whether they are online, as long as circuits wait for them here.
 
     One that has gone offline fails on nothing, so that nobody would notice: the jobs that it has stay in the backend's
@@ -50,7 +50,7 @@ class Watch:
         self._asked: set[Lane] = set()
         self._timer: asyncio.TimerHandle | None = None
         # An answer may take long, or never come: one thread for each, and not the engine's.
-        self._threads = ThreadCrew(max(1, len(self._lanes)), "qexec-watch")
+        self._threads = ThreadPool(max(1, len(self._lanes)), "qexec-watch")
 
     def look(self) -> None:
         """Ask now, as somebody else has time to take circuits over."""
@@ -92,15 +92,15 @@ _LOGGED_ERRORS = 1000
 _PATIENCE = 1.0  # seconds
 
 
-class Rescue:
-    """Decides what happens to tickets that failed. Used in the engine's thread.
+class RetryScheduler:
+    """Decides what happens to jobs that failed. Used in the engine's thread.
 
     Args:
         lanes: all lanes of the cluster.
         retry: how often a circuit is tried on one executor.
         failover: whether a circuit that an executor cannot do goes to another one.
         rng: for the jitter of retries.
-        give_up: called with a ticket, its last lane and the error when nothing is left to try.
+        give_up: called with a job, its last lane and the error when nothing is left to try.
 
     Attributes:
         watch: notices executors that go offline.
@@ -112,7 +112,7 @@ class Rescue:
         retry: Backoff,
         failover: bool,
         rng: np.random.Generator,
-        give_up: Callable[[Ticket, Lane, BaseException], None],
+        give_up: Callable[[QueuedJob, Lane, BaseException], None],
     ) -> None:
         self._lanes = lanes
         self._retry = retry
@@ -121,15 +121,17 @@ class Rescue:
         self._give_up = give_up
         self._logged: set[tuple[str, str]] = set()
         self._relieved: dict[Lane, float] = {}
-        self.watch = Watch(lanes if failover else (), self._relieve)
+        self.watch = OnlineWatchdog(lanes if failover else (), self._relieve)
 
-    def place(self, lane: Lane, tickets: Sequence[Ticket]) -> None:
-        """Let tickets wait for an executor; if it is down, for others that can run them, as far as there are any."""
+    def place(self, lane: Lane, queued_jobs: Sequence[QueuedJob]) -> None:
+        """Let jobs wait for an executor; if it is down, for others that can run them, as far as there are any."""
         if lane.health.pause(time.monotonic()):
-            tickets = [ticket for ticket in tickets if not self._fail_over(ticket, lane, failed_there=False)]
+            queued_jobs = [
+                queued_job for queued_job in queued_jobs if not self._fail_over(queued_job, lane, failed_there=False)
+            ]
             self._pump()
-        if tickets:
-            lane.put(tickets)
+        if queued_jobs:
+            lane.put(queued_jobs)
         self.watch.keep_looking()
 
     def _relieve(self, lane: Lane) -> None:
@@ -138,43 +140,45 @@ class Rescue:
         if now < self._relieved.get(lane, 0.0) + _PATIENCE:
             return  # what is left has nowhere to go
         self._relieved[lane] = now
-        lane.admit([ticket for ticket in lane.evacuate() if not self._fail_over(ticket, lane, failed_there=False)])
+        lane.admit(
+            [queued_job for queued_job in lane.evacuate() if not self._fail_over(queued_job, lane, failed_there=False)]
+        )
         self._pump()
 
     def failed(
-        self, lane: Lane, tickets: Sequence[Ticket], error: BaseException, shared: bool, others: int = 0
+        self, lane: Lane, queued_jobs: Sequence[QueuedJob], error: BaseException, shared: bool, others: int = 0
     ) -> None:
-        """An executor has failed on tickets.
+        """An executor has failed on jobs.
 
         Args:
             lane: the executor's lane.
-            tickets: those that somebody still waits for.
+            queued_jobs: those that somebody still waits for.
             error: what it raised.
             shared: whether the batch had several circuits, of which only some may be at fault.
             others: how many more circuits it has failed on, which another executor has too.
         """
         if isinstance(error, StoreError | UnansweredError):  # to send it again may be to pay for it again
-            for ticket in tickets:
-                self._give_up(ticket, lane, error)
+            for queued_job in queued_jobs:
+                self._give_up(queued_job, lane, error)
             return
-        self._log(lane, len(tickets) + others, error)
+        self._log(lane, len(queued_jobs) + others, error)
         fault = Fault.REJECTED if isinstance(error, BudgetExceededError) else classify(error)
         # That a result was refused says nothing of other circuits: an undefined number comes from its circuit alone.
         if fault is not Fault.REJECTED and not isinstance(error, ResultError):
             self._note(lane, fault, error)
         at_fault = shared and fault is not Fault.PERMANENT and not is_of_the_line(error)
-        again: list[Ticket] = []
-        for ticket in tickets:
-            ticket.error = error
-            ticket.state = JobState.WAITING
+        again: list[QueuedJob] = []
+        for queued_job in queued_jobs:
+            queued_job.error = error
+            queued_job.state = JobState.WAITING
             # Some circuit of the batch is at fault, perhaps not this one: find out by trying it alone.
-            ticket.alone = ticket.alone or at_fault
+            queued_job.alone = queued_job.alone or at_fault
             if shared and fault is Fault.REJECTED:
-                self._put(lane, ticket)
+                self._put(lane, queued_job)
             elif isinstance(error, BudgetExceededError):
-                self._give_up(ticket, lane, error)
-            elif self._after_an_attempt(lane, ticket, error):
-                again.append(ticket)
+                self._give_up(queued_job, lane, error)
+            elif self._after_an_attempt(lane, queued_job, error):
+                again.append(queued_job)
         self._put_later(lane, again, retry_after(error))
         self._pump()
 
@@ -190,9 +194,9 @@ class Rescue:
             if lane.health.down:
                 self.place(lane, lane.evacuate())
             return
-        for ticket in lane.evacuate():
-            if not self._fail_over(ticket, lane):
-                self._give_up(ticket, lane, error)
+        for queued_job in lane.evacuate():
+            if not self._fail_over(queued_job, lane):
+                self._give_up(queued_job, lane, error)
 
     def _log(self, lane: Lane, circuits: int, error: BaseException) -> None:
         """Warn of an error once; a VQE that meets it in every step says so at the level DEBUG from then on."""
@@ -202,80 +206,85 @@ class Rescue:
             self._logged.add(key)
         logger.log(level, "executor %r failed on %d circuits: %r", lane.executor.name, circuits, error)
 
-    def _after_an_attempt(self, lane: Lane, ticket: Ticket, error: BaseException) -> bool:
-        """Give a ticket to another executor, or up; or say that it is to be tried again here."""
-        ticket.attempts += 1
-        ticket.attempts_here += 1
-        again = self._retry.allows(ticket.attempts_here, error)
+    def _after_an_attempt(self, lane: Lane, queued_job: QueuedJob, error: BaseException) -> bool:
+        """Give a job to another executor, or up; or say that it is to be tried again here."""
+        queued_job.attempts += 1
+        queued_job.attempts_here += 1
+        again = self._retry.allows(queued_job.attempts_here, error)
         if again and not lane.health.down:
             return True
-        if self._fail_over(ticket, lane):
+        if self._fail_over(queued_job, lane):
             return False
         if not again:
-            self._give_up(ticket, lane, error)
+            self._give_up(queued_job, lane, error)
         return again
 
-    def _put(self, lane: Lane, ticket: Ticket) -> None:
-        """Let a ticket wait for an executor; it starts with the others that are put there, by :meth:`_pump`."""
-        if self._may_go(ticket, lane):
-            lane.admit([ticket])
+    def _put(self, lane: Lane, queued_job: QueuedJob) -> None:
+        """Let a job wait for an executor; it starts with the others that are put there, by :meth:`_pump`."""
+        if self._may_go(queued_job, lane):
+            lane.admit([queued_job])
 
     def _pump(self) -> None:
         for lane in self._lanes:
             lane.pump()
 
-    def _may_go(self, ticket: Ticket, lane: Lane) -> bool:
-        """Reserve for an attempt; if that does not fit in a budget, it is not made, and the ticket given up."""
-        if ticket.account is None:
+    def _may_go(self, queued_job: QueuedJob, lane: Lane) -> bool:
+        """Reserve for an attempt; if that does not fit in a budget, it is not made, and the job given up."""
+        if queued_job.account is None:
             return True
         try:
-            ticket.account.renew(expected(lane.executor, ticket.job))
+            queued_job.account.renew(expected(lane.executor, queued_job.job))
         except BudgetExceededError as error:
-            error.__cause__ = ticket.error
-            self._give_up(ticket, lane, error)
+            error.__cause__ = queued_job.error
+            self._give_up(queued_job, lane, error)
             return False
         return True
 
-    def _put_later(self, lane: Lane, tickets: Sequence[Ticket], pause: float) -> None:
-        """Let tickets wait for the same executor after a delay, and not before a pause of so many seconds is over.
+    def _put_later(self, lane: Lane, queued_jobs: Sequence[QueuedJob], pause: float) -> None:
+        """Let jobs wait for the same executor after a delay, and not before a pause of so many seconds is over.
 
         Those that may share a batch do so again: at a backend with a queue, each job is a long wait.
         """
-        going = [ticket for ticket in tickets if self._may_go(ticket, lane)]
-        alone = [[ticket] for ticket in going if ticket.alone]
-        together = sorted((ticket for ticket in going if not ticket.alone), key=lambda ticket: ticket.attempts_here)
-        groups = [list(group) for _, group in itertools.groupby(together, key=lambda ticket: ticket.attempts_here)]
+        going = [queued_job for queued_job in queued_jobs if self._may_go(queued_job, lane)]
+        alone = [[queued_job] for queued_job in going if queued_job.alone]
+        together = sorted(
+            (queued_job for queued_job in going if not queued_job.alone),
+            key=lambda queued_job: queued_job.attempts_here,
+        )
+        groups = [
+            list(group) for _, group in itertools.groupby(together, key=lambda queued_job: queued_job.attempts_here)
+        ]
         for group in [*alone, *groups]:
             self._put_together(lane, group, pause)
 
-    def _put_together(self, lane: Lane, tickets: list[Ticket], pause: float) -> None:
-        delay = pause + self._retry.delay(tickets[0].attempts_here, float(self._rng.random()))
+    def _put_together(self, lane: Lane, queued_jobs: list[QueuedJob], pause: float) -> None:
+        delay = pause + self._retry.delay(queued_jobs[0].attempts_here, float(self._rng.random()))
         # Before all others: else those of a dead executor, one probe each, would take as many pauses as there are.
-        timer = asyncio.get_running_loop().call_later(delay, lambda: lane.put(tickets, first=True))
+        timer = asyncio.get_running_loop().call_later(delay, lambda: lane.put(queued_jobs, first=True))
 
-        def leave(ticket: Ticket) -> None:
-            tickets.remove(ticket)
-            if not tickets:
+        def leave(queued_job: QueuedJob) -> None:
+            queued_jobs.remove(queued_job)
+            if not queued_jobs:
                 timer.cancel()
 
-        for ticket in tickets:
-            ticket.leave = leave
+        for queued_job in queued_jobs:
+            queued_job.leave = leave
 
-    def _fail_over(self, ticket: Ticket, leaving: Lane, failed_there: bool = True) -> bool:
-        """Hand a ticket to the least loaded executor that has not failed on it; says whether there is one.
+    def _fail_over(self, queued_job: QueuedJob, leaving: Lane, failed_there: bool = True) -> bool:
+        """Hand a job to the least loaded executor that has not failed on it; says whether there is one.
 
-        If a budget does not allow for that executor, the ticket is given up.
+        If a budget does not allow for that executor, the job is given up.
         """
         if not self._failover:
             return False
         if failed_there:
-            ticket.tried.add(leaving.executor)
-        circuit, now = ticket.job.circuit, time.monotonic()
+            queued_job.tried.add(leaving.executor)
+        circuit, now = queued_job.job.circuit, time.monotonic()
         others = [
             lane
             for lane in self._lanes
             if lane is not leaving
-            and lane.executor not in ticket.tried
+            and lane.executor not in queued_job.tried
             and lane.health.may_run(now)
             and lane.objection(circuit) is None
         ]
@@ -283,7 +292,7 @@ class Rescue:
             return False
         lane = min(others, key=lambda lane: lane.executor.load().waiting)
         logger.info("a circuit goes on from executor %r to %r", leaving.executor.name, lane.executor.name)
-        ticket.job = replace(ticket.job, executor=lane.executor, call=ticket.job.call.unbound())
-        ticket.attempts_here = 0
-        self._put(lane, ticket)
+        queued_job.job = replace(queued_job.job, executor=lane.executor, call=queued_job.job.call.unbound())
+        queued_job.attempts_here = 0
+        self._put(lane, queued_job)
         return True

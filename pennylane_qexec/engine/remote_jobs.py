@@ -16,7 +16,7 @@ from pennylane_qexec.concurrency.lifecycle import PATIENCE
 from pennylane_qexec.engine.worker import complete
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, UnansweredError
 from pennylane_qexec.executors.queued import QueuedExecutor
-from pennylane_qexec.job import Job, JobState, Letter, Result, Work
+from pennylane_qexec.job import Job, JobState, OutgoingJobs, Result, Work
 from pennylane_qexec.policies.retries import is_permanent
 
 Submission = Future[str]
@@ -33,7 +33,7 @@ _ANSWERS = (ConfigurationError, JobFailedError, JobCancelledError)
 logger = logging.getLogger("pennylane_qexec")
 
 
-class Inquiry:
+class Polling:
     """Asks for one job. A backend that does not answer is asked again: to send the job again would cost it again.
 
     Args:
@@ -113,20 +113,20 @@ class Inquiry:
 
 
 @dataclass
-class Sending:
+class SentBatch:
     """What is known of a batch on its way.
 
     Attributes:
         jobs: the jobs of the batch.
         reached: whether its executor may have begun with it.
         begun: whether it was being submitted to a backend with a queue.
-        letter: what it is sent in, if a durable run follows it.
+        outgoing: what it is sent in, if a durable run follows it.
     """
 
     jobs: Sequence[Job] = ()
     reached: bool = False
     begun: bool = False
-    letter: Letter | None = None
+    outgoing: OutgoingJobs | None = None
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -142,12 +142,12 @@ class Sending:
         if follower is None:
             self.begun = True
             return executor.submit_numbered(circuits, "", numbers) if numbers else executor.submit(circuits)
-        with follower.sending(self.jobs, executor) as letter:
-            self.begun, self.letter = True, letter
-            job_id = executor.find(letter.label) if letter.may_be_there else None
+        with follower.sending(self.jobs, executor) as outgoing:
+            self.begun, self.outgoing = True, outgoing
+            job_id = executor.find(outgoing.label) if outgoing.may_be_there else None
             if job_id is None:
-                job_id = executor.submit_numbered(circuits, letter.label, numbers)
-            letter.sent(job_id)
+                job_id = executor.submit_numbered(circuits, outgoing.label, numbers)
+            outgoing.sent(job_id)
         return job_id
 
     @property
@@ -166,7 +166,7 @@ _ATTEMPTS = 5
 
 
 @dataclass(eq=False)
-class _Withdrawal:
+class _Cancellation:
     """A job on its way to being cancelled.
 
     Attributes:
@@ -196,7 +196,7 @@ class _Withdrawal:
         return f"{job} at {self.executor.name!r}" + (f" ({self.error!r})" if self.error is not None else "")
 
 
-class Withdrawals:
+class Cancellations:
     """What is being cancelled at backends. Used in the engine's thread, but for :meth:`say_what_is_left`.
 
     Args:
@@ -205,8 +205,8 @@ class Withdrawals:
 
     def __init__(self, owner: object) -> None:
         self._owner = owner
-        self._under_way: dict[asyncio.Task[None], _Withdrawal] = {}
-        self._failed: list[_Withdrawal] = []
+        self._under_way: dict[asyncio.Task[None], _Cancellation] = {}
+        self._failed: list[_Cancellation] = []
         self._ending = False
         self._said = False
 
@@ -218,11 +218,11 @@ class Withdrawals:
             job_id: the backend's id of it.
             threads: where to do it.
         """
-        self._begin(_Withdrawal(executor, threads, job_id))
+        self._begin(_Cancellation(executor, threads, job_id))
 
     def cancel_submitted(self, executor: QueuedExecutor, submission: Submission, threads: Threads) -> None:
         """Cancel a job that is being submitted, when its id is there; see :meth:`cancel`."""
-        self._begin(_Withdrawal(executor, threads, submission=submission))
+        self._begin(_Cancellation(executor, threads, submission=submission))
 
     async def over(self) -> None:
         """Wait until all are cancelled, for a limited time; and say which are not, and still run."""
@@ -244,7 +244,7 @@ class Withdrawals:
             self._said = True
             _warn(left)
 
-    def _begin(self, withdrawal: _Withdrawal) -> None:
+    def _begin(self, withdrawal: _Cancellation) -> None:
         task = asyncio.get_running_loop().create_task(_carry_out(withdrawal))
         self._under_way[task] = withdrawal
         task.add_done_callback(self._end)
@@ -259,7 +259,7 @@ class Withdrawals:
             _warn([withdrawal])
 
 
-async def _carry_out(withdrawal: _Withdrawal) -> None:
+async def _carry_out(withdrawal: _Cancellation) -> None:
     """Cancel a job, if need be when it has been submitted; after a hiccup of the network, again."""
     if withdrawal.submission is not None:
         try:
@@ -278,7 +278,7 @@ async def _carry_out(withdrawal: _Withdrawal) -> None:
             await asyncio.sleep(interval * 2**attempt)
 
 
-def _cancel_late(withdrawal: _Withdrawal) -> None:
+def _cancel_late(withdrawal: _Cancellation) -> None:
     """Cancel a job that could not be waited for, if the program goes on for so long."""
     if withdrawal.job_id is not None or withdrawal.submission is None:
         withdrawal.threads(withdrawal.cancel)
@@ -291,7 +291,7 @@ def _cancel_late(withdrawal: _Withdrawal) -> None:
     withdrawal.submission.add_done_callback(cancel)
 
 
-def _warn(left: Sequence[_Withdrawal]) -> None:
+def _warn(left: Sequence[_Cancellation]) -> None:
     logger.warning(
         "%d jobs that nobody waits for could not be cancelled and may still run: %s. Cancel them at the provider.",
         len(left),

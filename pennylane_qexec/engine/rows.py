@@ -132,7 +132,7 @@ def fingerprint_of(circuit: QuantumScript | CompactCircuit) -> str:
 
 
 def _of_letters(kind: type[MeasurementProcess], letters: Sequence[Any], *targets: Any) -> MeasurementProcess:
-    factors = [letter(wires=labels) for letter, labels in zip(letters, targets, strict=True)]
+    factors = [outgoing(wires=labels) for outgoing, labels in zip(letters, targets, strict=True)]
     return kind(Prod(*factors) if len(factors) > 1 else factors[0])
 
 

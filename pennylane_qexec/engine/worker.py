@@ -47,7 +47,7 @@ KEPT_EXECUTORS = 128
 """The most executors that a process keeps."""
 
 
-class Ran(NamedTuple):
+class BatchResult(NamedTuple):
     """The results of a batch, and the seconds that running it took.
 
     Attributes:
@@ -61,12 +61,12 @@ class Ran(NamedTuple):
     usages: tuple[Any, ...] = ()
 
 
-def perform(executor: Any, work: Any) -> Ran:
+def perform(executor: Any, work: Any) -> BatchResult:
     """Carry out a batch."""
     start = time.perf_counter()
     results, usages = tamed(executor.perform_counted, work)
     seconds = time.perf_counter() - start
-    return Ran(complete(executor, work, list(results)), seconds, tuple(usages))
+    return BatchResult(complete(executor, work, list(results)), seconds, tuple(usages))
 
 
 def complete(executor: Any, work: Any, results: list[Any]) -> list[Any]:

@@ -39,7 +39,7 @@ Binder = Callable[[QuantumScript], Bound]
 _SMOOTHING = 0.3
 
 
-class Meter:
+class LoadMeter:
     """Counts what waits for an executor, and measures how fast it is. Safe to use from several threads.
 
     Attributes:
@@ -123,9 +123,9 @@ class Executor(ABC):
         cls.name = cls.__name__
 
     @cached_property
-    def meter(self) -> Meter:
+    def meter(self) -> LoadMeter:
         """What waits for this executor, and how fast it has been; kept up by the engine."""
-        return Meter()
+        return LoadMeter()
 
     def __init__(
         self,
@@ -427,7 +427,7 @@ def _check_counts(**counts: int | None) -> None:
             raise ConfigurationError(f"{option}={count!r} must be a whole number of at least 1, or None for no limit.")
 
 
-class Spreader(Executor):
+class DelegatingExecutor(Executor):
     """An executor that shares a batch out itself, so that it is best given everything at once.
 
     What comes back was checked where it was run, and may be whatever a merge has made of it.

@@ -11,7 +11,7 @@ from pennylane_qexec.circuits import frameworks
 from pennylane_qexec.circuits.frameworks.program import Order
 from pennylane_qexec.concurrency import isolation
 from pennylane_qexec.concurrency.futures import bar
-from pennylane_qexec.concurrency.lifecycle import Closing
+from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.experiment.collector import ResultCollector
 from pennylane_qexec.experiment.dispatch import Dispatch, joined
@@ -30,7 +30,7 @@ from pennylane_qexec.redaction import veiled
 from pennylane_qexec.redaction.display import even_incomplete
 
 
-class QuantumExecutor(Closing):
+class QuantumExecutor(Closeable):
     """Runs experiments: circuits over the backends of many providers, split, dispatched, collected and merged.
 
     Args:

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.concurrency.resources import cores
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.experiment.splits import BackendCandidate
@@ -30,7 +30,7 @@ class ExecutorPool:
 
     def __init__(self, max_workers: int | None = None) -> None:
         self._max_workers = max_workers
-        self._executors: Kept[Executor] = Kept(_SIZE)
+        self._executors: OnceCache[Executor] = OnceCache(_SIZE)
         self._in_processes: weakref.WeakSet[Executor] = weakref.WeakSet()
         self._in_threads: weakref.WeakSet[Executor] = weakref.WeakSet()
         self._last: dict[str, Executor] = {}

@@ -101,7 +101,7 @@ class Submission:
         lifecycle.begin(self, len(self._tasks))  # until they are jobs of the cluster
         try:
             if self._processes:
-                process_pool.crew.warm_up()  # which takes seconds, and so may what comes next
+                process_pool.shared_pool.warm_up()  # which takes seconds, and so may what comes next
             ready = self._placed(self._ready())
             if ready:
                 self._submit(ready)

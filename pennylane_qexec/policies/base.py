@@ -15,7 +15,7 @@ from pennylane_qexec.errors import PolicyError
 from pennylane_qexec.job import Candidate
 
 
-class Fresh(ABC):
+class PolicyFactory(ABC):
     """A policy's value, from which each cluster makes its own policy."""
 
     @abstractmethod

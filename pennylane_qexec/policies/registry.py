@@ -10,7 +10,7 @@ import numpy as np
 
 from pennylane_qexec.errors import ConfigurationError, PolicyError, unknown
 from pennylane_qexec.policies import merges, selectors, splits
-from pennylane_qexec.policies.base import Fresh
+from pennylane_qexec.policies.base import PolicyFactory
 
 Kind = Literal["selector", "split", "merge"]
 
@@ -42,7 +42,7 @@ class Policies:
         self._rng = rng
         self._own: dict[str, dict[str, Any]] = {kind: {} for kind in _BUILT_IN}
 
-    def register(self, kind: Kind, name: str, policy: Callable[..., Any] | Fresh | merges.Merge) -> None:
+    def register(self, kind: Kind, name: str, policy: Callable[..., Any] | PolicyFactory | merges.Merge) -> None:
         """Give a policy a name on this cluster. A name given again means the newer policy.
 
         Args:
@@ -80,7 +80,7 @@ class Policies:
             policy = _from_mapping(kind, policy)
         if not _is_policy(policy):
             raise PolicyError(f"{policy!r} is no {kind}: give a name or a function {_SIGNATURE[kind]}.")
-        if isinstance(policy, Fresh):
+        if isinstance(policy, PolicyFactory):
             policy = policy.fresh(self._rng)
         return merges.of_callable(policy) if kind == "merge" else policy
 
@@ -106,7 +106,7 @@ class Policies:
 
 
 def _is_policy(value: Any) -> bool:
-    return callable(value) or isinstance(value, Fresh | merges.Merge)
+    return callable(value) or isinstance(value, PolicyFactory | merges.Merge)
 
 
 def _entry_points(kind: str) -> Any:

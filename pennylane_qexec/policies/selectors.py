@@ -15,13 +15,13 @@ import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.job import Candidate
-from pennylane_qexec.policies.base import Fresh, Weighted, Weights
+from pennylane_qexec.policies.base import PolicyFactory, Weighted, Weights
 
 Selector = Callable[[QuantumScript, Sequence[Candidate]], Candidate]
 
 
 @dataclass(frozen=True)
-class _Cyclic(Fresh):
+class _Cyclic(PolicyFactory):
     """One executor after the other, per circuit, going on across calls."""
 
     def fresh(self, rng: np.random.Generator) -> Selector:
@@ -43,7 +43,7 @@ class _Turns:
 
 
 @dataclass(frozen=True)
-class _Random(Fresh):
+class _Random(PolicyFactory):
     """Uniformly at random."""
 
     def fresh(self, rng: np.random.Generator) -> Selector:
@@ -72,14 +72,14 @@ class _WeightedWithRng(Weighted):
 
 
 @dataclass(frozen=True)
-class _Weighted(Weighted, Fresh):
+class _Weighted(Weighted, PolicyFactory):
     """At random with these weights."""
 
     def fresh(self, rng: np.random.Generator) -> Selector:
         return _WeightedWithRng(self.weights, rng)
 
 
-def weighted(weights: Mapping[str, float]) -> Fresh:
+def weighted(weights: Mapping[str, float]) -> PolicyFactory:
     """An executor at random, with probabilities in proportion to the weights.
 
     Args:
@@ -104,13 +104,13 @@ def least_loaded(circuit: QuantumScript, executors: Sequence[Any]) -> Any:
     return min(executors, key=lambda executor: executor.load().waiting)
 
 
-cyclic: Fresh = _Cyclic()
+cyclic: PolicyFactory = _Cyclic()
 """One executor after the other, per circuit, going on across calls.
 
 Circuits of a call that differ in nothing but numbers stay together, unless the executors are equivalent.
 """
 
-random: Fresh = _Random()
+random: PolicyFactory = _Random()
 """Uniformly at random, from the cluster's seed."""
 
 

@@ -18,7 +18,7 @@ from pennylane_qexec.cluster.cluster import QCluster
 from pennylane_qexec.errors import AnalyticCircuitError, ConfigurationError
 from pennylane_qexec.executors import DeviceExecutor, Executor, QueuedExecutor, seeds
 from pennylane_qexec.job import JobState, Outcome, Status, Work
-from pennylane_qexec.policies.base import Fresh
+from pennylane_qexec.policies.base import PolicyFactory
 from pennylane_qexec.policies.budgets import Budget
 from pennylane_qexec.policies.merges import Merge, of_callable
 from pennylane_qexec.testing.fakes import ScriptedExecutor, flip
@@ -336,7 +336,7 @@ class _PolicyContract:
     def policy(self, seed: int = 0) -> Any:
         """The policy as a cluster with this seed uses it."""
         made = self.make()
-        return made.fresh(np.random.default_rng(seed)) if isinstance(made, Fresh) else made
+        return made.fresh(np.random.default_rng(seed)) if isinstance(made, PolicyFactory) else made
 
 
 class SelectorContract(_PolicyContract):

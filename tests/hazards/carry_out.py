@@ -17,7 +17,7 @@ from hazards.ledger import Ledger, circuit_of
 from hazards.plan import Call, Member, Workload
 
 import pennylane_qexec as qexec
-from pennylane_qexec.cluster.planning import Dispatcher
+from pennylane_qexec.cluster.planning import CallPlanner
 from pennylane_qexec.device.futures import CircuitFuture
 
 WATCHDOG = 60.0
@@ -116,7 +116,7 @@ class _Caller:
                         self._cancel(one, step)
 
     def _ask(self, one: Asked) -> None:
-        dispatcher = Dispatcher(self._cluster, later=one.call.way != "run")
+        dispatcher = CallPlanner(self._cluster, later=one.call.way != "run")
         expanded = [dispatcher(circuit_of(number, shots)) for number, shots in one.call.circuits]
         one.jobs = [dispatcher.job(circuit) for batch, _ in expanded for circuit in batch]
 

@@ -78,7 +78,7 @@ def check_books(
             _check_budget(budget, _some_gave_up(asked, workload), ledger)
     for executor in (*cluster.executors, *(inner for outer in cluster.executors for inner in outer.members)):
         assert executor.load().waiting == 0, f"{executor!r} has {executor.load().waiting} circuits waiting"
-    assert cluster._engine._desk not in [owner for _, owner in lifecycle._jobs], "the program would not end"
+    assert cluster._engine._completions not in [owner for _, owner in lifecycle._jobs], "the program would not end"
     _check_rows(asked, cluster)
     _note(asked, ledger)
 

@@ -60,7 +60,7 @@ class _Condition:
         return MeasurementValue(list(self.measurements), None if plain else IsOneOf(self.rows))
 
 
-class Draft:
+class CircuitBuilder:
     """Takes what a circuit does in order, and tells final measurements from those in the middle.
 
     A measurement is final unless something happens to its wire afterwards, or something depends on its bit. Resets are

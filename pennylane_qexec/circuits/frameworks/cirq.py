@@ -14,7 +14,7 @@ import numpy as np
 import pennylane as qml
 from pennylane.operation import Operator
 
-from pennylane_qexec.circuits.frameworks.builder import Draft
+from pennylane_qexec.circuits.frameworks.builder import CircuitBuilder
 from pennylane_qexec.circuits.frameworks.program import Bits, Program
 from pennylane_qexec.errors import ConfigurationError
 
@@ -105,7 +105,7 @@ class _Reader:
         self._place = {qubit: index for index, qubit in enumerate(dict.fromkeys([*self._qubits, *used]))}
         self._last = {qubit: index for index, operation in enumerate(self._operations) for qubit in operation.qubits}
         self._keys: dict[Any, tuple[Any, ...]] = {}
-        self._draft = Draft()
+        self._draft = CircuitBuilder()
 
     def program(self) -> Program:
         groups = [self._bits(key) for key in self._keys]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.frameworks.builder import BeyondPennyLaneError, Draft
+from pennylane_qexec.circuits.frameworks.builder import BeyondPennyLaneError, CircuitBuilder
 from pennylane_qexec.circuits.frameworks.program import Bits, Program
 from pennylane_qexec.circuits.mid_circuit import script_of
 from pennylane_qexec.errors import ConfigurationError
@@ -49,7 +49,7 @@ def program_of_qiskit(
     return Program(script, framework, Bits(registers, native, separator), name=circuit.name if name is None else name)
 
 
-def _in_pennylane(circuit: Any, draft: Draft) -> tuple[QuantumScript, _Places]:
+def _in_pennylane(circuit: Any, draft: CircuitBuilder) -> tuple[QuantumScript, _Places]:
     from pennylane_qexec.circuits.qiskit.reader import registers
 
     if draft.measures:

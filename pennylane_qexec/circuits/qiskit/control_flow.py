@@ -14,7 +14,7 @@ from qiskit.circuit import BoxOp, ClassicalRegister, Clbit, ControlFlowOp, ForLo
 from qiskit.circuit.classical import expr, types
 from qiskit.circuit.controlflow import CASE_DEFAULT
 
-from pennylane_qexec.circuits.frameworks.builder import BeyondPennyLaneError, Draft
+from pennylane_qexec.circuits.frameworks.builder import BeyondPennyLaneError, CircuitBuilder
 from pennylane_qexec.errors import ConfigurationError
 
 # Conditions
@@ -42,7 +42,7 @@ Values = Mapping[Any, int]
 """The value of each bit."""
 
 
-class Reading(NamedTuple):
+class ClassicalCondition(NamedTuple):
     """Something that depends on classical bits.
 
     Attributes:
@@ -54,7 +54,7 @@ class Reading(NamedTuple):
     value: Callable[[Sequence[int]], int]
 
 
-def reading(source: Any) -> Reading:
+def reading(source: Any) -> ClassicalCondition:
     """What a bit, a register, an expression, or one of the first two beside the value it must have, depends on.
 
     Raises:
@@ -62,11 +62,11 @@ def reading(source: Any) -> Reading:
     """
     if isinstance(source, tuple):
         target, wanted = reading(source[0]), int(source[1])
-        return Reading(target.bits, lambda values: target.value(values) == wanted)
+        return ClassicalCondition(target.bits, lambda values: target.value(values) == wanted)
     node = source if isinstance(source, expr.Expr) else expr.lift(source)
     bits = tuple(dict.fromkeys(bit for var in expr.iter_vars(node) for bit in bits_of(var.name or var.var)))
     _value(node, dict.fromkeys(bits, 0))
-    return Reading(bits, lambda values: _value(node, dict(zip(bits, values, strict=True))))
+    return ClassicalCondition(bits, lambda values: _value(node, dict(zip(bits, values, strict=True))))
 
 
 def bits_of(variable: Any) -> Sequence[Any]:
@@ -132,8 +132,8 @@ class Flow(NamedTuple):
         bits: for the classical bits of the circuit that the blocks are in, those of the outermost circuit.
     """
 
-    draft: Draft
-    write: Callable[[Draft, QuantumCircuit, Sequence[int], Any], None]
+    draft: CircuitBuilder
+    write: Callable[[CircuitBuilder, QuantumCircuit, Sequence[int], Any], None]
     bits: Any
 
 

@@ -25,7 +25,7 @@ from qiskit.circuit.library import (
 from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Operator as MatrixOf
 
-from pennylane_qexec.circuits.frameworks.builder import BeyondPennyLaneError, Draft
+from pennylane_qexec.circuits.frameworks.builder import BeyondPennyLaneError, CircuitBuilder
 from pennylane_qexec.circuits.qiskit.control_flow import Flow, loop_parameters, write_control_flow
 from pennylane_qexec.circuits.qiskit.gates import FIXED, TURNS, fixed
 from pennylane_qexec.errors import ConfigurationError
@@ -45,7 +45,7 @@ ClassicalBits = Mapping[Any, Any]
 """For the classical bits of a circuit, those of the outermost circuit."""
 
 
-def draft_of(circuit: QuantumCircuit) -> Draft:
+def draft_of(circuit: QuantumCircuit) -> CircuitBuilder:
     """Write down a circuit; its classical bits are the bits of the draft.
 
     Raises:
@@ -58,7 +58,7 @@ def draft_of(circuit: QuantumCircuit) -> Draft:
             f"circuit {circuit.name!r} has parameters without values: {names}. Give them values with "
             "circuit.assign_parameters({...}); in OpenQASM, write numbers in place of them."
         )
-    draft = Draft()
+    draft = CircuitBuilder()
     _write(draft, circuit, range(circuit.num_qubits), {bit: bit for bit in circuit.clbits})
     return draft
 
@@ -79,7 +79,7 @@ def registers(circuit: QuantumCircuit) -> list[list[Any]]:
     return groups
 
 
-def _write(draft: Draft, circuit: QuantumCircuit, qubits: Sequence[int], bits: ClassicalBits) -> None:
+def _write(draft: CircuitBuilder, circuit: QuantumCircuit, qubits: Sequence[int], bits: ClassicalBits) -> None:
     """Write down what a circuit does, whose qubits are ``qubits`` of the draft."""
     place = dict(zip(circuit.qubits, qubits, strict=True))
     for item in circuit.data:
@@ -108,7 +108,7 @@ def _numbers(gate: Any) -> list[float]:
 
 
 def _write_other(
-    draft: Draft, operation: Any, wires: Sequence[int], clbits: Sequence[Any], bits: ClassicalBits
+    draft: CircuitBuilder, operation: Any, wires: Sequence[int], clbits: Sequence[Any], bits: ClassicalBits
 ) -> None:
     if isinstance(operation, _NOTHING):
         return
@@ -132,7 +132,7 @@ def _write_other(
         _write_matrix(draft, _matrix(operation), wires)
 
 
-def _write_controlled(draft: Draft, gate: Any, wires: Sequence[int]) -> None:
+def _write_controlled(draft: CircuitBuilder, gate: Any, wires: Sequence[int]) -> None:
     number = gate.num_ctrl_qubits
     make = _base(gate)
     assert make is not None
@@ -157,7 +157,7 @@ def _base(gate: Any) -> Callable[[Sequence[int]], Any] | None:
     return None
 
 
-def _write_matrix(draft: Draft, matrix: Any, wires: Sequence[int]) -> None:
+def _write_matrix(draft: CircuitBuilder, matrix: Any, wires: Sequence[int]) -> None:
     if wires:
         draft.apply(qml.QubitUnitary(np.asarray(matrix, dtype=complex), wires[::-1]), wires)
 

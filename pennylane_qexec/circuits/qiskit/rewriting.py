@@ -16,7 +16,7 @@ from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
-from pennylane_qexec.circuits.sampling import Cell, pool
+from pennylane_qexec.circuits.sampling import SamplingCircuit, pool
 from pennylane_qexec.job import Postprocessing, Result
 
 _TURNS = ((0.0, -np.pi / 2), (-np.pi / 2, -np.pi / 2), (0.0, 0.0))
@@ -96,7 +96,7 @@ def postselected(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postp
     return circuits, postprocess
 
 
-def _sampling(cell: Cell, selected: Wires) -> QuantumScript:
+def _sampling(cell: SamplingCircuit, selected: Wires) -> QuantumScript:
     """The cell's circuit, which samples further wires behind its own."""
     wires = Wires.all_wires([cell.circuit.measurements[0].wires, selected])
     return QuantumScript(cell.circuit.operations, [SampleMP(wires=wires)], shots=cell.circuit.shots)
@@ -129,7 +129,7 @@ class _Recipes:
     number: np.ndarray
 
     @classmethod
-    def drawn(cls, cell: Cell, exact: bool) -> _Recipes:
+    def drawn(cls, cell: SamplingCircuit, exact: bool) -> _Recipes:
         (measurement,) = cell.circuit.measurements
         assert isinstance(measurement, ClassicalShadowMP)
         wires = measurement.wires

@@ -12,10 +12,10 @@ from pennylane.operation import Operator
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.serialization.decoding import Reading, built, shots_of
+from pennylane_qexec.circuits.serialization.decoding import CircuitDecoder, built, shots_of
 from pennylane_qexec.circuits.serialization.documents import canonical, content_of, guarded, text_of
-from pennylane_qexec.circuits.serialization.encoding import ALL, Draft, shots_form
-from pennylane_qexec.circuits.serialization.fast import Shortcuts
+from pennylane_qexec.circuits.serialization.encoding import ALL, CircuitEncoder, shots_form
+from pennylane_qexec.circuits.serialization.fast import FastEncoder
 from pennylane_qexec.circuits.serialization.values import items_of
 from pennylane_qexec.errors import ConfigurationError
 
@@ -49,7 +49,7 @@ def circuit_texts(circuits: Sequence[QuantumScript]) -> list[str]:
     Raises:
         ConfigurationError: as for :func:`circuit_text`.
     """
-    shortcuts = Shortcuts(shared=len(circuits) > 1)
+    shortcuts = FastEncoder(shared=len(circuits) > 1)
     return [guarded("the circuit", partial(_text, circuit, shortcuts)) for circuit in circuits]
 
 
@@ -73,8 +73,8 @@ def circuit_of(text: str) -> QuantumScript:
     return guarded("the stored circuit", lambda: built("the circuit", lambda: _circuit(content)))
 
 
-def _text(circuit: QuantumScript, shortcuts: Shortcuts) -> str:
-    draft = Draft()
+def _text(circuit: QuantumScript, shortcuts: FastEncoder) -> str:
+    draft = CircuitEncoder()
     try:
         text = shortcuts.text(circuit, draft)
     except (ConfigurationError, RecursionError, TypeError, ValueError):
@@ -88,7 +88,7 @@ def drafted(circuit: QuantumScript) -> str:
     Raises:
         ConfigurationError: as for :func:`circuit_text`.
     """
-    draft = Draft()
+    draft = CircuitEncoder()
     content = _content(circuit, draft)
     text = text_of("circuit", content)
     if draft.has_templates:
@@ -96,7 +96,7 @@ def drafted(circuit: QuantumScript) -> str:
     return text
 
 
-def _content(circuit: QuantumScript, draft: Draft) -> dict[str, Any]:
+def _content(circuit: QuantumScript, draft: CircuitEncoder) -> dict[str, Any]:
     return {
         "operations": _forms("operation", circuit.operations, draft.form),
         "measurements": _forms("measurement", circuit.measurements, draft.form),
@@ -129,7 +129,7 @@ def _parameters(circuit: QuantumScript) -> int:
 
 
 def _circuit(content: dict[str, Any]) -> QuantumScript:
-    reading = Reading()
+    reading = CircuitDecoder()
     with QueuingManager.stop_recording():
         operations = [reading.named(form, Operator) for form in items_of(content["operations"])]
         measurements = [reading.named(form, MeasurementProcess) for form in items_of(content["measurements"])]
@@ -149,7 +149,7 @@ def _chosen(form: Any, count: int) -> list[int]:
 
 def _check(circuit: QuantumScript, content: dict[str, Any]) -> None:
     """Whether a circuit is what the text says: writing it must give the text again."""
-    again = _content(circuit, Draft())
+    again = _content(circuit, CircuitEncoder())
     for key, each in content.items():
         if canonical(again[key]) != canonical(each):
             raise ConfigurationError(

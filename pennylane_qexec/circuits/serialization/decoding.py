@@ -76,7 +76,7 @@ def _terms(operators: tuple[Operator, ...], times: list[int]) -> int:
 # Parts of circuits
 
 
-class Reading:
+class CircuitDecoder:
     """Reads the parts of one circuit. A mid-circuit measurement is one object wherever it occurs."""
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class Reading:
         if kind in _BUILDERS:
             build = _BUILDERS[kind]
         else:
-            build = Reading._measurement if issubclass(kind, MeasurementProcess) else Reading._operator
+            build = CircuitDecoder._measurement if issubclass(kind, MeasurementProcess) else CircuitDecoder._operator
         return built(kind.__name__, lambda: build(self, kind, parts))
 
     def _operator(self, kind: Any, parts: Form) -> Operator:
@@ -238,7 +238,7 @@ def _check_empty(parts: Form) -> None:
         raise ConfigurationError(f"{sorted(parts)!r:.80} in the text belongs to nothing: the text is damaged.")
 
 
-def _sparse_of(_: Reading, content: Any) -> Any:
+def _sparse_of(_: CircuitDecoder, content: Any) -> Any:
     kind, shape = _SPARSE[content["kind"]], tuple(items_of(content["shape"], 2))
     data, columns, rows = (array_of(content[key]) for key in ("data", "columns", "rows"))
     matrix = kind((data, columns, rows), shape=shape)
@@ -246,11 +246,11 @@ def _sparse_of(_: Reading, content: Any) -> Any:
     return matrix
 
 
-def _pauli_word(reading: Reading, content: Any) -> PauliWord:
+def _pauli_word(reading: CircuitDecoder, content: Any) -> PauliWord:
     return PauliWord({reading.value(wire): letter for wire, letter in map(items_of, items_of(content))})
 
 
-def _pauli_sentence(reading: Reading, content: Any) -> PauliSentence:
+def _pauli_sentence(reading: CircuitDecoder, content: Any) -> PauliSentence:
     pairs = map(items_of, items_of(content))
     return PauliSentence({reading.value(word): reading.value(coefficient) for word, coefficient in pairs})
 
@@ -261,15 +261,15 @@ _PARAMETERS = (int, float, complex, list, tuple, np.ndarray, np.generic, sparse.
 
 _SPARSE = {"array": sparse.csr_array, "matrix": sparse.csr_matrix}
 
-_BUILDERS: dict[type, Callable[[Reading, Any, Form], Any]] = {
-    **dict.fromkeys(STATES, Reading._state),
-    **dict.fromkeys(_MID_MEASURES, Reading._defined),
-    Conditional: Reading._conditional,
+_BUILDERS: dict[type, Callable[[CircuitDecoder, Any, Form], Any]] = {
+    **dict.fromkeys(STATES, CircuitDecoder._state),
+    **dict.fromkeys(_MID_MEASURES, CircuitDecoder._defined),
+    Conditional: CircuitDecoder._conditional,
 }
 
-_READERS: dict[str, Callable[[Reading, Any], Any]] = {
+_READERS: dict[str, Callable[[CircuitDecoder, Any], Any]] = {
     "wires": lambda reading, content: reading._wires({"wires": content}),
-    "measured": Reading.measured,
+    "measured": CircuitDecoder.measured,
     "shots": lambda _, content: shots_of(content),
     "sparse": _sparse_of,
     "pauli word": _pauli_word,

@@ -134,7 +134,7 @@ ALL = "all"
 """What is written if all parameters are trainable."""
 
 
-class Draft:
+class CircuitEncoder:
     """Writes the parts of one circuit. Its mid-circuit measurements, whose ids are random, are numbered in their order.
 
     Parameters and wires are written as Python's own numbers, however they are wrapped; settings with their exact types.
@@ -281,7 +281,7 @@ def _sparse_form(value: Any) -> Form:
     return {"sparse": {"kind": kind, "shape": list(matrix.shape), **{key: array_form(parts[key]) for key in parts}}}
 
 
-def _conditional(draft: Draft, operator: Conditional) -> Form:
+def _conditional(draft: CircuitEncoder, operator: Conditional) -> Form:
     return {"name": "Conditional", "if": draft.form(operator.meas_val), "then": draft.form(operator.base)}
 
 
@@ -304,11 +304,11 @@ _PLAIN = (str, int, complex, dict, type(None), Operator, MeasurementProcess, spa
 _PYTHONS = frozenset({"float64", "int64", "bool", "complex128"})
 """Types of NumPy whose scalars are the same circuit's as Python's own numbers."""
 
-_WRITERS: dict[type, Callable[[Draft, Any], Any]] = {
-    MidMeasure: Draft.define,
-    PauliMeasure: Draft.define,
+_WRITERS: dict[type, Callable[[CircuitEncoder, Any], Any]] = {
+    MidMeasure: CircuitEncoder.define,
+    PauliMeasure: CircuitEncoder.define,
     Conditional: _conditional,
-    MeasurementValue: Draft.measured,
+    MeasurementValue: CircuitEncoder.measured,
     Wires: lambda draft, wires: {"wires": draft.labels(wires.labels)},
     Shots: lambda _, shots: {"shots": shots_form(shots)},
     PauliWord: lambda draft, word: {"pauli word": [[draft.number(wire), word[wire]] for wire in word]},

@@ -23,10 +23,10 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.fingerprint import parts_of
 from pennylane_qexec.circuits.serialization.documents import canonical, text_of
-from pennylane_qexec.circuits.serialization.encoding import ALL, Draft, name_of, shots_form
+from pennylane_qexec.circuits.serialization.encoding import ALL, CircuitEncoder, name_of, shots_form
 from pennylane_qexec.circuits.serialization.values import FEW, form_of
 from pennylane_qexec.circuits.structure import BARE, CONTROLLED, labels
-from pennylane_qexec.circuits.templates import Likeness
+from pennylane_qexec.circuits.templates import StructureMatcher
 
 _Part = tuple[str, int]
 """An operation's text, and how many parameters it has."""
@@ -41,7 +41,7 @@ _data = attrgetter("data")
 _digits = float.__repr__
 
 
-class Mould:
+class TemplateEncoder:
     """What circuits of plain gates have in common, with gaps for their parameters.
 
     Args:
@@ -56,7 +56,7 @@ class Mould:
 
     def __init__(self, circuit: QuantumScript, texts: Sequence[str], begin: str, end: str) -> None:
         self._labels = _kinds_of_labels(circuit)
-        self._likeness = Likeness(circuit)
+        self._likeness = StructureMatcher(circuit)
         self._pieces = _pieces(circuit, texts, begin, end) if self._fits_itself(circuit) else None
         self.parameters = 0 if self._pieces is None else len(self._pieces) - 1
 
@@ -212,7 +212,7 @@ _COMPOSED = frozenset({Prod, SProd, Sum, LinearCombination})
 _OF_OBSERVABLES = frozenset({ExpectationMP, VarianceMP})
 
 
-class Shortcuts:
+class FastEncoder:
     """Writes circuits.
 
     Args:
@@ -226,11 +226,11 @@ class Shortcuts:
         self._texts: dict[int, str] = {}
         self._counts: dict[int, int] = {}
         self._alive: list[Any] = []
-        self._mould: Mould | None = None
+        self._mould: TemplateEncoder | None = None
         self._moulds_left = _MOULDS if shared else 0
         self._length = -1
 
-    def text(self, circuit: QuantumScript, draft: Draft) -> str:
+    def text(self, circuit: QuantumScript, draft: CircuitEncoder) -> str:
         """A circuit.
 
         Args:
@@ -263,9 +263,9 @@ class Shortcuts:
         self._length = len(texts)
         if alike and self._moulds_left:
             self._moulds_left -= 1
-            self._mould = Mould(circuit, texts, begin, end)
+            self._mould = TemplateEncoder(circuit, texts, begin, end)
 
-    def _operations(self, operations: Sequence[Operator], draft: Draft) -> list[_Part]:
+    def _operations(self, operations: Sequence[Operator], draft: CircuitEncoder) -> list[_Part]:
         if not self._shared:
             return [_plain(operation) or self._other(operation, draft) for operation in operations]
         keys = list(map(id, operations))
@@ -276,10 +276,10 @@ class Shortcuts:
         self._parts = dict(zip(keys, parts, strict=True)) if draft.is_common else {}
         return parts
 
-    def _other(self, operation: Operator, draft: Draft) -> _Part:
+    def _other(self, operation: Operator, draft: CircuitEncoder) -> _Part:
         return self._operator(operation, draft, 0), len(operation.data)
 
-    def _kept(self, part: Any, write: Callable[[Any, Draft], str], draft: Draft) -> str:
+    def _kept(self, part: Any, write: Callable[[Any, CircuitEncoder], str], draft: CircuitEncoder) -> str:
         text = self._texts.get(id(part))
         if text is None:
             text = write(part, draft)
@@ -287,7 +287,7 @@ class Shortcuts:
                 self._texts[id(part)] = text
         return text
 
-    def _measurement(self, measurement: MeasurementProcess, draft: Draft) -> str:
+    def _measurement(self, measurement: MeasurementProcess, draft: CircuitEncoder) -> str:
         kind, observable = type(measurement), measurement.obs
         if kind not in _OF_OBSERVABLES or not isinstance(observable, Operator) or not observable:
             return canonical(draft.form(measurement))
@@ -295,7 +295,7 @@ class Shortcuts:
             return canonical(draft.form(measurement))
         return f'{{"name":"{name_of(kind)}","of":{self._kept(observable, self._operator, draft)}}}'
 
-    def _operator(self, operator: Operator, draft: Draft, depth: int = 0) -> str:
+    def _operator(self, operator: Operator, draft: CircuitEncoder, depth: int = 0) -> str:
         kind = type(operator)
         if kind not in _COMPOSED or depth == DEEPEST:
             part = _plain(operator)
@@ -307,7 +307,7 @@ class Shortcuts:
         settings = "[null]" if metadata == (None,) else canonical(draft.settings(metadata))
         return f'{{"name":"{name_of(kind)}","parts":[{parts}],"settings":{settings}}}'
 
-    def _leaf(self, leaf: Any, draft: Draft, depth: int) -> str:
+    def _leaf(self, leaf: Any, draft: CircuitEncoder, depth: int) -> str:
         part = _plain(leaf)
         if part is not None:
             return part[0]

@@ -20,7 +20,7 @@ from pennylane_qexec.circuits.qiskit.preparation import QiskitBinder
 from pennylane_qexec.circuits.sampling import POOLED, can_pool
 from pennylane_qexec.circuits.structure import wires_in, wires_in_order
 from pennylane_qexec.circuits.templates import Template, fuse, unfused
-from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import ConfigurationError, refuse_unknown, unknown
 from pennylane_qexec.executors.aer.dynamic import CountedAsItIs
 from pennylane_qexec.executors.aer.exact import Exact, ExactWithNoise
@@ -118,7 +118,7 @@ class AerBackend:
             raise ConfigurationError(f"wires: {len(wires)} wires, and {backend!r} has {self._machine.qubits} qubits.")
         self._noisy = self._machine is not None or self._options.get("noise_model") is not None
         self._simulation = Simulation(self._options, self._machine)
-        self._programs: Kept[Program] = Kept(_KEPT_TEMPLATES)
+        self._programs: OnceCache[Program] = OnceCache(_KEPT_TEMPLATES)
 
     def results(self, circuits: Sequence[QuantumScript], numbers: Sequence[int] = ()) -> list[Result]:
         """Run circuits that have been prepared, a limited number at a time.

@@ -31,7 +31,7 @@ from qiskit_aer.library import (
 
 from pennylane_qexec.circuits.qiskit.preparation import parametrised
 from pennylane_qexec.circuits.readout import TABLE_WIRES, Readout
-from pennylane_qexec.circuits.sampling import Cell
+from pennylane_qexec.circuits.sampling import SamplingCircuit
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.aer.compiler import compiled, save_probabilities
@@ -250,7 +250,7 @@ def _readouts(
             yield from _readouts(operations, measurements, [number])
 
 
-def _check_width(cell: Cell) -> None:
+def _check_width(cell: SamplingCircuit) -> None:
     if len(cell.wires or ()) > TABLE_WIRES:
         raise ConfigurationError(
             f"{len(cell.wires or ())} wires are measured together, and exact results with noise are computed of at "

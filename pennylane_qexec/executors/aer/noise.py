@@ -24,7 +24,7 @@ from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_reado
 from qiskit_ibm_runtime.models import BackendProperties
 
 from pennylane_qexec.circuits.qiskit.fake_backends import fake_machine, fake_machines
-from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import ConfigurationError, unknown
 
 Used = frozenset[tuple[str, tuple[int, ...]]]
@@ -58,7 +58,7 @@ class FakeMachine:
             raise ConfigurationError(f"optimization_level={optimization_level!r}: {error}.") from error
         # Qiskit's passes keep notes of the circuit they work on.
         self._compiling = threading.Lock()
-        self._noise: Kept[NoiseModel] = Kept(_KEPT)
+        self._noise: OnceCache[NoiseModel] = OnceCache(_KEPT)
         self._building = threading.Lock()
         self._errors: dict[tuple[str, tuple[int, ...]], Any] = {}
 

@@ -21,7 +21,7 @@ from pennylane.wires import Wires
 from pennylane_qexec.circuits.qiskit.preparation import Parametrised, parametrised
 from pennylane_qexec.circuits.readout import TABLE_WIRES, Counted, Histogram, Readout, bits_of
 from pennylane_qexec.circuits.templates import Template
-from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import checked_seed
 from pennylane_qexec.executors.aer.compiler import Compiled, compiled, save_probabilities
 from pennylane_qexec.executors.aer.noise import FakeMachine
@@ -157,7 +157,7 @@ def _histogram(probabilities: np.ndarray, shots: int, rng: np.random.Generator) 
 
 # Circuits with shots
 
-_converted: Kept[Parametrised] = Kept(256)
+_converted: OnceCache[Parametrised] = OnceCache(256)
 """Templates in Qiskit, for all simulators of this process: an experiment runs the same circuits on many."""
 
 

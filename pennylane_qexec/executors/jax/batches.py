@@ -17,10 +17,10 @@ from pennylane_qexec.circuits.readout import Readout
 from pennylane_qexec.circuits.sampling import can_pool
 from pennylane_qexec.circuits.structure import is_broadcasted
 from pennylane_qexec.circuits.templates import Fused, Template
-from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.executors.base import Binder
 from pennylane_qexec.executors.jax import functions as jax_functions
-from pennylane_qexec.executors.jax.compiler import Functions, Workshop, bytes_needed, padded
+from pennylane_qexec.executors.jax.compiler import CompileQueue, Functions, bytes_needed, padded
 from pennylane_qexec.executors.jax.functions import Traced
 from pennylane_qexec.executors.jax.platform import Platform
 from pennylane_qexec.executors.jax.sampling import Sampler
@@ -171,12 +171,12 @@ class Fusion:
 
     def __init__(self, platform: Platform, sampler: Sampler, compile: str, chunk: int | None) -> None:
         self.sampler = sampler
-        self.workshop = Workshop()
+        self.workshop = CompileQueue()
         self._platform = platform
         self._compile = compile
         self._chunk = chunk
-        self._structures: Kept[Structure] = Kept(_KEPT_STRUCTURES)
-        self._functions: Kept[Functions] = Kept(_KEPT_FUNCTIONS)
+        self._structures: OnceCache[Structure] = OnceCache(_KEPT_STRUCTURES)
+        self._functions: OnceCache[Functions] = OnceCache(_KEPT_FUNCTIONS)
         self._contest = Contest()
         self._fast = DeviceExecutor("lightning.qubit")
         self._sure = DeviceExecutor("default.qubit")

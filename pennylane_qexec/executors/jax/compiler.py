@@ -148,7 +148,7 @@ def _fetched(rows: int, results: tuple[object, ...]) -> Results:
     return tuple([np.asarray(result)[:rows] for result in results])
 
 
-class Workshop:
+class CompileQueue:
     """Does one task after the other in a thread of its own.
 
     The thread does not keep the program from ending, but for the task that it is at: a compiler that is left running
@@ -204,7 +204,7 @@ class Workshop:
             task()
 
 
-_at_work: weakref.WeakSet[Workshop] = weakref.WeakSet()
+_at_work: weakref.WeakSet[CompileQueue] = weakref.WeakSet()
 
 
 @atexit.register

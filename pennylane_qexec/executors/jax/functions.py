@@ -16,7 +16,7 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
-from pennylane_qexec.circuits.sampling import Cell
+from pennylane_qexec.circuits.sampling import SamplingCircuit
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.executors.jax.simulation import Register
 
@@ -52,7 +52,7 @@ def exact(template: Template) -> Traced:
     return Traced(function, _width(columns), 2**wires * (1 + len(circuit.measurements)))
 
 
-def probabilities(template: Template, cells: Sequence[Cell]) -> Traced:
+def probabilities(template: Template, cells: Sequence[SamplingCircuit]) -> Traced:
     """The probabilities of what is sampled in the cells of a structure: an array ``(R, 2**M)`` each."""
     labels = Wires.all_wires([template.circuit.wires, *[cell.circuit.wires for cell in cells]])
     places = {label: place for place, label in enumerate(labels)}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from pennylane.measurements import ExpectationMP, ProbabilityMP, VarianceMP
 
-from pennylane_qexec.circuits.readout import TABLE_WIRES, Counted, Histogram, Kinds, Readout, bits_of
+from pennylane_qexec.circuits.readout import TABLE_WIRES, Counted, Histogram, OutcomeGroups, Readout, bits_of
 from pennylane_qexec.job import Result
 
 _WITHOUT_ORDER = (ExpectationMP, ProbabilityMP, VarianceMP)
@@ -98,7 +98,7 @@ class Sampler:
             return np.array([rng.multinomial(shots, row) for row, rng in rows])
         return [_histogram(row, shots, rng) for row, rng in rows]
 
-    def _sorted(self, probabilities: np.ndarray, shots: int, kinds: Kinds) -> Counted:
+    def _sorted(self, probabilities: np.ndarray, shots: int, kinds: OutcomeGroups) -> Counted:
         """How often outcomes of each kind are measured, ``(R, 2**M)``, counted as the first of their kind.
 
         Of a Pauli word there are two kinds, which takes one random number for a circuit.

@@ -17,9 +17,15 @@ from pennylane.measurements import ClassicalShadowMP, ShadowExpvalMP
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.templates import Fused, Template, fuse
-from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.executors.pennylane import mid_circuit
-from pennylane_qexec.executors.pennylane.seeds import Draws, Places, Stream, Turns, Witness
+from pennylane_qexec.executors.pennylane.seeds import (
+    Draws,
+    PartitionedGenerator,
+    RecordingGenerator,
+    Stream,
+    StreamOffsets,
+)
 from pennylane_qexec.job import Result
 
 # What can be broadcasted
@@ -66,7 +72,7 @@ class Native:
         """Run circuits one after the other, as the simulator does."""
         return mid_circuit.execute(self._device, circuits, self._config)
 
-    def at_places(self, circuits: Sequence[QuantumScript], places: Places) -> list[Result]:
+    def at_places(self, circuits: Sequence[QuantumScript], places: StreamOffsets) -> list[Result]:
         """Run circuits one after the other, each of which draws from its own place on."""
         results: list[Result] = []
         for circuit, start in zip(circuits, places.starts, strict=True):
@@ -91,7 +97,7 @@ class Native:
             ValueError: what it gave are not results for ``R`` circuits.
         """
         circuit = template.bind(list(np.ascontiguousarray(parameters.T)))
-        turns = Turns(stream, plan.draws, starts)
+        turns = PartitionedGenerator(stream, plan.draws, starts)
         with self._drawing_from(turns):
             (result,) = self.alone([circuit])
         turns.check_over()
@@ -114,7 +120,7 @@ class Native:
         if not _may_broadcast(template.circuit):
             return None
         try:
-            witnesses = [Witness(stream) for _ in circuits]
+            witnesses = [RecordingGenerator(stream) for _ in circuits]
             alone = [self._watched(circuit, witness) for circuit, witness in zip(circuits, witnesses, strict=True)]
             draws = witnesses[0].draws
             plan, number = Plan(draws, _form(alone[0])), sum(draws)
@@ -127,7 +133,7 @@ class Native:
         finally:
             stream.go_to(0)
 
-    def _watched(self, circuit: QuantumScript, witness: Witness) -> Result:
+    def _watched(self, circuit: QuantumScript, witness: RecordingGenerator) -> Result:
         with self._drawing_from(witness):
             return self.alone([circuit])[0]
 
@@ -228,7 +234,7 @@ class _Known:
         self.plan: Plan | None = None
 
 
-_structures: Kept[_Known] = Kept(_KEPT_STRUCTURES)
+_structures: OnceCache[_Known] = OnceCache(_KEPT_STRUCTURES)
 
 
 class _Group:
@@ -253,7 +259,7 @@ def execute(
     circuits: Sequence[QuantumScript],
     config: ExecutionConfig,
     *,
-    places: Places | None = None,
+    places: StreamOffsets | None = None,
 ) -> list[Result]:
     """Run circuits on a device, as one where that is possible and faster: many small ones of one structure.
 
@@ -304,7 +310,7 @@ class _Batch:
         simulator: Native,
         circuits: Sequence[QuantumScript],
         groups: Sequence[_Group],
-        places: Places | None,
+        places: StreamOffsets | None,
     ) -> None:
         self._simulator = simulator
         self._circuits = circuits
@@ -331,7 +337,7 @@ class _Batch:
     def _alone(self, indices: Sequence[int]) -> list[Result]:
         return self._simulator.alone([self._circuits[index] for index in indices])
 
-    def _at_places(self, places: Places) -> list[Result]:
+    def _at_places(self, places: StreamOffsets) -> list[Result]:
         """Run circuits that begin to draw where they are told to."""
         start_of = dict(enumerate(places.starts))
         known = [index for index in start_of if self._plan(index) is not None]
@@ -375,4 +381,4 @@ class _Batch:
 
     def _one_by_one(self, indices: Sequence[int], starts: Sequence[int], stream: Stream) -> list[Result]:
         circuits = [self._circuits[index] for index in indices]
-        return self._simulator.at_places(circuits, Places(stream, starts))
+        return self._simulator.at_places(circuits, StreamOffsets(stream, starts))

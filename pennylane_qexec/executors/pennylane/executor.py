@@ -33,7 +33,7 @@ from pennylane_qexec.executors.pennylane.preparation import (
     PreparingExecutor,
     goes_by_structure,
 )
-from pennylane_qexec.executors.pennylane.seeds import Numbering, Places, goes_to_places, of_parts, place_of
+from pennylane_qexec.executors.pennylane.seeds import Numbering, StreamOffsets, goes_to_places, of_parts, place_of
 from pennylane_qexec.executors.shots import all_reshot, objection_to_shots
 from pennylane_qexec.executors.validation import objection_to_wires
 from pennylane_qexec.job import DERIVATIVES, Bound, Call, Result, Work, for_device
@@ -67,7 +67,7 @@ def execute(
     generator = vars(device).get("_rng")
     if goes_to_places(generator):
         with _kept(device, generator):
-            places = Places(numbering.stream(generator), [place_of(number) for number in numbers])
+            places = StreamOffsets(numbering.stream(generator), [place_of(number) for number in numbers])
             return broadcasting.execute(device, circuits, config, places=places)
     results: list[Result] = []
     for circuit, number in zip(circuits, numbers, strict=True):

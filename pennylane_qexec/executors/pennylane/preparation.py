@@ -38,7 +38,7 @@ from pennylane_qexec.circuits.structure import (
 )
 from pennylane_qexec.circuits.templates import fuse
 from pennylane_qexec.concurrency.differentiation import are_recorded
-from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.pennylane import adjoint, legacy, mid_circuit
 from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
@@ -53,7 +53,7 @@ _KEPT = 4
 _KEPT_PROGRAMS = 16
 
 
-class Unchanged:
+class UnchangedCircuits:
     """Remembers what a program left as it was.
 
     Only circuits of plain gates are remembered: with them, nothing but the structure can make a difference.
@@ -87,7 +87,7 @@ class _ByProgram(threading.local):
     """What was remembered in this thread, with the program that it is of, by the program's id; the oldest first."""
 
     def __init__(self) -> None:
-        self.kept: dict[int, tuple[Any, Unchanged]] = {}
+        self.kept: dict[int, tuple[Any, UnchangedCircuits]] = {}
 
 
 _here = _ByProgram()
@@ -98,7 +98,7 @@ def goes_by_structure(source: GivenDevice | BuiltDevices) -> bool:
     return isinstance(source, BuiltDevices) and source.name in _SIMULATORS
 
 
-def unchanged_by(program: Any, source: GivenDevice | BuiltDevices, config: ExecutionConfig) -> Unchanged | None:
+def unchanged_by(program: Any, source: GivenDevice | BuiltDevices, config: ExecutionConfig) -> UnchangedCircuits | None:
     """What this thread knows of a program; ``None`` if such programs are not known well enough.
 
     Args:
@@ -110,7 +110,7 @@ def unchanged_by(program: Any, source: GivenDevice | BuiltDevices, config: Execu
         return None
     of, unchanged = _here.kept.get(id(program), (None, None))
     if unchanged is None or of is not program:
-        unchanged = Unchanged()
+        unchanged = UnchangedCircuits()
         _here.kept[id(program)] = (program, unchanged)
         while len(_here.kept) > _KEPT_PROGRAMS:
             del _here.kept[next(iter(_here.kept))]
@@ -129,7 +129,7 @@ class _Program(threading.local):
 
     device: Any = None
     program: Any = None
-    unchanged: Unchanged | None = None
+    unchanged: UnchangedCircuits | None = None
 
 
 class DeviceBinder:
@@ -328,7 +328,7 @@ class Prepared:
 
     def __init__(self, one_to_one: bool) -> None:
         self._one_to_one = one_to_one
-        self._kept: Kept[Sequence[Runs]] = Kept(_PREPARED)
+        self._kept: OnceCache[Sequence[Runs]] = OnceCache(_PREPARED)
 
     def __call__(
         self, executor: Executor, circuit: QuantumScript, call: Call, count: Callable[[QuantumScript], Runs]

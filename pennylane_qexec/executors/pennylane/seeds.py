@@ -60,14 +60,14 @@ class Stream:
         return bool(same)
 
 
-class Places(NamedTuple):
+class StreamOffsets(NamedTuple):
     """Where in a stream the circuits of a batch begin to draw."""
 
     stream: Stream
     starts: Sequence[int]
 
 
-class Witness(np.random.Generator):
+class RecordingGenerator(np.random.Generator):
     """Draws from a stream, and notes how much.
 
     Attributes:
@@ -86,7 +86,7 @@ class Witness(np.random.Generator):
         return super().choice(a, size, replace, p, axis, shuffle)
 
 
-class Turns(np.random.Generator):
+class PartitionedGenerator(np.random.Generator):
     """Draws for each of several circuits from its own part of a stream.
 
     Args:

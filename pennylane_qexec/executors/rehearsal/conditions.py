@@ -13,7 +13,7 @@ from pennylane.measurements import ClassicalShadowMP
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs, counted, simulated, together
-from pennylane_qexec.circuits.sampling import Pool, can_pool, pool
+from pennylane_qexec.circuits.sampling import SamplingPlan, can_pool, pool
 from pennylane_qexec.circuits.structure import batch_size
 from pennylane_qexec.errors import ConfigurationError, coerce
 from pennylane_qexec.job import Result
@@ -171,7 +171,7 @@ class ReadoutErrors:
     def __init__(self, circuit: QuantumScript) -> None:
         self._vector = circuit.shots.has_partitioned_shots
         parts = [circuit.copy(shots=shots) for shots in circuit.shots] if self._vector else [circuit]
-        self._pools: list[Pool] = [pool(part) for part in parts]
+        self._pools: list[SamplingPlan] = [pool(part) for part in parts]
 
     @property
     def circuits(self) -> list[QuantumScript]:

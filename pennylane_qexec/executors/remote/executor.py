@@ -12,7 +12,7 @@ from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.templates import Template, fuse
-from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
 from pennylane_qexec.executors.base import Binder
 from pennylane_qexec.executors.counting import WrongCountsError
@@ -269,7 +269,7 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
     def _start(self) -> None:
         """Begin without jobs, here or in the process that it was sent to."""
         self._jobs: RemoteJobs[P] = RemoteJobs(self.find_job)
-        self._programs: Kept[P] = Kept(_MOST_PROGRAMS)
+        self._programs: OnceCache[P] = OnceCache(_MOST_PROGRAMS)
         self._numbers = itertools.count()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from qiskit_ibm_runtime import EstimatorV2, SamplerV2
 from pennylane_qexec.circuits.measurement_bases import can_estimate, identity_weight, pauli_words
 from pennylane_qexec.circuits.qiskit.preparation import REGISTER, parametrised
 from pennylane_qexec.circuits.readout import TABLE_WIRES, Readout
-from pennylane_qexec.circuits.sampling import Cell
+from pennylane_qexec.circuits.sampling import SamplingCircuit
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.counting import counted
@@ -135,7 +135,7 @@ class SamplerProgram(PrimitiveProgram):
             results += self._readout.results(part, rng)
         return results
 
-    def _measured(self, cell: Cell) -> QuantumCircuit:
+    def _measured(self, cell: SamplingCircuit) -> QuantumCircuit:
         template = self._template
         converted = parametrised(cell.circuit.operations, template.slots, template.circuit.wires)
         assert cell.wires is not None  # the binder leaves nothing that is not measured on wires

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from pennylane_qexec.concurrency.lifecycle import Closing
+from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.errors import ConfigurationError, StoreError, coerce
 from pennylane_qexec.persistence.cache.keys import size_of
 from pennylane_qexec.persistence.cache.location import bytes_of, default_url
-from pennylane_qexec.persistence.cache.write_behind import Shelf
+from pennylane_qexec.persistence.cache.write_behind import WriteBehindStore
 from pennylane_qexec.persistence.store import CacheInfo, Store
 from pennylane_qexec.persistence.store.base import check_portable
 from pennylane_qexec.redaction import veiled
@@ -73,7 +73,7 @@ _IN_MEMORY = 64 * 10**6
 _PATIENCE = 1.0  # seconds that a circuit waits for a store that is locked, at most
 
 
-class Cache(Closing):
+class Cache(Closeable):
     """Answers circuits whose results are known, in place of running them.
 
     A circuit is known by its content: operations, parameters, measurements and shots, the executor with its options,
@@ -105,14 +105,14 @@ class Cache(Closing):
         self._most_bytes = bytes_of(size)
         self._memory = Memory(_IN_MEMORY)
         self._lock = threading.Lock()
-        self._shelf: Shelf | None = None
+        self._backing: WriteBehindStore | None = None
         self._open = False
 
     @property
     def url(self) -> str:
         """The store's URL, with ``***`` for a password; ``""`` where results are kept in memory only."""
-        shelf = self._opened()
-        return "" if shelf is None else shelf.store.url
+        backing = self._opened()
+        return "" if backing is None else backing.store.url
 
     def open(self) -> None:
         """Open the store, if it is not open. If it cannot be opened, that is logged, and memory has to do.
@@ -129,10 +129,10 @@ class Cache(Closing):
             keys: the keys.
             may_be: says of a key and what the store has there whether that can be the result; default: anything can.
         """
-        shelf, found = self._opened(), self._memory.get(keys)
+        backing, found = self._opened(), self._memory.get(keys)
         missing = [key for key in keys if key not in found]
-        if missing and shelf is not None:
-            stored = {key: one for key, one in shelf.get(missing).items() if may_be is None or may_be(key, one)}
+        if missing and backing is not None:
+            stored = {key: one for key, one in backing.get(missing).items() if may_be is None or may_be(key, one)}
             found |= stored
             self._memory.put(list(stored.items()))
         return found
@@ -140,8 +140,8 @@ class Cache(Closing):
     def put(self, items: Sequence[tuple[str, Any]]) -> None:
         """Keep results under their keys; returns at once. Nobody may change them any more."""
         self._memory.put(items)
-        if (shelf := self._opened()) is not None:
-            shelf.put(items)
+        if (backing := self._opened()) is not None:
+            backing.put(items)
 
     def info(self) -> CacheInfo:
         """How much the store has, from all programs; nothing of what is in memory only.
@@ -150,8 +150,8 @@ class Cache(Closing):
             StoreError: the store fails.
         """
         self.flush()
-        shelf = self._opened()
-        return CacheInfo(0, 0, 0, 0.0) if shelf is None else shelf.store.cache_info()
+        backing = self._opened()
+        return CacheInfo(0, 0, 0, 0.0) if backing is None else backing.store.cache_info()
 
     def clear(self) -> int:
         """Forget everything, in memory and in the store. Returns how many results there were in the store.
@@ -161,36 +161,38 @@ class Cache(Closing):
         """
         self.flush()
         self._memory.clear()
-        shelf = self._opened()
-        return 0 if shelf is None else shelf.store.cache_clear()
+        backing = self._opened()
+        return 0 if backing is None else backing.store.cache_clear()
 
     def flush(self) -> None:
         """Wait until what is kept is in the store."""
-        if self._shelf is not None:
-            self._shelf.flush()
+        if self._backing is not None:
+            self._backing.flush()
 
     def close(self) -> None:
         """Write what is kept, and close the store. Used again, the cache opens it again."""
         self.flush()
         with self._lock:
-            shelf, self._shelf, self._open = self._shelf, None, False
-        if shelf is not None and not isinstance(self._arguments[0], Store):
-            shelf.store.close()
+            backing, self._backing, self._open = self._backing, None, False
+        if backing is not None and not isinstance(self._arguments[0], Store):
+            backing.store.close()
 
-    def _opened(self) -> Shelf | None:
+    def _opened(self) -> WriteBehindStore | None:
         if not self._open:
             with self._lock:
                 if not self._open:
-                    self._shelf = self._new_shelf()
+                    self._backing = self._new_shelf()
                     self._open = True
-        return self._shelf
+        return self._backing
 
-    def _new_shelf(self) -> Shelf | None:
+    def _new_shelf(self) -> WriteBehindStore | None:
         from pennylane_qexec.persistence.store import open_store
 
         url = self._arguments[0]
         try:
-            return Shelf(open_store(default_url() if url is None else url, patience=_PATIENCE), self._most_bytes)
+            return WriteBehindStore(
+                open_store(default_url() if url is None else url, patience=_PATIENCE), self._most_bytes
+            )
         except (StoreError, OSError) as error:
             logger.warning("the cache keeps results in memory only: %s", error)
             return None

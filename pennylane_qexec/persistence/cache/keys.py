@@ -23,7 +23,7 @@ from scipy import sparse
 
 from pennylane_qexec.circuits.fingerprint import content
 from pennylane_qexec.circuits.structure import wire_labels
-from pennylane_qexec.circuits.templates import Likeness
+from pennylane_qexec.circuits.templates import StructureMatcher
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.identity import version
 from pennylane_qexec.job import Call, Job
@@ -43,7 +43,7 @@ class _Known(threading.local):
     """The structures that this thread has seen last, with their digests."""
 
     def __init__(self) -> None:
-        self.structures: list[tuple[Likeness, bytes]] = []
+        self.structures: list[tuple[StructureMatcher, bytes]] = []
 
 
 _known = _Known()
@@ -76,7 +76,7 @@ def _structure(circuit: QuantumScript) -> bytes | None:
     for likeness, digest in structures:
         if likeness(circuit):
             return digest
-    likeness = Likeness(circuit)
+    likeness = StructureMatcher(circuit)
     if not likeness.plain or not _is_plain(circuit.measurements):
         return None
     gates = [(type(gate).__qualname__, wire_labels(gate), len(gate.data)) for gate in circuit.operations]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pennylane_qexec.concurrency.futures import AskedFuture, resolve
 from pennylane_qexec.errors import ResultError
-from pennylane_qexec.executors.base import Executor, Spreader
+from pennylane_qexec.executors.base import DelegatingExecutor, Executor
 from pennylane_qexec.job import Job, Outcome, Result, Work
 from pennylane_qexec.persistence.cache.cache import Cache
 from pennylane_qexec.persistence.cache.keys import ForeignError, Keys, copied
@@ -76,7 +76,7 @@ class _Found(NamedTuple):
     twins: dict[int, int]
 
 
-class Answering:
+class CachedRunner:
     """A cache in front of a cluster's engine.
 
     Args:
@@ -93,7 +93,7 @@ class Answering:
         self._engine = engine
         self._executors = {executor.name: executor for executor in executors}
         self._identities = {one: text for one in executors if (text := one.identity) is not None}
-        _warn_of([one for one in executors if one not in self._identities and not isinstance(one, Spreader)])
+        _warn_of([one for one in executors if one not in self._identities and not isinstance(one, DelegatingExecutor)])
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """The outcomes of jobs, in order; see :meth:`Engine.run`."""

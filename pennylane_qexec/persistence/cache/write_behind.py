@@ -24,10 +24,10 @@ _AT_LEAVING = 30.0  # seconds that the end of a program waits for a server that 
 _AT_ONCE = 500  # results that are written together: who reads waits meanwhile
 _MOST_WAITING = 50_000  # results that wait to be written; more are not kept for other processes
 
-_shelves: weakref.WeakSet[Shelf] = weakref.WeakSet()
+_shelves: weakref.WeakSet[WriteBehindStore] = weakref.WeakSet()
 
 
-class Shelf:
+class WriteBehindStore:
     """Results in a store. Whatever happens to the store, nothing is raised: what is not found is run.
 
     Args:
@@ -136,5 +136,5 @@ class Shelf:
 
 
 def _flush_all() -> bool:
-    waited = [shelf.flush() for shelf in list(_shelves)]
+    waited = [backing.flush() for backing in list(_shelves)]
     return any(waited)

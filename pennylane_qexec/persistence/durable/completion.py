@@ -20,8 +20,8 @@ from pennylane_qexec.concurrency.event_loop import serve_here
 from pennylane_qexec.concurrency.futures import resolve
 from pennylane_qexec.errors import BudgetExceededError, JobCancelledError, StoreError, UnansweredError
 from pennylane_qexec.job import Outcome
-from pennylane_qexec.persistence.durable.jobs import Entry
-from pennylane_qexec.persistence.durable.transitions import Keeper, SubmissionObserver, TakenOverError
+from pennylane_qexec.persistence.durable.jobs import RunEntry
+from pennylane_qexec.persistence.durable.transitions import JobStateWriter, SubmissionObserver, TakenOverError
 from pennylane_qexec.persistence.store.database import LostStoreError
 
 logger = logging.getLogger("pennylane_qexec")
@@ -30,7 +30,7 @@ _BEATS = 3
 """How often in each lease a run shows that it lives."""
 
 
-class Heart:
+class HeartbeatThread:
     """Beats until it is stopped.
 
     Args:
@@ -83,7 +83,7 @@ _LONG = 60.0  # seconds
 _END = object()
 
 
-class Recorder:
+class EventThread:
     """Handles events, those that have come together, in a thread of its own.
 
     Args:
@@ -183,15 +183,15 @@ _KEPT = 1000
 class Ended(NamedTuple):
     """An entry has ended: with an outcome, or an error; or nobody wants it any more."""
 
-    entry: Entry
+    entry: RunEntry
     value: Outcome | BaseException | None
 
 
-class Settling:
+class ResultRecorder:
     """Brings entries to their end, in the recorder's thread.
 
     Args:
-        keeper: writes it down.
+        writer: writes it down.
         follower: forgets them.
         recorder: counts them.
         taken_over: called with entries that another process has now.
@@ -201,27 +201,27 @@ class Settling:
 
     def __init__(
         self,
-        keeper: Keeper,
+        writer: JobStateWriter,
         follower: SubmissionObserver,
-        recorder: Recorder,
-        taken_over: Callable[[list[Entry]], None],
+        recorder: EventThread,
+        taken_over: Callable[[list[RunEntry]], None],
         resumes: bool,
-        in_vain: Callable[[Entry], None],
+        in_vain: Callable[[RunEntry], None],
     ) -> None:
-        self._keeper = keeper
+        self._writer = writer
         self._follower = follower
         self._recorder = recorder
         self._taken_over = taken_over
         self._resumes = resumes
         self._in_vain = in_vain
-        self._cancelled: deque[Entry] = deque()
-        self.left: list[Entry] = []
+        self._cancelled: deque[RunEntry] = deque()
+        self.left: list[RunEntry] = []
         """Entries that nobody waits for now, and that were not given back."""
 
     def settle(self, ended: Sequence[Ended]) -> None:
         """Write down how entries ended, and tell those who wait."""
         fresh = {id(one.entry): one for one in reversed(ended) if not one.entry.over}
-        done: list[tuple[Entry, Outcome]] = []
+        done: list[tuple[RunEntry, Outcome]] = []
         for one in reversed(fresh.values()):
             if isinstance(one.value, Outcome):
                 done.append((one.entry, one.value))
@@ -232,7 +232,7 @@ class Settling:
         if done:
             self._settle_done(done)
 
-    def tell(self, entry: Entry, value: Outcome | BaseException) -> None:
+    def tell(self, entry: RunEntry, value: Outcome | BaseException) -> None:
         """Bring an entry to its end, as the store has it already."""
         if entry.over:
             return
@@ -242,9 +242,9 @@ class Settling:
         finally:
             self._recorder.ended()
 
-    def _settle_done(self, done: Sequence[tuple[Entry, Outcome]]) -> None:
+    def _settle_done(self, done: Sequence[tuple[RunEntry, Outcome]]) -> None:
         try:
-            others = self._keeper.done(done)
+            others = self._writer.done(done)
         except Exception as error:  # whatever it is, nobody is left waiting
             for entry, _ in done:
                 self._in_vain(entry)
@@ -256,7 +256,7 @@ class Settling:
         if others:
             self._taken_over(others)
 
-    def _settle_without(self, entry: Entry, error: BaseException | None) -> None:
+    def _settle_without(self, entry: RunEntry, error: BaseException | None) -> None:
         """Settle an entry that was not run; ``None`` if its future was cancelled."""
         if error is None:
             error = JobCancelledError("the job was cancelled.")
@@ -280,22 +280,22 @@ class Settling:
         else:
             self._forget_and_tell(entry, error)
 
-    def _keep_for_a_while(self, entry: Entry) -> None:
+    def _keep_for_a_while(self, entry: RunEntry) -> None:
         """Not forget an entry that was cancelled: others may go on in the job in which it is sent."""
         self._cancelled.append(entry)
         if len(self._cancelled) > _KEPT:
             self._follower.forget(self._cancelled.popleft())
 
-    def _write_without(self, entry: Entry, error: BaseException, later: bool) -> None:
+    def _write_without(self, entry: RunEntry, error: BaseException, later: bool) -> None:
         if later or isinstance(error, StoreError):
-            self._keeper.give_back([entry])
+            self._writer.give_back([entry])
         elif isinstance(error, BudgetExceededError):
-            self._keeper.send_back([entry])
+            self._writer.send_back([entry])
         elif isinstance(error, JobCancelledError):
-            self._keeper.cancelled([entry])
+            self._writer.cancelled([entry])
         else:
-            self._keeper.failed([(entry, error)])
+            self._writer.failed([(entry, error)])
 
-    def _forget_and_tell(self, entry: Entry, value: Outcome | BaseException) -> None:
+    def _forget_and_tell(self, entry: RunEntry, value: Outcome | BaseException) -> None:
         self._follower.forget(entry)
         self.tell(entry, value)

@@ -9,14 +9,14 @@ from functools import partial
 
 from pennylane_qexec.concurrency.futures import AskedFuture, wait_for_all
 from pennylane_qexec.job import Outcome
-from pennylane_qexec.persistence.durable.completion import Ended, Recorder, Settling
-from pennylane_qexec.persistence.durable.jobs import Asking, Entry
+from pennylane_qexec.persistence.durable.completion import Ended, EventThread, ResultRecorder
+from pennylane_qexec.persistence.durable.jobs import RunCall, RunEntry
 from pennylane_qexec.persistence.runners import Runner
 from pennylane_qexec.persistence.store import State
 from pennylane_qexec.policies.budgets import Budget, counting
 
 
-class Running:
+class EntryRunner:
     """Has entries run.
 
     Args:
@@ -28,14 +28,14 @@ class Running:
         executed: how many circuits were run.
     """
 
-    def __init__(self, recorder: Recorder, settling: Settling, budget: Budget | None) -> None:
+    def __init__(self, recorder: EventThread, settling: ResultRecorder, budget: Budget | None) -> None:
         self._recorder = recorder
         self._settling = settling
         self._budget = budget
         self._stopped_by: Exception | None = None
         self.executed = 0
 
-    def here(self, runner: Runner, entries: Sequence[Entry]) -> None:
+    def here(self, runner: Runner, entries: Sequence[RunEntry]) -> None:
         """Run entries in the calling thread, and record their results."""
         _note_attempts(entries)
         try:
@@ -48,15 +48,15 @@ class Running:
         self.executed += len(entries)
         self._settling.settle([Ended(entry, one) for entry, one in zip(entries, outcomes, strict=True)])
 
-    def begin(self, entries: Sequence[Entry]) -> None:
+    def begin(self, entries: Sequence[RunEntry]) -> None:
         """Have entries run; those of one call together."""
-        calls: dict[int, list[Entry]] = {}
+        calls: dict[int, list[RunEntry]] = {}
         for entry in entries:
             calls.setdefault(id(entry.asking), []).append(entry)
         for of_one_call in calls.values():
             self._submit(of_one_call[0].asking, of_one_call)
 
-    def _submit(self, asking: Asking, entries: Sequence[Entry]) -> None:
+    def _submit(self, asking: RunCall, entries: Sequence[RunEntry]) -> None:
         def is_asked() -> bool:
             return any(entry.future.asked for entry in entries)
 
@@ -77,12 +77,12 @@ class Running:
             if entry.future.cancelled():
                 future.cancel()
 
-    def _ended(self, entry: Entry, inner: concurrent.futures.Future[Outcome]) -> None:
+    def _ended(self, entry: RunEntry, inner: concurrent.futures.Future[Outcome]) -> None:
         """Whoever ran an entry has come to an end with it."""
         value = self._stopped_by if inner.cancelled() else inner.exception() or inner.result()
         self._recorder.put(Ended(entry, value))
 
-    def stop(self, entries: Sequence[Entry], error: Exception) -> None:
+    def stop(self, entries: Sequence[RunEntry], error: Exception) -> None:
         """Let entries not begin that wait for an executor.
 
         Args:
@@ -94,7 +94,7 @@ class Running:
             if entry.inner is not None and entry.inner.started is None and entry.state is State.CLAIMED:
                 entry.inner.cancel()
 
-    def dropped(self, entry: Entry, future: concurrent.futures.Future[Outcome]) -> None:
+    def dropped(self, entry: RunEntry, future: concurrent.futures.Future[Outcome]) -> None:
         """What a caller waits for has ended, perhaps since it was cancelled."""
         if not future.cancelled():
             return
@@ -105,12 +105,12 @@ class Running:
         self._recorder.put(Ended(entry, None))
 
 
-def _note_attempts(entries: Sequence[Entry]) -> None:
+def _note_attempts(entries: Sequence[RunEntry]) -> None:
     for entry in entries:
         entry.before = entry.row.attempt - 1
 
 
-def wait_or_leave(entries: Sequence[Entry]) -> list[Outcome]:
+def wait_or_leave(entries: Sequence[RunEntry]) -> list[Outcome]:
     """The outcomes of entries. After the first error, or Ctrl-C, the others are left to the next try."""
     try:
         return wait_for_all([entry.future for entry in entries])
@@ -119,7 +119,7 @@ def wait_or_leave(entries: Sequence[Entry]) -> list[Outcome]:
         raise
 
 
-def leave(entries: Sequence[Entry]) -> None:
+def leave(entries: Sequence[RunEntry]) -> None:
     """Wait no longer for entries that have not ended: they are asked for when the program is run again."""
     for entry in entries:
         if not entry.future.done():
@@ -127,7 +127,7 @@ def leave(entries: Sequence[Entry]) -> None:
             entry.future.cancel()
 
 
-def raise_what_was_refused(entries: Sequence[Entry]) -> None:
+def raise_what_was_refused(entries: Sequence[RunEntry]) -> None:
     """Raise the error, if there is one, for which entries were not even sent."""
     for entry in entries:
         if entry.inner is None and entry.over and not entry.future.cancelled():

@@ -15,7 +15,7 @@ from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.circuits.serialization import circuit_text, circuit_texts, result_text
 from pennylane_qexec.concurrency.futures import AskedFuture
 from pennylane_qexec.errors import ConfigurationError, JobTimeoutError
-from pennylane_qexec.executors.base import Spreader
+from pennylane_qexec.executors.base import DelegatingExecutor
 from pennylane_qexec.job import Call, Job, Outcome
 from pennylane_qexec.persistence.runners import BaseRunner, Runner
 from pennylane_qexec.persistence.store import State, StoredJob
@@ -23,7 +23,7 @@ from pennylane_qexec.persistence.store import State, StoredJob
 # Entries
 
 
-class Asking(NamedTuple):
+class RunCall(NamedTuple):
     """A call that asks for jobs.
 
     Attributes:
@@ -39,7 +39,7 @@ class Asking(NamedTuple):
     context: contextvars.Context
 
 
-class Entry:
+class RunEntry:
     """One job that the program asks for.
 
     Attributes:
@@ -49,22 +49,22 @@ class Entry:
         future: what the caller waits for.
         inner: the future of whoever runs it.
         state: where it is, as the store has it.
-        letter: what it was sent in last.
+        outgoing: what it was sent in last.
         before: attempts made before those of this process; ``None`` if it makes none.
         left: whether nobody waits for it any more, but will when the program is run again.
         over: whether its end was dealt with.
     """
 
-    __slots__ = ("asking", "before", "future", "inner", "job", "left", "letter", "over", "row", "state")
+    __slots__ = ("asking", "before", "future", "inner", "job", "left", "outgoing", "over", "row", "state")
 
-    def __init__(self, job: Job, row: StoredJob, asking: Asking) -> None:
+    def __init__(self, job: Job, row: StoredJob, asking: RunCall) -> None:
         self.job = job
         self.row = row
         self.asking = asking
         self.future: AskedFuture[Outcome] = AskedFuture()
         self.inner: AskedFuture[Outcome] | None = None
         self.state = State(row.state)
-        self.letter: Any = None
+        self.outgoing: Any = None
         self.before: int | None = None
         self.left = False
         self.over = False
@@ -89,7 +89,7 @@ UNWRITTEN = "unwritten:"
 """How the text begins of a circuit that cannot be written: its fingerprint follows."""
 
 
-class Written(NamedTuple):
+class SerializedJob(NamedTuple):
     """A job as it is written.
 
     Attributes:
@@ -121,11 +121,11 @@ def is_recorded(job: Job, engine: BaseRunner) -> bool:
     """
     executors = engine.executors if job.executor is None else (job.executor,)
     backprop = job.call.bound and job.call.config.gradient_method == "backprop"
-    inside = any(isinstance(executor, Spreader) for executor in executors)
+    inside = any(isinstance(executor, DelegatingExecutor) for executor in executors)
     return not (backprop or inside or qml.Snapshot in set(map(type, job.circuit.operations)))
 
 
-def written(jobs: Sequence[Job], engine: BaseRunner) -> list[Written]:
+def written(jobs: Sequence[Job], engine: BaseRunner) -> list[SerializedJob]:
     """Jobs as they are written.
 
     Args:
@@ -153,12 +153,12 @@ def _settings(call: Call) -> str:
     return f"{measuring.postselect_mode} {call.config.gradient_method if call.method != 'execute' else ''}"
 
 
-def _written(job: Job, text: str, place: str) -> Written:
+def _written(job: Job, text: str, place: str) -> SerializedJob:
     digest = what = digest_of(text)
     if job.call.method != "execute":
         vector = "" if job.vector is None else result_text(job.vector)
         what = digest_of("\n".join((job.call.method, digest, vector)))
-    return Written(f"{what}{_AT}{place}", digest, text)
+    return SerializedJob(f"{what}{_AT}{place}", digest, text)
 
 
 def _texts(circuits: Sequence[QuantumScript]) -> list[str]:

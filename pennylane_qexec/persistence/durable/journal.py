@@ -18,7 +18,7 @@ from pennylane_qexec.circuits.results import check_kept
 from pennylane_qexec.circuits.serialization import circuit_of, circuit_text, result_of
 from pennylane_qexec.errors import ConfigurationError, ReplayMismatchError, ResultError, StoreError, StoreMismatchError
 from pennylane_qexec.job import Job, Outcome, Result, Usage, Work
-from pennylane_qexec.persistence.durable.jobs import Entry, Written, digest_of, first_number, place_of, what_of
+from pennylane_qexec.persistence.durable.jobs import RunEntry, SerializedJob, digest_of, first_number, place_of, what_of
 from pennylane_qexec.persistence.store import Run, State, Store, StoredJob
 from pennylane_qexec.persistence.store.records import NewJob
 
@@ -91,7 +91,7 @@ def _hint(form: Any) -> str:
 # The journal
 
 
-class Taken(NamedTuple):
+class JournalEntry(NamedTuple):
     """A job that the program asks for.
 
     Attributes:
@@ -105,7 +105,7 @@ class Taken(NamedTuple):
     new: bool
 
 
-class Book:
+class Journal:
     """The jobs of a run. Not to be used by two threads at once.
 
     Jobs are found by what they ask for: the third time that a circuit is asked for, it is the third one recorded.
@@ -134,7 +134,7 @@ class Book:
         """Jobs that the program has not asked for yet, by their place in the run."""
         self._read()
 
-    def take(self, asked: Sequence[Written], jobs: Sequence[Job], strict: bool) -> list[Taken]:
+    def take(self, asked: Sequence[SerializedJob], jobs: Sequence[Job], strict: bool) -> list[JournalEntry]:
         """Find the jobs of a call, and record those that are new.
 
         Args:
@@ -197,7 +197,7 @@ class Book:
         if row.id not in self._in_vain:
             self.unasked[row.number] = row
 
-    def _find(self, asked: Sequence[Written]) -> list[StoredJob | None]:
+    def _find(self, asked: Sequence[SerializedJob]) -> list[StoredJob | None]:
         self._places |= {place_of(one.key) for one in asked}
         found: list[StoredJob | None] = []
         for one in asked:
@@ -222,7 +222,7 @@ class Book:
         return min(waiting, key=lambda rows: rows[0].number, default=None)
 
     def _complete(
-        self, found: Sequence[StoredJob | None], asked: Sequence[Written], jobs: Sequence[Job], strict: bool
+        self, found: Sequence[StoredJob | None], asked: Sequence[SerializedJob], jobs: Sequence[Job], strict: bool
     ) -> list[tuple[StoredJob, bool]]:
         """What was found, and the rest recorded; and whether each was recorded just now, and is ours."""
         missing = [place for place, row in enumerate(found) if row is None]
@@ -240,7 +240,7 @@ class Book:
             if row is not None:
                 self._add(row, first=True)
 
-    def _record(self, asked: Sequence[Written], jobs: Sequence[Job], missing: Sequence[int]) -> list[StoredJob]:
+    def _record(self, asked: Sequence[SerializedJob], jobs: Sequence[Job], missing: Sequence[int]) -> list[StoredJob]:
         if not missing:
             return []
         new = [_new(self._next + place, asked[index], jobs[index]) for place, index in enumerate(missing)]
@@ -248,15 +248,15 @@ class Book:
         self._next += len(new)
         return rows
 
-    def _taken(self, asked: Sequence[Written], rows: Sequence[tuple[StoredJob, bool]]) -> list[Taken]:
+    def _taken(self, asked: Sequence[SerializedJob], rows: Sequence[tuple[StoredJob, bool]]) -> list[JournalEntry]:
         call = digest_of(" ".join([what_of(one.key) for one in asked]))
         first = first_number(call, self._calls[call])
         self._calls[call] += 1
         self._asked.update(row.id for row, _ in rows)
-        return [Taken(row, first + index, new) for index, (row, new) in enumerate(rows)]
+        return [JournalEntry(row, first + index, new) for index, (row, new) in enumerate(rows)]
 
 
-def _new(number: int, one: Written, job: Job) -> NewJob:
+def _new(number: int, one: SerializedJob, job: Job) -> NewJob:
     executor = job.executor
     name, backend = ("", "") if executor is None else (executor.name, executor.backend)
     usage = Usage(1, job.shots) if executor is None else executor.usage_of(job.circuit, job.call)
@@ -269,7 +269,7 @@ UNRECORDED = "done, but its result cannot be recorded"
 """How the error begins of a circuit that is done without a result in the store."""
 
 
-def outcome_of(entry: Entry, run: str) -> Outcome | None:
+def outcome_of(entry: RunEntry, run: str) -> Outcome | None:
     """The recorded outcome of an entry; ``None`` if its result could not be recorded.
 
     Args:
@@ -299,7 +299,7 @@ def outcome_of(entry: Entry, run: str) -> Outcome | None:
     )
 
 
-def _result(entry: Entry, text: str, run: str) -> Result:
+def _result(entry: RunEntry, text: str, run: str) -> Result:
     """A result, as the executor that is recorded with it may return it."""
     job, executor = entry.job, entry.asking.engine.executor(entry.row.executor)
     work = Work.of([job])

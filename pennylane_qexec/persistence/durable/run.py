@@ -21,12 +21,12 @@ from pennylane_qexec.concurrency.futures import AskedFuture
 from pennylane_qexec.errors import ConfigurationError, StoreError
 from pennylane_qexec.job import Job, Outcome
 from pennylane_qexec.persistence import store as stores
-from pennylane_qexec.persistence.durable.completion import Ended, Heart, Recorder, Settling
-from pennylane_qexec.persistence.durable.execution import Running, leave, raise_what_was_refused, wait_or_leave
-from pennylane_qexec.persistence.durable.jobs import Asking, Entry, Written, is_recorded, written
-from pennylane_qexec.persistence.durable.journal import Book, Taken
-from pennylane_qexec.persistence.durable.recovery import Resuming
-from pennylane_qexec.persistence.durable.transitions import Keeper, SubmissionObserver
+from pennylane_qexec.persistence.durable.completion import Ended, EventThread, HeartbeatThread, ResultRecorder
+from pennylane_qexec.persistence.durable.execution import EntryRunner, leave, raise_what_was_refused, wait_or_leave
+from pennylane_qexec.persistence.durable.jobs import RunCall, RunEntry, SerializedJob, is_recorded, written
+from pennylane_qexec.persistence.durable.journal import Journal, JournalEntry
+from pennylane_qexec.persistence.durable.recovery import RunRecovery
+from pennylane_qexec.persistence.durable.transitions import JobStateWriter, SubmissionObserver
 from pennylane_qexec.persistence.durable.versions import usage_of, versions, warn_of_other
 from pennylane_qexec.persistence.runners import BaseRunner, Runner
 from pennylane_qexec.persistence.store import State, Store, StoredJob
@@ -169,7 +169,7 @@ class DurableRun:
                 self._leave_the_rest()
             finally:
                 self._open = False
-                self._heart.stop()
+                self._heartbeat.stop()
                 self._recorder.close()
                 try:
                     self._store.leave(self._worker)
@@ -180,7 +180,7 @@ class DurableRun:
         """Leave what has not ended, and say which jobs still run."""
         leave(self._follower.entries)
         self._recorder.drain()
-        self._keeper.wait_for_letters(_PATIENCE)
+        self._writer.wait_for_outgoing(_PATIENCE)
         self._say_what_is_left()
 
     def _take_up(self) -> None:
@@ -196,25 +196,25 @@ class DurableRun:
         self._warned = False
         self._has_claimed = False
         self._lock = threading.Lock()
-        self._keeper = Keeper(self._store, run.id, self._worker, self._lease)
-        self._book = Book(self._store, run, self._worker, self._lease)
-        self._follower = SubmissionObserver(self._keeper, self._resumes)
-        self._recorder = Recorder(self._handle, f"qexec-run-{self.name}")
-        self._settling = Settling(
-            self._keeper, self._follower, self._recorder, self._wait_for_others, self._resumes, self._in_vain
+        self._writer = JobStateWriter(self._store, run.id, self._worker, self._lease)
+        self._book = Journal(self._store, run, self._worker, self._lease)
+        self._follower = SubmissionObserver(self._writer, self._resumes)
+        self._recorder = EventThread(self._handle, f"qexec-run-{self.name}")
+        self._settling = ResultRecorder(
+            self._writer, self._follower, self._recorder, self._wait_for_others, self._resumes, self._in_vain
         )
-        self._running = Running(self._recorder, self._settling, self._budget)
-        self._resuming = Resuming(
+        self._running = EntryRunner(self._recorder, self._settling, self._budget)
+        self._resuming = RunRecovery(
             self._store,
             self._book,
-            self._keeper,
+            self._writer,
             self._follower,
             self._recorder,
             self._settling,
             self._running.begin,
             self._spent,
         )
-        self._heart = Heart(self._beat, self._lease, self.name, self._lost)
+        self._heartbeat = HeartbeatThread(self._beat, self._lease, self.name, self._lost)
         if self._book.unasked:
             logger.info("the durable run %r goes on: %d circuits are recorded", self.name, len(self._book.unasked))
 
@@ -239,7 +239,7 @@ class DurableRun:
             return self._run_mixed(runner, engine, jobs)
         if in_engine_thread() and not engine.runs_here(jobs):
             return runner.run(jobs)  # which refuses
-        entries, mine = self._taken(jobs, Asking(runner, engine, _yes, contextvars.copy_context()))
+        entries, mine = self._taken(jobs, RunCall(runner, engine, _yes, contextvars.copy_context()))
         if mine and engine.runs_here([entry.job for entry in mine]):
             self._running.here(runner, mine)
         else:
@@ -253,7 +253,7 @@ class DurableRun:
         recorded = [is_recorded(job, engine) for job in jobs]
         others = [job for job, is_one in zip(jobs, recorded, strict=True) if not is_one]
         chosen = [job for job, is_one in zip(jobs, recorded, strict=True) if is_one]
-        entries, mine = self._taken(chosen, Asking(runner, engine, asked, contextvars.copy_context()))
+        entries, mine = self._taken(chosen, RunCall(runner, engine, asked, contextvars.copy_context()))
         self._running.begin(mine)
         raise_what_was_refused(mine)
         own, rest = iter(entries), iter(runner.submit(others, asked) if others else [])
@@ -268,7 +268,7 @@ class DurableRun:
         rest = iter(runner.run([job for job, is_one in zip(jobs, recorded, strict=True) if not is_one]))
         return [next(done) if is_one else next(rest) for is_one in recorded]
 
-    def _taken(self, jobs: Sequence[Job], asking: Asking) -> tuple[list[Entry], list[Entry]]:
+    def _taken(self, jobs: Sequence[Job], asking: RunCall) -> tuple[list[RunEntry], list[RunEntry]]:
         """The entries of a call; and those of them that are to be run."""
         texts = written(jobs, asking.engine)
         with self._lock:
@@ -287,12 +287,12 @@ class DurableRun:
             self._settling.settle([Ended(entry, error) for entry in entries])
             raise
 
-    def _entry(self, job: Job, taken: Taken, asking: Asking) -> Entry:
-        entry = Entry(replace(job, number=taken.number, follower=self._follower), taken.row, asking)
+    def _entry(self, job: Job, taken: JournalEntry, asking: RunCall) -> RunEntry:
+        entry = RunEntry(replace(job, number=taken.number, follower=self._follower), taken.row, asking)
         entry.future.add_done_callback(partial(self._running.dropped, entry))
         return entry
 
-    def _note_thread(self, texts: Sequence[Written], jobs: Sequence[Job]) -> None:
+    def _note_thread(self, texts: Sequence[SerializedJob], jobs: Sequence[Job]) -> None:
         """Note that several threads ask: then nobody knows what the next circuit should be."""
         me = threading.get_ident()
         if me != self._opener and not self._concurrent:
@@ -325,7 +325,7 @@ class DurableRun:
         """Begin nothing any more: what would be recorded of it is lost."""
         self._running.stop(self._follower.entries, error)
 
-    def _in_vain(self, entry: Entry) -> None:
+    def _in_vain(self, entry: RunEntry) -> None:
         with self._lock:
             self._book.ask_again(entry.row)
 
@@ -344,7 +344,7 @@ class DurableRun:
             )
         return self
 
-    def _wait_for_others(self, entries: list[Entry]) -> None:
+    def _wait_for_others(self, entries: list[RunEntry]) -> None:
         self._resuming.wait_for_others(entries)
 
     def _finish(self) -> None:

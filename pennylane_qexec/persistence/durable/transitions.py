@@ -14,7 +14,7 @@ from pennylane_qexec.concurrency import interrupts
 from pennylane_qexec.errors import ConfigurationError, ExecutorError, StoreError
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Job, Outcome
-from pennylane_qexec.persistence.durable.jobs import Entry
+from pennylane_qexec.persistence.durable.jobs import RunEntry
 from pennylane_qexec.persistence.durable.journal import UNRECORDED
 from pennylane_qexec.persistence.store import Ended, State, Store, StoredJob
 
@@ -50,7 +50,7 @@ def ended(row: StoredJob, outcome: Outcome, before: int | None = None) -> Ended:
     )
 
 
-def failed(entry: Entry, error: BaseException) -> Ended:
+def failed(entry: RunEntry, error: BaseException) -> Ended:
     """How an entry failed: each attempt counts as what it would have cost.
 
     Args:
@@ -99,7 +99,7 @@ class TakenOverError(StoreError):
 
 
 @final
-class Keeper:
+class JobStateWriter:
     """Keeps the entries of one run in the store. Used by any thread, for one entry by one at a time.
 
     Args:
@@ -115,10 +115,10 @@ class Keeper:
         self._worker = worker
         self._lease = lease
         self._lock = threading.RLock()
-        self._letters = 0
+        self._outgoing_jobs = 0
         self._no_letters = threading.Condition()
 
-    def claim(self, entries: Sequence[Entry]) -> list[Entry]:
+    def claim(self, entries: Sequence[RunEntry]) -> list[RunEntry]:
         """Claim what is not done, to be tried again where it failed; returns what nobody else has."""
         again = [entry.row.id for entry in entries if entry.state in _GIVEN_UP]
         if again:
@@ -131,11 +131,11 @@ class Keeper:
             entry.state = State(entry.row.state)
         return mine
 
-    def _came_along(self, entry: Entry) -> bool:
+    def _came_along(self, entry: RunEntry) -> bool:
         """Whether an entry is ours already, as others were asked for before that are in the same job of a backend."""
         return entry.state in _AT_A_BACKEND and entry.row.worker == self._worker
 
-    def again(self, entries: Sequence[Entry]) -> list[Entry]:
+    def again(self, entries: Sequence[RunEntry]) -> list[RunEntry]:
         """Take own entries that were sent in vain for another attempt; returns those that are still ours."""
         self._store.retry(_ids(entries), self._worker)
         for entry in entries:
@@ -143,42 +143,44 @@ class Keeper:
         return self.claim(entries)
 
     @contextmanager
-    def sending(self, entries: Sequence[Entry], executor: Executor) -> Iterator[Letter]:
+    def sending(self, entries: Sequence[RunEntry], executor: Executor) -> Iterator[SubmittedEntries]:
         """Note that entries are about to be sent to a backend in one job.
 
         Raises:
             TakenOverError: another process has some of them. The others wait again.
         """
         with self._no_letters:
-            self._letters += 1
+            self._outgoing_jobs += 1
         try:
             with self._lock:
-                letter = self._letter(entries, executor)
-            yield letter
+                outgoing = self._letter(entries, executor)
+            yield outgoing
         finally:
             with self._no_letters:
-                self._letters -= 1
+                self._outgoing_jobs -= 1
                 self._no_letters.notify_all()
 
-    def _letter(self, entries: Sequence[Entry], executor: Executor) -> Letter:
-        """A new letter; or the one that just these entries were sent in before, if nobody knows whether it arrived."""
-        letter = entries[0].letter
-        if isinstance(letter, Letter) and letter.is_for(entries, executor):
-            letter.may_be_there = True
-            return letter
+    def _letter(self, entries: Sequence[RunEntry], executor: Executor) -> SubmittedEntries:
+        """What entries are sent in: what just these were sent in before, if nobody knows whether it arrived."""
+        outgoing = entries[0].outgoing
+        if isinstance(outgoing, SubmittedEntries) and outgoing.is_for(entries, executor):
+            outgoing.may_be_there = True
+            return outgoing
         self._own(entries, State.CLAIMED)
-        letter = Letter(self, f"qexec-{self._run}-{entries[0].row.id}-{secrets.token_hex(8)}", entries, executor)
+        outgoing = SubmittedEntries(
+            self, f"qexec-{self._run}-{entries[0].row.id}-{secrets.token_hex(8)}", entries, executor
+        )
         ids = _ids(entries)
-        ours = self._store.sending(ids, self._worker, letter.label, executor.name, executor.backend)
+        ours = self._store.sending(ids, self._worker, outgoing.label, executor.name, executor.backend)
         if len(ours) < len(ids):
             self._store.retry(ours, self._worker)
             raise TakenOverError("another process has taken this one for dead, and over its jobs.")
         for entry in entries:
-            entry.state, entry.letter = State.SENDING, letter
+            entry.state, entry.outgoing = State.SENDING, outgoing
             entry.row = entry.row._replace(executor=executor.name, backend=executor.backend)
-        return letter
+        return outgoing
 
-    def sent(self, entries: Sequence[Entry], remote_id: str) -> None:
+    def sent(self, entries: Sequence[RunEntry], remote_id: str) -> None:
         """Note that entries were sent to a backend, in the order in which the job there has them."""
         with self._lock:
             if all(entry.future.cancelled() and not entry.left for entry in entries):
@@ -189,22 +191,22 @@ class Keeper:
                 entry.row = entry.row._replace(remote_id=remote_id)
             _set(entries, State.SENT)
 
-    def _own(self, entries: Sequence[Entry], state: State) -> None:
+    def _own(self, entries: Sequence[RunEntry], state: State) -> None:
         """Take those back that are not as they should be: sent in vain, or cancelled while the others go on."""
         if others := [entry for entry in entries if entry.state is not state]:
             self.again(others)
 
-    def wait_for_letters(self, seconds: float) -> None:
+    def wait_for_outgoing(self, seconds: float) -> None:
         """Wait until nothing is being sent any more."""
         with self._no_letters:
-            interrupts.wait(lambda pause: self._no_letters.wait_for(lambda: not self._letters, pause), seconds)
+            interrupts.wait(lambda pause: self._no_letters.wait_for(lambda: not self._outgoing_jobs, pause), seconds)
 
-    def done(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> list[Entry]:
+    def done(self, outcomes: Sequence[tuple[RunEntry, Outcome]]) -> list[RunEntry]:
         """Record results; returns entries that somebody else has by now."""
         with self._lock:
             return self._done(outcomes)
 
-    def _done(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> list[Entry]:
+    def _done(self, outcomes: Sequence[tuple[RunEntry, Outcome]]) -> list[RunEntry]:
         if never_sent := [entry for entry, _ in outcomes if entry.state is State.SENDING]:
             self.again(never_sent)
         ours = set(
@@ -214,26 +216,26 @@ class Keeper:
             entry.state = State.DONE
         return [entry for entry, _ in outcomes if entry.row.id not in ours]
 
-    def failed(self, errors: Sequence[tuple[Entry, BaseException]]) -> None:
+    def failed(self, errors: Sequence[tuple[RunEntry, BaseException]]) -> None:
         """Record failures."""
         with self._lock:
             self._store.failed([failed(entry, error) for entry, error in errors], self._worker)
             _set([entry for entry, _ in errors], State.FAILED)
 
-    def cancelled(self, entries: Sequence[Entry]) -> None:
+    def cancelled(self, entries: Sequence[RunEntry]) -> None:
         """Record that nobody wants entries any more."""
         with self._lock:
             self._store.cancelled([Ended(entry.row.id, error="cancelled") for entry in entries], self._worker)
             _set(entries, State.CANCELLED)
 
-    def give_back(self, entries: Collection[Entry]) -> None:
+    def give_back(self, entries: Collection[RunEntry]) -> None:
         """Let entries wait again that did not run; what is at a backend stays there, and is asked for later."""
         claimed = [entry for entry in entries if entry.state is State.CLAIMED]
         if claimed:
             self._store.release(_ids(claimed), self._worker)
             _set(claimed, State.WAITING)
 
-    def send_back(self, entries: Collection[Entry]) -> None:
+    def send_back(self, entries: Collection[RunEntry]) -> None:
         """Let entries wait again that did not run, whatever was tried."""
         self.give_back(entries)
         sent = [entry for entry in entries if entry.state in _AT_A_BACKEND]
@@ -241,8 +243,8 @@ class Keeper:
             self._store.retry(_ids(sent), self._worker)
             _set(sent, State.WAITING)
 
-    def arrived(self, entries: Sequence[Entry], rows: Sequence[StoredJob], remote_id: str) -> None:
-        """Note that all that was sent in a letter has reached its backend, although nobody had noted it.
+    def arrived(self, entries: Sequence[RunEntry], rows: Sequence[StoredJob], remote_id: str) -> None:
+        """Note that all that was sent in one job has reached its backend, although nobody had noted it.
 
         Args:
             entries: those of it that the program has asked for.
@@ -263,18 +265,18 @@ class Keeper:
         waiting = [row for row in rows if row.state == State.SENT]
         self._store.done([ended(row, outcomes[row.id]) for row in waiting], self._worker)
 
-    def refresh(self, entries: Sequence[Entry]) -> None:
+    def refresh(self, entries: Sequence[RunEntry]) -> None:
         """Look how entries are that somebody else has."""
         for entry, row in zip(entries, self._store.refresh(_ids(entries)), strict=True):
             entry.row = row
             entry.state = State(row.state)
 
 
-class Letter:
+class SubmittedEntries:
     """Entries that are being sent to a backend in one job.
 
     Args:
-        keeper: what notes it.
+        writer: what notes it.
         label: of the backend's job.
         entries: the entries, in the order in which the job has them.
         executor: whose backend it is.
@@ -283,29 +285,29 @@ class Letter:
         may_be_there: whether it was sent before, and nobody knows if it has arrived.
     """
 
-    def __init__(self, keeper: Keeper, label: str, entries: Sequence[Entry], executor: Executor) -> None:
-        self._keeper = keeper
+    def __init__(self, writer: JobStateWriter, label: str, entries: Sequence[RunEntry], executor: Executor) -> None:
+        self._writer = writer
         self._entries = list(entries)
         self._executor = executor
         self.label = label
         self.may_be_there = False
 
-    def is_for(self, entries: Sequence[Entry], executor: Executor) -> bool:
+    def is_for(self, entries: Sequence[RunEntry], executor: Executor) -> bool:
         """Whether it has just these entries, is for this executor, and nobody has noted that it arrived."""
-        still = all(entry.letter is self and entry.state is State.SENDING for entry in entries)
+        still = all(entry.outgoing is self and entry.state is State.SENDING for entry in entries)
         return still and executor is self._executor and list(entries) == self._entries
 
     def sent(self, remote_id: str) -> None:
         """They were sent, and this is the backend's id of the job."""
-        self._keeper.sent(self._entries, remote_id)
+        self._writer.sent(self._entries, remote_id)
 
 
-def _set(entries: Sequence[Entry], state: State) -> None:
+def _set(entries: Sequence[RunEntry], state: State) -> None:
     for entry in entries:
         entry.state = state
 
 
-def _ids(entries: Sequence[Entry]) -> list[int]:
+def _ids(entries: Sequence[RunEntry]) -> list[int]:
     return [entry.row.id for entry in entries]
 
 
@@ -313,31 +315,31 @@ class SubmissionObserver:
     """Notes where the jobs of a run are sent.
 
     Args:
-        keeper: what notes it.
+        writer: what notes it.
         resumes: whether the run asks for them when it goes on.
     """
 
-    def __init__(self, keeper: Keeper, resumes: bool) -> None:
-        self._keeper = keeper
+    def __init__(self, writer: JobStateWriter, resumes: bool) -> None:
+        self._writer = writer
         self._resumes = resumes
-        self._entries: dict[int | None, Entry] = {}
+        self._entries: dict[int | None, RunEntry] = {}
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[RunEntry]:
         """What is followed, and has not come to its end."""
         return list(self._entries.values())
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def add(self, entries: Sequence[RunEntry]) -> None:
         """Follow entries."""
         self._entries |= {entry.job.number: entry for entry in entries}
 
-    def forget(self, entry: Entry) -> None:
+    def forget(self, entry: RunEntry) -> None:
         """An entry has come to its end."""
         self._entries.pop(entry.job.number, None)
 
-    def sending(self, jobs: Sequence[Job], executor: Executor) -> AbstractContextManager[Letter]:
+    def sending(self, jobs: Sequence[Job], executor: Executor) -> AbstractContextManager[SubmittedEntries]:
         """What to send jobs in, as one job of an executor's backend."""
-        return self._keeper.sending([self._entries[job.number] for job in jobs], executor)
+        return self._writer.sending([self._entries[job.number] for job in jobs], executor)
 
     def leaves(self, jobs: Sequence[Job]) -> bool:
         """Whether jobs that are given up are left at the backend, as the run will ask for them when it goes on."""

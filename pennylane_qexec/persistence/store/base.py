@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 
-from pennylane_qexec.concurrency.lifecycle import Closing
+from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Ended, NewJob, Run, StoredJob
 from pennylane_qexec.redaction import SHOWN, scrub
@@ -56,7 +56,7 @@ def sources(target: State) -> list[str]:
     return sorted(str(state) for state, targets in CHANGES.items() if target in targets)
 
 
-class Store(Closing, ABC):
+class Store(Closeable, ABC):
     """Records of runs, jobs, circuits and cached results that outlive the process.
 
     Circuits and results are texts, which the store does not read. Methods take and give many jobs at once, may be

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from pennylane_qexec.concurrency.lifecycle import Closing
+from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.errors import StoreError
 from pennylane_qexec.redaction import SHOWN, is_secret_option
 
@@ -63,7 +63,7 @@ class LostStoreError(StoreError):
     """What is open is not the store any more that the next program would find."""
 
 
-class Gate(Closing, ABC):
+class Transactions(Closeable, ABC):
     """Runs functions in transactions, from any thread, and in a process that was forked too.
 
     What a function does in a transaction may have to be done again, if nobody knows whether it was done: it must do no
@@ -112,7 +112,7 @@ class _Ready(NamedTuple):
 
 
 @final
-class Prepared:
+class PreparedStatement:
     """A statement to which each row gives values.
 
     SQLAlchemy keeps what it has compiled too, but handles each value of each row by itself, which takes it longer than

@@ -13,7 +13,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Update, bindparam, fun
 
 from pennylane_qexec.errors import StoreError, StoreMismatchError
 from pennylane_qexec.persistence.store.base import State, sources
-from pennylane_qexec.persistence.store.database import Prepared, Values, insert_into, list_of, pieces, plain
+from pennylane_qexec.persistence.store.database import PreparedStatement, Values, insert_into, list_of, pieces, plain
 from pennylane_qexec.persistence.store.records import Ended, NewJob, StoredJob
 from pennylane_qexec.persistence.store.tables import circuits, jobs
 from pennylane_qexec.persistence.store.validation import job_of, refused, shown
@@ -37,11 +37,11 @@ def _guarded(target: State, owned: ColumnElement[bool], *states: State) -> Updat
     return update(jobs).where(jobs.c.id == bindparam("job"), or_(*allowed), owned).values(state=str(target))
 
 
-def _prepared(statement: Update, *names: str) -> Prepared:
-    return Prepared(lambda _: statement, names)
+def _prepared(statement: Update, *names: str) -> PreparedStatement:
+    return PreparedStatement(lambda _: statement, names)
 
 
-def _ends(target: State, owned: ColumnElement[bool]) -> Prepared:
+def _ends(target: State, owned: ColumnElement[bool]) -> PreparedStatement:
     """A change to a state in which jobs end. What earlier attempts cost has been paid too."""
     ran: dict[str, Any] = {name: func.coalesce(bindparam(f"ran_{name}"), jobs.c[name]) for name in _RAN}
     spent: dict[str, Any] = {name: jobs.c[name] + bindparam(f"more_{name}") for name in _SPENT}
@@ -116,7 +116,7 @@ def _remote(ids: Sequence[int], worker: str, remote_id: str) -> list[Values]:
 
 def _change(
     connection: Connection,
-    statement: Prepared,
+    statement: PreparedStatement,
     target: State,
     rows: Sequence[Values],
     same: Callable[[Any], bool] = lambda job: True,
@@ -181,7 +181,7 @@ class Numbered:
         of_run = select(*columns).where(jobs.c.run == bindparam("of_run"))
         self._some = of_run.where(jobs.c.number.in_(list_of("numbers")))
         in_a_row = of_run.where(jobs.c.number.between(bindparam("first"), bindparam("last")))
-        self._in_a_row = Prepared(lambda _: in_a_row, ["of_run", "first", "last"])
+        self._in_a_row = PreparedStatement(lambda _: in_a_row, ["of_run", "first", "last"])
 
     def rows(self, connection: Connection, run: int, numbers: Sequence[int]) -> list[Any]:
         """The rows found, in any order."""
@@ -212,15 +212,15 @@ _NEW = (
     "claim",
     "circuits",
 )
-_INSERT = Prepared(lambda connection: insert_into(connection, jobs).on_conflict_do_nothing(), _NEW)
-_INSERT_TEXTS = Prepared(
+_INSERT = PreparedStatement(lambda connection: insert_into(connection, jobs).on_conflict_do_nothing(), _NEW)
+_INSERT_TEXTS = PreparedStatement(
     lambda connection: insert_into(connection, circuits).on_conflict_do_nothing(), ["digest", "text"]
 )
 _BY_ID = select(*COLUMNS).where(jobs.c.id.in_(list_of("ids")))
 _TEXTS = select(circuits.c.digest, circuits.c.text).where(circuits.c.digest.in_(list_of("digests")))
 
 
-class Fresh(NamedTuple):
+class NewRecords(NamedTuple):
     """What jobs are recorded with that are new.
 
     Attributes:
@@ -237,7 +237,7 @@ class Fresh(NamedTuple):
 
 
 def record(
-    connection: Connection, run: int, new: Sequence[NewJob], fresh: Fresh, *, beyond: bool = False
+    connection: Connection, run: int, new: Sequence[NewJob], fresh: NewRecords, *, beyond: bool = False
 ) -> list[StoredJob]:
     """Record jobs, and give them as they are stored.
 
@@ -257,7 +257,7 @@ def record(
     return [stored[job.number] for job in new]
 
 
-def _recorded(connection: Connection, run: int, new: Sequence[NewJob], fresh: Fresh) -> dict[int, StoredJob]:
+def _recorded(connection: Connection, run: int, new: Sequence[NewJob], fresh: NewRecords) -> dict[int, StoredJob]:
     """Insert jobs, but for those that somebody else has inserted meanwhile, and give them as they are."""
     if _inserted(connection, run, new, fresh) < len(new):
         stored = _numbered(connection, run, new)
@@ -267,18 +267,18 @@ def _recorded(connection: Connection, run: int, new: Sequence[NewJob], fresh: Fr
     return {job.number: _as_inserted(ids[job.number], run, job, fresh) for job in new}
 
 
-def _inserted(connection: Connection, run: int, new: Sequence[NewJob], fresh: Fresh) -> int:
+def _inserted(connection: Connection, run: int, new: Sequence[NewJob], fresh: NewRecords) -> int:
     texts = {job.circuit: job.text for job in new}
     _INSERT_TEXTS.change(connection, sorted(texts.items()))
     rows = [(run, job.number, *_asked(job, fresh), fresh.state, fresh.worker, fresh.claim, job.circuits) for job in new]
     return _INSERT.change(connection, rows)
 
 
-def _as_inserted(number: int, run: int, job: NewJob, fresh: Fresh) -> StoredJob:
+def _as_inserted(number: int, run: int, job: NewJob, fresh: NewRecords) -> StoredJob:
     return StoredJob(number, run, job.number, *_asked(job, fresh), fresh.state, 1, fresh.worker, circuits=job.circuits)
 
 
-def _asked(job: NewJob, fresh: Fresh) -> tuple[str, str, str, str, int, float]:
+def _asked(job: NewJob, fresh: NewRecords) -> tuple[str, str, str, str, int, float]:
     return job.key, job.circuit, job.executor, job.backend, job.shots, job.submitted or fresh.now
 
 

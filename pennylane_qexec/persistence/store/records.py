@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class Heart(NamedTuple):
+class WorkerHeartbeat(NamedTuple):
     """A worker as the database shows it: it beats whenever the worker renews."""
 
     worker: str

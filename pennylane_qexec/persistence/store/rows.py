@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Connection, bindparam, cast, delete, func, se
 
 from pennylane_qexec.errors import ConfigurationError, StoreError, unknown
 from pennylane_qexec.persistence.store.base import State
-from pennylane_qexec.persistence.store.database import Prepared, insert_into, pieces
+from pennylane_qexec.persistence.store.database import PreparedStatement, insert_into, pieces
 from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Run
 from pennylane_qexec.persistence.store.tables import cache, jobs, runs
 from pennylane_qexec.persistence.store.validation import cache_info_of, run_of, shown, state_of
@@ -30,7 +30,7 @@ def _put(connection: Connection) -> Any:
     return new.on_conflict_do_update(index_elements=["key"], set_=replaced)
 
 
-_PUT = Prepared(_put, _COLUMNS)
+_PUT = PreparedStatement(_put, _COLUMNS)
 
 
 def get(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
@@ -92,7 +92,7 @@ def size(item: Cached) -> int:
 
 _LONGEST = 200
 _SEED_BITS = 63
-_SEED = Prepared(lambda _: select(runs.c.seed).where(runs.c.id == bindparam("of_run")), ["of_run"])
+_SEED = PreparedStatement(lambda _: select(runs.c.seed).where(runs.c.id == bindparam("of_run")), ["of_run"])
 
 
 def checked_name(name: object) -> str:

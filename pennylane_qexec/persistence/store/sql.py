@@ -17,14 +17,14 @@ from pennylane_qexec.errors import ConfigurationError, StoreError
 from pennylane_qexec.persistence.store import jobs as job_rows
 from pennylane_qexec.persistence.store import rows, workers
 from pennylane_qexec.persistence.store.base import State, Store, check_portable
-from pennylane_qexec.persistence.store.database import Gate, LostStoreError
-from pennylane_qexec.persistence.store.jobs import Fresh
-from pennylane_qexec.persistence.store.postgresql import PostgresGate
+from pennylane_qexec.persistence.store.database import LostStoreError, Transactions
+from pennylane_qexec.persistence.store.jobs import NewRecords
+from pennylane_qexec.persistence.store.postgresql import PostgresTransactions
 from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Ended, NewJob, Run, StoredJob
-from pennylane_qexec.persistence.store.sqlite import SqliteGate
+from pennylane_qexec.persistence.store.sqlite import SqliteTransactions
 from pennylane_qexec.persistence.store.tables import REVISION, VERSION_TABLE
 from pennylane_qexec.persistence.store.validation import shown
-from pennylane_qexec.persistence.store.workers import Beats, Watch, new_worker
+from pennylane_qexec.persistence.store.workers import HeartbeatTimes, HeartbeatWatch, new_worker
 from pennylane_qexec.redaction import know_url, veiled
 from pennylane_qexec.redaction.display import even_incomplete
 
@@ -38,7 +38,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _lock = threading.Lock()  # alembic knows one migration at a time in a process
 
 
-def migrate(gate: Gate) -> None:
+def migrate(transactions: Transactions) -> None:
     """Make the tables, or change them to what this version of the package needs; nothing, if they are.
 
     Of several processes that open a new database at once, one makes the tables, and the others wait for it.
@@ -46,9 +46,9 @@ def migrate(gate: Gate) -> None:
     Raises:
         StoreError: a later version of the package has changed them.
     """
-    if gate.once(revision) != REVISION:
+    if transactions.once(revision) != REVISION:
         with _lock:
-            gate.once(lambda connection: _upgrade(connection, gate.url))
+            transactions.once(lambda connection: _upgrade(connection, transactions.url))
 
 
 def revision(connection: Connection) -> str | None:
@@ -88,17 +88,17 @@ class SqlStore(Store):
     """A store in SQLite or PostgreSQL; :func:`~pennylane_qexec.persistence.store.open_store` opens one.
 
     Args:
-        gate: the way to the database.
+        transactions: the way to the database.
         clock: tells the time, in seconds since 1970.
         monotonic: a clock that never jumps, in seconds.
     """
 
-    def __init__(self, gate: Gate, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
-        self._gate = gate
+    def __init__(self, transactions: Transactions, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
+        self._transactions = transactions
         self._clock = clock
         self._monotonic = monotonic
-        self._watch = Watch(monotonic)
-        self._beats = Beats(monotonic)
+        self._watch = HeartbeatWatch(monotonic)
+        self._beats = HeartbeatTimes(monotonic)
         self._worker = (os.getpid(), new_worker())
         self._lock = threading.Lock()
         self._unmeasured: int | None = None
@@ -108,7 +108,7 @@ class SqlStore(Store):
 
     @property
     def url(self) -> str:
-        return self._gate.url
+        return self._transactions.url
 
     @property
     def worker(self) -> str:
@@ -118,42 +118,42 @@ class SqlStore(Store):
 
     def open_run(self, name: str, argv: Sequence[str] = (), versions: str = "") -> Run:
         rows.checked_name(name)
-        self._gate.check()
-        run = self._gate.write(lambda c: rows.open_run(c, name, argv, versions, self._clock()))
+        self._transactions.check()
+        run = self._transactions.write(lambda c: rows.open_run(c, name, argv, versions, self._clock()))
         self._runs[run.id] = run
         return run
 
     def run(self, name: str) -> Run:
-        return self._gate.read(lambda c: rows.one(c, name))
+        return self._transactions.read(lambda c: rows.one(c, name))
 
     def runs(self) -> list[Run]:
-        return self._gate.read(rows.every)
+        return self._transactions.read(rows.every)
 
     def finish_run(self, name: str) -> None:
         self.run(name)
-        self._gate.write(lambda c: rows.change(c, name, finished=True))
+        self._transactions.write(lambda c: rows.change(c, name, finished=True))
 
     def counts(self, run: int) -> dict[State, int]:
-        found = self._gate.read(lambda c: rows.counts(c, run))
+        found = self._transactions.read(lambda c: rows.counts(c, run))
         return {state: found[state] for state in State if state in found}
 
     def note_concurrent(self, run: int) -> None:
-        self._gate.write(lambda c: rows.note_concurrent(c, run))
+        self._transactions.write(lambda c: rows.note_concurrent(c, run))
 
     def record(
         self, run: int, jobs: Sequence[NewJob], worker: str | None = None, lease: float = 60.0
     ) -> list[StoredJob]:
         if not jobs:
             return []
-        self._gate.check()
+        self._transactions.check()
         how = () if worker is None else (str(State.CLAIMED), worker, secrets.token_hex(8))
         beyond = self._beyond == run
 
         def recorded(connection: Connection) -> list[StoredJob]:
-            return job_rows.record(connection, run, jobs, Fresh(self._clock(), *how), beyond=beyond)
+            return job_rows.record(connection, run, jobs, NewRecords(self._clock(), *how), beyond=beyond)
 
         if worker is None:
-            found = self._gate.write(recorded)
+            found = self._transactions.write(recorded)
         else:
             self._run_of[worker] = run
             found = self._alive(worker, lease, recorded)
@@ -164,7 +164,7 @@ class SqlStore(Store):
     def claim(self, ids: Sequence[int], worker: str, lease: float) -> list[StoredJob]:
         if not ids:
             return []
-        self._gate.check()
+        self._transactions.check()
         wanted, token = list(dict.fromkeys(ids)), secrets.token_hex(8)
         found = self._alive(worker, lease, lambda c: workers.claim(c, wanted, worker, token, self._watch))
         if found:
@@ -180,7 +180,7 @@ class SqlStore(Store):
                 self._check_run(connection, worker)
             return work(connection)
 
-        found = self._gate.write(shown)
+        found = self._transactions.write(shown)
         if not lately:
             self._beats.note(worker, lease, now)
         return found
@@ -196,32 +196,32 @@ class SqlStore(Store):
             )
 
     def renew(self, worker: str) -> bool:
-        self._gate.check()
+        self._transactions.check()
 
         def renewed(connection: Connection) -> bool:
             self._check_run(connection, worker)
             return workers.renew(connection, worker)
 
-        return self._gate.write(renewed)
+        return self._transactions.write(renewed)
 
     def leave(self, worker: str) -> None:
         self._run_of.pop(worker, None)
-        self._gate.write(lambda c: workers.leave(c, worker))
+        self._transactions.write(lambda c: workers.leave(c, worker))
 
     def release(self, ids: Sequence[int], worker: str) -> list[int]:
-        return self._gate.write(lambda c: job_rows.release(c, ids, worker))
+        return self._transactions.write(lambda c: job_rows.release(c, ids, worker))
 
     def sending(self, ids: Sequence[int], worker: str, label: str, executor: str = "", backend: str = "") -> list[int]:
-        self._gate.check()
+        self._transactions.check()
 
         def noted(connection: Connection) -> list[int]:
             self._check_run(connection, worker)
             return job_rows.sending(connection, ids, worker, label, executor, backend)
 
-        return self._gate.write(noted, durable=True)
+        return self._transactions.write(noted, durable=True)
 
     def sent(self, ids: Sequence[int], worker: str, remote_id: str) -> list[int]:
-        return self._gate.write(lambda c: job_rows.sent(c, ids, worker, remote_id), durable=True)
+        return self._transactions.write(lambda c: job_rows.sent(c, ids, worker, remote_id), durable=True)
 
     def done(self, ended: Sequence[Ended], worker: str) -> list[int]:
         return self._ended(State.DONE, ended, worker)
@@ -233,13 +233,13 @@ class SqlStore(Store):
         return self._ended(State.CANCELLED, ended, worker)
 
     def _ended(self, target: State, ended: Sequence[Ended], worker: str) -> list[int]:
-        return self._gate.write(lambda c: job_rows.ended(c, target, ended, worker, self._clock()))
+        return self._transactions.write(lambda c: job_rows.ended(c, target, ended, worker, self._clock()))
 
     def retry(self, ids: Sequence[int], worker: str) -> list[int]:
-        return self._gate.write(lambda c: job_rows.retry(c, ids, worker))
+        return self._transactions.write(lambda c: job_rows.retry(c, ids, worker))
 
     def refresh(self, ids: Sequence[int]) -> list[StoredJob]:
-        return self._gate.read(lambda c: job_rows.by_id(c, ids)) if ids else []
+        return self._transactions.read(lambda c: job_rows.by_id(c, ids)) if ids else []
 
     def jobs(self, run: int | None = None, states: Sequence[State] = ()) -> Iterator[StoredJob]:
         page = self._page(None, run, states)
@@ -248,24 +248,24 @@ class SqlStore(Store):
             page = self._page(page[-1], run, states)
 
     def _page(self, after: StoredJob | None, run: int | None, states: Sequence[State]) -> list[StoredJob]:
-        return self._gate.read(lambda c: job_rows.page(c, after, run, states))
+        return self._transactions.read(lambda c: job_rows.page(c, after, run, states))
 
     def circuits(self, digests: Sequence[str]) -> dict[str, str]:
-        return self._gate.read(lambda c: job_rows.texts(c, digests))
+        return self._transactions.read(lambda c: job_rows.texts(c, digests))
 
     def cache_get(self, keys: Sequence[str]) -> dict[str, str]:
-        if found := self._gate.read(lambda c: rows.get(c, keys)):
-            self._gate.write(lambda c: rows.touch(c, list(found), self._clock()))
+        if found := self._transactions.read(lambda c: rows.get(c, keys)):
+            self._transactions.write(lambda c: rows.touch(c, list(found), self._clock()))
         return found
 
     def cache_put(self, items: Sequence[Cached], most_bytes: int) -> None:
         fitting = list({item.key: item for item in items if rows.size(item) <= most_bytes}.values())
         if not fitting:
             return
-        self._gate.check()
-        self._gate.write(lambda c: rows.put(c, fitting, self._clock()))
+        self._transactions.check()
+        self._transactions.write(lambda c: rows.put(c, fitting, self._clock()))
         if self._may_be_full(sum(map(rows.size, fitting)), most_bytes):
-            self._gate.write(lambda c: rows.shrink(c, most_bytes))
+            self._transactions.write(lambda c: rows.shrink(c, most_bytes))
 
     def _may_be_full(self, added: int, most_bytes: int) -> bool:
         with self._lock:
@@ -276,13 +276,13 @@ class SqlStore(Store):
             return True
 
     def cache_info(self) -> CacheInfo:
-        return self._gate.read(rows.info)
+        return self._transactions.read(rows.info)
 
     def cache_clear(self) -> int:
-        return self._gate.write(rows.clear)
+        return self._transactions.write(rows.clear)
 
     def close(self) -> None:
-        self._gate.close()
+        self._transactions.close()
 
     def __reduce__(self) -> Any:
         check_portable(self.url)
@@ -338,13 +338,13 @@ def open_store(
     """
     if isinstance(store, Store):
         return store
-    gate = _gate(_url(store), patience)
+    transactions = _transactions(_url(store), patience)
     try:
-        migrate(gate)
+        migrate(transactions)
     except BaseException:
-        gate.close()
+        transactions.close()
         raise
-    return SqlStore(gate, clock, monotonic)
+    return SqlStore(transactions, clock, monotonic)
 
 
 def open_to_read(store: str | os.PathLike[str]) -> Store:
@@ -363,14 +363,14 @@ def open_to_read(store: str | os.PathLike[str]) -> Store:
         url = _url(store)
         if not url.drivername.startswith("sqlite") or str(url.database).startswith("file:"):
             raise
-        gate = SqliteGate(url, patience=_TO_LOOK, writes=False)
+        transactions = SqliteTransactions(url, patience=_TO_LOOK, writes=False)
         try:
-            if gate.once(revision) == REVISION:
-                return SqlStore(gate, time.time, time.monotonic)
+            if transactions.once(revision) == REVISION:
+                return SqlStore(transactions, time.time, time.monotonic)
         except BaseException:
-            gate.close()
+            transactions.close()
             raise
-        gate.close()
+        transactions.close()
         raise
 
 
@@ -403,11 +403,11 @@ def _of_file(path: str | None, query: Mapping[str, Sequence[str] | str] | None =
     return URL.create("sqlite+pysqlite", database=path, query=query or {})
 
 
-def _gate(url: URL, patience: float) -> Gate:
+def _transactions(url: URL, patience: float) -> Transactions:
     if url.drivername.startswith("sqlite"):
-        return SqliteGate(url, patience)
+        return SqliteTransactions(url, patience)
     try:
-        return PostgresGate(url, patience)
+        return PostgresTransactions(url, patience)
     except ModuleNotFoundError:
         raise StoreError(
             "a store in PostgreSQL needs psycopg. Install it with: pip install 'pennylane-qexec[postgresql]'"

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from pennylane_qexec.errors import StoreError
-from pennylane_qexec.persistence.store.database import Gate, LostStoreError, shown
+from pennylane_qexec.persistence.store.database import LostStoreError, Transactions, shown
 from pennylane_qexec.persistence.store.database_errors import is_busy, translated
 from pennylane_qexec.persistence.store.files import OpenFiles, new_file
 
@@ -29,7 +29,7 @@ _AT_FIRST = ("foreign_keys=ON", "synchronous=NORMAL", "cache_size=-16000", "wal_
 
 
 @final
-class SqliteGate(Gate):
+class SqliteTransactions(Transactions):
     """A SQLite database in a file.
 
     Args:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from pennylane_qexec.errors import StoreError
 from pennylane_qexec.persistence.store.base import State
-from pennylane_qexec.persistence.store.records import CacheInfo, Heart, Run, StoredJob
+from pennylane_qexec.persistence.store.records import CacheInfo, Run, StoredJob, WorkerHeartbeat
 from pennylane_qexec.persistence.store.tables import runs
 
 _Test = Callable[[Any], bool]
@@ -128,13 +128,13 @@ def state_of(connection: Connection, run: int, text: Any) -> State:
     return State(text)
 
 
-def heart_of(row: Any) -> Heart:
+def heart_of(row: Any) -> WorkerHeartbeat:
     """The heart of a worker.
 
     Raises:
         StoreError: what is recorded of it cannot be.
     """
-    heart = Heart(*row)
+    heart = WorkerHeartbeat(*row)
     for name, test in {"beat": _is_whole, "lease": _is_amount}.items():
         if not test(getattr(heart, name)):
             raise refused(f"the worker {shown(heart.worker)}", name, getattr(heart, name))

@@ -17,9 +17,9 @@ from pathlib import Path
 from sqlalchemy import Connection, Insert, and_, bindparam, case, delete, or_, select, update
 
 from pennylane_qexec.persistence.store.base import State
-from pennylane_qexec.persistence.store.database import Prepared, insert_into, list_of, pieces
+from pennylane_qexec.persistence.store.database import PreparedStatement, insert_into, list_of, pieces
 from pennylane_qexec.persistence.store.jobs import COLUMNS
-from pennylane_qexec.persistence.store.records import Heart, StoredJob
+from pennylane_qexec.persistence.store.records import StoredJob, WorkerHeartbeat
 from pennylane_qexec.persistence.store.tables import jobs, workers
 from pennylane_qexec.persistence.store.validation import heart_of, job_of
 
@@ -29,7 +29,7 @@ _LINUX = sys.platform == "linux"
 _GONE = ("Z", "X")  # a killed process that nobody has waited for is still listed
 
 
-class Watch:
+class HeartbeatWatch:
     """What one process has seen of the hearts of others.
 
     Args:
@@ -41,7 +41,7 @@ class Watch:
         self._seen: dict[str, tuple[int, float]] = {}
         self._lock = threading.Lock()
 
-    def stopped(self, hearts: Iterable[Heart]) -> list[Heart]:
+    def stopped(self, hearts: Iterable[WorkerHeartbeat]) -> list[WorkerHeartbeat]:
         """Those that have not beaten for as long as their lease while we watched, or whose process is no more."""
         now = self._monotonic()
         with self._lock:
@@ -49,7 +49,7 @@ class Watch:
                 heart for heart in hearts if surely_dead(heart.worker) or self._still_for(heart, now) >= heart.lease
             ]
 
-    def _still_for(self, heart: Heart, now: float) -> float:
+    def _still_for(self, heart: WorkerHeartbeat, now: float) -> float:
         beat, since = self._seen.get(heart.worker, (None, now))
         if beat != heart.beat:
             since = now
@@ -57,7 +57,7 @@ class Watch:
         return now - since
 
 
-class Beats:
+class HeartbeatTimes:
     """When the hearts of this process have last beaten.
 
     Args:
@@ -175,7 +175,7 @@ _UNKNOWN_HOLDERS = (
     )
     .distinct()
 )
-_LIVES = Prepared(
+_LIVES = PreparedStatement(
     # In PostgreSQL: who wants to bury it waits for us, and then sees the jobs that it has got.
     lambda _: select(workers.c.id).where(workers.c.id == bindparam("me")).with_for_update(read=True, key_share=True),
     ["me"],
@@ -191,10 +191,12 @@ def _beat(connection: Connection) -> Insert:
     return beat
 
 
-_BEAT = Prepared(_beat, ["id", "beat", "lease"])
+_BEAT = PreparedStatement(_beat, ["id", "beat", "lease"])
 
 
-def claim(connection: Connection, ids: Sequence[int], worker: str, token: str, watch: Watch) -> list[StoredJob]:
+def claim(
+    connection: Connection, ids: Sequence[int], worker: str, token: str, watch: HeartbeatWatch
+) -> list[StoredJob]:
     """Claim jobs that nobody has, or that a dead worker had, for a worker that was shown to live.
 
     Args:
@@ -245,7 +247,7 @@ def leave(connection: Connection, worker: str) -> None:
     _leave_jobs(connection, worker)
 
 
-def bury(connection: Connection, heart: Heart) -> None:
+def bury(connection: Connection, heart: WorkerHeartbeat) -> None:
     """Leave the jobs of a dead worker to others, unless it has beaten meanwhile."""
     still = delete(workers).where(workers.c.id == heart.worker, workers.c.beat == heart.beat)
     if connection.execute(still).rowcount == 1:
@@ -270,8 +272,8 @@ def _taken(connection: Connection, ids: Sequence[int], token: str) -> dict[int, 
     return found
 
 
-def _holders(connection: Connection, ids: Sequence[int], worker: str) -> list[Heart]:
-    found: set[Heart] = set()
+def _holders(connection: Connection, ids: Sequence[int], worker: str) -> list[WorkerHeartbeat]:
+    found: set[WorkerHeartbeat] = set()
     for part in pieces(ids):
         found |= {heart_of(row) for row in connection.execute(_HOLDERS, {"ids": part, "me": worker}).all()}
     return sorted(found)

@@ -22,7 +22,7 @@ _ROAD: dict[State, Sequence[str]] = {
 }
 
 
-class Hands:
+class ManualClock:
     """A clock that is set by hand.
 
     Args:
@@ -49,8 +49,8 @@ class StoreTests:
         monotonic: the clock without jumps as they see it.
     """
 
-    clock: Hands
-    monotonic: Hands
+    clock: ManualClock
+    monotonic: ManualClock
 
     @abstractmethod
     def make(self, clock: Callable[[], float], monotonic: Callable[[], float]) -> Store:
@@ -58,7 +58,7 @@ class StoreTests:
 
     @pytest.fixture(autouse=True)
     def _clocks(self) -> None:
-        self.clock, self.monotonic = Hands(), Hands(0.0)
+        self.clock, self.monotonic = ManualClock(), ManualClock(0.0)
 
     @pytest.fixture
     def opened(self) -> Iterator[Callable[[], Store]]:

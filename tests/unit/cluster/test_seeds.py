@@ -214,7 +214,7 @@ def test_lightning_devices_of_the_user_are_left_as_they_are() -> None:
 def test_worker_processes_that_have_started_change_neither_numbers_nor_what_is_recorded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    monkeypatch.setattr(type(process_pool.crew), "warm", True)
+    monkeypatch.setattr(type(process_pool.shared_pool), "warm", True)
     circuit = QuantumScript([qml.QFT(range(3))], [qml.counts(qml.X(0)), qml.counts(qml.Z(0))], shots=10)
 
     def prepared_late(cluster: qexec.QCluster, executor: int = 0) -> bool:

@@ -21,7 +21,7 @@ import pennylane_qexec as qexec
 from pennylane_qexec.cli.run import follow
 from pennylane_qexec.concurrency import interrupts, lifecycle
 from pennylane_qexec.concurrency.context import ChainLock
-from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.job import Job
 from pennylane_qexec.testing import FakeQPU, flip
 
@@ -107,7 +107,7 @@ class Waits:
             self.execute()
 
     def compute_what_another_thread_computes(self) -> None:
-        kept: Kept[bool] = Kept(1)
+        kept: OnceCache[bool] = OnceCache(1)
         begun = threading.Event()
 
         def make() -> bool:

@@ -7,19 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.concurrency.once import OnceCache
 
 PATIENCE = 30
 
 
 def test_a_value_is_made_once() -> None:
-    kept, made = Kept[int](4), []
+    kept, made = OnceCache[int](4), []
     assert [kept.get("a", lambda: made.append(1) or 7) for _ in range(3)] == [7, 7, 7]
     assert made == [1]
 
 
 def test_threads_that_ask_while_it_is_made_wait_for_it() -> None:
-    kept, made = Kept[str](4), []
+    kept, made = OnceCache[str](4), []
     begun, go_on = threading.Event(), threading.Event()
 
     def make() -> str:
@@ -38,7 +38,7 @@ def test_threads_that_ask_while_it_is_made_wait_for_it() -> None:
 
 
 def test_what_could_not_be_made_is_tried_again() -> None:
-    kept = Kept[int](4)
+    kept = OnceCache[int](4)
     with pytest.raises(ZeroDivisionError):
         kept.get("a", lambda: 1 // 0)
     assert kept.get("a", lambda: 7) == 7
@@ -46,7 +46,7 @@ def test_what_could_not_be_made_is_tried_again() -> None:
 
 def test_what_one_thread_fails_to_make_another_that_waits_makes() -> None:
     """An interrupt of one thread is not the others'."""
-    kept = Kept[str](4)
+    kept = OnceCache[str](4)
     begun, go_on = threading.Event(), threading.Event()
 
     def interrupted() -> str:
@@ -64,7 +64,7 @@ def test_what_one_thread_fails_to_make_another_that_waits_makes() -> None:
 
 
 def test_what_asks_for_itself_does_not_wait_for_itself() -> None:
-    kept = Kept[str](4)
+    kept = OnceCache[str](4)
     depth = []
 
     def make() -> str:
@@ -76,7 +76,7 @@ def test_what_asks_for_itself_does_not_wait_for_itself() -> None:
 
 
 def test_of_too_many_the_one_not_used_for_longest_is_forgotten() -> None:
-    kept = Kept[str](2)
+    kept = OnceCache[str](2)
     for key in ("a", "b", "a", "c"):
         kept.get(key, lambda: "first")
     assert [kept.get(key, lambda: "again") for key in ("a", "c")] == ["first", "first"]
@@ -85,6 +85,6 @@ def test_of_too_many_the_one_not_used_for_longest_is_forgotten() -> None:
 
 
 def test_what_is_like_nothing_else_is_not_kept() -> None:
-    kept = Kept[int](2)
+    kept = OnceCache[int](2)
     assert [kept.get(None, lambda value=value: value) for value in (1, 2)] == [1, 2]
     assert len(kept) == 0

@@ -129,12 +129,12 @@ def test_an_expectation_value_beside_samples_of_such_a_program_is_no_constant(
 def test_what_is_recorded_stays_in_the_calling_thread_when_worker_processes_are_warm(
     open_device: Any, interface: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(process_pool.crew), "warm", property(lambda crew: True))
+    monkeypatch.setattr(type(process_pool.shared_pool), "warm", property(lambda shared_pool: True))
     monkeypatch.setattr("pennylane_qexec.engine.inline.HEAVY", 0.0)
     monkeypatch.setattr("pennylane_qexec.engine.inline.EACH", 0.0)
     monkeypatch.setattr("pennylane_qexec.engine.placement._WORTH_A_PIPE", 0.0)
     device = open_device(["default.qubit", "default.qubit"], 2)
-    monkeypatch.setattr(process_pool.crew, "submit", None)
+    monkeypatch.setattr(process_pool.shared_pool, "submit", None)
     gradient = INTERFACES[interface](lambda x: sum(device.execute([tape(x)] * 3)))
     assert gradient == pytest.approx(3 * GRADIENT, abs=1e-6)
 

@@ -50,7 +50,7 @@ def hands(call: Any) -> Counter[str]:
 def test_a_warm_call_passes_through_few_functions(
     open_device: Any, monkeypatch: pytest.MonkeyPatch, executor: str, shots: int | None, functions: int, calls: int
 ) -> None:
-    monkeypatch.setattr(type(process_pool.crew), "warm", False)  # or it is asked where the circuit runs best
+    monkeypatch.setattr(type(process_pool.shared_pool), "warm", False)  # or it is asked where the circuit runs best
     call = qnode(open_device(executor, wires=2), shots)
     for angle in (0.1, 0.2, 0.3, 0.4):
         call(angle)

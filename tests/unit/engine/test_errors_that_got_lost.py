@@ -12,10 +12,10 @@ import pytest
 
 import pennylane_qexec as qexec
 from pennylane_qexec.engine import placement, process_pool
-from pennylane_qexec.engine.worker import KEPT_EXECUTORS, Ran
+from pennylane_qexec.engine.worker import KEPT_EXECUTORS, BatchResult
 from pennylane_qexec.executors.runtime.jobs import Flight
 from pennylane_qexec.persistence.cache import write_behind
-from pennylane_qexec.persistence.durable.transitions import Keeper
+from pennylane_qexec.persistence.durable.transitions import JobStateWriter
 from pennylane_qexec.persistence.store import open_store
 from pennylane_qexec.testing import ScriptedExecutor, flip
 
@@ -33,8 +33,8 @@ class Worker:
 
     def wait_until_ready(self) -> None: ...
 
-    def perform(self, key: str, executor: bytes, work: bytes) -> Ran:
-        return Ran([0.5], 0.0)
+    def perform(self, key: str, executor: bytes, work: bytes) -> BatchResult:
+        return BatchResult([0.5], 0.0)
 
     def kill(self) -> None: ...
 
@@ -45,15 +45,15 @@ def test_a_worker_that_cannot_be_started_fails_its_batch_and_the_next_one_gets_a
     monkeypatch.setattr(process_pool, "_Worker", Worker)
     monkeypatch.setattr(process_pool, "cores", lambda: 1)
     monkeypatch.setattr(process_pool, "LINGER", 0.01)
-    crew, work = process_pool.ProcessCrew(), SimpleNamespace(circuits=[flip(0.1)])
+    shared_pool, work = process_pool.ProcessPool(), SimpleNamespace(circuits=[flip(0.1)])
     executor = ScriptedExecutor(workers=1)
-    crew.lease()
+    shared_pool.lease()
     monkeypatch.setattr(process_pool, "pickled", pickle.dumps)
-    monkeypatch.setattr(crew, "pickled", lambda executor: ("key", b""))
+    monkeypatch.setattr(shared_pool, "pickled", lambda executor: ("key", b""))
     with pytest.raises(OSError, match="no more processes"):
-        crew.submit(executor, work).result(60)  # type: ignore[arg-type]
-    assert crew.submit(executor, work).result(60) == Ran([0.5], 0.0)  # type: ignore[arg-type]
-    crew.give_back()
+        shared_pool.submit(executor, work).result(60)  # type: ignore[arg-type]
+    assert shared_pool.submit(executor, work).result(60) == BatchResult([0.5], 0.0)  # type: ignore[arg-type]
+    shared_pool.give_back()
 
 
 def test_a_result_that_cannot_be_written_does_not_keep_others_from_the_cache(
@@ -68,7 +68,7 @@ def test_a_result_that_cannot_be_written_does_not_keep_others_from_the_cache(
 
     monkeypatch.setattr(write_behind, "result_text", text)
     with open_store(tmp_path / "cache.db") as store:
-        kept = write_behind.Shelf(store, 10**6)
+        kept = write_behind.WriteBehindStore(store, 10**6)
         kept.put([("a", "strange"), ("b", 0.5)])
         kept.flush()
         kept.put([("c", 0.25)])
@@ -79,10 +79,10 @@ def test_a_result_that_cannot_be_written_does_not_keep_others_from_the_cache(
 def test_nobody_is_left_waiting_when_the_failure_of_a_circuit_cannot_be_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Keeper, failures: Any) -> None:
+    def fail(self: JobStateWriter, failures: Any) -> None:
         raise RuntimeError("not known")
 
-    monkeypatch.setattr(Keeper, "failed", fail)
+    monkeypatch.setattr(JobStateWriter, "failed", fail)
     with (
         qexec.durable_run("run", tmp_path / "run.db"),
         qexec.QCluster([Failing()], failover=False) as cluster,
@@ -121,7 +121,7 @@ def test_a_job_that_cannot_be_cancelled_does_not_keep_the_others_of_its_batch_fr
 def test_a_process_of_a_pool_forgets_executors_of_which_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: dict[str, Any] = {}
     monkeypatch.setattr(placement, "_in_this_pool_process", kept)
-    monkeypatch.setattr(placement, "perform", lambda executor, work: Ran([], 0.0))
+    monkeypatch.setattr(placement, "perform", lambda executor, work: BatchResult([], 0.0))
     executor = pickle.dumps(qexec.DeviceExecutor("default.qubit"))
     with ThreadPoolExecutor(1) as pool:
         for number in range(KEPT_EXECUTORS + 3):

@@ -15,7 +15,7 @@ from scipy.stats import chi2, norm
 
 import pennylane_qexec as qexec
 from pennylane_qexec.executors.pennylane import broadcasting
-from pennylane_qexec.executors.pennylane.seeds import Numbering, Places, of_parts, place_of
+from pennylane_qexec.executors.pennylane.seeds import Numbering, StreamOffsets, of_parts, place_of
 from pennylane_qexec.job import Call, Job, Work
 
 SEEDED = ["default.qubit", "default.mixed", "lightning.qubit", "aer", "jax", "reference.qubit", "cirq.simulator"]
@@ -124,7 +124,7 @@ def test_circuits_that_run_as_one_draw_by_their_numbers_too(name: str) -> None:
     for _ in range(2):  # found out, and known
         device, numbering = qml.device(name, seed=5), Numbering.of(1)
         assert numbering is not None
-        places = Places(numbering.stream(device._rng), [place_of(number) for number in range(16)])
+        places = StreamOffsets(numbering.stream(device._rng), [place_of(number) for number in range(16)])
         together = broadcasting.execute(device, circuits, Call().config, places=places)
         assert same(together, alone)
 

@@ -12,7 +12,7 @@ from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
 from pennylane_qexec import DeviceExecutor, Executor, QCluster, selectors, splits
-from pennylane_qexec.cluster.planning import Dispatcher, Settings
+from pennylane_qexec.cluster.planning import CallPlanner, Settings
 from pennylane_qexec.executors import Hybrid, are_equivalent
 from pennylane_qexec.testing import flip
 
@@ -280,7 +280,7 @@ def test_a_batch_ends_while_another_thread_asks_the_policies_for_its_own():
             return False
 
     with two_constants() as cluster:
-        dispatcher = Dispatcher(cluster, Settings(batches_are_calls=True))
+        dispatcher = CallPlanner(cluster, Settings(batches_are_calls=True))
         dispatcher(flip(0.1))
         dispatcher._answers[Asking(),] = None
         dispatcher.jobs([])

@@ -21,8 +21,8 @@ from unit.circuits import test_fingerprint
 
 from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.circuits.serialization import circuit_of, circuit_text
-from pennylane_qexec.circuits.serialization.decoding import Reading
-from pennylane_qexec.circuits.serialization.encoding import Draft, kinds
+from pennylane_qexec.circuits.serialization.decoding import CircuitDecoder
+from pennylane_qexec.circuits.serialization.encoding import CircuitEncoder, kinds
 from pennylane_qexec.errors import ConfigurationError
 
 COMPUTED = ("measured", "measured and reset", "postselected")
@@ -169,7 +169,7 @@ def test_a_normalized_state_is_not_normalized_again() -> None:
 def test_pauli_words_and_sentences_are_values_like_others() -> None:
     word = PauliWord({"b": "X", 0: "Z"})
     sentence = PauliSentence({word: 0.5, PauliWord({}): 1j})
-    assert Reading().value(json.loads(json.dumps(Draft().form([word, sentence])))) == [word, sentence]
+    assert CircuitDecoder().value(json.loads(json.dumps(CircuitEncoder().form([word, sentence])))) == [word, sentence]
 
 
 def test_reading_a_circuit_records_nothing() -> None:

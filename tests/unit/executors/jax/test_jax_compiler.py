@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fakes import programs
 
-from pennylane_qexec.executors.jax.compiler import Workshop
+from pennylane_qexec.executors.jax.compiler import CompileQueue
 
 COMPILES = """
 import sys
@@ -31,7 +31,7 @@ def leaves(compile: str, folder: Path) -> str:
 
 
 def test_tasks_are_done_in_turn_in_another_thread() -> None:
-    workshop, done = Workshop(), list[tuple[int, int]]()
+    workshop, done = CompileQueue(), list[tuple[int, int]]()
     for number in range(3):
         workshop.add(number, lambda number=number: done.append((number, threading.get_ident())))  # type: ignore[misc]
     assert workshop.wait()
@@ -40,7 +40,7 @@ def test_tasks_are_done_in_turn_in_another_thread() -> None:
 
 
 def test_what_is_being_done_is_not_added_again_and_what_has_not_begun_can_be_forgotten() -> None:
-    workshop, done = Workshop(), list[int]()
+    workshop, done = CompileQueue(), list[int]()
     begun, gate = threading.Event(), threading.Event()
 
     def first() -> None:

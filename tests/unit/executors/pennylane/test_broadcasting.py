@@ -12,9 +12,9 @@ from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec.concurrency.once import Kept
+from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.executors.pennylane import broadcasting
-from pennylane_qexec.executors.pennylane.seeds import OutOfTurnError, Stream, Turns
+from pennylane_qexec.executors.pennylane.seeds import OutOfTurnError, PartitionedGenerator, Stream
 from pennylane_qexec.job import Call, Work
 
 H = qml.Hamiltonian([0.2, 0.3, 0.5], [qml.X(0), qml.Z(0) @ qml.Z(1), qml.Y(2)])
@@ -79,7 +79,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
 @pytest.fixture(autouse=True)
 def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Structures are new in every test."""
-    monkeypatch.setattr(broadcasting, "_structures", Kept(100))
+    monkeypatch.setattr(broadcasting, "_structures", OnceCache(100))
 
 
 def circuits(measurements: Any, shots: Any = None, number: int = 14, seed: int = 5) -> list[QuantumScript]:
@@ -263,7 +263,7 @@ def test_generators_that_cannot_go_to_a_place_draw_one_by_one(runs):
 
 def test_drawing_something_else_than_before_is_noticed():
     stream = Stream(np.random.default_rng(1))
-    turns = Turns(stream, (10, 5), [0, 15])
+    turns = PartitionedGenerator(stream, (10, 5), [0, 15])
     turns.choice(4, 10, p=[0.25] * 4)
     with pytest.raises(OutOfTurnError):
         turns.check_over()
@@ -274,7 +274,7 @@ def test_drawing_something_else_than_before_is_noticed():
 def test_turns_are_the_parts_of_one_stream():
     rng = np.random.default_rng(4)
     one_by_one = [rng.choice(8, size, p=[0.125] * 8) for _ in range(2) for size in (6, 3)]
-    turns = Turns(Stream(np.random.default_rng(4)), (6, 3), [0, 9])
+    turns = PartitionedGenerator(Stream(np.random.default_rng(4)), (6, 3), [0, 9])
     as_one = [turns.choice(8, size, p=[0.125] * 8) for size in (6, 3) for _ in range(2)]
     for row, part, index in ((0, 0, 0), (0, 1, 2), (1, 0, 1), (1, 1, 3)):
         assert np.array_equal(one_by_one[2 * row + part], as_one[index])

@@ -10,7 +10,7 @@ import pennylane_qexec as qexec
 from pennylane_qexec import DeviceExecutor, Hybrid
 from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.circuits.structure import with_outcomes_in_order
-from pennylane_qexec.cluster.planning import Dispatcher
+from pennylane_qexec.cluster.planning import CallPlanner
 from pennylane_qexec.testing import ScriptedExecutor
 
 SHOTS = 20_000
@@ -285,7 +285,7 @@ def test_what_is_run_does_not_depend_on_the_random_ids_of_outcomes(executor):
     prepared = set()
     with qexec.QCluster([{"type": executor, "wires": 8}]) as cluster:
         for ids in itertools.permutations("abc"):
-            dispatcher = Dispatcher(cluster)
+            dispatcher = CallPlanner(cluster)
             prepared.add(tuple(map(fingerprint, dispatcher(computed_of(*ids))[0])))
             assert np.allclose(np.concatenate([cluster.execute([computed_of(*ids)])[0]]), right, atol=1e-6)
     assert len(prepared) == 1

@@ -11,7 +11,7 @@ from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec.executors.pennylane.preparation import Unchanged, unchanged_by
+from pennylane_qexec.executors.pennylane.preparation import UnchangedCircuits, unchanged_by
 
 
 def circuit(angle: Any, *more: Any, measured: Any = None, shots: int | None = 10) -> QuantumScript:
@@ -66,7 +66,7 @@ def test_measurements_that_a_device_does_not_take_are_refused_among_others_too()
 
 
 def test_structures_that_never_come_again_are_soon_not_remembered_any_more():
-    unchanged = Unchanged()
+    unchanged = UnchangedCircuits()
     for wire in range(20):
         one = QuantumScript([qml.RX(0.1, wire)], [qml.expval(qml.Z(0))])
         unchanged.note(one, (one,), lambda results: list(results))

@@ -11,7 +11,7 @@ import pytest
 from pennylane_qexec import QCluster, StoreError
 from pennylane_qexec.job import Job
 from pennylane_qexec.persistence.durable import durable_run
-from pennylane_qexec.persistence.durable.completion import Heart
+from pennylane_qexec.persistence.durable.completion import HeartbeatThread
 from pennylane_qexec.persistence.store import open_store
 from pennylane_qexec.persistence.store.sql import open_to_read
 from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
@@ -142,7 +142,7 @@ def test_what_waits_for_an_executor_is_not_begun_when_the_store_is_deleted(tmp_p
         assert executor.started.wait(60)
         rest = cluster.submit([Job(flip(angle, 20), executor) for angle in (0.2, 0.3)])
         deleted(tmp_path / "runs.db")
-        run._heart = Heart(run._beat, 0.001, "run", lambda error: (run._lost(error), lost.set()))
+        run._heart = HeartbeatThread(run._beat, 0.001, "run", lambda error: (run._lost(error), lost.set()))
         assert lost.wait(60)
         gate.set()
         for future in rest:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from pennylane_qexec.job import Job
-from pennylane_qexec.persistence.durable.jobs import Asking, Entry
-from pennylane_qexec.persistence.durable.journal import Book
-from pennylane_qexec.persistence.durable.recovery import Resuming
-from pennylane_qexec.persistence.durable.transitions import Keeper, SubmissionObserver
+from pennylane_qexec.persistence.durable.jobs import RunCall, RunEntry
+from pennylane_qexec.persistence.durable.journal import Journal
+from pennylane_qexec.persistence.durable.recovery import RunRecovery
+from pennylane_qexec.persistence.durable.transitions import JobStateWriter, SubmissionObserver
 from pennylane_qexec.persistence.store import NewJob, Store, StoredJob, open_store
 from pennylane_qexec.testing.fakes import FakeQPU, flip
 
@@ -63,14 +63,14 @@ class Resumed:
     row: StoredJob
     run: int
 
-    def begin(self) -> tuple[Entry, list[Entry], Engine]:
+    def begin(self) -> tuple[RunEntry, list[RunEntry], Engine]:
         """Ask for the circuit; returns its entry, what is run, and the engine."""
         engine: Any = Engine(FakeQPU("qpu"))
-        keeper, begun = Keeper(self.store, self.run, "me", LEASE), []
-        book: Any = Book(self.store, self.store.open_run("run"), "me", LEASE)
+        keeper, begun = JobStateWriter(self.store, self.run, "me", LEASE), []
+        book: Any = Journal(self.store, self.store.open_run("run"), "me", LEASE)
         parts: Any = (self.store, book, keeper, SubmissionObserver(keeper, True), AtOnce(), None)
-        resuming = Resuming(*parts, begun.extend, dict)
-        entry = Entry(Job(flip(0.1)), self.row, Asking(engine, engine, None, contextvars.copy_context()))
+        resuming = RunRecovery(*parts, begun.extend, dict)
+        entry = RunEntry(Job(flip(0.1)), self.row, RunCall(engine, engine, None, contextvars.copy_context()))
         begun += resuming.begin([entry])
         return entry, begun, engine
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, bindparam, create_engine, insert, select, update
 from sqlalchemy.sql import ClauseElement
 
-from pennylane_qexec.persistence.store.database import Prepared
+from pennylane_qexec.persistence.store.database import PreparedStatement
 from pennylane_qexec.persistence.store.tables import workers
 
 
@@ -22,13 +22,13 @@ def connection() -> Iterator[Connection]:
 
 def test_each_row_gives_its_values_and_the_statement_those_that_stay(connection: Connection) -> None:
     own = update(workers).where(workers.c.id == bindparam("me"), workers.c.beat == 1).values(lease=5.0)
-    prepared = Prepared(lambda _: own, ["me", "beat"])
+    prepared = PreparedStatement(lambda _: own, ["me", "beat"])
     assert prepared.change(connection, [("a", 7), ("c", 8), ("d", 9)]) == 2
     assert connection.execute(select(workers)).all() == [("a", 7, 5.0), ("b", 1, 2.0), ("c", 8, 5.0)]
 
 
 def test_what_is_selected_comes_as_rows(connection: Connection) -> None:
-    prepared = Prepared(lambda _: select(workers.c.lease).where(workers.c.id == bindparam("me")), ["me"])
+    prepared = PreparedStatement(lambda _: select(workers.c.lease).where(workers.c.id == bindparam("me")), ["me"])
     assert prepared.select(connection, ("b",)).all() == [(2.0,)]
     assert prepared.select(connection, ("d",)).first() is None
 
@@ -40,6 +40,6 @@ def test_a_statement_is_made_once_for_each_kind_of_database(connection: Connecti
         made.append(of.dialect.name)
         return select(workers.c.id)
 
-    prepared = Prepared(statement, [])
+    prepared = PreparedStatement(statement, [])
     assert [len(prepared.select(connection, ()).all()) for _ in range(3)] == [3, 3, 3]
     assert made == ["sqlite"]

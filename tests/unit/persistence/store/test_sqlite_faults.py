@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event, make_url
 
 from pennylane_qexec.errors import StoreError
 from pennylane_qexec.persistence.store import Ended, NewJob, Store, open_store
-from pennylane_qexec.persistence.store.sqlite import SqliteGate
+from pennylane_qexec.persistence.store.sqlite import SqliteTransactions
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_a_new_store_that_waited_for_another_program_to_begin_has_nothing_locked
 
     event.listen(Engine, "connect", watch)
     try:
-        gate = SqliteGate(make_url(f"sqlite+pysqlite:///{path}"), patience=30.0)
+        gate = SqliteTransactions(make_url(f"sqlite+pysqlite:///{path}"), patience=30.0)
     finally:
         event.remove(Engine, "connect", watch)
     connections[-1].set_trace_callback(None)
