@@ -13,7 +13,8 @@ import pytest
 import pennylane_qexec as qexec
 from pennylane_qexec.engine import placement, process_pool
 from pennylane_qexec.engine.worker import KEPT_EXECUTORS, BatchResult
-from pennylane_qexec.executors.runtime.jobs import Flight
+from pennylane_qexec.executors.remote.jobs import RemoteJob
+from pennylane_qexec.executors.runtime.jobs import PrimitiveJob
 from pennylane_qexec.persistence.cache import write_behind
 from pennylane_qexec.persistence.durable.transitions import JobStateWriter
 from pennylane_qexec.persistence.store import open_store
@@ -96,7 +97,7 @@ class Failing(qexec.Executor):
         raise ValueError("always")
 
 
-class RemoteJob:
+class IBMJob:
     """A job at Qiskit Runtime."""
 
     def __init__(self, error: Exception | None) -> None:
@@ -112,9 +113,9 @@ class RemoteJob:
 
 
 def test_a_job_that_cannot_be_cancelled_does_not_keep_the_others_of_its_batch_from_it() -> None:
-    first, second = RemoteJob(ConnectionError("gone")), RemoteJob(None)
+    first, second = IBMJob(ConnectionError("gone")), IBMJob(None)
     with pytest.raises(ConnectionError, match="gone"):
-        Flight((first, second), None).cancel()
+        RemoteJob((PrimitiveJob(first), PrimitiveJob(second)), None).cancel()
     assert second.cancelled
 
 
