@@ -17,6 +17,7 @@ from pennylane.devices.modifiers import single_tape_support
 from pennylane.devices.preprocess import validate_device_wires
 from pennylane.gradients import param_shift_cv
 from pennylane.math import Interface
+from pennylane.ops import MidMeasure, PauliMeasure
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 from pennylane.typing import ResultBatch
@@ -49,8 +50,15 @@ _of_kind = attrgetter(
 
 
 @qml.transform
-def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: CallPlanner) -> Expanded:
-    """Select or split, and let the chosen executors' own programs prepare the circuit."""
+def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: CallPlanner, is_settled: bool = True) -> Expanded:
+    """Select or split, and let the chosen executors' own programs prepare the circuit.
+
+    A program made of a user's own configuration, which has not been settled for circuits, is followed by another one
+    when circuits are executed. The method for mid-circuit measurements is chosen there: one shot after the other would
+    be done twice.
+    """
+    if not is_settled and any(isinstance(one, MidMeasure | PauliMeasure) for one in tape.operations):
+        return (tape,), only
     given, settings, plain = tape, dispatcher.settings, is_plain(tape)
     if not plain:
         tape = settings.limit.prepared(tape)
@@ -168,7 +176,9 @@ class ClusterDevice(Closeable, Device):
     def preprocess_transforms(self, execution_config: ExecutionConfig | None = None) -> CompilePipeline:
         """One transform: select or split, then the chosen executors' own programs."""
         program = CompilePipeline()
-        program.add_transform(_dispatch, device=self, dispatcher=self._dispatcher(execution_config))
+        is_settled = execution_config is not None and _OPTION in execution_config.device_options
+        dispatcher = self._dispatcher(execution_config)
+        program.add_transform(_dispatch, device=self, dispatcher=dispatcher, is_settled=is_settled)
         return program
 
     def execute(

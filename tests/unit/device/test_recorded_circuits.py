@@ -212,3 +212,22 @@ def test_raw_circuits_that_nobody_can_differentiate_so_are_refused(
 ) -> None:
     with pytest.raises(QuantumFunctionError, match=says):
         open_device(executors, 2).compute_derivatives([circuit])
+
+
+@pytest.mark.parametrize("executor", ["default.qubit", "lightning.qubit"])
+@pytest.mark.parametrize("shots", [400, (200, 200)])
+def test_a_program_of_ones_own_leaves_the_method_for_mid_circuit_measurements_to_the_execution(
+    open_device: Any, executor: str, shots: Any
+) -> None:
+    """Done twice, one shot after the other gave nan for circuits with postselection."""
+    with qml.queuing.AnnotatedQueue() as queue:
+        qml.RY(1.0, 0)
+        qml.CNOT([0, 1])
+        qml.measure(1, postselect=1)
+        qml.H(0)
+        qml.expval(qml.X(0))
+    tape = qml.tape.QuantumScript.from_queue(queue, shots=shots)
+    device = open_device([executor])
+    program = device.preprocess_transforms(ExecutionConfig(interface="numpy"))
+    (value,) = qml.execute([tape], device, diff_method=None, transform_program=program)
+    assert np.all(np.isclose(value, -1.0, atol=1e-12))
