@@ -94,7 +94,7 @@ def _adjoint_is_best() -> Iterator[None]:
     """The adjoint method is taken wherever executors offer it, right or not."""
 
     def best(self: Any, config: Any, circuit: Any) -> str | None:
-        return self._offered("adjoint", config, circuit)
+        return self._offered(config, circuit, "adjoint")
 
     with patch.object(Derivatives, "_best", best), _without_limits():
         yield

@@ -19,7 +19,7 @@ HEAD = """
 import logging, signal, sys, threading
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let what runs in the background ignore it
 import pennylane_qexec as qexec
-from pennylane_qexec.engine import withdrawals
+from pennylane_qexec.engine import remote_jobs
 from pennylane_qexec.job import Job
 from pennylane_qexec.testing import FakeQPU, flip
 
@@ -113,7 +113,7 @@ finally:
 
 def test_a_job_that_is_being_submitted_for_too_long_is_named() -> None:
     script = """
-withdrawals.PATIENCE = 0.05
+remote_jobs.PATIENCE = 0.05
 cluster = qexec.QCluster([Telling(threading.Event())])
 cluster.execute([flip(0.1)])
 """

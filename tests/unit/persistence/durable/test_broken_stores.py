@@ -22,7 +22,7 @@ def values(cluster, *angles):
 
 
 def pragma(store, text):
-    store._gate.write(lambda connection: connection.exec_driver_sql(f"PRAGMA {text}").fetchall())
+    store._transactions.write(lambda connection: connection.exec_driver_sql(f"PRAGMA {text}").fetchall())
 
 
 def fill(store, cluster, results):
@@ -137,12 +137,12 @@ def test_what_waits_for_an_executor_is_not_begun_when_the_store_is_deleted(tmp_p
     gate, lost = threading.Event(), threading.Event()
     executor = ScriptedExecutor(gate=gate)
     with QCluster(executor) as cluster, suppress(StoreError), durable_run("run", tmp_path / "runs.db") as run:
-        run._heart.stop()
+        run._heartbeat.stop()
         first = cluster.submit([Job(flip(0.1, 20), executor)])
         assert executor.started.wait(60)
         rest = cluster.submit([Job(flip(angle, 20), executor) for angle in (0.2, 0.3)])
         deleted(tmp_path / "runs.db")
-        run._heart = HeartbeatThread(run._beat, 0.001, "run", lambda error: (run._lost(error), lost.set()))
+        run._heartbeat = HeartbeatThread(run._beat, 0.001, "run", lambda error: (run._lost(error), lost.set()))
         assert lost.wait(60)
         gate.set()
         for future in rest:

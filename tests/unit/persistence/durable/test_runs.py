@@ -548,7 +548,7 @@ def _pretend(store, state, label):
     from pennylane_qexec.persistence.store.tables import jobs
 
     values = {"state": state, "remote_id": label, "remote_index": 0, "worker": None, "finished": None, "result": None}
-    store._gate.write(lambda connection: connection.execute(update(jobs).values(**values)))
+    store._transactions.write(lambda connection: connection.execute(update(jobs).values(**values)))
 
 
 def _in_a_run_of_its_own(store, cluster, results):
