@@ -39,7 +39,7 @@ from pennylane_qexec.executors.options import Parallel
 from pennylane_qexec.executors.pennylane.seeds import of_parts
 from pennylane_qexec.executors.specs import executors as make_executors
 from pennylane_qexec.executors.validation import lasting_objection
-from pennylane_qexec.job import Job, Outcome, Result, Usage, used_by
+from pennylane_qexec.job import Job, Outcome, Result, Share, Usage, used_by
 from pennylane_qexec.persistence import durable
 from pennylane_qexec.persistence.cache.cache import GivenCache, cache_of
 from pennylane_qexec.persistence.cache.middleware import CachedRunner
@@ -268,6 +268,18 @@ class QCluster(Nestable):
             PolicyError: it returned something that is not one of the candidates.
         """
         return self.selection.select(circuit, candidates)
+
+    def shares(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> list[Share]:
+        """Ask the policy who is to run a circuit, and with how many shots.
+
+        Returns:
+            Shares with at least one shot, which add up to the circuit's. An analytic circuit, or one that a selector
+            sends whole, has one share with all the shots (0 if analytic).
+
+        Raises:
+            PolicyError: the policy returned something else.
+        """
+        return self.selection.shares(circuit, candidates)
 
     def keeps_sweeps(self, circuit: QuantumScript, candidates: Sequence[Executor]) -> bool:
         """Whether a circuit has to go where those go that differ from it in numbers only.

@@ -31,7 +31,7 @@ from pennylane_qexec.errors import ExecutorError, QExecError
 from pennylane_qexec.executors.base import Binder, Executor
 from pennylane_qexec.executors.shots import Reshot, refuse_shot_vector, remember
 from pennylane_qexec.job import Affinity, Bound, Call, Job, Outcome, Postprocessing, Result, Share, only
-from pennylane_qexec.policies.merges import Merge, MergePlan
+from pennylane_qexec.policies.merges import Merge, Plan
 from pennylane_qexec.policies.splits import apportion
 
 Expanded = tuple[tuple[QuantumScript, ...], Postprocessing]
@@ -352,7 +352,7 @@ class CallPlanner:
                 number = self._numbers[executor, key] = len(self._bindings) - 1
             return number
 
-    def _split(self, circuit: QuantumScript, shares: Sequence[Share], plan: MergePlan) -> Expanded:
+    def _split(self, circuit: QuantumScript, shares: Sequence[Share], plan: Plan) -> Expanded:
         """The circuit in a form whose results add up, once for each share, prepared by the share's executor."""
         bins = _binned(list(circuit.shots), [share.shots for share in shares])
         parts: list[list[Expanded]] = []

@@ -2,12 +2,12 @@
 
 from pennylane_qexec.credentials.keyring import forget, remove, store, stored
 from pennylane_qexec.credentials.lookup import arguments, source
-from pennylane_qexec.credentials.secrets import Secret, guarded, scrub
+from pennylane_qexec.credentials.secrets import Hidden, guarded, scrub
 from pennylane_qexec.credentials.table import VARIABLES, advice, argument_names, canonical
 
 __all__ = [
     "VARIABLES",
-    "Secret",
+    "Hidden",
     "advice",
     "argument_names",
     "arguments",

@@ -15,7 +15,7 @@ from typing import final
 
 from pennylane_qexec.credentials.table import GENERIC, Kind, argument_names, canonical, described
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.redaction import Secret, know, know_named, veiled
+from pennylane_qexec.redaction import Hidden, know, know_named, veiled
 
 SERVICE = "pennylane-qexec"
 
@@ -30,14 +30,14 @@ class _Entries:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._read: dict[str, Secret] = {}
+        self._read: dict[str, Hidden] = {}
         self._unusable = False
 
     def get(self, user: str) -> str:
         """An entry; empty if there is none."""
         with self._lock:
             if user not in self._read and not self._unusable:
-                self._read[user] = Secret(self._asked(user))
+                self._read[user] = Hidden(self._asked(user))
             return self._read[user].reveal() if user in self._read else ""
 
     def set(self, user: str, text: str) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from pennylane_qexec.redaction import Secret, know, scrub, without_secrets
+from pennylane_qexec.redaction import Hidden, know, scrub, without_secrets
 from pennylane_qexec.redaction.exceptions import chain, texts
 from pennylane_qexec.redaction.known import Finder
 
-__all__ = ["Secret", "guarded", "know", "scrub"]
+__all__ = ["Hidden", "guarded", "know", "scrub"]
 
 T = TypeVar("T")
 
 
-def guarded(call: Callable[[], T], *secrets: str | Secret) -> T:
+def guarded(call: Callable[[], T], *secrets: str | Hidden) -> T:
     """Call a function of somebody else's library, and raise what it raises without secrets.
 
     An error that shows none is raised as it is. Of one that does, its kind and what it says without the secret are
@@ -32,7 +32,7 @@ def guarded(call: Callable[[], T], *secrets: str | Secret) -> T:
     raise failure
 
 
-def _scrubbed(error: Exception, secrets: tuple[str | Secret, ...]) -> Exception:
+def _scrubbed(error: Exception, secrets: tuple[str | Hidden, ...]) -> Exception:
     finder = Finder(secrets)
     if not any(finder.shows(text) for one in chain(error) for text in texts(one)):
         return without_secrets(error, *secrets)  # the variables of its traceback may show one

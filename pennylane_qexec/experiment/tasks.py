@@ -113,7 +113,7 @@ class SamplesPlan(SharePlan):
         plan: how shares are run and joined.
     """
 
-    def __init__(self, plan: merges.MergePlan) -> None:
+    def __init__(self, plan: merges.Plan) -> None:
         self._plan = plan
 
     def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:

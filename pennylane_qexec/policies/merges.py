@@ -23,7 +23,7 @@ from pennylane_qexec.job import Outcome, Result
 
 
 @dataclass(frozen=True)
-class MergePlan:
+class Plan:
     """How the shares of one circuit are run, and joined.
 
     Attributes:
@@ -49,7 +49,7 @@ class Merge(ABC):
     """Plans how to run the shares of a circuit so that their outcomes can be joined."""
 
     @abstractmethod
-    def plan(self, circuit: QuantumScript) -> MergePlan | None:
+    def plan(self, circuit: QuantumScript) -> Plan | None:
         """The plan for a circuit with an undivided number of shots.
 
         Returns:
@@ -63,7 +63,7 @@ class Pooled(Merge):
     Variances, standard errors and entropies are never averaged: each is computed from the union of the samples.
     """
 
-    def plan(self, circuit: QuantumScript) -> MergePlan | None:
+    def plan(self, circuit: QuantumScript) -> Plan | None:
         if not sampling.can_pool(circuit):
             return None
         try:
@@ -75,7 +75,7 @@ class Pooled(Merge):
             shares = [outcome.result for outcome in outcomes]
             return pool.evaluate([[share[index] for share in shares] for index in range(len(pool.circuits))])
 
-        return MergePlan(pool.circuits, join)
+        return Plan(pool.circuits, join)
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ class _Callable(Merge):
 
     function: Callable[[QuantumScript, Sequence[Outcome]], Result]
 
-    def plan(self, circuit: QuantumScript) -> MergePlan:
+    def plan(self, circuit: QuantumScript) -> Plan:
         def join(outcomes: Sequence[Outcome]) -> Result:
             return self.function(circuit, [replace(outcome, result=outcome.result[0]) for outcome in outcomes])
 
-        return MergePlan((circuit,), join)
+        return Plan((circuit,), join)
 
 
 def of_callable(merge: Any) -> Merge:

@@ -64,7 +64,7 @@ def as_provider(name: str, provider: Any) -> Provider:
 
 
 def _shown(value: Any) -> Any:
-    return value.reveal() if isinstance(value, credentials.Secret) else value
+    return value.reveal() if isinstance(value, credentials.Hidden) else value
 
 
 def _backend(provider: str, name: str, source: Any, device: Any) -> Backend:

@@ -59,7 +59,7 @@ def checked_info(info: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Mapp
         if name in LOCAL and arguments:
             raise ConfigurationError(f"provider {name!r} is local and takes none of {list(arguments)}: leave that out.")
     return {
-        name: {key: credentials.Secret(one) if isinstance(one, str) else one for key, one in arguments.items()}
+        name: {key: credentials.Hidden(one) if isinstance(one, str) else one for key, one in arguments.items()}
         for name, arguments in (info or {}).items()
     }
 

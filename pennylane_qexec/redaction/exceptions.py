@@ -8,7 +8,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any
 
-from pennylane_qexec.redaction.known import Finder, Secret
+from pennylane_qexec.redaction.known import Finder, Hidden
 
 _DEEPEST = 6
 _MOST, _MOST_TEXTS = 200, 5000
@@ -16,7 +16,7 @@ _LONGEST = 20_000
 _NOTE = "as it was raised, without what is secret:\n"
 
 
-def without_secrets(error: Exception, *secrets: str | Secret) -> Exception:
+def without_secrets(error: Exception, *secrets: str | Hidden) -> Exception:
     """An error as it may be shown to anybody.
 
     Args:

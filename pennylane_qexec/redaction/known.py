@@ -19,7 +19,7 @@ _SHORTEST = 4  # what is shorter is in every other word
 
 
 @final
-class Secret:
+class Hidden:
     """A text that is not shown, not even by debuggers and tracebacks that show the values of variables.
 
     It is not pickled either: another process looks its secrets up again.
@@ -53,14 +53,14 @@ class _Known:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._secrets: list[Secret] = []
+        self._secrets: list[Hidden] = []
 
     def add(self, secret: str) -> None:
         with self._lock:
             if all(one.reveal() != secret for one in self._secrets):
-                self._secrets.append(Secret(secret))
+                self._secrets.append(Hidden(secret))
 
-    def __iter__(self) -> Iterator[Secret]:
+    def __iter__(self) -> Iterator[Hidden]:
         with self._lock:
             return iter(list(self._secrets))
 
@@ -104,7 +104,7 @@ def know_url(text: str) -> None:
             know(value)
 
 
-def scrub(text: str, *secrets: str | Secret) -> str:
+def scrub(text: str, *secrets: str | Hidden) -> str:
     """A text without secrets: each is replaced by ``***``.
 
     They are found as they are, and as they are in a repr, in JSON, HTML, a URL, Base64 or hexadecimal. So are the
@@ -136,8 +136,8 @@ class Finder:
         secrets: see :func:`scrub`.
     """
 
-    def __init__(self, secrets: tuple[str | Secret, ...] = ()) -> None:
-        self._secrets = list(map(Secret, _longest_first(secrets)))
+    def __init__(self, secrets: tuple[str | Hidden, ...] = ()) -> None:
+        self._secrets = list(map(Hidden, _longest_first(secrets)))
 
     def scrub(self, text: str) -> str:
         """A text without secrets."""
@@ -153,7 +153,7 @@ class Finder:
 
     def __iter__(self) -> Iterator[str]:
         """The secrets."""
-        return map(Secret.reveal, self._secrets)
+        return map(Hidden.reveal, self._secrets)
 
     def __bool__(self) -> bool:
         """Whether any secret is known."""
@@ -169,9 +169,9 @@ class Finder:
         return text
 
 
-def _longest_first(secrets: tuple[str | Secret, ...]) -> list[str]:
+def _longest_first(secrets: tuple[str | Hidden, ...]) -> list[str]:
     """A secret may be a part of another."""
-    texts = {one.reveal() if isinstance(one, Secret) else one for one in (*_known, *secrets)}
+    texts = {one.reveal() if isinstance(one, Hidden) else one for one in (*_known, *secrets)}
     names = [name for name in list(os.environ) if is_secret(name) and not name.endswith(_OF_PATHS)]
     given = [*[os.environ.get(name, "") for name in names], *secrets_in(sys.argv)]
     texts.update(value for value in given if len(value) >= _SHORTEST and value.lower() not in _FLAGS)

@@ -211,11 +211,11 @@ class QBraidDevice(RemoteBackend):
 
 def _hidden(value: Any) -> Any:
     """An argument of a provider; all texts may be secret."""
-    return credentials.Secret(value) if isinstance(value, str) else value
+    return credentials.Hidden(value) if isinstance(value, str) else value
 
 
 def _shown(value: Any) -> Any:
-    return value.reveal() if isinstance(value, credentials.Secret) else value
+    return value.reveal() if isinstance(value, credentials.Hidden) else value
 
 
 def _look_up(call: Callable[[], Any], provider: str, device: str) -> Any:

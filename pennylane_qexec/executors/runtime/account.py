@@ -6,7 +6,7 @@ import threading
 from typing import Any, final
 
 from pennylane_qexec import credentials
-from pennylane_qexec.credentials import Secret
+from pennylane_qexec.credentials import Hidden
 from pennylane_qexec.errors import ConfigurationError, NoAccessError
 from pennylane_qexec.redaction import veiled
 
@@ -54,7 +54,7 @@ class Account:
             raise ConfigurationError(f"channel={channel!r} is not known: {' or '.join(map(repr, CHANNELS))} is.")
         self._given = service is not None
         self._service = service
-        self._token = Secret(token or "")
+        self._token = Hidden(token or "")
         self._options = {name: value for name, value in options.items() if value and name != "token"}
         self._lock = threading.Lock()
 
@@ -89,10 +89,10 @@ class Account:
         # Raised out here, it does not remember what was raised in there, which may show the token.
         raise failure
 
-    def _completed(self) -> tuple[Secret, dict[str, str]]:
+    def _completed(self) -> tuple[Hidden, dict[str, str]]:
         """The token, and the options; with those of the environment if the token is not the saved account's."""
         found = credentials.arguments("ibm", {**self._options, "token": self._token.reveal() or None})
-        token = Secret(found.pop("token", ""))
+        token = Hidden(found.pop("token", ""))
         return token, found if token else self._options
 
     def __getstate__(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Account:
         self.__init__(**options)
 
 
-def _explained(error: Exception, token: Secret) -> Exception:
+def _explained(error: Exception, token: Hidden) -> Exception:
     """What went wrong, without the token, which the libraries underneath may show."""
     said = credentials.scrub(f"{type(error).__name__}: {error}", token)
     if any(kind.__name__ in _WRONG for kind in type(error).__mro__):

@@ -189,7 +189,7 @@ def test_what_is_no_token_is_not_stored(ring: MemoryKeyring, provider: str, toke
 
 
 def test_a_hidden_text_is_in_no_text_and_no_pickle() -> None:
-    hidden = credentials.Secret(SECRET)
+    hidden = credentials.Hidden(SECRET)
     shown = [repr(hidden), str(hidden), f"{hidden}", "%s" % hidden, repr({"token": hidden}), repr(dir(hidden))]  # noqa: UP031
     assert (SECRET in "".join(shown), hidden.reveal(), str(hidden)) == (False, SECRET, "***")
     for copied in (pickle.dumps, copy.copy, copy.deepcopy):
@@ -248,4 +248,4 @@ def test_nothing_that_is_stored_or_looked_up_shows_in_logs_or_errors(ring: Memor
 
 
 def test_a_secret_inside_of_another_one_leaves_nothing_of_it() -> None:
-    assert credentials.scrub("abcd-efgh-ijkl", "efgh", credentials.Secret("abcd-efgh")) == "***-ijkl"
+    assert credentials.scrub("abcd-efgh-ijkl", "efgh", credentials.Hidden("abcd-efgh")) == "***-ijkl"
