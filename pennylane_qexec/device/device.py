@@ -22,7 +22,7 @@ from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 from pennylane.typing import ResultBatch
 
-from pennylane_qexec.circuits.parameters import INTERFACES, unwrapped
+from pennylane_qexec.circuits.parameters import unwrapped
 from pennylane_qexec.cluster.cluster import QCluster
 from pennylane_qexec.cluster.config import cluster_options_of
 from pennylane_qexec.cluster.derivatives import JAX, Derivatives, Limit, check_trainable, made_ready
@@ -30,11 +30,11 @@ from pennylane_qexec.cluster.planning import CallPlanner, Expanded, Settings
 from pennylane_qexec.concurrency.differentiation import are_recorded, is_plain, levels, loses_record
 from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.device.calls import RUNS_LATER, CallCounts, counts_itself, track
-from pennylane_qexec.device.gradients import for_batches
+from pennylane_qexec.device.settings import interface_of_jax, of_kind, settings_of
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
-from pennylane_qexec.job import Outcome, only, without_derivatives
+from pennylane_qexec.job import Outcome, only
 from pennylane_qexec.redaction import veiled
 
 _OPTION = "qexec.dispatcher"
@@ -42,11 +42,6 @@ _OPTION = "qexec.dispatcher"
 _CLUSTER_OPTIONS = frozenset(inspect.signature(QCluster).parameters) - {"executors", "wires"}
 _DEFAULT_EXECUTOR = "lightning.qubit"
 _KEPT_SETTINGS = 64
-_of_kind = attrgetter(
-    *("interface", "gradient_method", "grad_on_execution", "mcm_config", "derivative_order"),
-    *("use_device_jacobian_product", "executor_backend"),
-)
-"""What calls of one kind have in common in their configurations."""
 
 
 @qml.transform
@@ -159,11 +154,11 @@ class ClusterDevice(Closeable, Device):
                 Limit.of(config, method).check(circuit)
         interface = config.interface
         if interface is Interface.JAX and circuit is not None and method != "backprop":
-            interface = _of_jax(circuit)
-        key = (_of_kind(config), interface, method, by_choice, enabled_graph(), qml.capture.enabled())
+            interface = interface_of_jax(circuit)
+        key = (of_kind(config), interface, method, by_choice, enabled_graph(), qml.capture.enabled())
         found = None if config.gradient_keyword_arguments else self._settings.get(key)
         if found is None:
-            found = _settings(config, interface, method, by_choice, self.wires)
+            found = settings_of(config, interface, method, by_choice, self.wires)
             if not config.gradient_keyword_arguments:
                 if len(self._settings) >= _KEPT_SETTINGS:
                     self._settings.clear()
@@ -380,47 +375,6 @@ class ClusterDevice(Closeable, Device):
                 return dispatcher
         config = self._derivatives.differentiating(config, circuits)
         return self._dispatcher(self.setup_execution_config(config, circuits[0] if circuits else None))
-
-
-def _settings(
-    config: ExecutionConfig, interface: Any, method: str | None, by_choice: bool, wires: Any
-) -> tuple[ExecutionConfig, Settings]:
-    """What PennyLane is told of calls with a configuration, and what the executors are asked for.
-
-    Args:
-        config: the configuration.
-        interface: the interface of the calls.
-        method: the method by which the executors differentiate; ``None`` if they do not.
-        by_choice: whether nobody has asked for that method.
-        wires: of the device.
-    """
-    backprop = method == "backprop"
-    products = bool(config.use_device_jacobian_product) and method is not None and not backprop
-    grad_on_execution = config.grad_on_execution
-    if method is not None and grad_on_execution is None:
-        grad_on_execution = not backprop and not products
-    unwraps = callable(config.gradient_method) and config.interface in INTERFACES
-    told = replace(
-        config,
-        interface=interface,
-        gradient_method=method or for_batches(config.gradient_method, config.interface, config.derivative_order, wires),
-        use_device_gradient=method is not None,
-        use_device_jacobian_product=products,
-        grad_on_execution=grad_on_execution,
-        convert_to_numpy=not (backprop or unwraps),
-        device_options={},
-    )
-    plain = config.interface == Interface.NUMPY and (backprop or (method is not None and by_choice))
-    asked = without_derivatives(told) if plain else told
-    limit = Limit.of(asked, str(asked.gradient_method) if asked.use_device_gradient else None)
-    batches_are_calls = config.interface in (Interface.NUMPY, Interface.JAX_JIT)
-    return told, Settings(asked, limit, unwraps, batches_are_calls)
-
-
-def _of_jax(circuit: QuantumScript) -> Interface:
-    """The interface of a call: ``jax.vmap`` without ``jax.jit`` has to leave JAX by a callback too, as ``jax.jit``."""
-    traced = any(map(qml.math.is_abstract, circuit.get_parameters(trainable_only=False)))
-    return Interface.JAX_JIT if traced else Interface.JAX
 
 
 def _check_one_batch_axis(circuit: QuantumScript) -> None:

@@ -155,35 +155,11 @@ class DeviceBinder:
         if mid_circuit.is_by_tree(self._config):
             mid_circuit.refuse(circuit)
             circuit = mid_circuit.with_integers(self._source.name, circuit)
-            if (groups := mid_circuit.groups_of_tree(circuit)) is not None:
-                return self._apart(circuit, groups)
         device, here = self._source.device(circuit), self._here
-        if mid_circuit.is_by_tree(self._config) and mid_circuit.loses_preparation(device, circuit):
-            circuit = legacy.with_preparation_decomposed(circuit)
-        if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(device):
-            if not self._source.traits.no_shot_vectors and legacy.samples_bits(device, circuit):
-                return self._in_bins(validate_device_wires(circuit, device.wires or wires_in_order(circuit))[0][0])
-            return self._joined([circuit.copy(shots=shots) for shots in circuit.shots], tuple)
-        if not isinstance(device, LegacyDeviceFacade) and any(isinstance(one, SHADOWS) for one in circuit.measurements):
-            renamed = _has_other_wires(device, circuit)
-            if is_broadcasted(circuit) and (renamed or device.name == "default.mixed"):  # which cannot broadcast them
-                return self._joined(*rows_of(circuit))
-            if renamed and any(isinstance(one, ShadowExpvalMP) for one in circuit.measurements):
-                return self._by_shadows(circuit)
-        if isinstance(device, LegacyDeviceFacade):
-            if self._defers(circuit):
-                (given,) = self._source.with_wires(circuit)
-                return self._joined(*qml.defer_measurements(given, allow_postselect=False))
-            groups = legacy.together(device, circuit)
-            if len(groups) > 1:
-                return self._apart(circuit, groups)
-        if self._source.traits.rotates_letters_only:
-            _refuse_other_bases(device, circuit)
-            circuit = circuit if are_recorded(circuit) else unwrapped(circuit)  # it knows no numbers but NumPy's
-        if circuit.shots and self._source.traits.prepares_exactly_only:
-            circuit = legacy.with_preparation_decomposed(circuit)
-        if self._config.gradient_method == "adjoint" and is_broadcasted(circuit):
-            return self._joined(*rows_of(circuit))  # the program would do so twice
+        bound = self._in_parts(circuit, device)
+        if bound is not None:
+            return bound
+        circuit = self._adapted(circuit, device)
         with self._source.exclusive():
             if here.device is not device:
                 program = self._source.program(device, self._config)
@@ -201,6 +177,41 @@ class DeviceBinder:
         if here.unchanged is not None:
             here.unchanged.note(circuit, circuits, postprocess)
         return Bound(tuple(circuits), self._config, lambda results: postprocess(results)[0])
+
+    def _in_parts(self, circuit: QuantumScript, device: Device) -> Bound | None:
+        """The circuit as several that the device can take, each prepared; ``None`` if it can take it in one."""
+        if mid_circuit.is_by_tree(self._config) and (groups := mid_circuit.groups_of_tree(circuit)) is not None:
+            return self._apart(circuit, groups)
+        if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(device):
+            if not self._source.traits.no_shot_vectors and legacy.samples_bits(device, circuit):
+                return self._in_bins(validate_device_wires(circuit, device.wires or wires_in_order(circuit))[0][0])
+            return self._joined([circuit.copy(shots=shots) for shots in circuit.shots], tuple)
+        if isinstance(device, LegacyDeviceFacade):
+            if self._defers(circuit):
+                (given,) = self._source.with_wires(circuit)
+                return self._joined(*qml.defer_measurements(given, allow_postselect=False))
+            groups = legacy.together(device, circuit)
+            if len(groups) > 1:
+                return self._apart(circuit, groups)
+        elif any(isinstance(one, SHADOWS) for one in circuit.measurements):
+            renamed = _has_other_wires(device, circuit)
+            if is_broadcasted(circuit) and (renamed or device.name == "default.mixed"):  # which cannot broadcast them
+                return self._joined(*rows_of(circuit))
+            if renamed and any(isinstance(one, ShadowExpvalMP) for one in circuit.measurements):
+                return self._by_shadows(circuit)
+        if self._config.gradient_method == "adjoint" and is_broadcasted(circuit):
+            return self._joined(*rows_of(circuit))  # the program would do so twice
+        return None
+
+    def _adapted(self, circuit: QuantumScript, device: Device) -> QuantumScript:
+        """The circuit with what the device can take in place of what its program leaves as it is."""
+        if self._source.traits.rotates_letters_only:
+            _refuse_other_bases(device, circuit)
+            circuit = circuit if are_recorded(circuit) else unwrapped(circuit)  # it knows no numbers but NumPy's
+        loses = mid_circuit.is_by_tree(self._config) and mid_circuit.loses_preparation(device, circuit)
+        if loses or (circuit.shots and self._source.traits.prepares_exactly_only):
+            circuit = legacy.with_preparation_decomposed(circuit)
+        return circuit
 
     def _takes_no_shot_vector(self, device: Device) -> bool:
         """Whether the device cannot be given a shot vector.
