@@ -45,8 +45,12 @@ def with_whole_state(device: Device, circuit: QuantumScript) -> QuantumScript:
     wires = device.wires or Wires([])
     if not any(type(mp) is StateMP and mp.wires == wires for mp in circuit.measurements):
         return circuit
+    # The state has all wires; rotations by nothing tell, since devices' programs take out what does nothing.
+    used = {wire for one in circuit.operations if not isinstance(one, qml.Barrier | qml.Identity) for wire in one.wires}
+    unused = [qml.RZ(0.0, wire) for wire in wires if wire in circuit.wires and wire not in used]
     return circuit.copy(
-        measurements=[StateMP() if type(mp) is StateMP and mp.wires == wires else mp for mp in circuit.measurements]
+        operations=[*circuit.operations, *unused],
+        measurements=[StateMP() if type(mp) is StateMP and mp.wires == wires else mp for mp in circuit.measurements],
     )
 
 

@@ -116,6 +116,23 @@ def test_the_state_is_not_what_another_measurement_has_made_of_it(name: str) -> 
         assert np.asarray(found) == pytest.approx(np.asarray(right), abs=1e-5)
 
 
+@pytest.mark.parametrize("executor", ["cirq.simulator", "cirq.mixedsimulator", "qiskit.aer"])
+@pytest.mark.parametrize("wires", [(0, 1, 2), ("b", "a", "c")])
+def test_a_state_has_the_wires_that_only_other_measurements_have(open_device: Any, executor: str, wires: Any) -> None:
+    def function() -> Any:
+        qml.RY(0.7, wires[0])
+        qml.CRY(0.4, [wires[0], wires[2]])
+        qml.Barrier([wires[0], wires[2], wires[1]])
+        return qml.state(), qml.expval(qml.X(wires[1]) @ qml.Z(wires[0])), qml.var(qml.Z(wires[1]))
+
+    state, *others = qml.QNode(function, open_device([executor]))()
+    order = sorted(wires) if wires[0] == 0 else [wires[0], wires[2], wires[1]]  # labels: as the circuit comes to them
+    expected, *values = qml.QNode(function, qml.device("default.qubit", wires=order))()
+    assert state.shape == ((8, 8) if executor == "cirq.mixedsimulator" else (8,))
+    assert np.allclose(state, np.outer(expected, expected.conj()) if state.ndim == 2 else expected, atol=1e-6)
+    assert np.allclose(others, values, atol=1e-6)
+
+
 @pytest.mark.parametrize("measured", [qml.density_matrix([0]), qml.purity([0]), qml.vn_entropy([0])], ids=str)
 def test_parts_of_a_density_matrix_go_to_an_executor_that_can(measured: Any) -> None:
     """PennyLane's older interface takes the density matrix for a batch of state vectors: four numbers for one."""
