@@ -395,7 +395,7 @@ class QCluster(Nestable):
     def _recorded_by(self) -> durable.DurableRun | None:
         """What records the circuits that are asked for now."""
         run = durable.current()
-        return run if run is not None or context.recorded() else self._records
+        return run if run is not None or context.current().recorded else self._records
 
     def _numbered(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """The jobs with numbers, as there is a seed: their shots follow from these, wherever and whenever they run."""

@@ -1,16 +1,97 @@
-"""The context of a call: how deep it is inside running batches, what it waits for, and who notes its outcomes."""
+"""The context of a call: how deep it is inside running batches, what counts for it, and who notes its outcomes.
+
+It is one value in one context variable, so it goes where Python's contexts go. Copies of the caller's context run
+
+- batches in an executor's threads, and what is called when their jobs end,
+- circuits that a durable run asks for on behalf of a caller, and what is called when those end,
+- functions that run later, and the threads of experiments, whose changes their caller does not see.
+
+A batch in the calling thread runs in the caller's own context, see :func:`inside`. Other threads begin with an empty
+one, as do processes. The engine's thread has that of whoever woke it, which means nothing there.
+"""
 
 from __future__ import annotations
 
-import contextvars
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 from pennylane_qexec.concurrency import interrupts
+
+
+class CallContext(NamedTuple):
+    """What holds for the code that asks. A named tuple, as a changed copy of one costs a quarter of a dataclass's.
+
+    Attributes:
+        depth: how many batches it runs inside of, of whatever clusters; 0 outside of all.
+        recorded: whether it runs inside of a batch that a durable run records.
+        function_depth: how many functions that run later it runs inside of.
+        awaited: notes the futures that it waits for.
+        outcome_log: notes the outcomes of its circuits.
+        holds: the locks that it holds.
+        budgets: the budgets that count for it.
+        runs: the durable runs that it belongs to, the innermost last.
+    """
+
+    depth: int = 0
+    recorded: bool = False
+    function_depth: int = 0
+    awaited: AwaitedFutures | None = None
+    outcome_log: OutcomeLog | None = None
+    holds: tuple[_Hold, ...] = ()
+    budgets: tuple[Any, ...] = ()
+    runs: tuple[Any, ...] = ()
+
+
+_OUTSIDE = CallContext()
+_context: ContextVar[CallContext] = ContextVar("pennylane_qexec_call", default=_OUTSIDE)
+
+current: Callable[[], CallContext] = _context.get
+"""The context of the code that asks."""
+
+
+def set_current(new: CallContext) -> None:
+    """Let something else hold from now on, in this context and in those copied from it."""
+    _context.set(new)
+
+
+@contextmanager
+def inside(
+    batch_depth: int | None = None,
+    recorded: bool = False,
+    awaited: AwaitedFutures | None = None,
+    budgets: tuple[Any, ...] | None = None,
+) -> Iterator[None]:
+    """Mark what is called as running inside a batch.
+
+    Args:
+        batch_depth: the depth of the batch itself; default: that of the code that asks.
+        recorded: whether a durable run records the batch, so that what is asked for inside of it need not be.
+        awaited: notes what is waited for; default: what does already.
+        budgets: those that count; default: those that do already.
+    """
+    before = _context.get()
+    now = before._replace(
+        depth=(before.depth if batch_depth is None else batch_depth) + 1,
+        recorded=recorded or before.recorded,
+        awaited=awaited or before.awaited,
+        budgets=before.budgets if budgets is None else budgets,
+    )
+    _context.set(now)
+    try:
+        yield
+    finally:
+        after = _context.get()
+        _context.set(before if after is now else _restored(before, now, after))
+
+
+def _restored(before: CallContext, now: CallContext, after: CallContext) -> CallContext:
+    """A context without one change; what else has changed since, such as a budget that was entered, stays."""
+    fields = zip(before, now, after, strict=True)
+    return CallContext._make(last if old is new else old for old, new, last in fields)
 
 
 class AwaitedFutures:
@@ -20,15 +101,6 @@ class AwaitedFutures:
         self._lock = threading.Lock()
         self._futures: list[Sequence[Future[Any]]] = []
         self._given_up = False
-
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Note what is waited for inside of this."""
-        token = _awaited_now.set(self)
-        try:
-            yield
-        finally:
-            _awaited_now.reset(token)
 
     def give_up(self) -> None:
         """Cancel what is waited for, now and from now on."""
@@ -54,49 +126,15 @@ class AwaitedFutures:
                 self._futures.remove(futures)
 
 
-_awaited_now: ContextVar[AwaitedFutures | None] = ContextVar("pennylane_qexec_awaited", default=None)
-
-
 @contextmanager
 def waiting_for(futures: Sequence[Future[Any]]) -> Iterator[None]:
     """While this lasts, whoever calls it waits for futures."""
-    awaited = _awaited_now.get()
+    awaited = _context.get().awaited
     if awaited is None:
         yield
         return
     with awaited.waiting_for(futures):
         yield
-
-
-_depth: ContextVar[int] = ContextVar("pennylane_qexec_depth", default=0)
-_recorded: ContextVar[bool] = ContextVar("pennylane_qexec_recorded", default=False)
-
-
-def depth() -> int:
-    """How many batches the code that asks is running inside of, of whatever clusters; 0 outside of all."""
-    return _depth.get()
-
-
-def recorded() -> bool:
-    """Whether the code that asks is running inside of a batch that a durable run records."""
-    return _recorded.get()
-
-
-@contextmanager
-def inside(batch_depth: int | None = None, recorded: bool = False) -> Iterator[None]:
-    """Mark what is called as running inside a batch.
-
-    Args:
-        batch_depth: the depth of the batch itself; default: that of the code that asks.
-        recorded: whether a durable run records the batch, so that what is asked for inside of it need not be.
-    """
-    token = _depth.set((_depth.get() if batch_depth is None else batch_depth) + 1)
-    mark = _recorded.set(recorded or _recorded.get())
-    try:
-        yield
-    finally:
-        _recorded.reset(mark)
-        _depth.reset(token)
 
 
 class ChainLock:
@@ -111,7 +149,7 @@ class ChainLock:
 
     def held(self) -> AbstractContextManager[Any]:
         """Hold the lock."""
-        if any(hold.lock is self and not hold.over for hold in _holds.get()):
+        if any(hold.lock is self and not hold.over for hold in _context.get().holds):
             return _HELD_ALREADY
         return _Hold(self, self._lock)
 
@@ -119,7 +157,7 @@ class ChainLock:
 class _Hold:
     """One time that a lock is held; contexts copied meanwhile see when it is over."""
 
-    __slots__ = ("_inner", "_token", "lock", "over")
+    __slots__ = ("_inner", "lock", "over")
 
     def __init__(self, lock: ChainLock, inner: threading.Lock) -> None:
         self.lock = lock
@@ -128,18 +166,17 @@ class _Hold:
 
     def __enter__(self) -> None:
         interrupts.acquire(self._inner)
-        self._token = _holds.set((*_holds.get(), self))
+        here = _context.get()
+        _context.set(here._replace(holds=(*here.holds, self)))
 
     def __exit__(self, *error: object) -> None:
         self.over = True
-        _holds.reset(self._token)
+        here = _context.get()
+        _context.set(here._replace(holds=tuple([hold for hold in here.holds if hold is not self])))
         self._inner.release()
 
 
 _HELD_ALREADY: AbstractContextManager[Any] = nullcontext()
-
-
-_holds: ContextVar[tuple[_Hold, ...]] = ContextVar("pennylane_qexec_holds", default=())
 
 
 class OutcomeLog:
@@ -151,11 +188,7 @@ class OutcomeLog:
 
     def __init__(self) -> None:
         self.outcomes: list[Any] = []
-        self._around = current()
-
-    def open(self) -> None:
-        """Collect from now on, in the current context and in those copied from it."""
-        _current.set(self)
+        self._around = _context.get().outcome_log
 
     def note(self, outcomes: Sequence[Any]) -> None:
         """Add outcomes."""
@@ -164,16 +197,8 @@ class OutcomeLog:
             self._around.note(outcomes)
 
 
-_current: contextvars.ContextVar[OutcomeLog | None] = contextvars.ContextVar("qexec_ledger", default=None)
-
-
 def note(outcomes: Sequence[Any]) -> None:
     """Add outcomes to the log of the current context, if there is one; inside of a batch they are part of it."""
-    log = _current.get()
-    if log is not None and not _depth.get():
-        log.note(outcomes)
-
-
-def current() -> OutcomeLog | None:
-    """The log of the current context, if there is one."""
-    return _current.get()
+    here = _context.get()
+    if here.outcome_log is not None and not here.depth:
+        here.outcome_log.note(outcomes)

@@ -92,7 +92,8 @@ class CircuitFuture(Later):
         self._error: BaseException | None = None
         self._left = 0
         self._at_once = False
-        self._log = None if context.depth() else context.current()
+        here = context.current()
+        self._log = None if here.depth else here.outcome_log
 
     def follow(
         self, jobs: Sequence[Future[Outcome]], finish: Callable[[Sequence[Result]], Any], at_once: bool = False
@@ -212,8 +213,6 @@ class CircuitFuture(Later):
 _HANDS = (16, 8, 4, 2)
 """Threads for functions, for functions that these run later, and so on; the last number is for all that are deeper."""
 
-_depth: contextvars.ContextVar[int] = contextvars.ContextVar("qexec_depth", default=0)
-
 
 class FunctionFuture(Later):
     """The future of :func:`run_later`."""
@@ -231,8 +230,7 @@ class FunctionFuture(Later):
         """Call the function and come to an end, unless the future was cancelled."""
         if not self._begin():
             return
-        _depth.set(depth)
-        self._log.open()
+        context.set_current(context.current()._replace(function_depth=depth, outcome_log=self._log))
         try:
             self.set_result(tamed(function))
         except Exception as error:
@@ -254,7 +252,7 @@ class _Background:
     def start(self, function: Callable[[], Any]) -> FunctionFuture:
         """Run a function in a thread."""
         isolation.install()
-        future, depth = FunctionFuture(), _depth.get()
+        future, depth = FunctionFuture(), context.current().function_depth
         self._pool(depth).submit(contextvars.copy_context().run, future.run, depth + 1, function)
         self._unfinished.add(future)
         future.add_done_callback(self._unfinished.discard)
@@ -283,7 +281,7 @@ def run_here(function: Callable[[], Any]) -> FunctionFuture:
     """Call a function here and now, and return the future of its result."""
     isolation.install()
     future = FunctionFuture()
-    contextvars.copy_context().run(future.run, _depth.get() + 1, function)
+    contextvars.copy_context().run(future.run, context.current().function_depth + 1, function)
     return future
 
 

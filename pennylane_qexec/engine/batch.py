@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pennylane_qexec.concurrency.context import depth
+from pennylane_qexec.concurrency.context import current
 from pennylane_qexec.concurrency.futures import AskedFuture
 from pennylane_qexec.engine.accounting import settle_attempt, shots_of, used
 from pennylane_qexec.engine.placement import BatchRunner
@@ -78,7 +78,7 @@ class QueuedJob:
         self.future: AskedFuture[Outcome] = AskedFuture()
         self._asked = asked
         self.kept = kept
-        self.depth = depth()
+        self.depth = current().depth
         self.submitted = time.time()
         self.since = time.monotonic()
         self.started = self.submitted

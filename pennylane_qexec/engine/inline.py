@@ -12,11 +12,11 @@ from pennylane_qexec.engine.accounting import counted, settle_attempt, used
 from pennylane_qexec.engine.batch import same_call
 from pennylane_qexec.engine.history import History, record_done
 from pennylane_qexec.engine.placement import EACH, HEAVY, may_use_processes, seconds
-from pennylane_qexec.engine.worker import BatchResult, perform
+from pennylane_qexec.engine.worker import perform
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.job import Job, Outcome, Times, Usage, Work
-from pennylane_qexec.policies.budgets import Account, pass_on, restore
+from pennylane_qexec.policies.budgets import Account
 
 _WORTH_STARTING_PROCESSES = 2.0
 
@@ -67,8 +67,10 @@ class InlineRunner:
         submitted, start = time.time(), time.perf_counter()
         usages: Sequence[Usage] = ()
         try:
-            with context.inside(recorded=jobs[0].follower is not None):
-                performed = perform(executor, Work.of(jobs)) if accounts is None else _apart(executor, jobs)
+            # Circuits that counted circuits ask for themselves do not count again.
+            budgets = None if accounts is None else ()
+            with context.inside(recorded=jobs[0].follower is not None, budgets=budgets):
+                performed = perform(executor, Work.of(jobs))
             ran = counted(executor, jobs, performed)
             usages = ran.usages
         except BaseException as error:
@@ -86,22 +88,13 @@ class InlineRunner:
         return record_done(self._history, executor, jobs, ran, times, self._next_batch_number())
 
 
-def _apart(executor: Executor, jobs: Sequence[Job]) -> BatchResult:
-    """Run jobs that budgets count; circuits that they ask for themselves do not count again."""
-    token = pass_on(())
-    try:
-        return perform(executor, Work.of(jobs))
-    finally:
-        restore(token)
-
-
 def must_run_here(jobs: Sequence[Job]) -> bool:
     """Whether jobs cannot leave the calling thread.
 
     Backpropagation records what the simulator computes. And a device object may be in use by the very call that asks
     for the jobs, so that another thread would wait for it for ever.
     """
-    inside = context.depth() > 0
+    inside = context.current().depth > 0
     for job in jobs:
         executor, call = job.executor, job.call
         if call.bound and call.config.gradient_method == "backprop":

@@ -194,7 +194,7 @@ class BatchRunner:
         awaited = AwaitedFutures()
 
         def run() -> BatchResult:
-            with inside(self._depth, sending.followed), awaited.noted():
+            with inside(self._depth, sending.followed, awaited):
                 return perform(self._executor, work)
 
         try:

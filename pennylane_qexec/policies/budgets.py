@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
 from numbers import Integral, Real
 from types import TracebackType
 from typing import Any, Self
@@ -38,7 +37,6 @@ logger = logging.getLogger("pennylane_qexec")
 
 # Which budgets count
 
-_of_context: ContextVar[tuple[Budget, ...]] = ContextVar("qexec_budgets", default=())
 _of_process: list[Budget] = []
 
 
@@ -49,15 +47,15 @@ def for_process(budget: Budget | None) -> None:
 
 def enter(budget: Budget) -> None:
     """Let a budget count in this context."""
-    _of_context.set((*_of_context.get(), budget))
+    pass_on((*context.current().budgets, budget))
 
 
 def leave(budget: Budget) -> None:
     """Let it no longer count in this context; if it was entered several times, once less."""
-    budgets = list(_of_context.get())
+    budgets = list(context.current().budgets)
     if budget in budgets:
         del budgets[len(budgets) - 1 - budgets[::-1].index(budget)]
-    _of_context.set(tuple(budgets))
+    pass_on(tuple(budgets))
 
 
 def in_force(own: Budget | None) -> tuple[Budget, ...]:
@@ -68,34 +66,30 @@ def in_force(own: Budget | None) -> tuple[Budget, ...]:
     Args:
         own: that of the cluster.
     """
-    budgets = _of_context.get()
+    here = context.current()
+    budgets: tuple[Budget, ...] = here.budgets
     if not budgets and not _of_process:
         return () if own is None else (own,)
-    process = () if context.depth() else tuple(_of_process)
+    process = () if here.depth else tuple(_of_process)
     return tuple(dict.fromkeys((*(() if own is None else (own,)), *budgets, *process)))
 
 
-def pass_on(budgets: tuple[Budget, ...]) -> Token[tuple[Budget, ...]]:
-    """Inside of a batch, in its context: let these count and no others, as its circuits have been counted."""
-    return _of_context.set(budgets)
-
-
-def restore(token: Token[tuple[Budget, ...]]) -> None:
-    """Let those count again that counted before :func:`pass_on`."""
-    _of_context.reset(token)
+def pass_on(budgets: tuple[Budget, ...]) -> None:
+    """Let these count in this context, and no others: inside of a batch, as its circuits have been counted."""
+    context.set_current(context.current()._replace(budgets=budgets))
 
 
 @contextmanager
 def counting(budget: Budget | None) -> Iterator[None]:
     """While this lasts, let a budget count in this context, if it does not already."""
-    if budget is None or budget in _of_context.get():
+    if budget is None or budget in context.current().budgets:
         yield
         return
-    token = _of_context.set((*_of_context.get(), budget))
+    enter(budget)
     try:
         yield
     finally:
-        _of_context.reset(token)
+        leave(budget)
 
 
 # Budgets

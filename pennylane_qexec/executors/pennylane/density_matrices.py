@@ -7,7 +7,6 @@ of a Bell state. Within :func:`without_roots`, and nowhere else, the diagonal it
 
 from __future__ import annotations
 
-import contextvars
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,14 @@ from pennylane import math
 from pennylane.measurements import ProbabilityMP
 from pennylane.wires import Wires
 
-_wanted: contextvars.ContextVar[bool] = contextvars.ContextVar("qexec_without_roots", default=False)
+
+class _Here(threading.local):
+    """Whether this thread is within :func:`without_roots`. A call's context would take that to other threads."""
+
+    without_roots = False
+
+
+_here = _Here()
 _installing = threading.Lock()
 _installed = False
 
@@ -26,11 +32,11 @@ _installed = False
 def without_roots() -> Iterator[None]:
     """In this thread, probabilities of density matrices are polynomials of their numbers."""
     _install()
-    token = _wanted.set(True)
+    before, _here.without_roots = _here.without_roots, True
     try:
         yield
     finally:
-        _wanted.reset(token)
+        _here.without_roots = before
 
 
 def _install() -> None:
@@ -42,7 +48,7 @@ def _install() -> None:
         theirs = ProbabilityMP.process_density_matrix
 
         def process_density_matrix(self: ProbabilityMP, density_matrix: Any, wire_order: Wires) -> Any:
-            return (_summed if _wanted.get() else theirs)(self, density_matrix, wire_order)
+            return (_summed if _here.without_roots else theirs)(self, density_matrix, wire_order)
 
         ProbabilityMP.process_density_matrix = process_density_matrix
         _installed = True

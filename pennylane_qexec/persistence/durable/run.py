@@ -9,7 +9,6 @@ import secrets
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -37,21 +36,22 @@ from pennylane_qexec.redaction.display import even_incomplete
 T = TypeVar("T")
 logger = logging.getLogger("pennylane_qexec")
 
-_of_context: ContextVar[tuple[DurableRun, ...]] = ContextVar("qexec_durable_runs", default=())
 _open: list[DurableRun] = []
 
 
 def enter(run: DurableRun) -> None:
     """Let circuits belong to a run: those of this context and of copies of it, and those of threads that have none."""
     _open.append(run)
-    _of_context.set((*_of_context.get(), run))
+    here = context.current()
+    context.set_current(here._replace(runs=(*here.runs, run)))
 
 
 def leave_run(run: DurableRun) -> None:
     """Let no more circuits belong to a run."""
     if run in _open:
         _open.remove(run)
-    _of_context.set(tuple(each for each in _of_context.get() if each is not run))
+    here = context.current()
+    context.set_current(here._replace(runs=tuple(each for each in here.runs if each is not run)))
 
 
 def current() -> DurableRun | None:
@@ -60,10 +60,11 @@ def current() -> DurableRun | None:
     Raises:
         ConfigurationError: several are open, and this thread is not of the context of any.
     """
-    if not _open or context.recorded():
+    if not _open or context.current().recorded:
         return None
     here = [run for run in _open if run.is_here]
-    for run in reversed(_of_context.get()):
+    runs: tuple[DurableRun, ...] = context.current().runs
+    for run in reversed(runs):
         if run in here:
             return run
     if len(here) > 1:
