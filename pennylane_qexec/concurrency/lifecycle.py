@@ -1,7 +1,8 @@
 """How things end: objects that are closed in a ``with`` statement, and what happens at the end of the program.
 
-What was submitted is waited for, as ``concurrent.futures`` does. What still runs at backends after that is cancelled
-there, as nobody can wait for it any more.
+A program that ends goes through the phases of :class:`ExitPhase`. What was submitted is waited for, as
+``concurrent.futures`` does. What still runs at backends after that is cancelled there, as nobody can wait for it any
+more. What ``weakref.finalize`` was given comes last: it stops the engines' threads and closes stores.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from enum import IntEnum
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -44,32 +46,77 @@ class Closeable:
         self.close()
 
 
+# What is done at the end of the program, and in which order
+
+
+class ExitPhase(IntEnum):
+    """What is done at the end of the program, in this order.
+
+    All but the first phase come when all threads of the program have ended: until then these may ask for more.
+    """
+
+    WORK = 1
+    """What was submitted is waited for, before pools are shut down."""
+    REMOTE_JOBS = 2
+    """What still runs at backends is cancelled."""
+    SESSIONS = 3
+    """Sessions at backends are closed."""
+    PROCESSES = 4
+    """Worker processes are ended."""
+    COMPILERS = 5
+    """Compiling in the background is stopped. That may take as long as one compilation, so it comes last."""
+
+
+_changed = threading.Condition()
+_hooks: list[tuple[int, ExitPhase, Callable[[], bool | None]]] = []
+_expected: set[int] = set()
+"""Processes that have not come to :func:`_leave` yet, although they will."""
+
+
+def at_exit(phase: ExitPhase, hook: Callable[[], bool | None]) -> None:
+    """Have a function called when this process ends, not those forked from it. Calling this again does nothing.
+
+    Args:
+        phase: when to call it.
+        hook: called in the main thread, perhaps more than once. In the first phase it returns whether there was
+            anything to wait for; as long as one of several does, all are called again, since what ends may begin
+            something new. It is kept for ever: give a function, or a method of something that is never forgotten.
+    """
+    with _changed:
+        if (os.getpid(), phase, hook) in _hooks:
+            return
+        if phase is not ExitPhase.WORK:
+            # Anew for each, to come before the hooks of libraries imported meanwhile, as the one that ends JAX.
+            atexit.register(_end)
+        elif not _hooks_of(phase):
+            _register_leave()
+        _hooks.append((os.getpid(), phase, hook))
+
+
+def wait_at_exit(wait: Callable[[], bool | None]) -> None:
+    """Have something waited for at the end of the program: :func:`at_exit` in the first phase."""
+    at_exit(ExitPhase.WORK, wait)
+
+
+def _hooks_of(phase: ExitPhase) -> list[Callable[[], bool | None]]:
+    return [hook for process, its_phase, hook in _hooks if (process, its_phase) == (os.getpid(), phase)]
+
+
+def _end() -> None:
+    """Go through all phases but the first. What fails does not keep the rest from being done."""
+    for phase in sorted(ExitPhase)[1:]:
+        for hook in _hooks_of(phase):
+            try:
+                hook()
+            except BaseException:
+                logger.exception("at the end of the program, %r failed", hook)
+
+
 # Jobs that the program waits for before it ends
 
 _WORTH_A_WORD = 2.0  # seconds after which somebody who waits for the end of a program wants to know why
 
-_changed = threading.Condition()
 _jobs: Counter[tuple[int, object]] = Counter()
-_expected: set[int] = set()
-"""Processes that have not come to :func:`_leave` yet, although they will."""
-
-_waits: list[tuple[int, Callable[[], bool | None]]] = []
-
-
-def wait_at_exit(wait: Callable[[], bool | None]) -> None:
-    """Have something waited for when the program ends, before pools are shut down. Calling it again does nothing.
-
-    Args:
-        wait: called in the main thread when the program ends. It returns whether there was anything to wait for; as
-            long as one of several does, all are called again, since what ends may begin something new. It is kept for
-            ever: give a function, or a method of something that is never forgotten.
-    """
-    with _changed:
-        if (os.getpid(), wait) in _waits:
-            return
-        if not any(process == os.getpid() for process, _ in _waits):
-            _register()
-        _waits.append((os.getpid(), wait))
 
 
 def begin(owner: object, jobs: int) -> None:
@@ -91,7 +138,7 @@ def end(owner: object, jobs: int = 1) -> None:
             _changed.notify_all()
 
 
-def _register() -> None:
+def _register_leave() -> None:
     """Have :func:`_leave` called at the end of the program.
 
     ``atexit`` would be too late: by then the interpreter has shut down the pools of ``concurrent.futures``, and a batch
@@ -124,7 +171,7 @@ def _leave() -> None:
         waited = True
         while waited or _is_awaited():
             waited = False
-            for wait in [wait for process, wait in _waits if process == os.getpid()]:
+            for wait in _hooks_of(ExitPhase.WORK):
                 waited = wait() or waited
     except KeyboardInterrupt:
         logger.warning("interrupted while waiting for the last jobs: %d have not ended", _left())
@@ -171,29 +218,25 @@ class HasRemoteJobs(Protocol):
         """Say what could not be cancelled until now."""
 
 
-_lock = threading.Lock()
 _owners: dict[int, weakref.WeakSet[HasRemoteJobs]] = {}
 
 
 def cancel_at_exit(owner: HasRemoteJobs) -> None:
     """Have an owner let go of what it has at backends when all threads of the program have ended."""
-    with _lock:
-        if os.getpid() not in _owners:
-            _owners[os.getpid()] = weakref.WeakSet()
-            # Not with the pools, as what is submitted is waited for: the program's own threads may still ask for more.
-            atexit.register(_end)
-        _owners[os.getpid()].add(owner)
+    with _changed:
+        _owners.setdefault(os.getpid(), weakref.WeakSet()).add(owner)
+        at_exit(ExitPhase.REMOTE_JOBS, _cancel_remote_jobs)
 
 
-def _end() -> None:
-    # A process forked from one with clusters has its list, but none of the threads that would cancel anything.
-    owners = list(_owners.get(os.getpid(), ()))
+def _cancel_remote_jobs() -> None:
+    owners = list(_owners[os.getpid()])
     if interrupted():
         interrupts.give_up()
     try:
-        begun = [future for owner in owners if (future := owner.let_go()) is not None]
+        begun = {owner: future for owner in owners if (future := owner.let_go()) is not None}
         # They end by themselves, unless something that is called when a job ends hangs in an engine's thread.
-        interrupts.wait(lambda seconds: not wait(begun, seconds).not_done, PATIENCE + _MORE)
+        if not interrupts.wait(lambda seconds: not wait(begun.values(), seconds).not_done, PATIENCE + _MORE):
+            _owners[os.getpid()].difference_update(owner for owner, future in begun.items() if not future.done())
     except KeyboardInterrupt:
         interrupts.give_up()
     for owner in owners:

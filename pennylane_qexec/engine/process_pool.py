@@ -6,7 +6,6 @@ given up kills the worker it runs on, and the next batch gets a new one.
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import os
 import pickle
@@ -25,6 +24,8 @@ from typing import Any, NamedTuple
 import cloudpickle
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.concurrency import lifecycle
+from pennylane_qexec.concurrency.lifecycle import ExitPhase
 from pennylane_qexec.concurrency.resources import cores
 from pennylane_qexec.engine.worker import BOOTSTRAP, READY, BatchResult
 from pennylane_qexec.errors import WorkerDiedError
@@ -72,6 +73,7 @@ class _Worker:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         self._known: set[str] = set()
         self.ready = False
+        lifecycle.at_exit(ExitPhase.PROCESSES, _end_all)
         _living.add(self)
         self._send((number, sys.path))
 
@@ -256,14 +258,9 @@ class ProcessPool:
             return True
 
 
-def _end_all(owner: int) -> None:
-    """End the workers with the process that started them; a process forked from it leaves them alone."""
-    if os.getpid() == owner:
-        for worker in list(_living):
-            worker.kill()
-
-
-atexit.register(_end_all, os.getpid())
+def _end_all() -> None:
+    for worker in list(_living):
+        worker.kill()
 
 
 shared_pool = ProcessPool()

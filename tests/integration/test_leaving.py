@@ -301,3 +301,83 @@ wait_at_exit(wait)
     )
     assert done.stdout.splitlines().count("told: 1.0") == 2
     assert [line for line in done.stdout.splitlines() if "waited" in line] == ["waited for 2", "waited for 1"]
+
+
+def test_the_end_has_an_order_in_one_process_only_and_what_fails_is_no_hindrance() -> None:
+    done = run(
+        """
+import atexit, os
+from pennylane_qexec.concurrency.lifecycle import ExitPhase, at_exit
+
+logging.basicConfig(format="%(message)s")
+said, parent = [], os.getpid()
+
+def say(word):
+    if word not in said:
+        said.append(word)
+        print("child:" * (os.getpid() != parent), word, flush=True)
+
+def fail():
+    say("SESSIONS")
+    raise ValueError("the network")
+
+atexit.register(say, "what a library registered before")
+at_exit(ExitPhase.PROCESSES, lambda: say("PROCESSES"))
+at_exit(ExitPhase.WORK, lambda: say("WORK"))
+at_exit(ExitPhase.COMPILERS, lambda: say("COMPILERS"))
+atexit.register(say, "what a library registered meanwhile")
+at_exit(ExitPhase.SESSIONS, fail)
+at_exit(ExitPhase.REMOTE_JOBS, lambda: say("REMOTE_JOBS"))
+threading.Thread(target=lambda: (threading.main_thread().join(), say("a thread of the program"))).start()
+if child := os.fork():
+    os.waitpid(child, 0)
+"""
+    )
+    told = [line.strip() for line in done.stdout.splitlines()]
+    libraries = ["what a library registered meanwhile", "what a library registered before"]
+    phases = ["REMOTE_JOBS", "SESSIONS", "PROCESSES", "COMPILERS"]
+    assert [line for line in told if line.startswith("child")] == [f"child: {library}" for library in libraries]
+    assert told[2:] == ["WORK", "a thread of the program", *phases, *libraries]
+    assert "ValueError: the network" in done.stderr
+
+
+def test_importing_has_no_part_in_the_end_and_jobs_are_cancelled_before_sessions_workers_and_compilers_end() -> None:
+    done = run(
+        """
+from types import SimpleNamespace
+from pennylane_qexec.concurrency import lifecycle
+from pennylane_qexec.engine.process_pool import _Worker
+from pennylane_qexec.executors.jax.compiler import CompileQueue
+from pennylane_qexec.executors.runtime.sessions import Mode
+
+assert not lifecycle._hooks
+
+def tells(kind, name, word):
+    theirs = getattr(kind, name)
+    setattr(kind, name, lambda self, *arguments: (print(word, flush=True), theirs(self, *arguments))[1])
+
+tells(FakeQPU, "cancel", "job cancelled")
+tells(_Worker, "kill", "worker ended")
+tells(CompileQueue, "close", "compiler stopped")
+
+class Session:
+    def __init__(self, backend, max_time):
+        pass
+
+    def close(self):
+        print("session closed", flush=True)
+
+sys.modules["qiskit_ibm_runtime"] = SimpleNamespace(Session=Session, Batch=None)
+queue = CompileQueue()
+queue.add("key", lambda: None)
+worker = _Worker(0, 1)
+mode = Mode("session")
+mode.send("backend", print)
+qpu = FakeQPU(polls=None)
+threading.Thread(target=qexec.QCluster([qpu]).execute, args=([flip(0.1)],), daemon=True).start()
+qpu.submitted.wait()
+"""
+    )
+    told = list(dict.fromkeys(done.stdout.splitlines()))[1:]  # without what the session was told to send
+    assert told == ["job cancelled", "session closed", "worker ended", "compiler stopped"]
+    assert (done.returncode, done.stderr) == (0, "")

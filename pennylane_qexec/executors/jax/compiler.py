@@ -5,7 +5,6 @@ There is one function for each number of rows that is used; a few serve all numb
 
 from __future__ import annotations
 
-import atexit
 import logging
 import threading
 import weakref
@@ -14,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterator
 import numpy as np
 
 from pennylane_qexec.concurrency import interrupts, isolation
+from pennylane_qexec.concurrency.lifecycle import ExitPhase, at_exit
 from pennylane_qexec.executors.jax.functions import Traced
 from pennylane_qexec.executors.jax.platform import Platform
 
@@ -175,6 +175,7 @@ class CompileQueue:
                 return
             self._tasks[key] = task
             if self._thread is None:
+                at_exit(ExitPhase.COMPILERS, _stop_all)
                 _at_work.add(self)
                 self._thread = threading.Thread(target=self._work, name="qexec-jax", daemon=True)
                 self._thread.start()
@@ -207,11 +208,10 @@ class CompileQueue:
 _at_work: weakref.WeakSet[CompileQueue] = weakref.WeakSet()
 
 
-@atexit.register
-def _leave() -> None:
-    for workshop in list(_at_work):
-        workshop.close()
+def _stop_all() -> None:
+    for compile_queue in list(_at_work):
+        compile_queue.close()
         try:
-            workshop.wait()
+            compile_queue.wait()
         except KeyboardInterrupt:
             interrupts.end_now()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import re
 import threading
@@ -10,6 +9,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Literal, final
 
+from pennylane_qexec.concurrency.lifecycle import ExitPhase, at_exit
 from pennylane_qexec.errors import ConfigurationError, unknown
 
 ModeName = Literal["session", "batch"]
@@ -89,7 +89,8 @@ class Mode:
 
         kind = Session if self._kind == "session" else Batch
         self._session = kind(backend=backend, max_time=self._max_time)
-        _open_ones().add(self)
+        at_exit(ExitPhase.SESSIONS, _close_all)
+        _opened.add(self)
         return self._session
 
     def _close(self) -> None:
@@ -138,18 +139,10 @@ def _has_ended(session: Any) -> bool:
         return False
 
 
-_open_modes: weakref.WeakSet[Mode] | None = None
-
-
-def _open_ones() -> weakref.WeakSet[Mode]:
-    """The modes that had a session in this process; they are closed when it ends."""
-    global _open_modes
-    if _open_modes is None:
-        _open_modes = weakref.WeakSet()
-        atexit.register(_close_all)
-    return _open_modes
+_opened: weakref.WeakSet[Mode] = weakref.WeakSet()
+"""The modes that had a session; they are closed when the process ends."""
 
 
 def _close_all() -> None:
-    for mode in list(_open_modes or ()):
+    for mode in list(_opened):
         mode.close()
