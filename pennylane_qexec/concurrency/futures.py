@@ -93,7 +93,7 @@ def resolve(future: AskedFuture[T], value: T | BaseException) -> None:
         logger.exception("what was called when a job ended did not return")
 
 
-def wait(futures: Sequence[Future[T]]) -> list[T]:
+def wait(futures: Sequence[AskedFuture[T]]) -> list[T]:
     """The outcomes of all futures, in order. The first error in time, or Ctrl-C, cancels those that are left."""
     try:
         return wait_for_all(futures)
@@ -103,11 +103,12 @@ def wait(futures: Sequence[Future[T]]) -> list[T]:
         raise
 
 
-def wait_for_all(futures: Sequence[Future[T]]) -> list[T]:
+def wait_for_all(futures: Sequence[AskedFuture[T]]) -> list[T]:
     """The outcomes of all futures, in order; raises the first error in time."""
     with context.waiting_for(futures):
-        _wait_until_done(futures)
-    return [future.result() for future in futures]
+        if len(futures) > 1:
+            _wait_until_done(futures)
+        return [future.result() for future in futures]
 
 
 def _wait_until_done(futures: Sequence[Future[T]]) -> None:

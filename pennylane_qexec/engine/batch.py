@@ -16,8 +16,9 @@ from pennylane_qexec.concurrency.futures import AskedFuture
 from pennylane_qexec.engine.accounting import settle_attempt, shots_of, used
 from pennylane_qexec.engine.placement import BatchRunner
 from pennylane_qexec.engine.remote_jobs import Cancellations, SentBatch
+from pennylane_qexec.engine.worker import BatchResult
 from pennylane_qexec.executors.base import DelegatingExecutor, Executor
-from pennylane_qexec.job import Call, Job, JobState, Outcome, Usage, Work
+from pennylane_qexec.job import Call, Job, JobState, Outcome, Usage
 from pennylane_qexec.policies.budgets import Account, Budget, pass_on
 
 
@@ -154,7 +155,8 @@ class Batch:
         number: its number, for the history.
         queued_jobs: who is in it, results in this order.
         gone: those of them that nobody waits for any more.
-        task: the task that carries it.
+        jobs: its jobs, as they are sent.
+        carried: what it ends with.
         sending: whether it has reached the executor.
         began: when it was started, on the clock ``time.perf_counter``.
     """
@@ -162,20 +164,16 @@ class Batch:
     number: int
     queued_jobs: list[QueuedJob]
     gone: set[QueuedJob] = field(default_factory=set)
-    task: asyncio.Task[None] | None = None
+    jobs: Sequence[Job] = ()
+    carried: asyncio.Future[BatchResult] | None = None
     sending: SentBatch = field(default_factory=SentBatch)
     began: float = 0.0
-
-    @property
-    def work(self) -> Work:
-        """What the executor is given."""
-        return Work.of(self.jobs)
 
     def start(self) -> None:
         """Note that it runs."""
         now = time.time()
         self.began = time.perf_counter()
-        self.sending.jobs = self.jobs
+        self.jobs = self.sending.jobs = [queued_job.job for queued_job in self.queued_jobs]
         for queued_job in self.queued_jobs:
             queued_job.state = JobState.RUNNING
             queued_job.started = queued_job.future.started = now
@@ -195,11 +193,6 @@ class Batch:
                 if queued_job.account is not None:
                     queued_job.account.hand_on()
         return context
-
-    @property
-    def jobs(self) -> list[Job]:
-        """The jobs of its jobs."""
-        return [queued_job.job for queued_job in self.queued_jobs]
 
     def settle(self, executor: Executor, usages: Sequence[Usage]) -> None:
         """Settle what its circuits have used of budgets; if an executor hands them on, that is counted there.
@@ -229,8 +222,8 @@ class Batch:
     def leave(self, queued_job: QueuedJob) -> None:
         """A job is not wanted any more; the batch is given up when none of it is."""
         self.gone.add(queued_job)
-        if len(self.gone) == len(self.queued_jobs) and self.task is not None:
-            self.task.cancel()
+        if len(self.gone) == len(self.queued_jobs) and self.carried is not None:
+            self.carried.cancel()
 
 
 class Level:
@@ -295,7 +288,7 @@ class Level:
         """
         first = self.waiting.popleft()
         queued_jobs, shots = [first], self._shots(first)
-        most = 1 if first.alone or probe else self._batch_size(first)
+        most = 1 if first.alone or probe or not self.waiting else self._batch_size(first)
         while self.waiting and len(queued_jobs) < most and self._go_together(first, self.waiting[0]):
             shots += self._shots(self.waiting[0])
             if self._executor.max_shots is not None and shots > self._executor.max_shots:

@@ -14,7 +14,6 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import Future
-from functools import partial
 from operator import itemgetter
 from typing import Any, NoReturn, TypeVar
 
@@ -85,8 +84,9 @@ class Engine:
         }
         self._retries = RetryScheduler(self._lanes.values(), retry, failover, rng, self._give_up)
         self._hedging = Hedging(hedge, self._lanes.values())
-        self._numbers = itertools.count(1)
-        self._inline = InlineRunner(self.history, partial(next, self._numbers))
+        self.next_batch_number = itertools.count(1).__next__
+        self.started, self.used = self._hedging.started, self.history.spend
+        self._inline = InlineRunner(self.history, self.next_batch_number)
         self._completions = Completions(self.history, timeout, self._note_timeout)
         self._lock = threading.Lock()
         self._closed = False
@@ -303,7 +303,7 @@ class Engine:
         accounts: Sequence[Account] | None,
     ) -> dict[int, Outcome]:
         """The outcomes of jobs that failed in the calling thread, by their index."""
-        going: dict[int, Future[Outcome]] = {}
+        going: dict[int, AskedFuture[Outcome]] = {}
         for indices, raised, used in failed:
             futures = self._go_on([jobs[index] for index in indices], raised, chosen(accounts, indices), used)
             going.update(zip(indices, futures, strict=True))
@@ -334,18 +334,6 @@ class Engine:
             self._thread.call(function, *arguments)
 
     # -- in the engine's thread
-
-    def next_batch_number(self) -> int:
-        """The number of a batch that starts."""
-        return next(self._numbers)
-
-    def started(self, lane: Lane, batch: Batch) -> None:
-        """A batch has started."""
-        self._hedging.started(lane, batch)
-
-    def used(self, usages: Sequence[Usage]) -> None:
-        """An attempt at jobs has used something, whatever came of it."""
-        self.history.spend(usages)
 
     def finished(self, lane: Lane, batch: Batch, ran: BatchResult) -> None:
         """A batch has run: settle its jobs."""

@@ -62,11 +62,11 @@ class Hedging:
 
     def started(self, lane: Lane, batch: Batch) -> None:
         """A batch has started."""
-        if self._policy is None or batch.task is None:
+        if self._policy is None or batch.carried is None:
             return
         self._began[batch] = time.monotonic()
         self._watched[batch] = lane
-        batch.task.add_done_callback(lambda _: self._over(batch))
+        batch.carried.add_done_callback(lambda _: self._over(batch))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_soon(self._look)
 
@@ -123,7 +123,7 @@ class Hedging:
         return first
 
     def _over(self, batch: Batch) -> None:
-        """The task of a batch is over, so that its executor may be free."""
+        """A batch is over, so that its executor may be free."""
         self._began.pop(batch, None)
         self._watched.pop(batch, None)
         self._look()

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from operator import attrgetter
 from typing import Protocol
 
@@ -26,7 +27,7 @@ from pennylane_qexec.engine.worker import BatchResult
 from pennylane_qexec.executors.base import DelegatingExecutor, Executor
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.validation import present_objection
-from pennylane_qexec.job import Usage
+from pennylane_qexec.job import Usage, Work
 from pennylane_qexec.redaction import know_named, without_secrets
 
 
@@ -253,7 +254,7 @@ class Lane:
         """
         for depth in list(self._common.depths):
             self._level(depth)
-        delay = min(self._pump(self._levels[depth]) for depth in sorted(self._levels, reverse=True))
+        delay = min(map(self._pump, self._levels.values()))
         if delay < math.inf:
             self._wake_in(delay)
 
@@ -276,15 +277,16 @@ class Lane:
         """Take out everything that waits."""
         return [queued_job for level in self._levels.values() for queued_job in level.evacuate()]
 
-    def abandon(self) -> list[asyncio.Task[None]]:
-        """Give up everything, waiting and running; returns the tasks that end because of it."""
+    def abandon(self) -> list[asyncio.Future[BatchResult]]:
+        """Give up everything, waiting and running; returns the futures that end because of it."""
         self.evacuate()
         if self._timer is not None:
             self._timer.cancel()
-        tasks = [batch.task for level in self._levels.values() for batch in level.running if batch.task is not None]
-        for task in tasks:
-            task.cancel()
-        return tasks
+        batches = [batch for level in self._levels.values() for batch in level.running]
+        carried = [batch.carried for batch in batches if batch.carried is not None]
+        for future in carried:
+            future.cancel()
+        return carried
 
     async def take_up(self, job_id: str, sent: SentBatch) -> BatchResult:
         """Wait for a job of a backend with a queue that another process has sent; see :class:`Carrier`."""
@@ -301,7 +303,8 @@ class Lane:
 
     def _level(self, depth: int) -> Level:
         if depth not in self._levels:
-            self._levels[depth] = Level(self.executor, depth, self._post.cancellations)
+            level = Level(self.executor, depth, self._post.cancellations)
+            self._levels = dict(sorted({**self._levels, depth: level}.items(), reverse=True))  # the deepest first
         return self._levels[depth]
 
     def _running(self, level: Level) -> int:
@@ -313,6 +316,8 @@ class Lane:
 
     def _pump(self, level: Level) -> float:
         """Start batches of one level; returns the seconds after which to look again, without limit if for nothing."""
+        if not (level.waiting or self._common.of(level.depth)):
+            return math.inf
         took = False
         while (running := self._running(level)) < (1 if self.health.down else self._capacity):
             adoptable = [] if level.waiting or took else self._adoptable(level)
@@ -394,41 +399,32 @@ class Lane:
             return
         batch.start()
         level.running.add(batch)
-        batch.task = asyncio.get_running_loop().create_task(self._carry(level, batch))
-        batch.task.add_done_callback(lambda task: self._over(level, batch, task))
-        self._post.started(self, batch)
-
-    async def _carry(self, level: Level, batch: Batch) -> None:
-        batch.sending.reached = True
         try:
             context = batch.context(isinstance(self.executor, DelegatingExecutor))
-            ran = await level.carrier.carry(batch.work, context, batch.sending)
-        except Exception as raised:
+            batch.carried = level.carrier.carry(Work.of(batch.jobs), context, batch.sending)
+        except Exception as error:  # it cannot be sent there
+            batch.carried = asyncio.get_running_loop().create_future()
+            batch.carried.set_exception(error)
+        batch.carried.add_done_callback(partial(self._over, level, batch))
+        self._post.started(self, batch)
+
+    def _over(self, level: Level, batch: Batch, carried: asyncio.Future[BatchResult]) -> None:
+        """A batch has come to its end: it has run or failed, or was given up, perhaps before it began."""
+        level.running.discard(batch)
+        self.executor.meter.add(-len(batch.queued_jobs))
+        if carried.cancelled():
+            self._post.used(batch.settle_failed(self.executor))
+        elif isinstance(raised := carried.exception(), Exception):
             # Executors of users have options of their own, of which nobody has heard before.
             know_named({name: value for name, value in vars(self.executor).items() if isinstance(value, str)})
             error = without_secrets(raised)  # here it leaves the executor
-            self._end(level, batch)
             self._post.used(batch.settle_failed(self.executor, error))
             self._post.failed(self, batch, error)
         else:
-            self._end(level, batch)
-            ran = counted(self.executor, batch.jobs, ran)
+            ran = counted(self.executor, batch.jobs, carried.result())
             batch.settle(self.executor, ran.usages)
             self._post.used(ran.usages)
             shots = sum(map(attrgetter("shots"), ran.usages))
             self.executor.meter.ran(len(batch.queued_jobs), shots, ran.seconds)
             self._post.finished(self, batch, ran)
         self.pump()
-
-    def _over(self, level: Level, batch: Batch, task: asyncio.Task[None]) -> None:
-        """The task of a batch is over: perhaps cancelled, perhaps before it began; if it failed, the loop is told."""
-        if not task.cancelled():
-            task.result()
-            return
-        self._end(level, batch)
-        self._post.used(batch.settle_failed(self.executor))
-        self.pump()
-
-    def _end(self, level: Level, batch: Batch) -> None:
-        level.running.discard(batch)
-        self.executor.meter.add(-len(batch.queued_jobs))

@@ -9,15 +9,17 @@ import logging
 import os
 import pickle
 import time
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import cast
 
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.concurrency import isolation
 from pennylane_qexec.concurrency.context import AwaitedFutures, inside
 from pennylane_qexec.concurrency.resources import cores
-from pennylane_qexec.concurrency.thread_pool import ThreadPool
+from pennylane_qexec.concurrency.thread_pool import ThreadPool, tamed
 from pennylane_qexec.engine import process_pool
 from pennylane_qexec.engine.process_pool import pickled
 from pennylane_qexec.engine.remote_jobs import Cancellations, Polling, SentBatch
@@ -114,29 +116,25 @@ class BatchRunner:
         hands = _QUEUE_HANDS if isinstance(executor, QueuedExecutor) else self.capacity
         self._threads = ThreadPool(hands, f"qexec-{executor.name}" + "-nested" * min(depth, 1))
 
-    async def carry(self, work: Work, context: contextvars.Context, sending: SentBatch) -> BatchResult:
-        """Let a batch run. Cancelling this gives the batch up as far as the place where it runs allows.
+    def carry(self, work: Work, context: contextvars.Context, sending: SentBatch) -> asyncio.Future[BatchResult]:
+        """Let a batch run. Cancelling its future gives the batch up as far as the place where it runs allows.
 
         Args:
             work: the batch.
             context: the context variables of whoever asked for it.
-            sending: where to note that it did not get there.
+            sending: where to note that it gets there.
         """
-        executor = self._executor
+        executor, pool = self._executor, process_pool.shared_pool
         if isinstance(executor, QueuedExecutor):
-            return await self._at_a_queue(executor, work, context, sending)
+            return asyncio.get_running_loop().create_task(self._at_a_queue(executor, work, context, sending))
         if isinstance(executor.parallel, concurrent.futures.Executor) and not self._would_block(executor.parallel):
-            with sending.under_way():
-                key, executor_pickled = process_pool.shared_pool.pickled(executor)
-                parcel = pickled(work)
-            return await _ran(
-                executor.parallel.submit(_perform_in_pool, key, executor_pickled, parcel, self._depth, os.getpid()),
-                sending,
-            )
+            sent = (*pool.pickled(executor), pickled(work), self._depth, os.getpid())
+            return _followed(executor.parallel.submit(_perform_in_pool, *sent), sending)
         if self._goes_to_a_process(work):
-            return await self._in_a_process(work, sending)
+            running = pool.submit(executor, work)
+            return _followed(running, sending, partial(pool.stop, running))
         self._note_thread(len(work.circuits))
-        return await self._in_a_thread(work, context, sending)
+        return self._in_a_thread(work, context, sending)
 
     def ready(self, circuits: Sequence[QuantumScript]) -> None:
         """Have threads started for circuits that come: a program that is ending may not start any (Python 3.12).
@@ -190,34 +188,26 @@ class BatchRunner:
         process_pool.shared_pool.warm_up()
         return computing_seconds(self._executor, circuits) > _STARTING
 
-    async def _in_a_thread(self, work: Work, context: contextvars.Context, sending: SentBatch) -> BatchResult:
+    def _in_a_thread(
+        self, work: Work, context: contextvars.Context, sending: SentBatch
+    ) -> asyncio.Future[BatchResult]:
         awaited = AwaitedFutures()
 
         def run() -> BatchResult:
             with inside(self._depth, sending.followed, awaited):
                 return perform(self._executor, work)
 
-        try:
-            return await _ran(self._threads.submit(lambda: context.run(run)), sending)
-        except asyncio.CancelledError:
+        def stop() -> None:
             awaited.give_up()
-            # The thread may hang in there for ever; the lane goes on with another one.
-            self._threads.add_hand()
-            raise
+            self._threads.add_hand()  # the thread may hang in there for ever; the lane goes on with another one
 
-    async def _in_a_process(self, work: Work, sending: SentBatch) -> BatchResult:
-        with sending.under_way():
-            future = process_pool.shared_pool.submit(self._executor, work)
-        try:
-            return await _ran(future, sending)
-        except asyncio.CancelledError:
-            process_pool.shared_pool.stop(future)
-            raise
+        return _followed(self._threads.submit(partial(context.run, run)), sending, stop)
 
     async def _at_a_queue(
         self, executor: QueuedExecutor, work: Work, context: contextvars.Context, sending: SentBatch
     ) -> BatchResult:
         start = time.perf_counter()
+        sending.reached = True
 
         def submit() -> str:
             with inside(self._depth, sending.followed):
@@ -292,12 +282,44 @@ class BatchRunner:
         return cast(QueuedExecutor, self._executor)
 
 
-async def _ran(future: concurrent.futures.Future[Any], sending: SentBatch) -> BatchResult:
-    try:
-        return cast(BatchResult, await asyncio.wrap_future(future))
-    except asyncio.CancelledError:
-        sending.reached = not future.cancel()
-        raise
+def _followed(
+    running: concurrent.futures.Future[BatchResult], sending: SentBatch, stop: Callable[[], None] | None = None
+) -> asyncio.Future[BatchResult]:
+    """The engine's future of a batch that runs in another thread.
+
+    It is brought to its end by one call of the loop. (``asyncio.wrap_future``, and a task that waits for it, cost as
+    much as all the rest of a small batch's way.)
+
+    Args:
+        running: the batch.
+        sending: where to note whether it has reached its executor.
+        stop: what to do if the future is cancelled when the batch has begun.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[BatchResult] = loop.create_future()
+    sending.reached = True
+
+    def bring() -> None:
+        if future.done():
+            return
+        try:
+            future.set_result(tamed(running.result))
+        except Exception as error:
+            future.set_exception(error)
+
+    def ended(_: concurrent.futures.Future[BatchResult]) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and all jobs with it
+            loop.call_soon_threadsafe(bring)
+
+    def give_up(_: asyncio.Future[BatchResult]) -> None:
+        if future.cancelled():
+            sending.reached = not running.cancel()
+            if stop is not None:
+                stop()
+
+    running.add_done_callback(ended)
+    future.add_done_callback(give_up)
+    return future
 
 
 _in_this_pool_process: dict[str, Executor] = {}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -127,13 +126,6 @@ class SentBatch:
     reached: bool = False
     begun: bool = False
     outgoing: OutgoingJobs | None = None
-
-    @contextmanager
-    def under_way(self) -> Iterator[None]:
-        """While this lasts, the batch has not reached its executor."""
-        self.reached = False
-        yield
-        self.reached = True
 
     def submitted(self, executor: QueuedExecutor, circuits: Sequence[QuantumScript]) -> str:
         """Submit the batch, and tell who follows it. Returns the backend's id of it."""

@@ -53,7 +53,8 @@ class LoadMeter:
     def add(self, circuits: int) -> None:
         """Count circuits that now wait for the executor (or, if negative, do no longer)."""
         with self._lock:
-            self.seen = self.seen._replace(waiting=self.seen.waiting + circuits)
+            waiting, per_circuit, per_shot = self.seen
+            self.seen = Load(waiting + circuits, per_circuit, per_shot)
 
     def ran(self, circuits: int, shots: int, seconds: float) -> None:
         """Take a batch that ran into the averages, in which newer batches count more."""
