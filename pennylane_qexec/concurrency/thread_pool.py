@@ -15,10 +15,13 @@ T = TypeVar("T")
 def tamed(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function. What it raises beside the rules becomes an error: a panic of Rust (in Qiskit), ``sys.exit()``.
 
-    Ctrl-C, which only the main thread gets, is passed on.
+    So does the end of an iterator, which nobody may raise through a future. Ctrl-C, which only the main thread gets, is
+    passed on.
     """
     try:
         return function(*arguments)
+    except StopIteration as error:
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
     except Exception:
         raise
     except BaseException as fatal:

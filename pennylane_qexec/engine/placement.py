@@ -188,9 +188,7 @@ class BatchRunner:
         process_pool.shared_pool.warm_up()
         return computing_seconds(self._executor, circuits) > _STARTING
 
-    def _in_a_thread(
-        self, work: Work, context: contextvars.Context, sending: SentBatch
-    ) -> asyncio.Future[BatchResult]:
+    def _in_a_thread(self, work: Work, context: contextvars.Context, sending: SentBatch) -> asyncio.Future[BatchResult]:
         awaited = AwaitedFutures()
 
         def run() -> BatchResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -95,6 +95,42 @@ def test_nobody_is_left_waiting_when_the_failure_of_a_circuit_cannot_be_recorded
 class Failing(qexec.Executor):
     def run(self, circuits: Any) -> Any:
         raise ValueError("always")
+
+
+class Sure(qexec.Executor):
+    def run(self, circuits: Any) -> Any:
+        return [0.5 for _ in circuits]
+
+
+class Ending(qexec.Executor):
+    def run(self, circuits: Any) -> Any:
+        return [next(iter(())) for _ in circuits]
+
+
+def test_the_end_of_an_iterator_is_an_error_of_the_executor_and_not_the_end_of_the_engine() -> None:
+    with (
+        qexec.QCluster([Ending()], retry={"attempts": 1}) as cluster,
+        pytest.raises(qexec.ExecutorError, match="StopIteration"),
+    ):
+        cluster.execute([flip(0.1)])
+
+
+class CancellingPool(ThreadPoolExecutor):
+    """A pool that is shut down, with all that waits in it, as soon as it has something to do."""
+
+    def submit(self, *call: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.cancel()
+        return future
+
+
+def test_nobody_is_left_waiting_for_what_a_pool_has_cancelled_when_it_was_shut_down() -> None:
+    with (
+        CancellingPool(1) as pool,
+        qexec.QCluster([Sure(parallel=pool)], retry={"attempts": 1}, timeout=60) as cluster,
+        pytest.raises(qexec.ExecutorError, match="CancelledError"),
+    ):
+        cluster.execute([flip(0.1)])
 
 
 class IBMJob:
