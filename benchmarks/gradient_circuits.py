@@ -30,10 +30,12 @@ from pennylane_qexec.executors.jax import JaxExecutor
 GOALS = {4: 50.0, 6: 50.0, 8: 30.0, 10: 8.0, 12: 0.95, 14: 0.95, 16: 0.95}
 EXECUTORS = ("jax", "aer", "lightning.qubit")
 LAYERS, SHOTS = 2, 1000
-WARM = 8
-ROUNDS, FEW_ROUNDS = 15, 5
-REPEATS = 5
 MANY_QUBITS = 12
+"""From here on, a call takes up to seconds: fewer of them say as much."""
+
+WARM, FEW_WARM = 8, 1
+ROUNDS, FEW_ROUNDS = 15, 5
+REPEATS, FEW_REPEATS = 5, 1
 
 
 def shifted(qubits: int) -> list[qml.tape.QuantumScript]:
@@ -61,29 +63,28 @@ def peer(qubits: int, circuits: list[qml.tape.QuantumScript]) -> Callable[[], ob
     return call
 
 
-def ours(spec: str, circuits: list[qml.tape.QuantumScript]) -> Callable[[], object]:
+def ours(spec: str, circuits: list[qml.tape.QuantumScript], warm: int) -> Callable[[], object]:
     """A call of an executor that has found out what is best for these circuits."""
     executor = qexec.executor(spec)
     for _ in range(2):
         executor.run(circuits)
     if isinstance(executor, JaxExecutor):
         executor.wait()
-    for _ in range(WARM):
+    for _ in range(warm):
         executor.run(circuits)
     return lambda: executor.run(circuits)
 
 
 def of_size(qubits: int) -> Iterator[Answer]:
     """How much faster the best executor is for this many qubits."""
-    circuits = shifted(qubits)
+    circuits, few = shifted(qubits), qubits >= MANY_QUBITS
     calls = {"peer": peer(qubits, circuits)}
-    calls |= {spec: ours(spec, circuits) for spec in EXECUTORS if is_there(spec)}
+    calls |= {spec: ours(spec, circuits, FEW_WARM if few else WARM) for spec in EXECUTORS if is_there(spec)}
     calls["grouping"] = partial(fuse, circuits)
-    many = qubits >= MANY_QUBITS
     taken: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(FEW_ROUNDS if many else ROUNDS):
+    for _ in range(FEW_ROUNDS if few else ROUNDS):
         for name, call in calls.items():
-            taken[name].append(min(seconds(call) for _ in range(REPEATS)))
+            taken[name].append(min(seconds(call) for _ in range(FEW_REPEATS if few else REPEATS)))
     times = {name: np.array(values) for name, values in taken.items()}
     best = min((name for name in times if name in EXECUTORS), key=lambda name: float(np.median(times[name])))
     beside = ", ".join(f"{name} {1e3 * np.median(values):.3g} ms" for name, values in times.items())

@@ -87,17 +87,17 @@ def check_result(circuit: QuantumScript, result: Result, *, values: bool = True)
     Raises:
         ResultError: with what came, and what was expected.
     """
-    shots = circuit.shots
-    if not circuit.measurements:
+    shots, measurements = circuit.shots, circuit.measurements
+    if not measurements:
         return
-    if not shots.has_partitioned_shots:
-        if shots.total_shots == 1 and any(isinstance(one, MidMeasure) for one in circuit.operations):
-            result = _of_only_shot(circuit, result)
-        _check_all(circuit, result, shots.total_shots, values)
-        return
-    bins = list(shots)
-    for size, one in zip(bins, _parts(result, len(bins), "number of shots"), strict=True):
-        _check_all(circuit, one, size, values)
+    if shots.total_shots == 1 and any(isinstance(one, MidMeasure) for one in circuit.operations):
+        result = _of_only_shot(circuit, result)
+    bins = list(shots) if shots.has_partitioned_shots else [shots.total_shots]
+    parts = _parts(result, len(bins), "number of shots") if shots.has_partitioned_shots else [result]
+    for size, part in zip(bins, parts, strict=True):
+        several = [part] if len(measurements) == 1 else _parts(part, len(measurements), "measurement")
+        for measurement, one in zip(measurements, several, strict=True):
+            _check(circuit, measurement, one, size, values)
 
 
 def check_kept(work: Work, circuits: Sequence[QuantumScript], results: Sequence[Result]) -> None:
@@ -137,15 +137,6 @@ def check_derivative(circuit: QuantumScript, result: Result, vector: Any = None)
             raise ResultError("a derivative", f"expected numbers, got {_shown(leaf)}")
         if not _finite(array) and _is_finite(circuit) and all(_is_number(one) for one in _leaves(vector)):
             raise ResultError("a derivative", f"expected finite numbers, got {_shown(leaf)}")
-
-
-def _check_all(circuit: QuantumScript, result: Result, shots: int | None, values: bool) -> None:
-    measurements = circuit.measurements
-    if len(measurements) == 1:
-        _check(circuit, measurements[0], result, shots, values)
-        return
-    for measurement, one in zip(measurements, _parts(result, len(measurements), "measurement"), strict=True):
-        _check(circuit, measurement, one, shots, values)
 
 
 def _of_only_shot(circuit: QuantumScript, result: Result) -> Result:

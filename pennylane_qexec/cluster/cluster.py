@@ -308,10 +308,11 @@ class QCluster(Nestable):
             circuit: the circuit.
             later: whether nobody waits for it.
         """
-        if executor.parallel != "auto":
-            return prepares_late(executor, circuit, later)
-        if not process_pool.shared_pool.warm or self._seed is not None or durable.current() is not None:
-            return False  # what a durable run records, and by which numbers a seed draws, follows from it
+        if executor.parallel == "auto":
+            pool = process_pool.shared_pool
+            # What a durable run records, and by which numbers a seed draws, follows from it.
+            if not (pool.hands and pool.warm) or self._seed is not None or durable.current() is not None:
+                return False
         return prepares_late(executor, circuit, later)
 
     def submit(self, jobs: Sequence[Job], asked: Callable[[], bool] | None = None) -> list[AskedFuture[Outcome]]:

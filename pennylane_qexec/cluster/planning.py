@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import repeat
 from typing import Any, Protocol
 
 from pennylane.devices import ExecutionConfig
@@ -236,7 +237,7 @@ class CallPlanner:
 
     def jobs(self, circuits: Iterable[QuantumScript], method: str = "execute") -> list[Job]:
         """The jobs of all circuits of a batch. If the next one is another call, policies are asked anew."""
-        jobs = [self.job(circuit, method) for circuit in circuits]
+        jobs = list(map(self.job, circuits, repeat(method)))
         if self.settings.batches_are_calls and self._answers:
             thread = threading.get_ident()
             for key in [key for key in list(self._answers) if key[0] == thread]:  # others may add to it meanwhile
@@ -305,7 +306,7 @@ class CallPlanner:
 
     def _check_first(self, circuit: QuantumScript, candidate: Executor, executor: Executor | None) -> None:
         """See at once whether the first circuit of a call can be run; it is prepared again where it runs."""
-        if (executor, id(self._late_call)) not in self._numbers or not self._cluster.fails_over:
+        if (executor, id(self._late_call.config)) not in self._numbers or not self._cluster.fails_over:
             self._bind(circuit, candidate)
 
     def _bind(self, circuit: QuantumScript, executor: Executor) -> Bound:
@@ -316,11 +317,7 @@ class CallPlanner:
 
     def _as_it_is(self, circuit: QuantumScript, executor: Executor | None) -> Expanded:
         """The circuit as it is, to be prepared where it runs: by this executor, or by whoever is free first."""
-        call = self._late_call
-        number = self._numbers.get((executor, id(call)))
-        if number is None:
-            number = self._add(executor, id(call), call)
-        return (_retag(circuit, number, circuit),), only
+        return (_retag(circuit, self._number(executor, self._late_call.config), circuit),), only
 
     @property
     def _late_call(self) -> Call:
@@ -337,20 +334,17 @@ class CallPlanner:
             binder = binders[key] = executor.binder(self.config, circuit)
         return binder
 
-    def _number(self, executor: Executor, config: ExecutionConfig) -> int:
-        number = self._numbers.get((executor, id(config)))
-        if number is None:
-            call = Call("execute", config, bound=True, outcomes=self.config.mcm_config)
-            number = self._add(executor, id(config), call)
-        return number
-
-    def _add(self, executor: Executor | None, key: int, call: Call) -> int:
+    def _number(self, executor: Executor | None, config: ExecutionConfig) -> int:
+        """The number of what circuits are tagged with: their executor, and the configuration that they are run with."""
+        key = (executor, id(config))
         with self._adding:
-            number = self._numbers.get((executor, key))
-            if number is None:
+            if key not in self._numbers:
+                call = self._unbound
+                if call is None or call.config is not config:
+                    call = Call("execute", config, bound=True, outcomes=self.config.mcm_config)
                 self._bindings.append((executor, call))
-                number = self._numbers[executor, key] = len(self._bindings) - 1
-            return number
+                self._numbers[key] = len(self._bindings) - 1
+            return self._numbers[key]
 
     def _split(self, circuit: QuantumScript, shares: Sequence[Share], plan: Plan) -> Expanded:
         """The circuit in a form whose results add up, once for each share, prepared by the share's executor."""

@@ -14,7 +14,6 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import Future
-from operator import itemgetter
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -29,7 +28,7 @@ from pennylane_qexec.engine.batch import Batch, QueuedJob, queued_jobs_of
 from pennylane_qexec.engine.completion import Completions
 from pennylane_qexec.engine.hedging import Hedging
 from pennylane_qexec.engine.history import KEPT_ROWS, History, record_answered, record_done
-from pennylane_qexec.engine.inline import InlineRunner, groups, may_run_here, must_run_here
+from pennylane_qexec.engine.inline import InlineRunner, groups, must_run_here
 from pennylane_qexec.engine.lane import CommonQueue, Lane
 from pennylane_qexec.engine.recovery import RetryScheduler
 from pennylane_qexec.engine.remote_jobs import Cancellations, SentBatch
@@ -76,7 +75,6 @@ class Engine:
     ) -> None:
         self.history = History(history_limit)
         self._budget = budget
-        self._timeout = timeout
         self._common = CommonQueue()
         self.cancellations = Cancellations(self)
         self._lanes = {
@@ -86,7 +84,7 @@ class Engine:
         self._hedging = Hedging(hedge, self._lanes.values())
         self.next_batch_number = itertools.count(1).__next__
         self.started, self.used = self._hedging.started, self.history.spend
-        self._inline = InlineRunner(self.history, self.next_batch_number)
+        self._inline = InlineRunner(self.history, self.next_batch_number, timeout is not None)
         self._completions = Completions(self.history, timeout, self._note_timeout)
         self._lock = threading.Lock()
         self._closed = False
@@ -119,7 +117,7 @@ class Engine:
         """
         if self._closed or self._process != os.getpid():
             self._refuse()
-        if self._run_in_this_thread(jobs):
+        if self._inline.fits(jobs):
             return self._run_here(jobs)
         if in_engine_thread():
             raise ConfigurationError(
@@ -214,7 +212,7 @@ class Engine:
 
     def runs_here(self, jobs: Sequence[Job]) -> bool:
         """Whether :meth:`run` would run jobs in the calling thread."""
-        return self._run_in_this_thread(jobs)
+        return self._inline.fits(jobs)
 
     @property
     def closed(self) -> bool:
@@ -267,11 +265,6 @@ class Engine:
             "there: open a cluster here, and start processes by 'spawn' or 'forkserver'."
         )
 
-    def _run_in_this_thread(self, jobs: Sequence[Job]) -> bool:
-        if self._timeout is not None and not must_run_here(jobs):
-            return False
-        return self._inline.fits(jobs) or (in_engine_thread() and may_run_here(jobs))
-
     def _run_here(self, jobs: Sequence[Job]) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
         failed: list[tuple[list[int], Exception, list[Usage]]] = []
@@ -279,7 +272,7 @@ class Engine:
         try:
             for indices in groups(jobs):
                 spent: list[Usage] = []
-                own = itemgetter(*indices)(jobs) if len(indices) > 1 else (jobs[indices[0]],)
+                own = list(map(jobs.__getitem__, indices))
                 try:
                     done = self._inline.run(own, accounts and chosen(accounts, indices), spent)
                 except Exception as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 
 from pennylane_qexec.concurrency import context
+from pennylane_qexec.concurrency.event_loop import in_engine_thread
 from pennylane_qexec.engine import process_pool
 from pennylane_qexec.engine.accounting import counted, settle_attempt, used
 from pennylane_qexec.engine.batch import same_call
@@ -27,11 +28,13 @@ class InlineRunner:
     Args:
         history: where to write what ran.
         next_batch_number: numbers the batches.
+        timeout: whether jobs may take so long only; then none runs here that could run elsewhere.
     """
 
-    def __init__(self, history: History, next_batch_number: Callable[[], int]) -> None:
+    def __init__(self, history: History, next_batch_number: Callable[[], int], timeout: bool) -> None:
         self._history = history
         self._next_batch_number = next_batch_number
+        self._timeout = timeout
         self._heavy_seconds = 0.0
 
     def fits(self, jobs: Sequence[Job]) -> bool:
@@ -42,11 +45,11 @@ class InlineRunner:
         """
         if must_run_here(jobs):
             return True
-        if not may_run_here(jobs):
+        if self._timeout or not _may_run_here(jobs):
             return False
-        estimate = 0.0
-        for job in jobs:
-            estimate += seconds(job.executor, (job.circuit,))
+        if len(jobs) == 1 or in_engine_thread():
+            return True
+        estimate = sum(seconds(job.executor, (job.circuit,)) for job in jobs)
         if estimate < max(HEAVY, EACH * len(jobs)) or sum(may_use_processes(job.executor) for job in jobs) < 2:
             return True
         self._heavy_seconds += estimate
@@ -104,7 +107,7 @@ def must_run_here(jobs: Sequence[Job]) -> bool:
     return False
 
 
-def may_run_here(jobs: Sequence[Job]) -> bool:
+def _may_run_here(jobs: Sequence[Job]) -> bool:
     """Whether jobs are such that the calling thread can run them, however long that takes."""
     for executor in dict.fromkeys(map(attrgetter("executor"), jobs)):
         if executor is None or executor.parallel != "auto" or not executor.local:

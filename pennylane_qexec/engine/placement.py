@@ -144,7 +144,7 @@ class BatchRunner:
         if isinstance(self._executor.parallel, concurrent.futures.Executor):
             return
         self._threads.ready()
-        if not process_pool.shared_pool.started and uses_processes(self._executor, circuits):
+        if not process_pool.shared_pool.hands and uses_processes(self._executor, circuits):
             process_pool.shared_pool.warm_up()
 
     def hands_for(self, circuit: QuantumScript, number: int) -> int:

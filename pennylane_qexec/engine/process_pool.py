@@ -140,13 +140,17 @@ class _Task(NamedTuple):
 
 
 class ProcessPool:
-    """Worker processes that carry out batches, shared by all clusters of this process."""
+    """Worker processes that carry out batches, shared by all clusters of this process.
+
+    Attributes:
+        hands: the workers that are there, or on their way; 0 before the first heavy batch.
+    """
 
     def __init__(self) -> None:
         self._tasks: queue.SimpleQueue[_Task] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._leases = 0
-        self._hands = 0
+        self.hands = 0
         self._numbers = itertools.count()
         self._busy: dict[Future[BatchResult], _Worker] = {}
         self._pickled: weakref.WeakKeyDictionary[Executor, tuple[str, bytes]] = weakref.WeakKeyDictionary()
@@ -171,18 +175,13 @@ class ProcessPool:
         task = _Task(Future(), key, executor_pickled, pickled(work))
         with self._lock:
             self._tasks.put(task)
-            self._add_hands(executor.workers or 0)
+            self._add_workers(executor.workers or 0)
         return task.future
 
     def warm_up(self) -> None:
         """Start workers, if they are not running, and do not wait for them."""
         with self._lock:
-            self._add_hands(0)
-
-    @property
-    def started(self) -> bool:
-        """Whether workers are there, or on their way."""
-        return self._hands > 0
+            self._add_workers(0)
 
     def stop(self, future: Future[BatchResult]) -> None:
         """Give up a batch: forget it if it waits, kill its worker if it runs."""
@@ -204,21 +203,21 @@ class ProcessPool:
                 self._pickled[executor] = (uuid.uuid4().hex, cloudpickle.dumps(executor))
             return self._pickled[executor]
 
-    def _add_hands(self, wanted: int) -> None:
+    def _add_workers(self, wanted: int) -> None:
         """Have at least as many workers as wanted, and one for each core. The lock is held."""
-        missing = max(wanted, cores()) - self._hands
+        missing = max(wanted, cores()) - self.hands
         for _ in range(missing):
             try:
-                threading.Thread(target=self._work, daemon=True, name=f"qexec-worker-{self._hands + 1}").start()
+                threading.Thread(target=self._work, daemon=True, name=f"qexec-worker-{self.hands + 1}").start()
             except RuntimeError:
-                if not self._hands:
+                if not self.hands:
                     raise
                 return  # the program is ending: those that are there will do it
-            self._hands += 1
+            self.hands += 1
 
     def _new_worker(self) -> _Worker:
         """A worker with a number that none had before: with a seed, it draws from a stream of its own."""
-        return _Worker(next(self._numbers), max(1, cores() // max(1, self._hands)))
+        return _Worker(next(self._numbers), max(1, cores() // max(1, self.hands)))
 
     def _work(self) -> None:
         worker: _Worker | None = None
@@ -254,7 +253,7 @@ class ProcessPool:
         with self._lock:
             if self._leases > 0 or not self._tasks.empty():
                 return False
-            self._hands -= 1
+            self.hands -= 1
             return True
 
 

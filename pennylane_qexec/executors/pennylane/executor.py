@@ -150,17 +150,17 @@ class DeviceExecutor(PreparingExecutor):
         self.wires = source.wires
         self._prepared = Prepared(source.name in _WHOLE)
 
-    @property
+    @cached_property
     def backend(self) -> str:
         """The name of the device."""
         return self._source.name
 
-    @property
+    @cached_property
     def local(self) -> bool:
         """Whether the device is a simulator that computes in this process."""
         return self._source.traits.simulator
 
-    @property
+    @cached_property
     def shareable(self) -> bool:
         """Whether worker processes can have devices of their own."""
         return isinstance(self._source, BuiltDevices)
