@@ -34,7 +34,7 @@ MANY_QUBITS = 12
 """From here on, a call takes up to seconds: fewer of them say as much."""
 
 WARM, FEW_WARM = 8, 1
-ROUNDS, FEW_ROUNDS = 15, 5
+ROUNDS, FEW_ROUNDS = 9, 5
 REPEATS, FEW_REPEATS = 5, 1
 
 

@@ -192,22 +192,6 @@ class Load(NamedTuple):
     circuits_per_second: float = 0.0
     shots_per_second: float = 0.0
 
-    def seconds(self, circuits: int, shots: int) -> float | None:
-        """The running time of circuits, by the rates until now: the longer of what circuits and shots take.
-
-        Args:
-            circuits: how many there are.
-            shots: their shots, all together.
-
-        Returns:
-            Seconds; ``None`` as long as nothing has been measured.
-        """
-        _, by_circuits, by_shots = self
-        if not by_circuits:
-            return None
-        seconds, longer = circuits / by_circuits, shots / by_shots if by_shots else 0.0
-        return longer if longer > seconds else seconds
-
 
 class Share(NamedTuple):
     """Some of a circuit's shots, for one executor. Also equal to the plain tuple ``(executor, shots)``."""

@@ -20,6 +20,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from pennylane_qexec.concurrency import interrupts
+from pennylane_qexec.errors import ConfigurationError
 
 
 class CallContext(NamedTuple):
@@ -92,6 +93,46 @@ def _restored(before: CallContext, now: CallContext, after: CallContext) -> Call
     """A context without one change; what else has changed since, such as a budget that was entered, stays."""
     fields = zip(before, now, after, strict=True)
     return CallContext._make(last if old is new else old for old, new, last in fields)
+
+
+_open_runs: list[Any] = []
+
+
+def enter_run(run: Any) -> None:
+    """Let circuits belong to a run: those of this context and of copies of it, and those of threads that have none."""
+    _open_runs.append(run)
+    here = _context.get()
+    _context.set(here._replace(runs=(*here.runs, run)))
+
+
+def leave_run(run: Any) -> None:
+    """Let no more circuits belong to a run."""
+    if run in _open_runs:
+        _open_runs.remove(run)
+    here = _context.get()
+    _context.set(here._replace(runs=tuple(each for each in here.runs if each is not run)))
+
+
+def current_run() -> Any:
+    """The durable run that circuits asked for here belong to; ``None`` inside of a batch that is recorded itself.
+
+    Raises:
+        ConfigurationError: several are open, and this thread is not of the context of any.
+    """
+    here = _context.get()
+    if not _open_runs or here.recorded:
+        return None
+    runs = [run for run in _open_runs if run.is_here]
+    for run in reversed(here.runs):
+        if run in runs:
+            return run
+    if len(runs) > 1:
+        names = ", ".join(repr(run.name) for run in runs)
+        raise ConfigurationError(
+            f"the durable runs {names} are open, and this thread belongs to none of them: start it with "
+            "contextvars.copy_context().run, in the block of the run that it belongs to."
+        )
+    return runs[0] if runs else None
 
 
 class AwaitedFutures:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 
+from pennylane_qexec.concurrency import context
 from pennylane_qexec.engine.worker import BatchResult
 from pennylane_qexec.executors import objection_to_shots
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import Job, Usage
 from pennylane_qexec.policies.amounts import NOTHING, Amount, amount
-from pennylane_qexec.policies.budgets import Account, Budget, in_force, opened, settle
+from pennylane_qexec.policies.budgets import Account, Budget, of_process, opened, settle
 
 logger = logging.getLogger("pennylane_qexec")
 
@@ -32,10 +33,15 @@ def accounts_of(jobs: Sequence[Job], executors: Collection[Executor], own: Budge
     Raises:
         BudgetExceededError: they do not fit, all together.
     """
-    budgets = in_force(own)
+    here = context.current()
+    budgets: tuple[Budget, ...] = here.budgets
+    if own is not None:
+        budgets = (own, *budgets)
+    if of_process and not here.depth:
+        budgets = (*budgets, *of_process)
     if not budgets or not jobs:
         return None
-    return opened(budgets, [_first(job, executors) for job in jobs])
+    return opened(tuple(dict.fromkeys(budgets)), [_first(job, executors) for job in jobs])
 
 
 def expected(executor: Executor, job: Job) -> Amount:

@@ -313,9 +313,10 @@ class Executor(ABC):
         """
         circuits, shots = runs
         price = self.cost if price is None else price
-        seconds = self.meter.seen.seconds(1, shots)
-        if seconds is None:
+        _, circuits_per_second, shots_per_second = self.meter.seen
+        if not circuits_per_second:
             return Usage(circuits, shots, None if price.per_second else price.of(circuits, shots, 0.0))
+        seconds = max(1 / circuits_per_second, shots / shots_per_second if shots_per_second else 0.0)
         return Usage(circuits, shots, price.of(circuits, shots, seconds), seconds)
 
     def ran_nothing(self, error: BaseException) -> bool:

@@ -37,12 +37,13 @@ logger = logging.getLogger("pennylane_qexec")
 
 # Which budgets count
 
-_of_process: list[Budget] = []
+of_process: list[Budget] = []
+"""The budget of this process, if there is one; from inside of a batch it does not count, as its circuits do already."""
 
 
 def for_process(budget: Budget | None) -> None:
     """Let a budget, or none, count in this process."""
-    _of_process[:] = [] if budget is None else [budget]
+    of_process[:] = [] if budget is None else [budget]
 
 
 def enter(budget: Budget) -> None:
@@ -56,22 +57,6 @@ def leave(budget: Budget) -> None:
     if budget in budgets:
         del budgets[len(budgets) - 1 - budgets[::-1].index(budget)]
     pass_on(tuple(budgets))
-
-
-def in_force(own: Budget | None) -> tuple[Budget, ...]:
-    """The budgets that count for a call, each once.
-
-    From inside of a batch, those of the process do not, as its circuits count for them already.
-
-    Args:
-        own: that of the cluster.
-    """
-    here = context.current()
-    budgets: tuple[Budget, ...] = here.budgets
-    if not budgets and not _of_process:
-        return () if own is None else (own,)
-    process = () if here.depth else tuple(_of_process)
-    return tuple(dict.fromkeys((*(() if own is None else (own,)), *budgets, *process)))
 
 
 def pass_on(budgets: tuple[Budget, ...]) -> None:

@@ -36,45 +36,8 @@ from pennylane_qexec.redaction.display import even_incomplete
 T = TypeVar("T")
 logger = logging.getLogger("pennylane_qexec")
 
-_open: list[DurableRun] = []
-
-
-def enter(run: DurableRun) -> None:
-    """Let circuits belong to a run: those of this context and of copies of it, and those of threads that have none."""
-    _open.append(run)
-    here = context.current()
-    context.set_current(here._replace(runs=(*here.runs, run)))
-
-
-def leave_run(run: DurableRun) -> None:
-    """Let no more circuits belong to a run."""
-    if run in _open:
-        _open.remove(run)
-    here = context.current()
-    context.set_current(here._replace(runs=tuple(each for each in here.runs if each is not run)))
-
-
-def current() -> DurableRun | None:
-    """The run that circuits asked for here belong to; ``None`` inside of a batch that is recorded itself.
-
-    Raises:
-        ConfigurationError: several are open, and this thread is not of the context of any.
-    """
-    if not _open or context.current().recorded:
-        return None
-    here = [run for run in _open if run.is_here]
-    runs: tuple[DurableRun, ...] = context.current().runs
-    for run in reversed(runs):
-        if run in here:
-            return run
-    if len(here) > 1:
-        names = ", ".join(repr(run.name) for run in here)
-        raise ConfigurationError(
-            f"the durable runs {names} are open, and this thread belongs to none of them: start it with "
-            "contextvars.copy_context().run, in the block of the run that it belongs to."
-        )
-    return here[0] if here else None
-
+current: Callable[[], DurableRun | None] = context.current_run
+"""The durable run that circuits asked for here belong to."""
 
 _PATIENCE = 30.0
 """Seconds to wait, at the end, for what is being sent."""
@@ -128,14 +91,14 @@ class DurableRun:
             raise
         if self._budget is not None:
             self._budget.__enter__()
-        enter(self)
+        context.enter_run(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Wait for all circuits of the run; after an error, leave those at backends there, and say which they are."""
-        leave_run(self)
+        context.leave_run(self)
         if self._budget is not None:
             self._budget.__exit__(kind, error, traceback)
         self.close(finished=error is None)
