@@ -393,7 +393,7 @@ class QCluster(Nestable):
         seeds.settle(self.executors, self._seed)
 
     @property
-    def _recorded_by(self) -> durable.DurableRun | None:
+    def _recorded_by(self) -> durable.OpenRun | None:
         """What records the circuits that are asked for now."""
         run = durable.current()
         return run if run is not None or context.current().recorded else self._records

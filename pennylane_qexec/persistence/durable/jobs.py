@@ -6,6 +6,7 @@ import contextvars
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pennylane as qml
@@ -39,13 +40,14 @@ class RunCall(NamedTuple):
     context: contextvars.Context
 
 
+@dataclass(eq=False, slots=True)
 class RunEntry:
     """One job that the program asks for.
 
     Attributes:
         job: the job, with its number in the run.
         row: as it is in the store.
-        asking: the call.
+        call: the call that asks for it.
         future: what the caller waits for.
         inner: the future of whoever runs it.
         state: where it is, as the store has it.
@@ -55,19 +57,23 @@ class RunEntry:
         over: whether its end was dealt with.
     """
 
-    __slots__ = ("asking", "before", "future", "inner", "job", "left", "outgoing", "over", "row", "state")
+    job: Job
+    row: StoredJob
+    call: RunCall
+    future: AskedFuture[Outcome] = field(default_factory=AskedFuture)
+    inner: AskedFuture[Outcome] | None = None
+    state: State = field(init=False)
+    outgoing: Any = None
+    before: int | None = None
+    left: bool = False
+    over: bool = False
 
-    def __init__(self, job: Job, row: StoredJob, asking: RunCall) -> None:
-        self.job = job
-        self.row = row
-        self.asking = asking
-        self.future: AskedFuture[Outcome] = AskedFuture()
-        self.inner: AskedFuture[Outcome] | None = None
-        self.state = State(row.state)
-        self.outgoing: Any = None
-        self.before: int | None = None
-        self.left = False
-        self.over = False
+    def __post_init__(self) -> None:
+        self.state = State(self.row.state)
+
+    def read(self, row: StoredJob) -> None:
+        """Take over what the store says now."""
+        self.row, self.state = row, State(row.state)
 
     @property
     def wanted(self) -> bool:
@@ -85,7 +91,7 @@ def _timed_out(future: Future[Outcome]) -> bool:
 
 _AT, _SHORT = "@", 8
 
-UNWRITTEN = "unwritten:"
+_UNWRITTEN = "unwritten:"
 """How the text begins of a circuit that cannot be written: its fingerprint follows."""
 
 
@@ -125,7 +131,7 @@ def is_recorded(job: Job, engine: BaseRunner) -> bool:
     return not (backprop or inside or qml.Snapshot in set(map(type, job.circuit.operations)))
 
 
-def written(jobs: Sequence[Job], engine: BaseRunner) -> list[SerializedJob]:
+def serialize(jobs: Sequence[Job], engine: BaseRunner) -> list[SerializedJob]:
     """Jobs as they are written.
 
     Args:
@@ -137,28 +143,23 @@ def written(jobs: Sequence[Job], engine: BaseRunner) -> list[SerializedJob]:
     """
     names = [f"{executor.name} {executor.backend}" for executor in engine.executors]
     places: dict[int, str] = {}
-    texts = _texts([job.circuit for job in jobs])
     found = []
-    for job, text in zip(jobs, texts, strict=True):
+    for job, text in zip(jobs, _texts([job.circuit for job in jobs]), strict=True):
         call = job.call
         if id(call) not in places:
             places[id(call)] = digest_of("\n".join((*names, _settings(call))))[:_SHORT]
-        found.append(_written(job, text, places[id(call)]))
+        digest = what = digest_of(text)
+        if call.method != "execute":
+            vector = "" if job.vector is None else result_text(job.vector)
+            what = digest_of("\n".join((call.method, digest, vector)))
+        found.append(SerializedJob(f"{what}{_AT}{places[id(call)]}", digest, text))
     return found
 
 
 def _settings(call: Call) -> str:
     """What results depend on beside the circuit and who runs it."""
-    measuring = call.config.mcm_config
-    return f"{measuring.postselect_mode} {call.config.gradient_method if call.method != 'execute' else ''}"
-
-
-def _written(job: Job, text: str, place: str) -> SerializedJob:
-    digest = what = digest_of(text)
-    if job.call.method != "execute":
-        vector = "" if job.vector is None else result_text(job.vector)
-        what = digest_of("\n".join((job.call.method, digest, vector)))
-    return SerializedJob(f"{what}{_AT}{place}", digest, text)
+    gradients = call.config.gradient_method if call.method != "execute" else ""
+    return f"{call.config.mcm_config.postselect_mode} {gradients}"
 
 
 def _texts(circuits: Sequence[QuantumScript]) -> list[str]:
@@ -173,7 +174,7 @@ def _text(circuit: QuantumScript) -> str:
         return circuit_text(circuit)
     except ConfigurationError as refused:
         try:
-            return UNWRITTEN + fingerprint(circuit)
+            return _UNWRITTEN + fingerprint(circuit)
         except TypeError as error:
             raise ConfigurationError(
                 f"a circuit cannot be recorded in a durable run: {error} Leave that out, or run it outside of the run."

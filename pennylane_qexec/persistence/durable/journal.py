@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.results import check_kept
 from pennylane_qexec.circuits.serialization import circuit_of, circuit_text, result_of
 from pennylane_qexec.errors import ConfigurationError, ReplayMismatchError, ResultError, StoreError, StoreMismatchError
-from pennylane_qexec.job import Job, Outcome, Result, Usage, Work
+from pennylane_qexec.job import CACHE, Job, Outcome, Result, Usage, Work
 from pennylane_qexec.persistence.durable.jobs import RunEntry, SerializedJob, digest_of, first_number, place_of, what_of
 from pennylane_qexec.persistence.store import Run, State, Store, StoredJob
 from pennylane_qexec.persistence.store.records import NewJob
+from pennylane_qexec.policies.amounts import Amounts
 
 logger = logging.getLogger("pennylane_qexec")
 
@@ -31,15 +33,8 @@ _LONGEST = 120
 _BEFORE = 40
 
 
-def mismatch(store: Store, name: str, recorded: StoredJob, asked: Job) -> ReplayMismatchError:
-    """The error of a run whose program asks for a circuit that is not the next of those recorded.
-
-    Args:
-        store: where the run is.
-        name: of the run.
-        recorded: the first circuit that was not asked for.
-        asked: what was asked for.
-    """
+def _mismatch(store: Store, name: str, recorded: StoredJob, asked: Job) -> ReplayMismatchError:
+    """The error of a run whose program asks for a circuit that is not the next of those recorded."""
     text = store.circuits([recorded.circuit]).get(recorded.circuit, "")
     return ReplayMismatchError(name, recorded.number + 1, _difference(text, asked))
 
@@ -90,31 +85,22 @@ def _hint(form: Any) -> str:
 
 # The journal
 
-
-class JournalEntry(NamedTuple):
-    """A job that the program asks for.
-
-    Attributes:
-        row: as it is recorded. One that was recorded just now is claimed.
-        number: by which executors with a seed draw its shots.
-        new: whether it was recorded just now.
-    """
-
-    row: StoredJob
-    number: int
-    new: bool
+_NOT_SENT = (State.WAITING, State.CLAIMED, State.CANCELLED)
 
 
 class Journal:
-    """The jobs of a run. Not to be used by two threads at once.
+    """The jobs of a run, whichever thread asks for them.
 
     Jobs are found by what they ask for: the third time that a circuit is asked for, it is the third one recorded.
 
     Args:
         store: where they are.
-        run: the run.
+        run: the run, which this thread has opened.
         worker: who claims what is new.
         lease: for how long, in seconds.
+
+    Attributes:
+        unasked: jobs that the program has not asked for yet, by their place in the run.
     """
 
     def __init__(self, store: Store, run: Run, worker: str, lease: float) -> None:
@@ -122,6 +108,10 @@ class Journal:
         self._run = run
         self._worker = worker
         self._lease = lease
+        self._lock = threading.Lock()
+        self._concurrent = run.concurrent
+        self._opener = threading.get_ident()
+        self._askers: dict[str, int] | None = {}  # None when it was warned of them
         self._calls: Counter[str] = Counter()
         self._asked: set[int] = set()
         self._in_vain: set[int] = set()
@@ -131,54 +121,91 @@ class Journal:
         self._places: set[str] = set()
         self._moved = False
         self.unasked: dict[int, StoredJob] = {}
-        """Jobs that the program has not asked for yet, by their place in the run."""
         self._read()
 
-    def take(self, asked: Sequence[SerializedJob], jobs: Sequence[Job], strict: bool) -> list[JournalEntry]:
+    def take(self, asked: Sequence[SerializedJob], jobs: Sequence[Job]) -> tuple[int, list[tuple[StoredJob, bool]]]:
         """Find the jobs of a call, and record those that are new.
 
         Args:
             asked: the jobs, as they are written.
             jobs: the jobs.
-            strict: whether a new job is an error while there are others that were not asked for.
+
+        Returns:
+            The number of the first job, by which executors with a seed draw its shots; the others follow it. And the
+            jobs as they are recorded, each with whether it was recorded, and claimed, just now.
 
         Raises:
-            ReplayMismatchError: there is such a job. None is recorded, and all can be asked for again.
+            ReplayMismatchError: one of them is new, while others were not asked for yet, in a program of one thread.
+                None is recorded, and all can be asked for again.
         """
-        while True:
-            found = self._find(asked)
-            try:
-                rows = self._complete(found, asked, jobs, strict)
-            except StoreMismatchError:  # another process records in this run, and was faster
-                self._put_back(found)
-                self._read()
-            except BaseException:
-                self._put_back(found)
-                raise
-            else:
-                return self._taken(asked, rows)
-
-    @property
-    def name(self) -> str:
-        """The name of the run."""
-        return self._run.name
+        with self._lock:
+            self._note_thread(asked, jobs)
+            while True:
+                found = self._find(asked)
+                try:
+                    rows = self._complete(found, asked, jobs)
+                except StoreMismatchError:  # another process records in this run, and was faster
+                    self._put_back(found)
+                    self._read()
+                except BaseException:
+                    self._put_back(found)
+                    raise
+                else:
+                    break
+            call = digest_of(" ".join([what_of(one.key) for one in asked]))
+            first = first_number(call, self._calls[call])
+            self._calls[call] += 1
+            self._asked.update(row.id for row, _ in rows)
+            return first, rows
 
     @property
     def used(self) -> bool:
         """Whether anything was asked for."""
         return bool(self._calls)
 
+    def usage(self) -> Amounts:
+        """What the recorded circuits have used, with all attempts, and what is at backends, whose cost is not known."""
+        shots = circuits = 0
+        cost = seconds = 0.0
+        for job in self._store.jobs(self._run.id):
+            if job.backend == CACHE:
+                continue  # it was answered at no cost
+            attempts = job.attempt - (job.state in _NOT_SENT)
+            shots += attempts * job.shots
+            circuits += attempts * job.circuits
+            cost += job.cost
+            seconds += job.seconds
+        return Amounts(shots, circuits, cost, seconds)
+
     def ask_again(self, row: StoredJob) -> None:
         """Nothing came of a job that was asked for: who asks for the same again asks for this one."""
-        if row.id in self._asked:
-            self._asked.discard(row.id)
-            self._in_vain.add(row.id)
-            self._add(row, first=True)
+        with self._lock:
+            if row.id in self._asked:
+                self._asked.discard(row.id)
+                self._in_vain.add(row.id)
+                self._add(row, first=True)
 
     def sent_as(self, executor: str, remote_id: str) -> list[StoredJob]:
         """All jobs that were sent in one job of an executor's backend, in the order in which it has them."""
         rows = [row for row in self._store.jobs(self._run.id) if (row.executor, row.remote_id) == (executor, remote_id)]
         return sorted(rows, key=lambda row: row.remote_index or 0)
+
+    def _note_thread(self, asked: Sequence[SerializedJob], jobs: Sequence[Job]) -> None:
+        """Note that several threads ask: then nobody knows what the next circuit should be."""
+        me = threading.get_ident()
+        if me != self._opener and not self._concurrent:
+            self._concurrent = True
+            self._store.note_concurrent(self._run.id)
+        if self._concurrent and self._askers is not None:
+            sampled = (one.key for one, job in zip(asked, jobs, strict=True) if job.shots)
+            if {self._askers.setdefault(key, me) for key in sampled} - {me}:
+                self._askers = None
+                logger.warning(
+                    "several threads ask for the same circuit with shots in the durable run %r. When the program runs "
+                    "again, whoever asks first gets the first result, and may go another way from there: give each "
+                    "thread a durable run of its own, with a name of its own",
+                    self._run.name,
+                )
 
     def _read(self) -> None:
         """Read what is recorded and was not asked for yet."""
@@ -222,15 +249,17 @@ class Journal:
         return min(waiting, key=lambda rows: rows[0].number, default=None)
 
     def _complete(
-        self, found: Sequence[StoredJob | None], asked: Sequence[SerializedJob], jobs: Sequence[Job], strict: bool
+        self, found: Sequence[StoredJob | None], asked: Sequence[SerializedJob], jobs: Sequence[Job]
     ) -> list[tuple[StoredJob, bool]]:
         """What was found, and the rest recorded; and whether each was recorded just now, and is ours."""
         missing = [place for place, row in enumerate(found) if row is None]
-        if missing and strict and self.unasked:
+        if missing and self.unasked and not self._concurrent:
             expected = self.unasked[min(self.unasked)]
-            raise mismatch(self._store, self._run.name, expected, jobs[missing[0]])
-        new = iter(self._record(asked, jobs, missing))
-        return [(row, False) if row is not None else self._mine(next(new)) for row in found]
+            raise _mismatch(self._store, self._run.name, expected, jobs[missing[0]])
+        new = [_new(self._next + place, asked[index], jobs[index]) for place, index in enumerate(missing)]
+        recorded = iter(self._store.record(self._run.id, new, self._worker, self._lease) if new else [])
+        self._next += len(new)
+        return [(row, False) if row is not None else self._mine(next(recorded)) for row in found]
 
     def _mine(self, row: StoredJob) -> tuple[StoredJob, bool]:
         return row, row.worker == self._worker and row.state == State.CLAIMED
@@ -239,21 +268,6 @@ class Journal:
         for row in reversed(found):
             if row is not None:
                 self._add(row, first=True)
-
-    def _record(self, asked: Sequence[SerializedJob], jobs: Sequence[Job], missing: Sequence[int]) -> list[StoredJob]:
-        if not missing:
-            return []
-        new = [_new(self._next + place, asked[index], jobs[index]) for place, index in enumerate(missing)]
-        rows = self._store.record(self._run.id, new, self._worker, self._lease)
-        self._next += len(new)
-        return rows
-
-    def _taken(self, asked: Sequence[SerializedJob], rows: Sequence[tuple[StoredJob, bool]]) -> list[JournalEntry]:
-        call = digest_of(" ".join([what_of(one.key) for one in asked]))
-        first = first_number(call, self._calls[call])
-        self._calls[call] += 1
-        self._asked.update(row.id for row, _ in rows)
-        return [JournalEntry(row, first + index, new) for index, (row, new) in enumerate(rows)]
 
 
 def _new(number: int, one: SerializedJob, job: Job) -> NewJob:
@@ -301,7 +315,7 @@ def outcome_of(entry: RunEntry, run: str) -> Outcome | None:
 
 def _result(entry: RunEntry, text: str, run: str) -> Result:
     """A result, as the executor that is recorded with it may return it."""
-    job, executor = entry.job, entry.asking.engine.executor(entry.row.executor)
+    job, executor = entry.job, entry.call.engine.executor(entry.row.executor)
     work = Work.of([job])
     try:
         result = result_of(text)

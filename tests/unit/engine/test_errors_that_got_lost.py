@@ -16,7 +16,7 @@ from pennylane_qexec.engine.worker import KEPT_EXECUTORS, BatchResult
 from pennylane_qexec.executors.remote.jobs import RemoteJob
 from pennylane_qexec.executors.runtime.jobs import PrimitiveJob
 from pennylane_qexec.persistence.cache import write_behind
-from pennylane_qexec.persistence.durable.transitions import JobStateWriter
+from pennylane_qexec.persistence.durable.transitions import Transitions
 from pennylane_qexec.persistence.store import open_store
 from pennylane_qexec.testing import ScriptedExecutor, flip
 
@@ -80,10 +80,10 @@ def test_a_result_that_cannot_be_written_does_not_keep_others_from_the_cache(
 def test_nobody_is_left_waiting_when_the_failure_of_a_circuit_cannot_be_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: JobStateWriter, failures: Any) -> None:
+    def fail(self: Transitions, *_: Any) -> None:
         raise RuntimeError("not known")
 
-    monkeypatch.setattr(JobStateWriter, "failed", fail)
+    monkeypatch.setattr(Transitions, "failed", fail)
     with (
         qexec.durable_run("run", tmp_path / "run.db"),
         qexec.QCluster([Failing()], failover=False) as cluster,

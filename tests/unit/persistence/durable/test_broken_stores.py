@@ -11,7 +11,7 @@ import pytest
 from pennylane_qexec import QCluster, StoreError
 from pennylane_qexec.job import Job
 from pennylane_qexec.persistence.durable import durable_run
-from pennylane_qexec.persistence.durable.completion import HeartbeatThread
+from pennylane_qexec.persistence.durable.completions import HeartbeatThread
 from pennylane_qexec.persistence.store import open_store
 from pennylane_qexec.persistence.store.sql import open_to_read
 from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
@@ -137,12 +137,13 @@ def test_what_waits_for_an_executor_is_not_begun_when_the_store_is_deleted(tmp_p
     gate, lost = threading.Event(), threading.Event()
     executor = ScriptedExecutor(gate=gate)
     with QCluster(executor) as cluster, suppress(StoreError), durable_run("run", tmp_path / "runs.db") as run:
-        run._heartbeat.stop()
+        run._run._heartbeat.stop()
         first = cluster.submit([Job(flip(0.1, 20), executor)])
         assert executor.started.wait(60)
         rest = cluster.submit([Job(flip(angle, 20), executor) for angle in (0.2, 0.3)])
         deleted(tmp_path / "runs.db")
-        run._heartbeat = HeartbeatThread(run._beat, 0.001, "run", lambda error: (run._lost(error), lost.set()))
+        stop = run._run.completions.stop
+        run._run._heartbeat = HeartbeatThread(run._run._beat, 0.001, "run", lambda error: (stop(error), lost.set()))
         assert lost.wait(60)
         gate.set()
         for future in rest:
@@ -154,7 +155,7 @@ def test_what_waits_for_an_executor_is_not_begun_when_the_store_is_deleted(tmp_p
 
 def test_a_run_that_has_not_asked_for_anything_yet_is_not_taken_for_dead(tmp_path):
     with open_store(tmp_path / "runs.db") as store, durable_run("run", store) as run:
-        assert run._beat()
+        assert run._run._beat()
 
 
 @pytest.mark.parametrize("change", ["qexec_jobs DROP COLUMN claim", "qexec_version RENAME COLUMN version_num TO x"])

@@ -13,6 +13,7 @@ from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.executors.routing.hybrid import Hybrid
 from pennylane_qexec.job import Job
 from pennylane_qexec.persistence.durable import durable_run
+from pennylane_qexec.persistence.durable.opening import open_run
 from pennylane_qexec.persistence.store import open_store
 from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
 
@@ -152,8 +153,7 @@ def test_a_circuit_whose_result_cannot_be_recorded_runs_again_and_is_counted(pat
 def test_a_circuit_that_was_sent_and_is_another_one_in_the_store_by_now_is_refused(path):
     qpu = FakeQPU(polls=None)
     with open_store(path) as store, QCluster(qpu) as cluster:
-        run = durable_run("vqe", store, lease=1000)
-        run.open()
+        run = open_run("vqe", store, 1000, None)
         jobs = [Job(flip(angle, 20), qpu) for angle in (0.1, 0.2)]
         futures = run.submit(cluster._engine, cluster._engine, jobs)
         while [row.state for row in store.jobs()] != ["sent", "sent"]:

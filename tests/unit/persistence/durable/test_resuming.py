@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +11,38 @@ from typing import Any
 
 import pytest
 
+from pennylane_qexec.concurrency.futures import AskedFuture
 from pennylane_qexec.job import Job
 from pennylane_qexec.persistence.durable.jobs import RunCall, RunEntry
-from pennylane_qexec.persistence.durable.journal import Journal
-from pennylane_qexec.persistence.durable.recovery import RunRecovery
-from pennylane_qexec.persistence.durable.transitions import JobStateWriter, SubmissionObserver
-from pennylane_qexec.persistence.store import NewJob, Store, StoredJob, open_store
+from pennylane_qexec.persistence.durable.journal import UNRECORDED, Journal
+from pennylane_qexec.persistence.durable.recovery import Recovery
+from pennylane_qexec.persistence.durable.transitions import Transitions
+from pennylane_qexec.persistence.store import Ended, NewJob, Store, StoredJob, open_store
 from pennylane_qexec.testing.fakes import FakeQPU, flip
 
 LEASE = 1000.0
 
 
 class AtOnce:
-    """A recorder that handles events when they come, as a thread that is fast enough does."""
+    """Handles events when they come, as a thread that is fast enough does, and notes what is to be run.
+
+    What is to be done later waits until the test does it.
+    """
+
+    def __init__(self) -> None:
+        self.events = self
+        self.executed = 0
+        self.begun: list[RunEntry] = []
+        self.later: list[Callable[[], None]] = []
 
     def put(self, event: Callable[[], None], delay: float = 0.0) -> None:
-        event()
+        if delay:
+            self.later.append(event)
+        else:
+            event()
+
+    def begin(self, entries: Sequence[RunEntry]) -> None:
+        self.begun += entries
 
 
 class Engine:
@@ -35,6 +51,11 @@ class Engine:
     def __init__(self, qpu: FakeQPU) -> None:
         self.qpu = qpu
         self.taken_up: list[str] = []
+        self.submitted: list[Job] = []
+
+    def submit(self, jobs: list[Job], asked: Any) -> list[AskedFuture[Any]]:
+        self.submitted += jobs
+        return [AskedFuture() for _ in jobs]
 
     def executor(self, name: str) -> FakeQPU:
         return self.qpu
@@ -63,16 +84,15 @@ class Resumed:
     row: StoredJob
     run: int
 
-    def begin(self) -> tuple[RunEntry, list[RunEntry], Engine]:
+    def begin(self, completions: Any) -> tuple[RunEntry, list[RunEntry], Engine]:
         """Ask for the circuit; returns its entry, what is run, and the engine."""
         engine: Any = Engine(FakeQPU("qpu"))
-        keeper, begun = JobStateWriter(self.store, self.run, "me", LEASE), []
-        book: Any = Journal(self.store, self.store.open_run("run"), "me", LEASE)
-        parts: Any = (self.store, book, keeper, SubmissionObserver(keeper, True), AtOnce(), None)
-        resuming = RunRecovery(*parts, begun.extend, dict)
+        transitions = Transitions(self.store, self.run, "me", LEASE, resumes=True)
+        journal = Journal(self.store, self.store.open_run("run"), "me", LEASE)
+        recovery = Recovery(self.store, "run", journal, transitions, completions, None)
         entry = RunEntry(Job(flip(0.1)), self.row, RunCall(engine, engine, None, contextvars.copy_context()))
-        begun += resuming.begin([entry])
-        return entry, begun, engine
+        begun = recovery.begin([entry])
+        return entry, [*completions.begun, *begun], engine
 
 
 @pytest.fixture
@@ -93,7 +113,7 @@ def test_what_never_reached_its_backend_runs_once_however_soon_the_backend_says_
 ) -> None:
     resumed = recorded("dead")
     store.leave("dead")
-    entry, begun, _ = resumed.begin()
+    entry, begun, _ = resumed.begin(AtOnce())
     assert begun == [entry]
 
 
@@ -102,5 +122,17 @@ def test_a_circuit_that_came_along_in_a_job_is_picked_up_and_not_waited_for_as_i
 ) -> None:
     resumed = recorded("me")
     store.sent([resumed.row.id], "me", "job-7")
-    _, begun, engine = resumed.begin()
+    _, begun, engine = resumed.begin(AtOnce())
     assert (begun, engine.taken_up) == ([], ["job-7"])
+
+
+def test_what_others_had_run_without_a_result_that_can_be_recorded_runs_once_however_long_that_takes(
+    store: Store, recorded: Callable[[str], Resumed]
+) -> None:
+    resumed, completions = recorded("other"), AtOnce()
+    _, begun, engine = resumed.begin(completions)
+    store.sent([resumed.row.id], "other", "job-7")
+    store.done([Ended(resumed.row.id, error=UNRECORDED)], "other")
+    while completions.later:
+        completions.later.pop()()
+    assert (begun, len(engine.submitted)) == ([], 1)

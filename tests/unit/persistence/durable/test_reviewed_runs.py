@@ -220,6 +220,21 @@ def test_snapshots_are_taken_again(store):
         assert qml.snapshots(circuit)().keys() == before.keys()
 
 
+def test_a_job_that_could_not_be_picked_up_since_the_store_failed_is_when_it_is_asked_for_again(store, monkeypatch):
+    qpu = FakeQPU(polls=None)
+    with QCluster(qpu) as cluster:
+        sent(store, cluster, flip(0.1, 10))
+    qpu._polls = 1
+    with QCluster(qpu.another()) as cluster, durable_run("run", store) as run:
+        with monkeypatch.context() as patched:
+            patched.setattr(type(store), "circuits", _locked)
+            with pytest.raises(StoreError, match="locked"):
+                values(cluster, flip(0.1, 10))
+        (future,) = cluster.submit([Job(flip(0.1, 10), cluster.executors[0])])
+        assert future.result(30).shots == 10
+    assert (len(qpu.jobs), run.picked_up) == (1, 1)
+
+
 def test_a_forked_process_has_no_part_in_the_run(store):
     with durable_run("run", store), QCluster(ScriptedExecutor()) as cluster:
         values(cluster, flip(0.1, 10))

@@ -1,4 +1,4 @@
-"""How entries of a durable run end: written down first, then told to whoever waits.
+"""Entries of a durable run that have to be run, and how all entries end: written down first, then told to who waits.
 
 One thread records ends and tells the callers; another shows that the run lives, and nothing else can keep it busy.
 """
@@ -9,20 +9,27 @@ import heapq
 import itertools
 import logging
 import queue
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, final
 
 from pennylane_qexec.concurrency import interrupts, lifecycle
 from pennylane_qexec.concurrency.event_loop import serve_here
-from pennylane_qexec.concurrency.futures import resolve
+from pennylane_qexec.concurrency.futures import AskedFuture, resolve
 from pennylane_qexec.errors import BudgetExceededError, JobCancelledError, StoreError, UnansweredError
 from pennylane_qexec.job import Outcome
-from pennylane_qexec.persistence.durable.jobs import RunEntry
-from pennylane_qexec.persistence.durable.transitions import JobStateWriter, SubmissionObserver, TakenOverError
+from pennylane_qexec.persistence.durable.jobs import RunCall, RunEntry
+from pennylane_qexec.persistence.durable.journal import Journal
+from pennylane_qexec.persistence.durable.transitions import TakenOverError, Transitions
+from pennylane_qexec.persistence.runners import Runner
+from pennylane_qexec.persistence.store import State
 from pennylane_qexec.persistence.store.database import LostStoreError
+from pennylane_qexec.policies.budgets import Budget, counting
 
 logger = logging.getLogger("pennylane_qexec")
 
@@ -176,91 +183,178 @@ class EventThread:
         return max(0.0, self._later[0][0] - time.monotonic()) if self._later else _LONG
 
 
-_KEPT = 1000
+_MOST_CANCELLED = 1000
 """Entries that were cancelled, and may still be sent with others."""
 
 
-class Ended(NamedTuple):
-    """An entry has ended: with an outcome, or an error; or nobody wants it any more."""
-
-    entry: RunEntry
-    value: Outcome | BaseException | None
-
-
-class ResultRecorder:
-    """Brings entries to their end, in the recorder's thread.
+@final
+class RunCompletions:
+    """Has entries run, writes down how they ended, and tells those who wait.
 
     Args:
-        writer: writes it down.
-        follower: forgets them.
-        recorder: counts them.
+        name: of the run.
+        journal: told of entries of which nothing came.
+        transitions: writes down how entries ended.
+        budget: what counts for all of them, in whatever thread they are asked for.
         taken_over: called with entries that another process has now.
-        resumes: whether the run asks for what was left when it goes on.
-        in_vain: called with entries of which nothing came, before it is told.
+
+    Attributes:
+        executed: how many circuits were run.
+        left: entries that nobody waits for now, and that were not given back.
     """
 
     def __init__(
         self,
-        writer: JobStateWriter,
-        follower: SubmissionObserver,
-        recorder: EventThread,
+        name: str,
+        journal: Journal,
+        transitions: Transitions,
+        budget: Budget | None,
         taken_over: Callable[[list[RunEntry]], None],
-        resumes: bool,
-        in_vain: Callable[[RunEntry], None],
     ) -> None:
-        self._writer = writer
-        self._follower = follower
-        self._recorder = recorder
-        self._taken_over = taken_over
-        self._resumes = resumes
-        self._in_vain = in_vain
-        self._cancelled: deque[RunEntry] = deque()
+        self.executed = 0
         self.left: list[RunEntry] = []
-        """Entries that nobody waits for now, and that were not given back."""
+        self.events = EventThread(self._handle, f"qexec-run-{name}")
+        self._journal = journal
+        self._transitions = transitions
+        self._budget = budget
+        self._taken_over = taken_over
+        self._stopped_by: Exception | None = None
+        self._cancelled: deque[RunEntry] = deque()
 
-    def settle(self, ended: Sequence[Ended]) -> None:
-        """Write down how entries ended, and tell those who wait."""
-        fresh = {id(one.entry): one for one in reversed(ended) if not one.entry.over}
+    # -- entries that have to be run
+
+    def run(self, runner: Runner, entries: Sequence[RunEntry]) -> None:
+        """Run entries in the calling thread, and record their results."""
+        _note_attempts(entries)
+        try:
+            with counting(self._budget):
+                outcomes: Sequence[Outcome | BaseException] = runner.run([entry.job for entry in entries])
+        except BaseException as error:
+            for entry in entries:
+                entry.left = not isinstance(error, Exception)
+            outcomes = [error] * len(entries)
+        self.executed += len(entries)
+        self.settle(list(zip(entries, outcomes, strict=True)))
+
+    def begin(self, entries: Sequence[RunEntry]) -> None:
+        """Have entries run; those of one call together."""
+        calls: dict[int, list[RunEntry]] = {}
+        for entry in entries:
+            calls.setdefault(id(entry.call), []).append(entry)
+        for of_one_call in calls.values():
+            self._submit(of_one_call[0].call, of_one_call)
+
+    def _submit(self, call: RunCall, entries: Sequence[RunEntry]) -> None:
+        def is_asked() -> bool:
+            return any(entry.future.asked for entry in entries)
+
+        def submit() -> list[AskedFuture[Outcome]]:
+            with counting(self._budget):
+                return call.runner.submit([entry.job for entry in entries], call.asked or is_asked)
+
+        _note_attempts(entries)
+        try:
+            inner = call.context.copy().run(submit)
+        except Exception as error:
+            self.fail(entries, error)
+            return
+        self.executed += len(entries)
+        for entry, future in zip(entries, inner, strict=True):
+            entry.inner = future
+            future.add_done_callback(partial(self._ended, entry))
+            if entry.future.cancelled():
+                future.cancel()
+
+    def _ended(self, entry: RunEntry, inner: Future[Outcome]) -> None:
+        """Whoever ran an entry has come to an end with it."""
+        self.events.put((entry, self._stopped_by if inner.cancelled() else inner.exception() or inner.result()))
+
+    def dropped(self, entry: RunEntry, future: Future[Outcome]) -> None:
+        """What a caller waits for has ended, perhaps since it was cancelled."""
+        if not future.cancelled():
+            return
+        if isinstance(sys.exception(), KeyboardInterrupt | SystemExit):
+            entry.left = True  # the program is being ended, and does not mean this circuit
+        if entry.inner is not None:
+            entry.inner.cancel()
+        self.events.put((entry, None))
+
+    def stop(self, error: Exception) -> None:
+        """Let entries not begin that wait for an executor; those that have begun go on.
+
+        Args:
+            error: what the callers of the others are told.
+        """
+        self._stopped_by = error
+        for entry in self._transitions.entries:
+            if entry.inner is not None and entry.inner.started is None and entry.state is State.CLAIMED:
+                entry.inner.cancel()
+
+    # -- how entries end
+
+    def _handle(self, events: Sequence[Any]) -> None:
+        self.settle([event for event in events if isinstance(event, tuple)])
+        for event in events:
+            if not isinstance(event, tuple):
+                event()
+
+    def fail(self, entries: Iterable[RunEntry], error: BaseException) -> None:
+        """Bring entries to their end with an error."""
+        self.settle([(entry, error) for entry in entries])
+
+    def settle(self, ends: Sequence[tuple[RunEntry, Outcome | BaseException | None]]) -> None:
+        """Write down how entries ended, and tell those who wait.
+
+        Args:
+            ends: entries, each with its outcome, or an error, or ``None`` if nobody wants it any more.
+        """
+        first = {id(entry): (entry, value) for entry, value in reversed(ends) if not entry.over}
         done: list[tuple[RunEntry, Outcome]] = []
-        for one in reversed(fresh.values()):
-            if isinstance(one.value, Outcome):
-                done.append((one.entry, one.value))
-            elif isinstance(one.value, TakenOverError):
-                self._taken_over([one.entry])
+        for entry, value in reversed(first.values()):
+            if isinstance(value, Outcome):
+                done.append((entry, value))
+            elif isinstance(value, TakenOverError):
+                self._taken_over([entry])
             else:
-                self._settle_without(one.entry, one.value)
+                self._settle_without(entry, JobCancelledError("the job was cancelled.") if value is None else value)
         if done:
             self._settle_done(done)
 
-    def tell(self, entry: RunEntry, value: Outcome | BaseException) -> None:
-        """Bring an entry to its end, as the store has it already."""
+    def tell(self, entry: RunEntry, value: Outcome | BaseException, forget: bool = True) -> None:
+        """Bring an entry to its end, as the store has it already.
+
+        Args:
+            entry: the entry.
+            value: what its caller is told.
+            forget: whether it is followed no more.
+        """
+        if forget:
+            self._transitions.forget(entry)
         if entry.over:
             return
         entry.over = True
         try:
-            entry.asking.context.copy().run(resolve, entry.future, value)
+            entry.call.context.copy().run(resolve, entry.future, value)
         finally:
-            self._recorder.ended()
+            self.events.ended()
 
     def _settle_done(self, done: Sequence[tuple[RunEntry, Outcome]]) -> None:
         try:
-            others = self._writer.done(done)
+            others = self._transitions.done(done)
         except Exception as error:  # whatever it is, nobody is left waiting
             for entry, _ in done:
-                self._in_vain(entry)
-                self._forget_and_tell(entry, error)
+                self._journal.ask_again(entry.row)
+                self.tell(entry, error)
             return
         for entry, outcome in done:
             if entry not in others:
-                self._forget_and_tell(entry, outcome)
+                self.tell(entry, outcome)
         if others:
             self._taken_over(others)
 
-    def _settle_without(self, entry: RunEntry, error: BaseException | None) -> None:
-        """Settle an entry that was not run; ``None`` if its future was cancelled."""
-        if error is None:
-            error = JobCancelledError("the job was cancelled.")
-        later = self._resumes and (
+    def _settle_without(self, entry: RunEntry, error: BaseException) -> None:
+        """Settle an entry that was not run."""
+        later = self._transitions.resumes and (
             entry.left
             or isinstance(error, UnansweredError)
             or (isinstance(error, JobCancelledError) and not entry.future.cancelled())
@@ -269,33 +363,28 @@ class ResultRecorder:
             self._write_without(entry, error, later)
         except Exception as broken:  # nobody is left waiting
             logger.warning("how a circuit ended (%r) could not be recorded: %s", error, broken)
-        self._in_vain(entry)
+        self._journal.ask_again(entry.row)
+        followed = later or entry.future.cancelled()
         if later:
             entry.left = True
             self.left.append(entry)
-            self.tell(entry, error)
-        elif entry.future.cancelled():
-            self._keep_for_a_while(entry)
-            self.tell(entry, error)
-        else:
-            self._forget_and_tell(entry, error)
-
-    def _keep_for_a_while(self, entry: RunEntry) -> None:
-        """Not forget an entry that was cancelled: others may go on in the job in which it is sent."""
-        self._cancelled.append(entry)
-        if len(self._cancelled) > _KEPT:
-            self._follower.forget(self._cancelled.popleft())
+        elif followed:
+            self._cancelled.append(entry)  # others may go on in the job in which it is sent
+            if len(self._cancelled) > _MOST_CANCELLED:
+                self._transitions.forget(self._cancelled.popleft())
+        self.tell(entry, error, forget=not followed)
 
     def _write_without(self, entry: RunEntry, error: BaseException, later: bool) -> None:
         if later or isinstance(error, StoreError):
-            self._writer.give_back([entry])
+            self._transitions.give_back(entry)
         elif isinstance(error, BudgetExceededError):
-            self._writer.send_back([entry])
+            self._transitions.give_back(entry, even_sent=True)
         elif isinstance(error, JobCancelledError):
-            self._writer.cancelled([entry])
+            self._transitions.cancelled(entry)
         else:
-            self._writer.failed([(entry, error)])
+            self._transitions.failed(entry, error)
 
-    def _forget_and_tell(self, entry: RunEntry, value: Outcome | BaseException) -> None:
-        self._follower.forget(entry)
-        self.tell(entry, value)
+
+def _note_attempts(entries: Sequence[RunEntry]) -> None:
+    for entry in entries:
+        entry.before = entry.row.attempt - 1
