@@ -427,7 +427,7 @@ class QCluster(Nestable):
         if self._runner is not self._engine:
             self._runner.close()
         if self._records is not None and self._forgotten.detach():
-            durable.close(self._records)
+            self._records.close(finished=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
         check_portable(self._options["store"])

@@ -138,6 +138,12 @@ def end(owner: object, jobs: int = 1) -> None:
             _changed.notify_all()
 
 
+def wait_for_jobs_of(owner: object) -> None:
+    """Wait until all jobs of an owner have come to their end."""
+    with _changed:
+        interrupts.wait(lambda seconds: _changed.wait_for(lambda: (os.getpid(), owner) not in _jobs, seconds))
+
+
 def _register_leave() -> None:
     """Have :func:`_leave` called at the end of the program.
 

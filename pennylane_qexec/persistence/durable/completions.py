@@ -1,7 +1,4 @@
-"""Entries of a durable run that have to be run, and how all entries end: written down first, then told to who waits.
-
-One thread records ends and tells the callers; another shows that the run lives, and nothing else can keep it busy.
-"""
+"""Entries of a durable run that have to be run, and how entries end: written down first, then told to who waits."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, final
 
@@ -28,64 +26,12 @@ from pennylane_qexec.persistence.durable.journal import Journal
 from pennylane_qexec.persistence.durable.transitions import TakenOverError, Transitions
 from pennylane_qexec.persistence.runners import Runner
 from pennylane_qexec.persistence.store import State
-from pennylane_qexec.persistence.store.database import LostStoreError
 from pennylane_qexec.policies.budgets import Budget, counting
 
 logger = logging.getLogger("pennylane_qexec")
 
-_BEATS = 3
-"""How often in each lease a run shows that it lives."""
-
-
-class HeartbeatThread:
-    """Beats until it is stopped.
-
-    Args:
-        beat: shows that the run lives; says whether others believe it.
-        lease: seconds without a beat after which others take the run for dead.
-        name: of the run.
-        lost: called when the store is not the one any more that the program would go on with.
-    """
-
-    def __init__(
-        self, beat: Callable[[], bool], lease: float, name: str, lost: Callable[[LostStoreError], None]
-    ) -> None:
-        self._beat = beat
-        self._lost = lost
-        self._pause = lease / _BEATS
-        self._name = name
-        self._stopped = threading.Event()
-        threading.Thread(target=self._work, name=f"qexec-heart-{name}", daemon=True).start()
-
-    def stop(self) -> None:
-        """Beat no more."""
-        self._stopped.set()
-
-    def _work(self) -> None:
-        buried = False
-        while not self._stopped.wait(self._pause):
-            try:
-                alive = self._beat()
-            except LostStoreError as error:
-                logger.error("the durable run %r cannot go on: %s", self._name, error)
-                self._lost(error)
-                return
-            except Exception as error:
-                if self._stopped.is_set():
-                    return
-                logger.warning("the durable run %r could not show that it lives: %s", self._name, error)
-                continue
-            if not alive and not buried:
-                logger.warning(
-                    "the durable run %r was taken for dead by another process, which goes on with it", self._name
-                )
-            buried = not alive
-
-
 _MOST = 500
 """The most events that are handled together, so that each is written soon."""
-
-_LONG = 60.0  # seconds
 
 _END = object()
 
@@ -104,23 +50,8 @@ class EventThread:
         self._events: queue.SimpleQueue[tuple[float, Any]] = queue.SimpleQueue()
         self._later: list[tuple[float, int, Any]] = []
         self._numbers = itertools.count()
-        self._changed = threading.Condition()
-        self._expected = 0
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
-
-    def expect(self, jobs: int) -> None:
-        """Jobs are under way; the program does not end before as many have :meth:`ended`."""
-        lifecycle.begin(self, jobs)
-        with self._changed:
-            self._expected += jobs
-
-    def ended(self, jobs: int = 1) -> None:
-        """Jobs have come to their end."""
-        lifecycle.end(self, jobs)
-        with self._changed:
-            self._expected -= jobs
-            if self._expected <= 0:
-                self._changed.notify_all()
 
     def put(self, event: Any, delay: float = 0.0) -> None:
         """Have an event handled, after some seconds."""
@@ -128,25 +59,15 @@ class EventThread:
             self._start()
         self._events.put((time.monotonic() + delay if delay else 0.0, event))
 
-    def drain(self) -> None:
-        """Wait until all jobs that are expected have ended."""
-        with self._changed:
-            interrupts.wait(lambda seconds: self._changed.wait_for(lambda: self._expected <= 0, seconds))
-
     def close(self) -> None:
         """End the thread. What was to be handled later is not."""
         if self._thread is not None:
             self._events.put((0.0, _END))
             if threading.current_thread() is not self._thread:
-                interrupts.wait(self._has_ended)
-
-    def _has_ended(self, timeout: float | None) -> bool:
-        if self._thread is not None:
-            self._thread.join(timeout)
-        return self._thread is None or not self._thread.is_alive()
+                interrupts.wait(partial(_has_ended, self._thread))
 
     def _start(self) -> None:
-        with self._changed:
+        with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, daemon=True, name=self._name)
                 self._thread.start()
@@ -166,21 +87,24 @@ class EventThread:
     def _due(self) -> list[Any]:
         """Events whose time has come; waits for the first."""
         events: list[Any] = []
-        try:
+        with suppress(queue.Empty):
             while len(events) < _MOST:
                 due, event = self._events.get_nowait() if events else self._events.get(timeout=self._pause())
                 if due:
                     heapq.heappush(self._later, (due, next(self._numbers), event))
                 else:
                     events.append(event)
-        except queue.Empty:
-            pass
         while self._later and self._later[0][0] <= time.monotonic():
             events.append(heapq.heappop(self._later)[2])
         return events
 
-    def _pause(self) -> float:
-        return max(0.0, self._later[0][0] - time.monotonic()) if self._later else _LONG
+    def _pause(self) -> float | None:
+        return max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
+
+
+def _has_ended(thread: threading.Thread, timeout: float | None) -> bool:
+    thread.join(timeout)
+    return not thread.is_alive()
 
 
 _MOST_CANCELLED = 1000
@@ -220,6 +144,14 @@ class RunCompletions:
         self._taken_over = taken_over
         self._stopped_by: Exception | None = None
         self._cancelled: deque[RunEntry] = deque()
+
+    def expect(self, entries: int) -> None:
+        """Entries are under way; the program does not end before they have."""
+        lifecycle.begin(self, entries)
+
+    def drain(self) -> None:
+        """Wait until all entries have ended."""
+        lifecycle.wait_for_jobs_of(self)
 
     # -- entries that have to be run
 
@@ -336,7 +268,7 @@ class RunCompletions:
         try:
             entry.call.context.copy().run(resolve, entry.future, value)
         finally:
-            self.events.ended()
+            lifecycle.end(self)
 
     def _settle_done(self, done: Sequence[tuple[RunEntry, Outcome]]) -> None:
         try:

@@ -149,12 +149,6 @@ def records(store: Any) -> OpenRun:
     return open_run(name, store, _LEASE, None, resumes=False)
 
 
-def close(run: OpenRun | None) -> None:
-    """Close what :func:`records` has opened, if it has."""
-    if run is not None:
-        run.close(finished=True)
-
-
 def close_behind(run: OpenRun) -> None:
     """Close what :func:`records` has opened, as its cluster was forgotten: wherever this is called, it may not wait."""
     thread = threading.Thread(target=run.close, args=(True,), name="qexec-close", daemon=True)

@@ -165,25 +165,16 @@ class Recovery:
         self.replayed = 0
         self.picked_up = 0
 
-    def begin(self, entries: Sequence[RunEntry]) -> list[RunEntry]:
-        """Take entries up; returns those that are to be run, as they are at no backend."""
-        return self._take_up(entries, _FIRST_LOOK)
+    def take_up(self, entries: Sequence[RunEntry], pause: float = _FIRST_LOOK) -> list[RunEntry]:
+        """Answer what is done; claim the rest, look for it at its backend, and later for what others have.
 
-    def wait_for_others(self, entries: Sequence[RunEntry], pause: float = _FIRST_LOOK) -> None:
-        """Wait until another process has run entries, or ends."""
-        self._completions.events.put(lambda: self._look(entries, pause), pause)
+        Args:
+            entries: the entries.
+            pause: seconds after which to look how those are that others have.
 
-    def _look(self, entries: Sequence[RunEntry], pause: float) -> None:
-        """See what has become of entries that others have."""
-        left = [entry for entry in entries if not entry.over]
-        try:
-            if again := self._take_up(left, min(1.5 * pause, _LAST_LOOK)):
-                self._completions.begin(again)
-        except Exception as error:
-            self._completions.fail(left, error)
-
-    def _take_up(self, entries: Sequence[RunEntry], pause: float) -> list[RunEntry]:
-        """Answer and claim entries; look for those at a backend, and later for those that others have."""
+        Returns:
+            Those that are to be run, as they are at no backend.
+        """
         self._transitions.refresh(entries)
         for entry in entries:
             if entry.state is State.DONE:
@@ -197,6 +188,19 @@ class Recovery:
         for sent in found:
             self._completions.events.put(partial(self._join, sent))
         return [*ready, *(self._transitions.again(lost) if lost else [])]
+
+    def wait_for_others(self, entries: Sequence[RunEntry], pause: float = _FIRST_LOOK) -> None:
+        """Wait until another process has run entries, or ends."""
+        self._completions.events.put(lambda: self._look(entries, pause), pause)
+
+    def _look(self, entries: Sequence[RunEntry], pause: float) -> None:
+        """See what has become of entries that others have."""
+        left = [entry for entry in entries if not entry.over]
+        try:
+            if again := self.take_up(left, min(1.5 * pause, _LAST_LOOK)):
+                self._completions.begin(again)
+        except Exception as error:
+            self._completions.fail(left, error)
 
     def _answer(self, entry: RunEntry) -> None:
         outcome = outcome_of(entry, self._run)

@@ -18,17 +18,21 @@ from pennylane_qexec.concurrency.event_loop import in_engine_thread
 from pennylane_qexec.concurrency.futures import AskedFuture, wait_for_all
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.job import Job, Outcome
-from pennylane_qexec.persistence.durable.completions import HeartbeatThread, RunCompletions
+from pennylane_qexec.persistence.durable.completions import RunCompletions
 from pennylane_qexec.persistence.durable.jobs import RunCall, RunEntry, is_recorded, serialize
 from pennylane_qexec.persistence.durable.journal import Journal
 from pennylane_qexec.persistence.durable.recovery import Recovery
 from pennylane_qexec.persistence.durable.transitions import Transitions
 from pennylane_qexec.persistence.runners import BaseRunner, Runner
 from pennylane_qexec.persistence.store import State, Store
+from pennylane_qexec.persistence.store.database import LostStoreError
 from pennylane_qexec.policies.budgets import Budget
 
 T = TypeVar("T")
 logger = logging.getLogger("pennylane_qexec")
+
+_BEATS = 3
+"""How often in each lease a run shows that it lives."""
 
 _PATIENCE = 30.0
 """Seconds to wait, at the end, for what is being sent."""
@@ -84,7 +88,9 @@ class OpenRun:
         self._transitions = Transitions(store, run.id, self._worker, lease, resumes)
         self.completions = RunCompletions(name, self.journal, self._transitions, budget, self._wait_for_others)
         self.recovery = Recovery(store, name, self.journal, self._transitions, self.completions, budget)
-        self._heartbeat = HeartbeatThread(self._beat, lease, name, self.completions.stop)
+        self._stopped = threading.Event()
+        show = partial(self._show_life, lease / _BEATS)
+        threading.Thread(target=show, name=f"qexec-heart-{name}", daemon=True).start()
         if self.journal.unasked:
             logger.info("the durable run %r goes on: %d circuits are recorded", name, len(self.journal.unasked))
 
@@ -143,6 +149,8 @@ class OpenRun:
 
     def _taken(self, jobs: Sequence[Job], call: RunCall) -> tuple[list[RunEntry], list[RunEntry]]:
         """The entries of a call; and those of them that are to be run."""
+        if not jobs:
+            return [], []
         first, taken = self.journal.take(serialize(jobs, call.engine), jobs)
         entries: list[RunEntry] = []
         for number, (job, (row, _)) in enumerate(zip(jobs, taken, strict=True), first):
@@ -152,9 +160,9 @@ class OpenRun:
         new = [entry for entry, (_, is_new) in zip(entries, taken, strict=True) if is_new]
         old = [entry for entry, (_, is_new) in zip(entries, taken, strict=True) if not is_new]
         self._transitions.add(entries)
-        self.completions.events.expect(len(entries))
+        self.completions.expect(len(entries))
         try:
-            mine = [*new, *(self.recovery.begin(old) if old else [])]
+            mine = [*new, *(self.recovery.take_up(old) if old else [])]
         except Exception as error:
             self.completions.fail(entries, error)
             raise
@@ -169,6 +177,27 @@ class OpenRun:
         has_claimed = self._has_claimed
         return self._store.renew(self._worker) or not has_claimed
 
+    def _show_life(self, pause: float) -> None:
+        """Show that the run lives until it is closed, in a thread that nothing else can keep busy."""
+        buried = False
+        while not self._stopped.wait(pause):
+            try:
+                alive = self._beat()
+            except LostStoreError as error:
+                logger.error("the durable run %r cannot go on: %s", self.name, error)
+                self.completions.stop(error)
+                return
+            except Exception as error:
+                if self._stopped.is_set():
+                    return
+                logger.warning("the durable run %r could not show that it lives: %s", self.name, error)
+                continue
+            if not alive and not buried:
+                logger.warning(
+                    "the durable run %r was taken for dead by another process, which goes on with it", self.name
+                )
+            buried = not alive
+
     def close(self, finished: bool) -> None:
         """Wait until all circuits have ended.
 
@@ -179,13 +208,13 @@ class OpenRun:
             return  # what was forked has neither its threads nor its jobs
         try:
             if finished:
-                self.completions.events.drain()
+                self.completions.drain()
                 self._finish()
         finally:
             try:
                 self._leave_the_rest()
             finally:
-                self._heartbeat.stop()
+                self._stopped.set()
                 self.completions.events.close()
                 try:
                     self._store.leave(self._worker)
@@ -211,7 +240,7 @@ class OpenRun:
     def _leave_the_rest(self) -> None:
         """Leave what has not ended, and say which jobs still run."""
         _drop(self._transitions.entries)
-        self.completions.events.drain()
+        self.completions.drain()
         self._transitions.wait_for_outgoing(_PATIENCE)
         if jobs := self._transitions.left_at_backends(self.completions.left):
             logger.warning(

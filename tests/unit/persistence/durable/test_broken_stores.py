@@ -11,7 +11,6 @@ import pytest
 from pennylane_qexec import QCluster, StoreError
 from pennylane_qexec.job import Job
 from pennylane_qexec.persistence.durable import durable_run
-from pennylane_qexec.persistence.durable.completions import HeartbeatThread
 from pennylane_qexec.persistence.store import open_store
 from pennylane_qexec.persistence.store.sql import open_to_read
 from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
@@ -134,17 +133,14 @@ def test_a_job_that_is_at_a_backend_when_the_store_is_deleted_is_not_sent_again(
 
 
 def test_what_waits_for_an_executor_is_not_begun_when_the_store_is_deleted(tmp_path):
-    gate, lost = threading.Event(), threading.Event()
+    gate = threading.Event()
     executor = ScriptedExecutor(gate=gate)
     with QCluster(executor) as cluster, suppress(StoreError), durable_run("run", tmp_path / "runs.db") as run:
-        run._run._heartbeat.stop()
         first = cluster.submit([Job(flip(0.1, 20), executor)])
         assert executor.started.wait(60)
         rest = cluster.submit([Job(flip(angle, 20), executor) for angle in (0.2, 0.3)])
         deleted(tmp_path / "runs.db")
-        stop = run._run.completions.stop
-        run._run._heartbeat = HeartbeatThread(run._run._beat, 0.001, "run", lambda error: (stop(error), lost.set()))
-        assert lost.wait(60)
+        run._run._show_life(0.001)  # which ends with that
         gate.set()
         for future in rest:
             with pytest.raises(StoreError, match="was deleted or moved"):

@@ -91,7 +91,7 @@ class Resumed:
         journal = Journal(self.store, self.store.open_run("run"), "me", LEASE)
         recovery = Recovery(self.store, "run", journal, transitions, completions, None)
         entry = RunEntry(Job(flip(0.1)), self.row, RunCall(engine, engine, None, contextvars.copy_context()))
-        begun = recovery.begin([entry])
+        begun = recovery.take_up([entry])
         return entry, [*completions.begun, *begun], engine
 
 

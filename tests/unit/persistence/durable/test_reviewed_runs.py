@@ -10,6 +10,7 @@ import pennylane as qml
 import pytest
 
 from pennylane_qexec import Budget, ConfigurationError, ExecutorError, QCluster, ReplayMismatchError, StoreError
+from pennylane_qexec.concurrency import lifecycle
 from pennylane_qexec.errors import BudgetExceededError
 from pennylane_qexec.job import Job
 from pennylane_qexec.persistence.durable import durable_run
@@ -233,6 +234,15 @@ def test_a_job_that_could_not_be_picked_up_since_the_store_failed_is_when_it_is_
         (future,) = cluster.submit([Job(flip(0.1, 10), cluster.executors[0])])
         assert future.result(30).shots == 10
     assert (len(qpu.jobs), run.picked_up) == (1, 1)
+
+
+def test_a_program_ends_that_has_submitted_only_what_is_not_recorded(store):
+    waited_for = dict(lifecycle._jobs)
+    script = qml.tape.QuantumScript([qml.Snapshot("a")], [qml.expval(qml.Z(0))])
+    with QCluster("default.qubit") as cluster, durable_run("run", store):
+        (future,) = cluster.submit([Job(script, cluster.executors[0])])
+        assert future.result().result == 1.0
+    assert lifecycle._jobs == waited_for
 
 
 def test_a_forked_process_has_no_part_in_the_run(store):
