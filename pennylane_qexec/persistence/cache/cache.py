@@ -181,18 +181,17 @@ class Cache(Closeable):
         if not self._open:
             with self._lock:
                 if not self._open:
-                    self._backing = self._new_shelf()
+                    self._backing = self._new_backing()
                     self._open = True
         return self._backing
 
-    def _new_shelf(self) -> WriteBehindStore | None:
+    def _new_backing(self) -> WriteBehindStore | None:
         from pennylane_qexec.persistence.store import open_store
 
         url = self._arguments[0]
         try:
-            return WriteBehindStore(
-                open_store(default_url() if url is None else url, patience=_PATIENCE), self._most_bytes
-            )
+            store = open_store(default_url() if url is None else url, patience=_PATIENCE)
+            return WriteBehindStore(store, self._most_bytes)
         except (StoreError, OSError) as error:
             logger.warning("the cache keeps results in memory only: %s", error)
             return None

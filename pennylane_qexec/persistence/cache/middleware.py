@@ -21,59 +21,20 @@ from pennylane_qexec.persistence.runners import BaseRunner
 logger = logging.getLogger("pennylane_qexec")
 
 
-def follow(
-    twin: AskedFuture[Outcome],
-    first: AskedFuture[Outcome],
-    answer: Callable[[Outcome], Outcome],
-    run_anew: Callable[[Callable[[], bool]], AskedFuture[Outcome]],
-) -> None:
-    """Let a future come to its end with another one.
-
-    Args:
-        twin: the future.
-        first: the other one.
-        answer: makes the outcome of that of the other one.
-        run_anew: runs the circuit after all, where the other future was cancelled by itself; it is given what says
-            whether somebody waits.
-    """
-
-    def ended(done: Future[Outcome]) -> None:
-        if not done.cancelled():
-            error = done.exception()
-            resolve(twin, answer(done.result()) if error is None else error)
-        elif not twin.cancelled():
-            try:
-                other = run_anew(lambda: twin.asked)
-            except Exception as error:  # closed meanwhile, or beyond a budget
-                resolve(twin, error)
-                return
-            twin.add_done_callback(lambda given_up: given_up.cancelled() and other.cancel())
-            follow(twin, other, answer, run_anew)
-
-    first.add_done_callback(ended)
-
-
-class _Known(NamedTuple):
-    """A result that is known, and the name of the executor that it is of."""
-
-    executor: str
-    result: Result
-
-
 class _Found(NamedTuple):
     """What is known of jobs that are asked for together, by their indices.
 
     Attributes:
         keys: of each job, by the names of executors.
-        known: the jobs whose results are known.
+        known: the jobs whose results are known, with the name of the executor and the result.
         missing: those that have to be run.
-        twins: those that are equal to one that has to be run, with the index of that.
+        equal: those that are equal to one that has to be run, with the index of that.
     """
 
     keys: list[dict[str, str]]
-    known: dict[int, _Known]
+    known: dict[int, tuple[str, Result]]
     missing: list[int]
-    twins: dict[int, int]
+    equal: dict[int, int]
 
 
 class CachedRunner:
@@ -100,34 +61,44 @@ class CachedRunner:
         found = self._look_up(jobs)
         outcomes = dict(zip(found.missing, self._engine.run([jobs[index] for index in found.missing]), strict=True))
         self._keep((found.keys[index], outcome) for index, outcome in outcomes.items())
-        for index, first in found.twins.items():
-            found.known[index] = _Known(outcomes[first].executor, _own(outcomes[first].result))
-        outcomes |= self._answers(jobs, found.known)
+        again = {index: _copy_of(outcomes[first]) for index, first in found.equal.items()}
+        outcomes |= self._answers(jobs, found.known | again)
         return [outcomes[index] for index in range(len(jobs))]
 
     def submit(self, jobs: Sequence[Job], asked: Callable[[], bool] | None) -> list[AskedFuture[Outcome]]:
         """A future for each job, in order; see :meth:`Engine.submit`. What is known is there at once."""
         found = self._look_up(jobs)
-        twins: dict[int, AskedFuture[Outcome]] = {index: AskedFuture() for index in found.twins}
-        futures: dict[int, AskedFuture[Outcome]] = {}
-        if twins and asked is None:
-            asked = lambda: any(future.asked for future in (*futures.values(), *twins.values()))  # noqa: E731
+        futures: dict[int, AskedFuture[Outcome]] = {index: AskedFuture() for index in found.equal}
+        if futures and asked is None:
+            asked = lambda: any(future.asked for future in list(futures.values()))  # noqa: E731
         running = self._engine.submit([jobs[index] for index in found.missing], asked)
-        futures |= zip(found.missing, running, strict=True)
-        for index, future in futures.items():
+        for index, future in zip(found.missing, running, strict=True):
+            futures[index] = future
             future.add_done_callback(partial(self._ended, found.keys[index]))
+        for index, first in found.equal.items():
+            self._follow(futures[index], futures[first], jobs[index])
         for index, outcome in self._answers(jobs, found.known).items():
             futures[index] = AskedFuture()
             resolve(futures[index], outcome)
-        for index, twin in twins.items():
-            follow(
-                twin,
-                futures[found.twins[index]],
-                partial(self._again, jobs[index]),
-                partial(self._run_anew, jobs[index]),
-            )
-        futures |= twins
         return [futures[index] for index in range(len(jobs))]
+
+    def _follow(self, future: AskedFuture[Outcome], first: AskedFuture[Outcome], job: Job) -> None:
+        """Let the future of a job come to its end with that of an equal job; if that is cancelled, run the job."""
+
+        def ended(done: Future[Outcome]) -> None:
+            if not done.cancelled():
+                error = done.exception()
+                resolve(future, self._answers([job], {0: _copy_of(done.result())})[0] if error is None else error)
+            elif not future.cancelled():
+                try:
+                    (other,) = self.submit([job], lambda: future.asked)
+                except Exception as error:  # closed meanwhile, or beyond a budget
+                    resolve(future, error)
+                    return
+                future.add_done_callback(lambda given_up: given_up.cancelled() and other.cancel())
+                self._follow(future, other, job)
+
+        first.add_done_callback(ended)
 
     def close(self) -> None:
         """Wait until what is kept is in the store, and close the cache if it is the cluster's own."""
@@ -146,9 +117,9 @@ class CachedRunner:
             name = next((name for name, key in named.items() if key in values), None)
             alike = tuple(named.values())
             if name is not None:
-                found.known[index] = _Known(name, copied(values[named[name]]))
+                found.known[index] = (name, copied(values[named[name]]))
             elif alike in first:
-                found.twins[index] = first[alike]
+                found.equal[index] = first[alike]
             else:
                 found.missing.append(index)
                 if alike:
@@ -157,10 +128,8 @@ class CachedRunner:
 
     def _may_be(self, keys: Sequence[Mapping[str, str]], jobs: Sequence[Job], key: str, value: Any) -> bool:
         """Whether a cached value can be what the executor of its key returned for its circuit."""
-        named = (
-            (name, job) for of_job, job in zip(keys, jobs, strict=True) for name, one in of_job.items() if one == key
-        )
-        name, job = next(named)
+        of_key = [(name, job) for named, job in zip(keys, jobs, strict=True) for name in named if named[name] == key]
+        name, job = of_key[0]
         try:
             self._executors[name].check_kept(Work.of([job]), [value])
         except ResultError as error:
@@ -191,25 +160,19 @@ class CachedRunner:
         if not future.cancelled() and future.exception() is None:
             self._keep([(named, future.result())])
 
-    def _answers(self, jobs: Sequence[Job], known: Mapping[int, _Known]) -> dict[int, Outcome]:
+    def _answers(self, jobs: Sequence[Job], known: Mapping[int, tuple[str, Result]]) -> dict[int, Outcome]:
         if not known:
             return {}
-        answered = [(jobs[index].circuit, self._executors[one.executor], one.result) for index, one in known.items()]
+        answered = [(jobs[index].circuit, self._executors[name], result) for index, (name, result) in known.items()]
         return dict(zip(known, self._engine.note_answered(answered), strict=True))
 
-    def _again(self, job: Job, outcome: Outcome) -> Outcome:
-        """The outcome of a job that is equal to one that has run."""
-        return self._answers([job], {0: _Known(outcome.executor, _own(outcome.result))})[0]
 
-    def _run_anew(self, job: Job, asked: Callable[[], bool]) -> AskedFuture[Outcome]:
-        return self.submit([job], asked)[0]
-
-
-def _own(result: Result) -> Result:
+def _copy_of(outcome: Outcome) -> tuple[str, Result]:
+    """The name of the executor that has run a circuit, and a copy of the result, which another caller may change."""
     try:
-        return copied(result)
+        return outcome.executor, copied(outcome.result)
     except ForeignError:
-        return copy.deepcopy(result)
+        return outcome.executor, copy.deepcopy(outcome.result)
 
 
 def _warn_of(executors: Sequence[Any]) -> None:

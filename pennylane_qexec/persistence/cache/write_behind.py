@@ -24,7 +24,7 @@ _AT_LEAVING = 30.0  # seconds that the end of a program waits for a server that 
 _AT_ONCE = 500  # results that are written together: who reads waits meanwhile
 _MOST_WAITING = 50_000  # results that wait to be written; more are not kept for other processes
 
-_shelves: weakref.WeakSet[WriteBehindStore] = weakref.WeakSet()
+_stores: weakref.WeakSet[WriteBehindStore] = weakref.WeakSet()
 
 
 class WriteBehindStore:
@@ -41,7 +41,7 @@ class WriteBehindStore:
         self._complained = False
         self._rests_until = 0.0
         self._start()
-        _shelves.add(self)
+        _stores.add(self)
         wait_at_exit(_flush_all)
 
     def _start(self) -> None:
@@ -88,12 +88,10 @@ class WriteBehindStore:
         with self._changed:
             if self._idle():
                 return False
-            if not interrupts.wait(lambda seconds: self._changed.wait_for(self._idle, seconds), _AT_LEAVING):
-                logger.warning(
-                    "the cache %s does not answer: %d results are not kept", self.store.url, len(self._waiting)
-                )
-                return False
-        return True
+            if interrupts.wait(lambda seconds: self._changed.wait_for(self._idle, seconds), _AT_LEAVING):
+                return True
+            logger.warning("the cache %s does not answer: %d results are not kept", self.store.url, len(self._waiting))
+            return False
 
     def _idle(self) -> bool:
         return not self._waiting and not self._writing
@@ -136,5 +134,5 @@ class WriteBehindStore:
 
 
 def _flush_all() -> bool:
-    waited = [backing.flush() for backing in list(_shelves)]
+    waited = [store.flush() for store in list(_stores)]
     return any(waited)

@@ -45,6 +45,12 @@ def pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[start : start + _MOST] for start in range(0, len(items), _MOST))
 
 
+def rows_of(connection: Connection, statement: Any, name: str, items: Sequence[Any], **values: Any) -> Iterator[Any]:
+    """The rows that a statement finds for a list of any length, which it has under a name: see :func:`list_of`."""
+    for part in pieces(items):
+        yield from connection.execute(statement, {name: part, **values}).all()
+
+
 def plain(text: str) -> str:
     """A text that every database stores: without the zero character and halves of characters."""
     return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")

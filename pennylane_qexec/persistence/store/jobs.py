@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple, final
+from typing import Any, NoReturn, final
 
 from sqlalchemy import Column, ColumnElement, Connection, Update, bindparam, func, null, or_, select, update
 
 from pennylane_qexec.errors import StoreError, StoreMismatchError
 from pennylane_qexec.persistence.store.base import State, sources
-from pennylane_qexec.persistence.store.database import PreparedStatement, Values, insert_into, list_of, pieces, plain
+from pennylane_qexec.persistence.store.database import PreparedStatement, Values, insert_into, list_of, plain, rows_of
 from pennylane_qexec.persistence.store.records import Ended, NewJob, StoredJob
 from pennylane_qexec.persistence.store.tables import circuits, jobs
 from pennylane_qexec.persistence.store.validation import job_of, refused, shown
@@ -29,6 +29,9 @@ _REMOTE = (*_JOB, "remote_id", "remote_index")
 _END = (*_JOB, "result", "error", "started", "finished")
 _RAN = ("executor", "backend", "attempt", "shots", "circuits")
 _SPENT = ("seconds", "cost")
+
+
+_STATES = select(jobs.c.id, jobs.c.state, jobs.c.worker, jobs.c.remote_id).where(jobs.c.id.in_(list_of("ids")))
 
 
 def _guarded(target: State, owned: ColumnElement[bool], *states: State) -> Update:
@@ -143,21 +146,20 @@ def _as_asked(
     connection: Connection, target: State, ids: Sequence[int], worker: str, same: Callable[[Any], bool]
 ) -> list[int]:
     """Those that are as they should be. The others are somebody else's by now, or what was tried makes no sense."""
-    found: dict[int, Any] = {}
-    for part in pieces(ids):
-        query = select(jobs.c.id, jobs.c.state, jobs.c.worker, jobs.c.remote_id).where(jobs.c.id.in_(part))
-        found |= {row.id: row for row in connection.execute(query).all()}
+    rows = {row.id: row for row in rows_of(connection, _STATES, "ids", ids)}
     owner = None if target is State.WAITING else worker
     changed = []
     for job in ids:
-        if job not in found:
-            raise StoreError(f"no job has the id {job}. Give ids that record() or jobs() have given.")
-        row = found[job]
+        row = rows[job] if job in rows else _no_job(job)
         if row.worker == owner and row.state == target and same(row):
             changed.append(job)
         elif row.worker == worker:
             raise StoreError(_not_in_the_diagram(row, target))
     return changed
+
+
+def _no_job(job: int) -> NoReturn:
+    raise StoreError(f"no job has the id {job}. Give ids that record() or jobs() have given.")
 
 
 def _not_in_the_diagram(row: Any, target: State) -> str:
@@ -188,31 +190,17 @@ class Numbered:
         first, last = min(numbers), max(numbers)
         if last - first < len(numbers):
             return list(self._in_a_row.select(connection, (run, first, last)).all())
-        found: list[Any] = []
-        for part in pieces(numbers):
-            found += connection.execute(self._some, {"of_run": run, "numbers": part}).all()
-        return found
+        return list(rows_of(connection, self._some, "numbers", numbers, of_run=run))
 
 
 _PAGE = 1000
 _WITHOUT_RESULT = [null() if column is jobs.c.result else column for column in COLUMNS]
 _NUMBERED = Numbered(COLUMNS)
 _IDS_NUMBERED = Numbered([jobs.c.number, jobs.c.id])
-_NEW = (
-    "run",
-    "number",
-    "key",
-    "circuit",
-    "executor",
-    "backend",
-    "shots",
-    "submitted",
-    "state",
-    "worker",
-    "claim",
-    "circuits",
+_INSERT = PreparedStatement(
+    lambda connection: insert_into(connection, jobs).on_conflict_do_nothing(),
+    [*StoredJob._fields[1:10], "worker", "circuits", "claim"],  # from "run" to "state"
 )
-_INSERT = PreparedStatement(lambda connection: insert_into(connection, jobs).on_conflict_do_nothing(), _NEW)
 _INSERT_TEXTS = PreparedStatement(
     lambda connection: insert_into(connection, circuits).on_conflict_do_nothing(), ["digest", "text"]
 )
@@ -220,24 +208,15 @@ _BY_ID = select(*COLUMNS).where(jobs.c.id.in_(list_of("ids")))
 _TEXTS = select(circuits.c.digest, circuits.c.text).where(circuits.c.digest.in_(list_of("digests")))
 
 
-class NewRecords(NamedTuple):
-    """What jobs are recorded with that are new.
-
-    Attributes:
-        now: when, in seconds since 1970.
-        state: in which state.
-        worker: who has them.
-        claim: with which claim; the same if the same call is made again.
-    """
-
-    now: float
-    state: str = str(State.WAITING)
-    worker: str | None = None
-    claim: str | None = None
-
-
 def record(
-    connection: Connection, run: int, new: Sequence[NewJob], fresh: NewRecords, *, beyond: bool = False
+    connection: Connection,
+    run: int,
+    new: Sequence[NewJob],
+    now: float,
+    worker: str | None = None,
+    claim: str | None = None,
+    *,
+    beyond: bool = False,
 ) -> list[StoredJob]:
     """Record jobs, and give them as they are stored.
 
@@ -245,65 +224,55 @@ def record(
         connection: of the transaction.
         run: id of the run.
         new: the jobs.
-        fresh: what they are recorded with.
+        now: when, in seconds since 1970.
+        worker: who claims those that are new; ``None`` if they wait.
+        claim: of the worker; the same if the same call is made again.
         beyond: whether the run most likely has none of them, so that it is not looked for them first.
     """
-    stored = {}
-    if not beyond:
-        stored = _numbered(connection, run, new)
-        _check(run, new, stored)
+    stored = {} if beyond else _numbered(connection, run, new)
     if missing := sorted((job for job in new if job.number not in stored), key=attrgetter("number")):
-        stored |= _recorded(connection, run, missing, fresh)
+        state = str(State.WAITING if worker is None else State.CLAIMED)
+        rows = [_row(run, job, state, worker, now) for job in missing]
+        _INSERT_TEXTS.change(connection, sorted({job.circuit: job.text for job in missing}.items()))
+        values = [(*row[1:10], row.worker, row.circuits, claim) for row in rows]
+        if _INSERT.change(connection, values) < len(rows):  # somebody else has inserted some meanwhile
+            stored |= _numbered(connection, run, missing)
+        else:
+            ids = dict(_IDS_NUMBERED.rows(connection, run, [job.number for job in missing]))
+            stored |= {row.number: StoredJob._make((ids[row.number], *row[1:])) for row in rows}
     return [stored[job.number] for job in new]
 
 
-def _recorded(connection: Connection, run: int, new: Sequence[NewJob], fresh: NewRecords) -> dict[int, StoredJob]:
-    """Insert jobs, but for those that somebody else has inserted meanwhile, and give them as they are."""
-    if _inserted(connection, run, new, fresh) < len(new):
-        stored = _numbered(connection, run, new)
-        _check(run, new, stored)
-        return stored
-    ids = dict(_IDS_NUMBERED.rows(connection, run, [job.number for job in new]))
-    return {job.number: _as_inserted(ids[job.number], run, job, fresh) for job in new}
-
-
-def _inserted(connection: Connection, run: int, new: Sequence[NewJob], fresh: NewRecords) -> int:
-    texts = {job.circuit: job.text for job in new}
-    _INSERT_TEXTS.change(connection, sorted(texts.items()))
-    rows = [(run, job.number, *_asked(job, fresh), fresh.state, fresh.worker, fresh.claim, job.circuits) for job in new]
-    return _INSERT.change(connection, rows)
-
-
-def _as_inserted(number: int, run: int, job: NewJob, fresh: NewRecords) -> StoredJob:
-    return StoredJob(number, run, job.number, *_asked(job, fresh), fresh.state, 1, fresh.worker, circuits=job.circuits)
-
-
-def _asked(job: NewJob, fresh: NewRecords) -> tuple[str, str, str, str, int, float]:
-    return job.key, job.circuit, job.executor, job.backend, job.shots, job.submitted or fresh.now
+def _row(run: int, job: NewJob, state: str, worker: str | None, now: float) -> StoredJob:
+    """A new job as it is stored, but for its id."""
+    asked = (job.key, job.circuit, job.executor, job.backend, job.shots, job.submitted or now)
+    return StoredJob(0, run, job.number, *asked, state, worker=worker, circuits=job.circuits)
 
 
 def _numbered(connection: Connection, run: int, new: Sequence[NewJob]) -> dict[int, StoredJob]:
-    """The jobs that the run has under these numbers."""
+    """The jobs that the run has under these numbers.
+
+    Raises:
+        StoreMismatchError: one of them has another key.
+    """
     rows = _NUMBERED.rows(connection, run, [job.number for job in new])
-    return {row.number: row for row in (job_of(connection, row) for row in rows)}
-
-
-def _check(run: int, new: Sequence[NewJob], stored: dict[int, StoredJob]) -> None:
+    stored = {row.number: row for row in (job_of(connection, row) for row in rows)}
     for job in sorted(new, key=attrgetter("number")):
         if job.number in stored and stored[job.number].key != job.key:
             raise StoreMismatchError(run, stored[job.number], job)
+    return stored
+
+
+def found(connection: Connection, statement: Any, ids: Sequence[int], **values: Any) -> dict[int, StoredJob]:
+    """The jobs that a statement finds for a list of ids, by their ids."""
+    rows = rows_of(connection, statement, "ids", ids, **values)
+    return {row.id: row for row in (job_of(connection, row) for row in rows)}
 
 
 def by_id(connection: Connection, ids: Sequence[int]) -> list[StoredJob]:
     """Jobs with their results, in the order of the ids."""
-    found: dict[int, StoredJob] = {}
-    for part in pieces(ids):
-        rows = connection.execute(_BY_ID, {"ids": part}).all()
-        found |= {row.id: row for row in (job_of(connection, row) for row in rows)}
-    for job in ids:
-        if job not in found:
-            raise StoreError(f"no job has the id {job}. Give ids that record() or jobs() have given.")
-    return [found[job] for job in ids]
+    stored = found(connection, _BY_ID, ids)
+    return [stored[job] if job in stored else _no_job(job) for job in ids]
 
 
 def page(connection: Connection, after: StoredJob | None, run: int | None, states: Sequence[State]) -> list[StoredJob]:
@@ -321,10 +290,8 @@ def page(connection: Connection, after: StoredJob | None, run: int | None, state
 
 def texts(connection: Connection, digests: Sequence[str]) -> dict[str, str]:
     """The texts of circuits."""
-    found: dict[str, str] = {}
-    for part in pieces(digests):
-        found |= dict(connection.execute(_TEXTS, {"digests": part}).all())
-    for digest, text in found.items():
+    stored = dict(rows_of(connection, _TEXTS, "digests", digests))
+    for digest, text in stored.items():
         if not isinstance(text, str):
             raise refused(f"the circuit {shown(digest)}", "text", text)
-    return found
+    return stored

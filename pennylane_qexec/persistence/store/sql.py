@@ -18,13 +18,12 @@ from pennylane_qexec.persistence.store import jobs as job_rows
 from pennylane_qexec.persistence.store import rows, workers
 from pennylane_qexec.persistence.store.base import State, Store, check_portable
 from pennylane_qexec.persistence.store.database import LostStoreError, Transactions
-from pennylane_qexec.persistence.store.jobs import NewRecords
 from pennylane_qexec.persistence.store.postgresql import PostgresTransactions
 from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Ended, NewJob, Run, StoredJob
 from pennylane_qexec.persistence.store.sqlite import SqliteTransactions
 from pennylane_qexec.persistence.store.tables import REVISION, VERSION_TABLE
 from pennylane_qexec.persistence.store.validation import shown
-from pennylane_qexec.persistence.store.workers import HeartbeatTimes, HeartbeatWatch, new_worker
+from pennylane_qexec.persistence.store.workers import Heartbeats, new_worker
 from pennylane_qexec.redaction import know_url, veiled
 from pennylane_qexec.redaction.display import even_incomplete
 
@@ -97,8 +96,7 @@ class SqlStore(Store):
         self._transactions = transactions
         self._clock = clock
         self._monotonic = monotonic
-        self._watch = HeartbeatWatch(monotonic)
-        self._beats = HeartbeatTimes(monotonic)
+        self._hearts = Heartbeats(monotonic)
         self._worker = (os.getpid(), new_worker())
         self._lock = threading.Lock()
         self._unmeasured: int | None = None
@@ -146,11 +144,11 @@ class SqlStore(Store):
         if not jobs:
             return []
         self._transactions.check()
-        how = () if worker is None else (str(State.CLAIMED), worker, secrets.token_hex(8))
+        claim = None if worker is None else secrets.token_hex(8)
         beyond = self._beyond == run
 
         def recorded(connection: Connection) -> list[StoredJob]:
-            return job_rows.record(connection, run, jobs, NewRecords(self._clock(), *how), beyond=beyond)
+            return job_rows.record(connection, run, jobs, self._clock(), worker, claim, beyond=beyond)
 
         if worker is None:
             found = self._transactions.write(recorded)
@@ -166,14 +164,14 @@ class SqlStore(Store):
             return []
         self._transactions.check()
         wanted, token = list(dict.fromkeys(ids)), secrets.token_hex(8)
-        found = self._alive(worker, lease, lambda c: workers.claim(c, wanted, worker, token, self._watch))
+        found = self._alive(worker, lease, lambda c: workers.claim(c, wanted, worker, token, self._hearts))
         if found:
             self._run_of[worker] = found[-1].run
         return found
 
     def _alive(self, worker: str, lease: float, work: Callable[[Connection], T]) -> T:
         """Give jobs to a worker, whose heart beats in the same transaction if it has not lately."""
-        now, lately = self._monotonic(), self._beats.lately(worker, lease)
+        now, lately = self._monotonic(), self._hearts.lately(worker, lease)
 
         def shown(connection: Connection) -> T:
             if not workers.show(connection, worker, lease, lately):
@@ -182,7 +180,7 @@ class SqlStore(Store):
 
         found = self._transactions.write(shown)
         if not lately:
-            self._beats.note(worker, lease, now)
+            self._hearts.note(worker, lease, now)
         return found
 
     def _check_run(self, connection: Connection, worker: str) -> None:
@@ -286,16 +284,11 @@ class SqlStore(Store):
 
     def __reduce__(self) -> Any:
         check_portable(self.url)
-        return _opened, (self.url,)
+        return open_store, (self.url,)
 
     @even_incomplete
     def __repr__(self) -> str:
         return f"<Store {self.url}>"
-
-
-def _opened(url: str) -> Store:
-
-    return open_store(url)
 
 
 # Opening

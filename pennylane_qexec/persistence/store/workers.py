@@ -17,11 +17,11 @@ from pathlib import Path
 from sqlalchemy import Connection, Insert, and_, bindparam, case, delete, or_, select, update
 
 from pennylane_qexec.persistence.store.base import State
-from pennylane_qexec.persistence.store.database import PreparedStatement, insert_into, list_of, pieces
-from pennylane_qexec.persistence.store.jobs import COLUMNS
+from pennylane_qexec.persistence.store.database import PreparedStatement, insert_into, list_of, rows_of
+from pennylane_qexec.persistence.store.jobs import COLUMNS, found
 from pennylane_qexec.persistence.store.records import StoredJob, WorkerHeartbeat
 from pennylane_qexec.persistence.store.tables import jobs, workers
-from pennylane_qexec.persistence.store.validation import heart_of, job_of
+from pennylane_qexec.persistence.store.validation import heart_of
 
 # Who lives
 
@@ -29,8 +29,8 @@ _LINUX = sys.platform == "linux"
 _GONE = ("Z", "X")  # a killed process that nobody has waited for is still listed
 
 
-class HeartbeatWatch:
-    """What one process has seen of the hearts of others.
+class Heartbeats:
+    """What one process has seen of the hearts of others, and when its own have last beaten.
 
     Args:
         monotonic: a clock that never jumps, in seconds.
@@ -40,6 +40,7 @@ class HeartbeatWatch:
         self._monotonic = monotonic
         self._seen: dict[str, tuple[int, float]] = {}
         self._lock = threading.Lock()
+        self._own: dict[str, tuple[float, float]] = {}
 
     def stopped(self, hearts: Iterable[WorkerHeartbeat]) -> list[WorkerHeartbeat]:
         """Those that have not beaten for as long as their lease while we watched, or whose process is no more."""
@@ -56,26 +57,14 @@ class HeartbeatWatch:
         self._seen[heart.worker] = (heart.beat, since)
         return now - since
 
-
-class HeartbeatTimes:
-    """When the hearts of this process have last beaten.
-
-    Args:
-        monotonic: a clock that never jumps, in seconds.
-    """
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._last: dict[str, tuple[float, float]] = {}
-
     def lately(self, worker: str, lease: float) -> bool:
-        """Whether a heart has beaten less than a quarter of this lease ago."""
-        at, its_lease = self._last.get(worker, (-math.inf, lease))
+        """Whether an own heart has beaten less than a quarter of this lease ago."""
+        at, its_lease = self._own.get(worker, (-math.inf, lease))
         return its_lease == lease and self._monotonic() - at < lease / 4
 
     def note(self, worker: str, lease: float, at: float) -> None:
-        """Note that a heart has beaten, at a time of the clock."""
-        self._last[worker] = (at, lease)
+        """Note that an own heart has beaten, at a time of the clock."""
+        self._own[worker] = (at, lease)
 
 
 def new_worker() -> str:
@@ -194,9 +183,7 @@ def _beat(connection: Connection) -> Insert:
 _BEAT = PreparedStatement(_beat, ["id", "beat", "lease"])
 
 
-def claim(
-    connection: Connection, ids: Sequence[int], worker: str, token: str, watch: HeartbeatWatch
-) -> list[StoredJob]:
+def claim(connection: Connection, ids: Sequence[int], worker: str, token: str, hearts: Heartbeats) -> list[StoredJob]:
     """Claim jobs that nobody has, or that a dead worker had, for a worker that was shown to live.
 
     Args:
@@ -204,16 +191,18 @@ def claim(
         ids: of the jobs.
         worker: who claims them.
         token: the same if the same claim is made again.
-        watch: knows who is dead.
+        hearts: knows who is dead.
     """
-    taken = _take(connection, ids, worker, token)
+    taken = found(connection, _TAKE, ids, me=worker, token=token)
     if len(taken) < len(ids):
-        for heart in watch.stopped(_holders(connection, ids, worker)):
+        holders = {heart_of(row) for row in rows_of(connection, _HOLDERS, "ids", ids, me=worker)}
+        for heart in hearts.stopped(sorted(holders)):
             bury(connection, heart)
-        for unknown in _unknown_holders(connection, ids):
+        # Those who have jobs, and are not among the workers: the database was changed, and nobody would bury them.
+        for unknown in sorted({row.worker for row in rows_of(connection, _UNKNOWN_HOLDERS, "ids", ids)}, key=str):
             _leave_jobs(connection, unknown)
-        _take(connection, ids, worker, token)
-        taken = _taken(connection, ids, token)
+        found(connection, _TAKE, ids, me=worker, token=token)
+        taken = found(connection, _TAKEN, ids, token=token)  # also when it was made before and nobody heard how it went
     return [taken[job] for job in ids if job in taken]
 
 
@@ -252,39 +241,6 @@ def bury(connection: Connection, heart: WorkerHeartbeat) -> None:
     still = delete(workers).where(workers.c.id == heart.worker, workers.c.beat == heart.beat)
     if connection.execute(still).rowcount == 1:
         _leave_jobs(connection, heart.worker)
-
-
-def _take(connection: Connection, ids: Sequence[int], worker: str, token: str) -> dict[int, StoredJob]:
-    """Take what is free."""
-    found: dict[int, StoredJob] = {}
-    for part in pieces(ids):
-        rows = connection.execute(_TAKE, {"ids": part, "me": worker, "token": token}).all()
-        found |= {row.id: row for row in (job_of(connection, row) for row in rows)}
-    return found
-
-
-def _taken(connection: Connection, ids: Sequence[int], token: str) -> dict[int, StoredJob]:
-    """What this claim has taken, also when it was made before and nobody heard how it went."""
-    found: dict[int, StoredJob] = {}
-    for part in pieces(ids):
-        rows = connection.execute(_TAKEN, {"ids": part, "token": token}).all()
-        found |= {row.id: row for row in (job_of(connection, row) for row in rows)}
-    return found
-
-
-def _holders(connection: Connection, ids: Sequence[int], worker: str) -> list[WorkerHeartbeat]:
-    found: set[WorkerHeartbeat] = set()
-    for part in pieces(ids):
-        found |= {heart_of(row) for row in connection.execute(_HOLDERS, {"ids": part, "me": worker}).all()}
-    return sorted(found)
-
-
-def _unknown_holders(connection: Connection, ids: Sequence[int]) -> list[str | None]:
-    """Those who have jobs, and are not among the workers: the database was changed, and nobody would ever bury them."""
-    found: set[str | None] = set()
-    for part in pieces(ids):
-        found |= set(connection.execute(_UNKNOWN_HOLDERS, {"ids": part}).scalars())
-    return sorted(found, key=str)
 
 
 def _leave_jobs(connection: Connection, worker: str | None) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from pennylane_qexec.persistence.store import NewJob, open_store, workers
 from pennylane_qexec.persistence.store.records import WorkerHeartbeat
-from pennylane_qexec.persistence.store.workers import HeartbeatTimes, HeartbeatWatch, new_worker, surely_dead
+from pennylane_qexec.persistence.store.workers import Heartbeats, new_worker, surely_dead
 
 NAME = "from pennylane_qexec.persistence.store.workers import new_worker; print(new_worker(), flush=True); input()"
 
@@ -79,7 +79,7 @@ def test_jobs_of_a_killed_process_of_this_machine_are_free_at_once(tmp_path: Pat
 
 def test_a_heart_has_beaten_lately_in_the_first_quarter_of_its_lease() -> None:
     now = 100.0
-    beats = HeartbeatTimes(lambda: now)
+    beats = Heartbeats(lambda: now)
     assert not beats.lately("a", 40.0)
     beats.note("a", 40.0, 95.0)
     assert beats.lately("a", 40.0)
@@ -91,7 +91,7 @@ def test_a_heart_has_beaten_lately_in_the_first_quarter_of_its_lease() -> None:
 
 def test_a_heart_has_stopped_when_it_was_watched_for_a_lease_without_a_beat() -> None:
     now = 0.0
-    watch = HeartbeatWatch(lambda: now)
+    watch = Heartbeats(lambda: now)
     assert watch.stopped([WorkerHeartbeat("a", 1, 10.0), WorkerHeartbeat("b", 1, 10.0)]) == []
     now = 9.0
     assert watch.stopped([WorkerHeartbeat("a", 2, 10.0), WorkerHeartbeat("b", 1, 10.0)]) == []
