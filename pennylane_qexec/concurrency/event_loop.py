@@ -123,7 +123,7 @@ class LoopThread:
             interrupts.wait(lambda seconds: bool(wait([ended], seconds).done))
             ended.result()
             _stop(self._loop)
-            interrupts.wait(lambda seconds: _has_ended(thread, seconds))
+            interrupts.wait(lambda seconds: has_ended(thread, seconds))
 
 
 class _Calls:
@@ -158,7 +158,8 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     loop.close()
 
 
-def _has_ended(thread: threading.Thread, timeout: float | None) -> bool:
+def has_ended(thread: threading.Thread, timeout: float | None) -> bool:
+    """Whether a thread has ended, after waiting for that for some seconds."""
     thread.join(timeout)
     return not thread.is_alive()
 

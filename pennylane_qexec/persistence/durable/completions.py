@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, final
 
 from pennylane_qexec.concurrency import interrupts, lifecycle
-from pennylane_qexec.concurrency.event_loop import serve_here
+from pennylane_qexec.concurrency.event_loop import has_ended, serve_here
 from pennylane_qexec.concurrency.futures import AskedFuture, resolve
 from pennylane_qexec.errors import BudgetExceededError, JobCancelledError, StoreError, UnansweredError
 from pennylane_qexec.job import Outcome
@@ -64,7 +64,7 @@ class EventThread:
         if self._thread is not None:
             self._events.put((0.0, _END))
             if threading.current_thread() is not self._thread:
-                interrupts.wait(partial(_has_ended, self._thread))
+                interrupts.wait(partial(has_ended, self._thread))
 
     def _start(self) -> None:
         with self._starting:
@@ -100,11 +100,6 @@ class EventThread:
 
     def _pause(self) -> float | None:
         return max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
-
-
-def _has_ended(thread: threading.Thread, timeout: float | None) -> bool:
-    thread.join(timeout)
-    return not thread.is_alive()
 
 
 _MOST_CANCELLED = 1000
