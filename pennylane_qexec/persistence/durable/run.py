@@ -16,7 +16,6 @@ from typing import Any, TypeVar, final
 from pennylane_qexec.concurrency import context
 from pennylane_qexec.concurrency.event_loop import in_engine_thread
 from pennylane_qexec.concurrency.futures import AskedFuture, wait_for_all
-from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.job import Job, Outcome
 from pennylane_qexec.persistence.durable.completions import RunCompletions
 from pennylane_qexec.persistence.durable.jobs import RunCall, RunEntry, is_recorded, serialize
