@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pennylane_qexec.experiment import ResultCollector
-    from pennylane_qexec.experiment.panels import Panel
+    from pennylane_qexec.experiment.plots import Panel
     from pennylane_qexec.experiment.tasks import Record
 
 
@@ -93,7 +93,7 @@ def _bars(counts: Mapping[str, int], title: str) -> Table:
 
 def _columns(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
     """A column for each of a few backends, a line for each outcome."""
-    from pennylane_qexec.experiment.panels import shares
+    from pennylane_qexec.experiment.plots import shares
 
     shown, rows = shares(counts, MOST_OUTCOMES)
     table = Table("outcome", *[escape(label) for label in rows], title=title)
@@ -104,7 +104,7 @@ def _columns(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
 
 def _lines(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
     """A line for each of many backends, a column for each of the most frequent outcomes."""
-    from pennylane_qexec.experiment.panels import shares
+    from pennylane_qexec.experiment.plots import shares
 
     shown, rows = shares(counts, _OUTCOMES_IN_COLUMNS)
     table = Table("backend", *[escape(outcome) for outcome in shown], title=title)
@@ -210,7 +210,7 @@ def print_json(found: Findings) -> None:
 
 def print_tables(found: Findings) -> None:
     """Print what was counted, who ran what, and what went wrong."""
-    from pennylane_qexec.experiment.panels import panels, panels_of_records
+    from pennylane_qexec.experiment.plots import panels, panels_of_records
 
     console = results()
     records = found.collector.records
@@ -241,8 +241,7 @@ def draw(found: Findings, path: Path) -> None:
     from matplotlib.figure import Figure
 
     from pennylane_qexec.errors import ConfigurationError
-    from pennylane_qexec.experiment.panels import panels, panels_of_records
-    from pennylane_qexec.experiment.plots import plot_panels
+    from pennylane_qexec.experiment.plots import panels, panels_of_records, plot_panels
 
     figure = Figure()
     FigureCanvasAgg(figure)

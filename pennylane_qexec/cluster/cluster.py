@@ -33,7 +33,7 @@ from pennylane_qexec.cluster.validation import (
 from pennylane_qexec.concurrency import context, isolation
 from pennylane_qexec.engine import KEPT_ROWS, AskedFuture, Engine, History, prepares_late, process_pool
 from pennylane_qexec.errors import NoExecutorError, checked_seed
-from pennylane_qexec.executors import are_equivalent, refuse_split, seeds
+from pennylane_qexec.executors import are_equivalent, identity, refuse_split
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.options import Parallel
 from pennylane_qexec.executors.pennylane.seeds import of_parts
@@ -390,7 +390,7 @@ class QCluster(Nestable):
 
     def _settle_seeds(self) -> None:
         """Have no two executors draw the same shots."""
-        seeds.settle(self.executors, self._seed)
+        identity.settle(self.executors, self._seed)
 
     @property
     def _recorded_by(self) -> durable.OpenRun | None:

@@ -1,9 +1,9 @@
 """Tokens of providers: from arguments, the system's keyring, the environment or a ``.env`` file; shown nowhere."""
 
 from pennylane_qexec.credentials.keyring import forget, remove, store, stored
-from pennylane_qexec.credentials.lookup import arguments, source
-from pennylane_qexec.credentials.secrets import Hidden, guarded, scrub
+from pennylane_qexec.credentials.lookup import arguments, guarded, source
 from pennylane_qexec.credentials.table import VARIABLES, advice, argument_names, canonical
+from pennylane_qexec.redaction import Hidden, scrub
 
 __all__ = [
     "VARIABLES",

@@ -2,8 +2,8 @@
 
 Between the halves nobody has to wait, and no thread is needed. The first half does what ``qml.execute`` does before it
 executes; the second lets PennyLane's own ``run`` finish, with the results in place of the device. So a result can be
-differentiated as that of a plain call, in the thread that asks for it. What ``qml.Tracker`` is told is counted here
-too, as PennyLane's simulators tell it.
+differentiated as that of a plain call, in the thread that asks for it. What PennyLane is told of calls with a
+configuration, and what ``qml.Tracker`` is told, is here too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 import pennylane as qml
@@ -25,9 +26,12 @@ from pennylane.workflow import _resolve_execution_config, _resolve_interface, _s
 from pennylane.workflow.qnode import _convert_to_interface, _to_qfunc_output_type
 
 from pennylane_qexec.circuits import parameters
-from pennylane_qexec.circuits.parameters import unwrapped
+from pennylane_qexec.circuits.parameters import INTERFACES, unwrapped
+from pennylane_qexec.cluster.derivatives import Limit
+from pennylane_qexec.cluster.planning import Settings
 from pennylane_qexec.concurrency import differentiation
-from pennylane_qexec.job import Outcome, Result, used_by
+from pennylane_qexec.device.gradients import for_batches
+from pennylane_qexec.job import Outcome, Result, used_by, without_derivatives
 
 Postprocess = Callable[[Sequence[Any]], Any]
 D = TypeVar("D", bound=type[Device])
@@ -351,3 +355,51 @@ class CallCounts:
         outcomes = [future.result() for future in self._futures]
         results = [outcome.result for outcome in outcomes]
         track(self._tracker, self._circuits, results, [[outcome] for outcome in outcomes])
+
+
+of_kind = attrgetter(
+    *("interface", "gradient_method", "grad_on_execution", "mcm_config", "derivative_order"),
+    *("use_device_jacobian_product", "executor_backend"),
+)
+"""What calls of one kind have in common in their configurations."""
+
+
+def settings_of(
+    config: ExecutionConfig, interface: Any, method: str | None, by_choice: bool, wires: Any
+) -> tuple[ExecutionConfig, Settings]:
+    """What PennyLane is told of calls with a configuration, and what the executors are asked for.
+
+    Args:
+        config: the configuration.
+        interface: the interface of the calls.
+        method: the method by which the executors differentiate; ``None`` if they do not.
+        by_choice: whether nobody has asked for that method.
+        wires: of the device.
+    """
+    backprop = method == "backprop"
+    products = bool(config.use_device_jacobian_product) and method is not None and not backprop
+    grad_on_execution = config.grad_on_execution
+    if method is not None and grad_on_execution is None:
+        grad_on_execution = not backprop and not products
+    unwraps = callable(config.gradient_method) and config.interface in INTERFACES
+    told = replace(
+        config,
+        interface=interface,
+        gradient_method=method or for_batches(config.gradient_method, config.interface, config.derivative_order, wires),
+        use_device_gradient=method is not None,
+        use_device_jacobian_product=products,
+        grad_on_execution=grad_on_execution,
+        convert_to_numpy=not (backprop or unwraps),
+        device_options={},
+    )
+    plain = config.interface == Interface.NUMPY and (backprop or (method is not None and by_choice))
+    asked = without_derivatives(told) if plain else told
+    limit = Limit.of(asked, str(asked.gradient_method) if asked.use_device_gradient else None)
+    batches_are_calls = config.interface in (Interface.NUMPY, Interface.JAX_JIT)
+    return told, Settings(asked, limit, unwraps, batches_are_calls)
+
+
+def interface_of_jax(circuit: QuantumScript) -> Interface:
+    """The interface of a call: ``jax.vmap`` without ``jax.jit`` has to leave JAX by a callback too, as ``jax.jit``."""
+    traced = any(map(qml.math.is_abstract, circuit.get_parameters(trainable_only=False)))
+    return Interface.JAX_JIT if traced else Interface.JAX

@@ -24,13 +24,20 @@ from pennylane.typing import ResultBatch
 
 from pennylane_qexec.circuits.parameters import unwrapped
 from pennylane_qexec.cluster.cluster import QCluster
-from pennylane_qexec.cluster.config import cluster_options_of
 from pennylane_qexec.cluster.derivatives import JAX, Derivatives, Limit, check_trainable, made_ready
 from pennylane_qexec.cluster.planning import CallPlanner, Expanded, Settings
+from pennylane_qexec.cluster.validation import cluster_options_of
 from pennylane_qexec.concurrency.differentiation import are_recorded, is_plain, levels, loses_record
 from pennylane_qexec.concurrency.lifecycle import Closeable
-from pennylane_qexec.device.calls import RUNS_LATER, CallCounts, counts_itself, track
-from pennylane_qexec.device.settings import interface_of_jax, of_kind, settings_of
+from pennylane_qexec.device.calls import (
+    RUNS_LATER,
+    CallCounts,
+    counts_itself,
+    interface_of_jax,
+    of_kind,
+    settings_of,
+    track,
+)
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor

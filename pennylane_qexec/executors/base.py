@@ -18,19 +18,7 @@ from pennylane_qexec.circuits.results import check_work
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.options import PARALLEL, Parallel
 from pennylane_qexec.executors.shots import OwnShots, all_reshot, reshot
-from pennylane_qexec.job import (
-    Bound,
-    Call,
-    Cost,
-    Load,
-    Result,
-    Status,
-    Usage,
-    Work,
-    cost_of,
-    for_device,
-    only,
-)
+from pennylane_qexec.job import Bound, Call, Cost, Load, Result, Status, Usage, Work, cost_of, for_device, only
 from pennylane_qexec.redaction import has_secret, scrub
 from pennylane_qexec.redaction.display import even_incomplete
 

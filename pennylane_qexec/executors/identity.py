@@ -1,11 +1,16 @@
-"""Which executors give the same results: by equivalence in distribution, and by identity, a text of what they are."""
+"""Which executors are the same: equivalent in distribution, identical (a text of what they are), or with equal seeds.
+
+Executors of one cluster never draw equal shots, which would be pooled as if they were independent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
 from typing import Any
+
+import numpy as np
 
 from pennylane_qexec.circuits.fingerprint import content
 from pennylane_qexec.executors.base import Executor
@@ -62,3 +67,46 @@ def _sorted(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _sorted(value[key]) for key in sorted(value, key=str)}
     return [_sorted(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+_MOST_TRIES = 10
+
+
+def derived(seed: int, *which: int) -> int:
+    """A seed below ``2**31`` that follows from another one, for the part of something with these numbers."""
+    return int(np.random.SeedSequence(seed, spawn_key=which).generate_state(1)[0]) >> 1
+
+
+def settle(executors: Sequence[Executor], seed: int | None = None) -> None:
+    """Give executors different seeds.
+
+    The first of several with equal seeds keeps it; each other one gets a seed that follows from it and its place. Those
+    inside of executors (of a :class:`Hybrid`, of a cluster that is an executor) count one by one.
+
+    Args:
+        executors: of one cluster. None has run a circuit yet.
+        seed: what the seeds of those without one follow from; ``None`` to leave them without.
+    """
+    taken: set[Hashable] = set()
+    for place, one in enumerate(_each(executors)):
+        if seed is not None and not one.has_seed:
+            one.reseed(derived(seed, place))
+        _keep_apart(one, place, taken)
+        taken |= one.streams
+
+
+def _keep_apart(one: Executor, place: int, taken: set[Hashable]) -> None:
+    """Give an executor other seeds until it shares no stream with others; those that take none stay as they are."""
+    origin = int.from_bytes(min(map(str, one.streams), default="").encode(), "little")
+    for attempt in range(_MOST_TRIES):
+        if not one.streams & taken:
+            return
+        one.reseed(derived(origin, place, attempt))
+
+
+def _each(executors: Sequence[Executor]) -> Iterator[Executor]:
+    for one in executors:
+        if one.members:
+            yield from _each(one.members)
+        else:
+            yield one

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pennylane_qexec.circuits import frameworks
-from pennylane_qexec.circuits.frameworks.program import Order
+from pennylane_qexec.circuits.frameworks.builder import Order
 from pennylane_qexec.concurrency import isolation
 from pennylane_qexec.concurrency.futures import bar
 from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.experiment.collector import ResultCollector
 from pennylane_qexec.experiment.dispatch import Dispatch, joined
-from pennylane_qexec.experiment.executor_pool import ExecutorPool
 from pennylane_qexec.experiment.experiment import Experiment, OnFailure, Settings
 from pennylane_qexec.experiment.jobs import circuits_of, shots_of
 from pennylane_qexec.experiment.merges import ExperimentMerge, PaperMerge
 from pennylane_qexec.experiment.policies import ExperimentPolicies
 from pennylane_qexec.experiment.splits import CircuitRequest, PaperSplit, named_backends
+from pennylane_qexec.experiment.submission import ExecutorPool
 from pennylane_qexec.experiment.tasks import tasks_of
 from pennylane_qexec.persistence.cache.cache import GivenCache, cache_of
 from pennylane_qexec.policies import retries

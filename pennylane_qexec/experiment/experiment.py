@@ -14,10 +14,9 @@ import numpy as np
 
 from pennylane_qexec.concurrency import interrupts, lifecycle
 from pennylane_qexec.errors import BudgetExceededError, ConfigurationError
-from pennylane_qexec.experiment.executor_pool import ExecutorPool
 from pennylane_qexec.experiment.results import Errors, Results, Source, TaskResults, errors_by_backend
 from pennylane_qexec.experiment.splits import too_small
-from pennylane_qexec.experiment.submission import Submission
+from pennylane_qexec.experiment.submission import ExecutorPool, Submission
 from pennylane_qexec.experiment.tasks import CircuitTask, Record
 from pennylane_qexec.policies.splits import apportion
 from pennylane_qexec.providers import Backend

@@ -16,7 +16,7 @@ from pennylane.measurements import ClassicalShadowMP
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.frameworks import Program, read
-from pennylane_qexec.circuits.frameworks.program import Order
+from pennylane_qexec.circuits.frameworks.builder import Order
 from pennylane_qexec.circuits.results import loses_shots
 from pennylane_qexec.engine import AskedFuture
 from pennylane_qexec.errors import ConfigurationError, ExecutorError, PolicyError, QExecError

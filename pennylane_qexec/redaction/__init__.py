@@ -1,10 +1,8 @@
 """Secrets: remembered as such, and taken out of every text that leaves: errors, logs, histories, stores, files."""
 
-from pennylane_qexec.redaction.exceptions import chain, without_frames, without_secrets
+from pennylane_qexec.redaction.exceptions import chain, install, veiled, without_frames, without_secrets
 from pennylane_qexec.redaction.known import Hidden, has_secret, know, know_named, know_url, scrub
-from pennylane_qexec.redaction.logs import install
 from pennylane_qexec.redaction.named import SHOWN, is_secret, is_secret_option, scrub_argv, without_secret_values
-from pennylane_qexec.redaction.veiled import veiled
 
 __all__ = [
     "SHOWN",

@@ -1,14 +1,16 @@
-"""Exceptions without secrets: neither in what they say, nor in the variables that a traceback may show."""
+"""Exceptions and logs without secrets: neither in what they say, nor in the variables that a traceback may show."""
 
 from __future__ import annotations
 
+import logging
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from itertools import islice
 from types import TracebackType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from pennylane_qexec.redaction.known import Finder, Hidden
+from pennylane_qexec.redaction.known import Finder, Hidden, know_named, scrub
 
 _DEEPEST = 6
 _MOST, _MOST_TEXTS = 200, 5000
@@ -156,3 +158,56 @@ def _said(error: BaseException) -> str:
         return str(error)
     except Exception:  # a class of somebody else's may do what it likes
         return ""
+
+
+class _WithoutSecrets(logging.Filter):
+    """Takes secrets out of records, before any handler sees them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass; one that shows a secret, without it."""
+        said = record.getMessage()
+        scrubbed = scrub(said)
+        if scrubbed != said:
+            record.msg, record.args = scrubbed, None
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, Exception):
+            safe = without_secrets(error)
+            record.exc_info = (type(safe), safe, safe.__traceback__)
+        return True
+
+
+_filter = _WithoutSecrets()
+
+
+def install() -> None:
+    """Have this package log without secrets."""
+    logging.getLogger("pennylane_qexec").addFilter(_filter)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def veiled(function: Callable[P, T]) -> Callable[P, T]:
+    """A function whose errors show no secret, nor do the variables of their tracebacks from here on.
+
+    What is named like a secret among its arguments, or inside of them, is remembered as one.
+
+    Args:
+        function: is given secrets, among its arguments or inside of them.
+    """
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        know_named([args, kwargs])
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            failure = without_secrets(error)
+            if failure is error and error.__traceback__ is not None:
+                raise
+        del args, kwargs  # else a traceback that shows variables shows them
+        # Raised out here, it does not remember what was raised in there.
+        raise failure
+
+    return call

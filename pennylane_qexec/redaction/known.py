@@ -10,8 +10,16 @@ from typing import Any, NoReturn, final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pennylane_qexec.redaction.display import even_incomplete
-from pennylane_qexec.redaction.forms import alone, forms, is_ordinary
-from pennylane_qexec.redaction.named import SHOWN, is_secret, is_secret_option, scrub_named, secrets_in
+from pennylane_qexec.redaction.named import (
+    SHOWN,
+    alone,
+    forms,
+    is_ordinary,
+    is_secret,
+    is_secret_option,
+    scrub_named,
+    secrets_in,
+)
 
 _OF_PATHS = ("CREDENTIAL", "CREDENTIALS")  # such as GOOGLE_APPLICATION_CREDENTIALS
 _FLAGS = ("true", "false", "none", "null")

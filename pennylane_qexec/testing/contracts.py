@@ -16,7 +16,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.cluster.cluster import QCluster
 from pennylane_qexec.errors import AnalyticCircuitError, ConfigurationError
-from pennylane_qexec.executors import DeviceExecutor, Executor, QueuedExecutor, seeds
+from pennylane_qexec.executors import DeviceExecutor, Executor, QueuedExecutor, identity
 from pennylane_qexec.job import JobState, Outcome, Status, Work
 from pennylane_qexec.policies.base import PolicyFactory
 from pennylane_qexec.policies.budgets import Budget
@@ -60,7 +60,7 @@ class ShotsContract:
     def test_two_of_a_kind_draw_independent_shots_in_a_cluster(self, executor: Executor) -> None:
         """With equal seeds, and without; see :func:`_equal_pairs`."""
         another = self.make()
-        seeds.settle([executor, another])
+        identity.settle([executor, another])
         draws = [counts for one in (executor, another) for _ in range(2) for counts in _counted(one)]
         another.close()
         assert _equal_pairs(draws) < 3

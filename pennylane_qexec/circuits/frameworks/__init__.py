@@ -4,8 +4,8 @@ Each framework's circuits become PennyLane's, which every executor takes. The ou
 the bits where the framework, or whoever asks, expects them. Frameworks are imported when a circuit of theirs is read.
 """
 
+from pennylane_qexec.circuits.frameworks.builder import Bits, Program
 from pennylane_qexec.circuits.frameworks.files import with_includes
-from pennylane_qexec.circuits.frameworks.program import Bits, Program
 from pennylane_qexec.circuits.frameworks.reading import from_text, one_or_many, read, to_text
 
 __all__ = ["Bits", "Program", "from_text", "one_or_many", "read", "to_text", "with_includes"]

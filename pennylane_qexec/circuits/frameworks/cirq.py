@@ -14,8 +14,7 @@ import numpy as np
 import pennylane as qml
 from pennylane.operation import Operator
 
-from pennylane_qexec.circuits.frameworks.builder import CircuitBuilder
-from pennylane_qexec.circuits.frameworks.program import Bits, Program
+from pennylane_qexec.circuits.frameworks.builder import Bits, CircuitBuilder, Program
 from pennylane_qexec.errors import ConfigurationError
 
 # Gates

@@ -15,7 +15,7 @@ from pennylane.tape import QuantumScript, make_qscript
 from pennylane.wires import Wires
 from pennylane.workflow import construct_batch
 
-from pennylane_qexec.circuits.frameworks.program import Bits, Program
+from pennylane_qexec.circuits.frameworks.builder import Bits, Program
 from pennylane_qexec.circuits.parameters import unwrapped
 from pennylane_qexec.circuits.structure import is_broadcasted, wires_in_order
 from pennylane_qexec.errors import ConfigurationError

@@ -1,13 +1,17 @@
-"""Programs of Qiskit's circuits."""
+"""Qiskit's circuits, and OpenQASM 2 and 3, which Qiskit reads."""
 
 from __future__ import annotations
 
+import importlib
+import threading
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.frameworks.builder import BeyondPennyLaneError, CircuitBuilder
-from pennylane_qexec.circuits.frameworks.program import Bits, Program
+from pennylane_qexec.circuits.frameworks.builder import BeyondPennyLaneError, Bits, CircuitBuilder, Program
+from pennylane_qexec.circuits.frameworks.files import with_includes
+from pennylane_qexec.circuits.frameworks.limits import Outline, check, includes, outline_of, without_comments
 from pennylane_qexec.circuits.mid_circuit import script_of
 from pennylane_qexec.errors import ConfigurationError
 
@@ -76,3 +80,135 @@ def _as_it_is(circuit: Any, reason: str) -> tuple[QuantumScript, _Places]:
     script = script_of(as_it_is(circuit, reason), counted)
     places = {number: place for place, number in enumerate(counted)}
     return script, tuple(tuple(places[number] for number in group) for group in numbers)
+
+
+_LIBRARY_OF_2 = "qelib1.inc"
+
+_reading = threading.local()
+"""Whether this thread reads OpenQASM 3."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """OpenQASM of a circuit of another framework.
+
+    Attributes:
+        text: the circuit, whose first register is the one that the framework writes first.
+        framework: the framework.
+    """
+
+    text: str
+    framework: str
+
+
+def program_of_text(text: str) -> Program:
+    """Read OpenQASM.
+
+    Raises:
+        ConfigurationError: it is none, or something in it is not known.
+    """
+    return program_of_qiskit(circuit_of(text), f"openqasm{version_of(text)}", name="")
+
+
+def program_of_saved(saved: Text) -> Program:
+    """Read OpenQASM of a circuit of another framework, whose outcomes are written as that framework writes them."""
+    native: Literal["little", "big"] = "big" if saved.framework in ("pennylane", "cirq") else "little"
+    return program_of_qiskit(circuit_of(saved.text), saved.framework, native, "", "")
+
+
+def version_of(text: str) -> int:
+    """The version of OpenQASM that a text is written in, 2 or 3.
+
+    Texts in version 3 need not say so; nor do those in version 2 that include its library.
+
+    Raises:
+        ConfigurationError: it is no OpenQASM, or of another version.
+    """
+    return _version(outline_of(text), text)
+
+
+def circuit_of(text: str) -> Any:
+    """Qiskit's circuit of a text in OpenQASM 2 or 3.
+
+    Raises:
+        ConfigurationError: something in it is wrong, not known to Qiskit, too large, or in a file.
+    """
+    text = with_includes(text, None)
+    outline = outline_of(text)
+    version = _version(outline, text)
+    check(outline, version)
+    try:
+        return _from_2(text, outline) if version == 2 else _from_3(text)
+    except (RecursionError, MemoryError) as error:
+        raise ConfigurationError(
+            f"OpenQASM {version} that Qiskit cannot read: {error or type(error).__name__}. Give a smaller circuit."
+        ) from error
+
+
+def _version(outline: Outline, text: str) -> int:
+    if outline.version in (2, 3):
+        return outline.version
+    if outline.version is None and ";" in outline.tokens and outline.tokens[0] != "OPENQASM":
+        return 2 if any(name == _LIBRARY_OF_2 for name, _, _ in includes(outline)) else 3
+    raise ConfigurationError(
+        f"a text that begins with {text[:40]!r} is no circuit: OpenQASM begins with 'OPENQASM 2.0;' or "
+        "'OPENQASM 3.0;'. Give a file as pathlib.Path(...)."
+    )
+
+
+def _from_2(text: str, outline: Outline) -> Any:
+    from qiskit import qasm2
+
+    # Qiskit would take its own gate of that name, whatever the text says that it is.
+    tokens = outline.tokens
+    defined = {tokens[index + 1] for index, token in enumerate(tokens[:-1]) if token == "gate"}
+    try:
+        return qasm2.loads(
+            without_comments(text),  # of which a long row ends the program
+            include_path=(),
+            custom_instructions=[one for one in qasm2.LEGACY_CUSTOM_INSTRUCTIONS if one.name not in defined],
+            custom_classical=qasm2.LEGACY_CUSTOM_CLASSICAL,
+        )
+    except qasm2.QASM2ParseError as error:
+        raise ConfigurationError(f"OpenQASM 2 that Qiskit does not read: {error.message}") from error
+
+
+def _from_3(text: str) -> Any:
+    from qiskit import qasm3
+
+    _say_nothing_here()
+    _reading.now = True
+    try:
+        return qasm3.loads(text)
+    except Exception as error:  # Qiskit's importer stumbles over some of what it does not know
+        raise ConfigurationError(
+            f"OpenQASM 3 that Qiskit does not read: {_reason(error)}. Say it in gates, measurements, resets, and "
+            "if-statements on one bit or on a register's equality with a number."
+        ) from error
+    finally:
+        _reading.now = False
+
+
+def _say_nothing_here() -> None:
+    """Keep the parser from writing what it does not understand to standard error, besides raising it."""
+    listeners: Any = importlib.import_module("antlr4.error.ErrorListener")
+    console = listeners.ConsoleErrorListener
+
+    class Quiet(console):  # type: ignore[valid-type, misc]
+        def syntaxError(self, *arguments: Any) -> None:
+            if not getattr(_reading, "now", False):
+                super().syntaxError(*arguments)
+
+    if type(console.INSTANCE) is console:
+        console.INSTANCE = Quiet()
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, with the line. The parser keeps the line in the error behind its own."""
+    antlr: Any = importlib.import_module("antlr4.error.Errors")
+    said = str(getattr(error, "message", None) or error).rstrip(".")
+    cause = error.__cause__
+    behind = cause.args[0] if isinstance(cause, antlr.ParseCancellationException) and cause.args else None
+    token = behind.offendingToken if isinstance(behind, antlr.RecognitionException) else None
+    where = "" if token is None else f"line {token.line}, column {token.column}, at {token.text!r}"
+    return said or where or type(error).__name__

@@ -18,11 +18,17 @@ from pennylane.measurements import MeasurementProcess
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.circuits.frameworks.builder import Program
 from pennylane_qexec.circuits.frameworks.files import text_of, with_includes
-from pennylane_qexec.circuits.frameworks.openqasm import Text, circuit_of, program_of_saved, program_of_text, version_of
 from pennylane_qexec.circuits.frameworks.pennylane import program_of_function, program_of_qnode, program_of_script
-from pennylane_qexec.circuits.frameworks.program import Program
-from pennylane_qexec.circuits.frameworks.qiskit import program_of_qiskit
+from pennylane_qexec.circuits.frameworks.qiskit import (
+    Text,
+    circuit_of,
+    program_of_qiskit,
+    program_of_saved,
+    program_of_text,
+    version_of,
+)
 from pennylane_qexec.concurrency import isolation
 from pennylane_qexec.errors import ConfigurationError
 

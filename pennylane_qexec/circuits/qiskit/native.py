@@ -30,7 +30,7 @@ from qiskit.circuit.classical import expr
 
 from pennylane_qexec.circuits.frameworks.builder import MOST_OPERATIONS
 from pennylane_qexec.circuits.mid_circuit import QiskitCircuit
-from pennylane_qexec.circuits.qiskit.control_flow import bits_of
+from pennylane_qexec.circuits.qiskit.reader import bits_of
 from pennylane_qexec.errors import ConfigurationError
 
 _WHOLE = (BreakLoopOp, ContinueLoopOp)

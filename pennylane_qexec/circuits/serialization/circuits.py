@@ -13,10 +13,9 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.serialization.decoding import CircuitDecoder, built, shots_of
-from pennylane_qexec.circuits.serialization.documents import canonical, content_of, guarded, text_of
 from pennylane_qexec.circuits.serialization.encoding import ALL, CircuitEncoder, shots_form
 from pennylane_qexec.circuits.serialization.fast import FastEncoder
-from pennylane_qexec.circuits.serialization.values import items_of
+from pennylane_qexec.circuits.serialization.values import canonical, content_of, guarded, items_of, text_of
 from pennylane_qexec.errors import ConfigurationError
 
 

@@ -16,9 +16,8 @@ from pennylane.pytrees.pytrees import unflatten_registrations
 from pennylane.wires import Wires
 from scipy import sparse
 
-from pennylane_qexec.circuits.serialization.documents import canonical
 from pennylane_qexec.circuits.serialization.encoding import STATES, is_plain, kind_of
-from pennylane_qexec.circuits.serialization.values import DTYPES, array_of, items_of, value_of
+from pennylane_qexec.circuits.serialization.values import DTYPES, array_of, canonical, items_of, value_of
 from pennylane_qexec.errors import ConfigurationError
 
 Form = dict[str, Any]

@@ -22,9 +22,8 @@ from pennylane.ops import LinearCombination, Prod, SProd, Sum
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.fingerprint import parts_of
-from pennylane_qexec.circuits.serialization.documents import canonical, text_of
 from pennylane_qexec.circuits.serialization.encoding import ALL, CircuitEncoder, name_of, shots_form
-from pennylane_qexec.circuits.serialization.values import FEW, form_of
+from pennylane_qexec.circuits.serialization.values import FEW, canonical, form_of, text_of
 from pennylane_qexec.circuits.structure import BARE, CONTROLLED, labels
 from pennylane_qexec.circuits.templates import StructureMatcher
 

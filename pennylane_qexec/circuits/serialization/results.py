@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pennylane_qexec.circuits.serialization.documents import content_of, guarded, text_of
 from pennylane_qexec.circuits.serialization.fast import value_text
-from pennylane_qexec.circuits.serialization.values import form_of, value_of
+from pennylane_qexec.circuits.serialization.values import content_of, form_of, guarded, text_of, value_of
 from pennylane_qexec.errors import ConfigurationError
 
 

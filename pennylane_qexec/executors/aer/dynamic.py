@@ -26,9 +26,8 @@ from pennylane_qexec.circuits.mid_circuit import QiskitCircuit, bit_wires
 from pennylane_qexec.circuits.qiskit.preparation import Parametrised
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.aer.compiler import Compiled, compiled
 from pennylane_qexec.executors.aer.noise import FakeMachine
-from pennylane_qexec.executors.aer.sampled import Program
+from pennylane_qexec.executors.aer.sampled import Compiled, Program, compiled
 from pennylane_qexec.executors.aer.simulation import Simulation
 from pennylane_qexec.job import Result
 

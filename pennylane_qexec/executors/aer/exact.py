@@ -34,9 +34,8 @@ from pennylane_qexec.circuits.readout import TABLE_WIRES, Readout
 from pennylane_qexec.circuits.sampling import SamplingCircuit
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.aer.compiler import compiled, save_probabilities
 from pennylane_qexec.executors.aer.noise import FakeMachine
-from pennylane_qexec.executors.aer.sampled import Program
+from pennylane_qexec.executors.aer.sampled import Program, compiled, save_probabilities
 from pennylane_qexec.job import Result
 
 Saved = Mapping[str, Any]

@@ -20,10 +20,9 @@ from qiskit_aer.backends.backend_utils import cpp_execute_circuits
 from qiskit_aer.backends.controller_wrappers import AerConfig, aer_controller_execute
 
 from pennylane_qexec.circuits.structure import batch_size
-from pennylane_qexec.executors.aer.compiler import Compiled
+from pennylane_qexec.concurrency.resources import free_memory
 from pennylane_qexec.executors.aer.noise import FakeMachine, together
-from pennylane_qexec.executors.aer.sampled import STEP, Program, Seeds
-from pennylane_qexec.executors.memory import free_memory
+from pennylane_qexec.executors.aer.sampled import STEP, Compiled, Program, Seeds
 
 THREADED_WIRES = 18
 """The fewest qubits for which threads are worth waking: with fewer, they have taken up to ten times longer than one."""

@@ -207,13 +207,13 @@ def _only_runs(work: Work) -> bool:
 
 def _start(options: Mapping[str, Any], replica: int) -> Fusion:
     # The platform first: it says what is wrong if JAX cannot be imported.
-    from pennylane_qexec.executors.jax.platform import Platform
+    from pennylane_qexec.executors.jax.compiler import Platform
 
     platform = Platform(options["platform"])
     cache = options["cache"]
     if cache:
         platform.keep_on_disk(None if cache is True else Path(cache))
     from pennylane_qexec.executors.jax.batches import Fusion
-    from pennylane_qexec.executors.jax.sampling import Sampler
+    from pennylane_qexec.executors.jax.functions import Sampler
 
     return Fusion(platform, Sampler(options["seed"], replica), options["compile"], options["chunk"])

@@ -1,7 +1,7 @@
-"""The adjoint methods of ``default.qubit`` and of lightning, put right (seen in PennyLane 0.45).
+"""Derivatives by PennyLane's simulators, put right where they are wrong (seen in PennyLane 0.45).
 
-``default.qubit`` counts the numbers of a circuit backwards, and passes over those of gates with several (constant ones:
-a ``Rot``): derivatives by what comes before them were zero, or another number's.
+The adjoint method of ``default.qubit`` counts the numbers of a circuit backwards, and passes over those of gates with
+several (constant ones: a ``Rot``): derivatives by what comes before them were zero, or another number's.
 
 For probabilities and the like, the device's program asks for the state and makes trainable parameters complex: it
 puts them into the circuit's first places, over constants that are there, so that another circuit is run. The state
@@ -10,18 +10,26 @@ has its wires as they are first used, and its derivative has them as they are nu
 Lightning counts the numbers of those gates for which it has a kernel, and PennyLane those of all gates: beside a
 constant ``DiagonalQubitUnitary`` or ``adjoint(PauliRot)``, each derivative was another number's, or zero. Of gates with
 several numbers inside of others (``adjoint(Rot)``, ``CRot``), it raises errors without saying which.
+
+Backpropagation on ``default.mixed`` takes the roots of a density matrix's diagonal, and squares them again. The
+derivative of a root at zero is infinite, so that it gives ``nan`` wherever an outcome never comes, as two of those of a
+Bell state. Within :func:`without_roots`, and nowhere else, the diagonal itself is summed.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import pennylane as qml
+from pennylane import math
 from pennylane.devices import Device, ExecutionConfig
 from pennylane.devices.default_qubit import adjoint_state_measurements, all_state_postprocessing
 from pennylane.devices.preprocess import decompose
-from pennylane.measurements import StateMP
+from pennylane.measurements import ProbabilityMP, StateMP
 from pennylane.operation import Operator, StatePrepBase
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
@@ -119,3 +127,55 @@ def _with_kernels(tape: QuantumScript, kernels: frozenset[str]) -> tuple[tuple[Q
 
 _COUNTED = (qml.QubitUnitary, qml.Rot, StatePrepBase)
 """Gates that are counted as PennyLane counts them, although they have no kernel."""
+
+
+class _Here(threading.local):
+    """Whether this thread is within :func:`without_roots`. A call's context would take that to other threads."""
+
+    without_roots = False
+
+
+_here = _Here()
+_installing = threading.Lock()
+_installed = False
+
+
+@contextmanager
+def without_roots() -> Iterator[None]:
+    """In this thread, probabilities of density matrices are polynomials of their numbers."""
+    _install()
+    before, _here.without_roots = _here.without_roots, True
+    try:
+        yield
+    finally:
+        _here.without_roots = before
+
+
+def _install() -> None:
+    """Let PennyLane's method ask which way is wanted. It stays so: another thread may be in it at any time."""
+    global _installed
+    with _installing:
+        if _installed:
+            return
+        theirs = ProbabilityMP.process_density_matrix
+
+        def process_density_matrix(self: ProbabilityMP, density_matrix: Any, wire_order: Wires) -> Any:
+            return (_summed if _here.without_roots else theirs)(self, density_matrix, wire_order)
+
+        ProbabilityMP.process_density_matrix = process_density_matrix
+        _installed = True
+
+
+def _summed(measurement: ProbabilityMP, matrix: Any, wire_order: Wires) -> Any:
+    """The probabilities of a measurement's wires, of a density matrix ``(2**n, 2**n)``, or of several."""
+    rows = () if len(math.shape(matrix)) == 2 else math.shape(matrix)[:1]
+    diagonal = math.stack([math.diagonal(one) for one in matrix]) if rows else math.diagonal(matrix)
+    probabilities = math.real(diagonal)
+    if not measurement.wires:
+        return probabilities
+    axes = [wire_order.index(wire) + len(rows) for wire in measurement.wires]
+    others = [axis + len(rows) for axis, wire in enumerate(wire_order) if wire not in measurement.wires]
+    tensor = math.transpose(
+        math.reshape(probabilities, (*rows, *[2] * len(wire_order))), [*range(len(rows)), *axes, *others]
+    )
+    return math.sum(math.reshape(tensor, (*rows, 2 ** len(axes), 2 ** len(others))), axis=-1)

@@ -20,22 +20,17 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs, simulated
 from pennylane_qexec.circuits.results import check_kept, check_work
 from pennylane_qexec.circuits.structure import broadcasted_over, wires_in
+from pennylane_qexec.concurrency.resources import free_memory
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.base import IDEAL, Binder
 from pennylane_qexec.executors.identity import identity_of, is_ours
-from pennylane_qexec.executors.memory import free_memory, in_words
 from pennylane_qexec.executors.options import ExecutorOptions, lists_options, pop_executor_options
-from pennylane_qexec.executors.pennylane import broadcasting, density_matrices, legacy, mid_circuit
+from pennylane_qexec.executors.pennylane import adjoint, broadcasting, legacy, mid_circuit
 from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
-from pennylane_qexec.executors.pennylane.preparation import (
-    DeviceBinder,
-    Prepared,
-    PreparingExecutor,
-    goes_by_structure,
-)
+from pennylane_qexec.executors.pennylane.preparation import DeviceBinder, Prepared, PreparingExecutor, goes_by_structure
 from pennylane_qexec.executors.pennylane.seeds import Numbering, StreamOffsets, goes_to_places, of_parts, place_of
 from pennylane_qexec.executors.shots import all_reshot, objection_to_shots
-from pennylane_qexec.executors.validation import objection_to_wires
+from pennylane_qexec.executors.validation import in_words, objection_to_wires
 from pennylane_qexec.job import DERIVATIVES, Bound, Call, Result, Work, for_device
 from pennylane_qexec.redaction import veiled
 
@@ -309,7 +304,7 @@ class DeviceExecutor(PreparingExecutor):
         takes_roots = self._source.traits.takes_roots and work.call.config.gradient_method == "backprop"
         results: list[Result] = []
         for device, _, indices in groups:
-            with self._source.exclusive(), density_matrices.without_roots() if takes_roots else nullcontext():
+            with self._source.exclusive(), adjoint.without_roots() if takes_roots else nullcontext():
                 results += self._call(device, work if len(groups) == 1 else work.part(indices))
         return results
 

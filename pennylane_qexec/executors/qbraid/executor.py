@@ -9,8 +9,7 @@ from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.options import QueueOptions, lists_options
-from pennylane_qexec.executors.qbraid.devices import QBraidDevice
-from pennylane_qexec.executors.qbraid.jobs import QBraidJob
+from pennylane_qexec.executors.qbraid.devices import QBraidDevice, QBraidJob
 from pennylane_qexec.executors.remote.executor import RemoteExecutor
 from pennylane_qexec.executors.remote.plans import BatchPlan
 

@@ -22,9 +22,8 @@ from pennylane_qexec.executors.rehearsal.conditions import (
     draw_faults,
     typical,
 )
-from pennylane_qexec.executors.rehearsal.jobs import RehearsedJob, RehearsedJobs
+from pennylane_qexec.executors.rehearsal.jobs import RehearsedJob, RehearsedJobs, generator_of
 from pennylane_qexec.executors.rehearsal.records import Entry, JobRecord, Stop
-from pennylane_qexec.executors.rehearsal.results import generator_of
 from pennylane_qexec.job import Cost, JobState, Status
 
 DEAD = "the backend has died"

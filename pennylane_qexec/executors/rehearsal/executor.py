@@ -27,9 +27,8 @@ from pennylane_qexec.executors.rehearsal.conditions import (
     faults_of,
     seconds,
 )
-from pennylane_qexec.executors.rehearsal.jobs import RehearsedJobs
+from pennylane_qexec.executors.rehearsal.jobs import InnerExecutor, JobResults, RehearsedJobs, fingerprint_of
 from pennylane_qexec.executors.rehearsal.records import Entry, Location, Records
-from pennylane_qexec.executors.rehearsal.results import InnerExecutor, JobResults, fingerprint_of
 from pennylane_qexec.executors.shots import objection_to_shots
 from pennylane_qexec.job import JobState, Result, Status, Usage
 

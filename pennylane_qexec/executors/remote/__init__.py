@@ -3,9 +3,8 @@
 To add a vendor: :class:`RemoteExecutor` says what to write.
 """
 
-from pennylane_qexec.executors.remote.backends import RemoteBackend
 from pennylane_qexec.executors.remote.executor import RemoteExecutor
-from pennylane_qexec.executors.remote.jobs import VendorJob, label_tags
+from pennylane_qexec.executors.remote.jobs import RemoteBackend, VendorJob, label_tags
 from pennylane_qexec.executors.remote.plans import BatchPlan, CountsProgram, PlannedGroup, TemplateProgram
 
 __all__ = [

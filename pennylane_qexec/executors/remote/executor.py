@@ -15,13 +15,18 @@ from pennylane_qexec.circuits.templates import Template, fuse
 from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
 from pennylane_qexec.executors.base import Binder
-from pennylane_qexec.executors.counting import WrongCountsError
 from pennylane_qexec.executors.options import QueueOptions, check_options, lists_options, wires_from
 from pennylane_qexec.executors.pennylane.preparation import Prepared, PreparingExecutor
 from pennylane_qexec.executors.queued import QueuedExecutor
-from pennylane_qexec.executors.remote.backends import RemoteBackend
-from pennylane_qexec.executors.remote.jobs import RemoteJob, RemoteJobs, VendorJob, abandon, batch_with_label
-from pennylane_qexec.executors.remote.plans import BatchPlan, PlannedGroup, TemplateProgram
+from pennylane_qexec.executors.remote.jobs import (
+    RemoteBackend,
+    RemoteJob,
+    RemoteJobs,
+    VendorJob,
+    abandon,
+    batch_with_label,
+)
+from pennylane_qexec.executors.remote.plans import BatchPlan, PlannedGroup, TemplateProgram, WrongCountsError
 from pennylane_qexec.executors.validation import objection_to_counting, objection_to_wires
 from pennylane_qexec.job import JobState, Result, Status, Work
 

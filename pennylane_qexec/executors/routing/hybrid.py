@@ -13,9 +13,8 @@ from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import NoExecutorError, PolicyError, ResultError
-from pennylane_qexec.executors import seeds
 from pennylane_qexec.executors.base import Binder, Executor
-from pennylane_qexec.executors.identity import identity_of, of_all
+from pennylane_qexec.executors.identity import derived, identity_of, of_all, settle
 from pennylane_qexec.executors.options import ExecutorOptions, check_options, lists_options
 from pennylane_qexec.executors.routing.rules import BySize, Rule, in_figures, rule_of
 from pennylane_qexec.executors.shots import as_asked
@@ -231,7 +230,7 @@ class Hybrid(Executor):
     ) -> None:
         check_options(self, options, ExecutorOptions)
         self._members = tuple(_built(members, wires))
-        seeds.settle(self._members)
+        settle(self._members)
         self._by_member = options.get("cost") is None
         options["name"] = options.get("name") or "hybrid"
         if options.get("workers") is None and not self.local:
@@ -289,7 +288,7 @@ class Hybrid(Executor):
     def reseed(self, seed: int) -> None:
         """Have each member draw by a seed derived from this one."""
         for index, member in enumerate(self._members):
-            member.reseed(seeds.derived(seed, index))
+            member.reseed(derived(seed, index))
 
     def explain(self, circuit: QuantumScript) -> str:
         """Who gets a circuit, and why, in a sentence."""

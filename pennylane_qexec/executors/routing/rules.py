@@ -12,9 +12,10 @@ from typing import Any
 
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.concurrency.resources import free_memory
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError, coerce, unknown
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.executors.memory import amount, free_memory, in_words, state_bytes
+from pennylane_qexec.executors.validation import amount, in_words, state_bytes
 from pennylane_qexec.redaction.display import even_incomplete
 
 Rule = Callable[[QuantumScript, Sequence[Executor]], Executor]

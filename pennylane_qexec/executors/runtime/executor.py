@@ -14,17 +14,14 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.circuits.measurement_bases import Runs, can_estimate, counted, estimated_together
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.identity import identity_of
+from pennylane_qexec.executors.identity import derived, identity_of
 from pennylane_qexec.executors.options import QueueOptions, lists_options, wires_from
 from pennylane_qexec.executors.remote.executor import RemoteExecutor
 from pennylane_qexec.executors.remote.jobs import RemoteJob, label_tags
 from pennylane_qexec.executors.remote.plans import BatchPlan, PlannedGroup
-from pennylane_qexec.executors.runtime.account import Account
-from pennylane_qexec.executors.runtime.jobs import PrimitiveJob
-from pennylane_qexec.executors.runtime.machines import Machine, machine
+from pennylane_qexec.executors.runtime.machines import Account, Machine, machine
 from pennylane_qexec.executors.runtime.options import Primitive, primitive_options
-from pennylane_qexec.executors.runtime.sessions import Mode, ModeName
-from pennylane_qexec.executors.seeds import derived
+from pennylane_qexec.executors.runtime.sessions import Mode, ModeName, PrimitiveJob
 from pennylane_qexec.job import Usage
 
 if TYPE_CHECKING:

@@ -28,11 +28,10 @@ from pennylane_qexec.circuits.readout import TABLE_WIRES, Readout
 from pennylane_qexec.circuits.sampling import SamplingCircuit
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.counting import counted
-from pennylane_qexec.executors.remote.plans import PlannedGroup, TemplateProgram
+from pennylane_qexec.executors.identity import derived
+from pennylane_qexec.executors.remote.plans import PlannedGroup, TemplateProgram, counted
 from pennylane_qexec.executors.runtime.options import PrimitiveOptions
 from pennylane_qexec.executors.runtime.sessions import Mode
-from pennylane_qexec.executors.seeds import derived
 from pennylane_qexec.job import Result
 
 Pub = tuple[Any, ...]

@@ -11,8 +11,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from pennylane_qexec.errors import StoreError
-from pennylane_qexec.persistence.store.database import Transactions, shown
-from pennylane_qexec.persistence.store.database_errors import is_passing, told
+from pennylane_qexec.persistence.store.database import Transactions, is_passing, shown, told
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ import pytest
 
 from pennylane_qexec.errors import StoreError
 from pennylane_qexec.persistence.store import Ended, State, Store
-from pennylane_qexec.testing.stores.bench import LEASE, StoreTests, new_jobs
+from pennylane_qexec.testing.stores.jobs import LEASE, StoreTests, new_jobs
 
 
 class Claims(StoreTests):

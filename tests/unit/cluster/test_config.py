@@ -31,7 +31,7 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "user").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr("pennylane_qexec.cluster.config.user_config_path", lambda name: tmp_path / "user")
+    monkeypatch.setattr("pennylane_qexec.cluster.validation.user_config_path", lambda name: tmp_path / "user")
 
 
 def names(device: qexec.ClusterDevice) -> list[str]:

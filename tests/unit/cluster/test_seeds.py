@@ -17,7 +17,7 @@ from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
 from pennylane_qexec.engine import process_pool
-from pennylane_qexec.executors import seeds
+from pennylane_qexec.executors import identity
 
 CIRCUIT = QuantumScript([qml.H(0), qml.H(1)], [qml.counts(wires=[0, 1])], shots=4096)
 
@@ -135,7 +135,7 @@ def test_members_of_a_hybrid_with_equal_seeds_get_different_ones() -> None:
 
 def test_a_seed_is_derived_again_until_it_is_free() -> None:
     executors = [qexec.executor("default.qubit", seed=7) for _ in range(20)]
-    seeds.settle(executors)
+    identity.settle(executors)
     assert len(frozenset().union(*[one.streams for one in executors])) == 20
 
 

@@ -14,7 +14,7 @@ import pennylane_qexec as qexec
 from pennylane_qexec.engine import placement, process_pool
 from pennylane_qexec.engine.worker import KEPT_EXECUTORS, BatchResult
 from pennylane_qexec.executors.remote.jobs import RemoteJob
-from pennylane_qexec.executors.runtime.jobs import PrimitiveJob
+from pennylane_qexec.executors.runtime.sessions import PrimitiveJob
 from pennylane_qexec.persistence.cache import write_behind
 from pennylane_qexec.persistence.durable.transitions import Transitions
 from pennylane_qexec.persistence.store import open_store

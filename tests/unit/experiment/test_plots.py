@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.experiment import Record
-from pennylane_qexec.experiment.panels import panels
-from pennylane_qexec.experiment.plots import plot_counts, plot_merged, plot_panels, plot_timeline
+from pennylane_qexec.experiment.plots import panels, plot_counts, plot_merged, plot_panels, plot_timeline
 from pennylane_qexec.job import JobState
 
 RED, BLUE, LIGHT, QUEUED = "#d1495b", "#3b7dd8", "#8db8ee", "#dfe3e8"

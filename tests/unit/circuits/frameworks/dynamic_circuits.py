@@ -10,7 +10,7 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit.classical import expr
 from qiskit.quantum_info import Statevector
 
-from pennylane_qexec.circuits.qiskit.control_flow import reading
+from pennylane_qexec.circuits.qiskit.reader import reading
 
 LEAST = 1e-12
 """Branches that are less likely are left out, as those of loops that are long."""

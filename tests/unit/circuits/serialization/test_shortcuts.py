@@ -19,8 +19,8 @@ from unit.circuits import test_fingerprint
 
 from pennylane_qexec.circuits.serialization import circuit_text, circuit_texts, result_text
 from pennylane_qexec.circuits.serialization.circuits import drafted
-from pennylane_qexec.circuits.serialization.documents import text_of
 from pennylane_qexec.circuits.serialization.results import result_form
+from pennylane_qexec.circuits.serialization.values import text_of
 from pennylane_qexec.circuits.structure import BARE, CONTROLLED
 from pennylane_qexec.errors import ConfigurationError
 

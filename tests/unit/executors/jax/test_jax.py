@@ -16,7 +16,7 @@ import pytest
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec.executors.jax import JaxExecutor, platform
+from pennylane_qexec.executors.jax import JaxExecutor, compiler
 
 ANGLES = np.array([[0.3, 1.1], [-0.7, 0.4], [2.0, -1.3]])
 
@@ -330,8 +330,8 @@ def test_what_the_simulator_does_besides_multiplying_is_left_to_it(odd: Any) -> 
 
 
 def test_the_memory_of_the_processor_is_that_of_the_container(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = platform.Platform("cpu")
-    monkeypatch.setattr(platform, "free_memory", lambda: 3.0 * 2**20)
+    here = compiler.Platform("cpu")
+    monkeypatch.setattr(compiler, "free_memory", lambda: 3.0 * 2**20)
     assert here.free_bytes() == 3 * 2**20
-    monkeypatch.setattr(platform, "free_memory", lambda: -1.0)  # a container that has more than it may have
+    monkeypatch.setattr(compiler, "free_memory", lambda: -1.0)  # a container that has more than it may have
     assert here.free_bytes() == 0

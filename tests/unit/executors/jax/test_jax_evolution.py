@@ -12,9 +12,8 @@ from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.templates import fuse
-from pennylane_qexec.executors.jax.compiler import Functions, padded
+from pennylane_qexec.executors.jax.compiler import Functions, Platform, padded
 from pennylane_qexec.executors.jax.functions import exact
-from pennylane_qexec.executors.jax.platform import Platform
 from pennylane_qexec.executors.jax.simulation import steps_of
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pennylane_qexec.executors.jax.timing import Contest
+from pennylane_qexec.executors.jax.batches import Contest
 
 
 class Clock:

@@ -15,7 +15,7 @@ from qiskit import QuantumCircuit
 
 import pennylane_qexec as qexec
 from pennylane_qexec import QBraidExecutor, retries
-from pennylane_qexec.executors.counting import WrongCountsError, counts_of_bits
+from pennylane_qexec.executors.remote.plans import WrongCountsError, counts_of_bits
 from pennylane_qexec.testing import flip
 
 LANGUAGES = ["qiskit", "qasm2", "qasm3", "cirq", ["qasm2", "qasm3"]]

@@ -15,7 +15,7 @@ from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
-from pennylane_qexec.executors import memory
+from pennylane_qexec.executors import validation
 from pennylane_qexec.executors.routing.hybrid import Chooser, Hybrid
 from pennylane_qexec.executors.routing.rules import BySize, Tier, depth_of, smallest_first
 from pennylane_qexec.job import Call, Work
@@ -95,21 +95,21 @@ def test_what_is_free_limits_those_who_compute_here(monkeypatch):
 def test_a_density_matrix_takes_the_square_and_a_broadcasted_circuit_takes_it_for_each_row():
     pure, mixed = qexec.executor("default.qubit"), qexec.executor("default.mixed")
     rows = QuantumScript([qml.RX(np.zeros(5), 0), qml.CNOT([0, 1])], [qml.probs()])
-    assert memory.state_bytes(pure, ghz(4)) == 16 * 2**4
-    assert memory.state_bytes(mixed, ghz(4)) == 16 * 4**4
-    assert memory.state_bytes(pure, rows) == 5 * 16 * 2**2
-    assert memory.state_bytes(FakeQPU(), ghz(4)) == 0
+    assert validation.state_bytes(pure, ghz(4)) == 16 * 2**4
+    assert validation.state_bytes(mixed, ghz(4)) == 16 * 4**4
+    assert validation.state_bytes(pure, rows) == 5 * 16 * 2**2
+    assert validation.state_bytes(FakeQPU(), ghz(4)) == 0
 
 
 def test_free_memory_is_a_number_of_bytes():
-    assert memory.free_memory() > 2**20
+    assert validation.free_memory() > 2**20
 
 
 @pytest.mark.parametrize(
     ("text", "number"), [("8G", 2**33), ("512 MiB", 2**29), ("1.5k", 1536), (100, 100), (None, None)]
 )
 def test_amounts_of_memory_are_written_as_people_write_them(text, number):
-    assert memory.amount(text) == number
+    assert validation.amount(text) == number
 
 
 @pytest.mark.parametrize("wrong", ["much", "-1", "8 apples", 0, True, [8]])
