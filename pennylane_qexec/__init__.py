@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pennylane_qexec import executors
-    from pennylane_qexec.cluster.cluster import QCluster
+    from pennylane_qexec.cluster import QCluster
     from pennylane_qexec.cluster.estimates import Estimate
     from pennylane_qexec.concurrency.futures import as_completed, gather
     from pennylane_qexec.device.device import ClusterDevice

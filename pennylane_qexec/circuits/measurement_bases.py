@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pennylane as qml
@@ -22,7 +22,8 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.sampling import pool
 from pennylane_qexec.circuits.structure import batch_size, measured_by
-from pennylane_qexec.concurrency.once import OnceCache
+
+V = TypeVar("V")
 
 Runs = tuple[int, int]
 """A number of circuits, and their shots, all together."""
@@ -49,7 +50,7 @@ class Counter:
         self._count = count
         self._lock = threading.Lock()
         self._seen: OrderedDict[Hashable, tuple[tuple[Any, ...], int]] = OrderedDict()
-        self._by_content: OnceCache[int] = OnceCache(_KEPT)
+        self._by_content: OrderedDict[Hashable, int] = OrderedDict()
 
     def __call__(self, circuit: QuantumScript) -> int:
         """The bases of a circuit."""
@@ -63,12 +64,22 @@ class Counter:
             known, number = self._seen.get(key, ((), 0))
         if number and all(seen() is one for seen, one in zip(known, observables, strict=True)):
             return number
-        number = self._by_content.get(measured_by(circuit), lambda: self._count(circuit))
+        content = measured_by(circuit)
         with self._lock:
-            self._seen[key] = tuple(map(weakref.ref, observables)), number
-            while len(self._seen) > _KEPT:
-                self._seen.popitem(last=False)
+            number = self._by_content.get(content, 0)
+        number = number or self._count(circuit)
+        with self._lock:
+            _remember(self._seen, key, (tuple(map(weakref.ref, observables)), number))
+            if content is not None:
+                _remember(self._by_content, content, number)
         return number
+
+
+def _remember(known: OrderedDict[Hashable, V], key: Hashable, value: V) -> None:
+    known[key] = value
+    known.move_to_end(key)
+    while len(known) > _KEPT:
+        known.popitem(last=False)
 
 
 def _in_one_basis(measurements: Sequence[MeasurementProcess]) -> bool:

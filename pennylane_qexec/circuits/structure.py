@@ -23,7 +23,6 @@ from pennylane.wires import Wires
 from scipy import sparse
 
 from pennylane_qexec.circuits.fingerprint import Content, content, is_foreign, own_attributes
-from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.job import Postprocessing
 
 BARE = (
@@ -57,8 +56,10 @@ _SIMPLE = (Wires, str, int, bool, type(None))
 _CONTENT = (int, float, complex, np.ndarray, np.generic, sparse.sparray, sparse.spmatrix)
 """What an operation's data may be to be compared."""
 
-_bindable: OnceCache[bool] = OnceCache(1024)
+_bindable: dict[Hashable, bool] = {}
 """For structures of operations, whether PennyLane's copies with other numbers are right."""
+
+_MOST_BINDABLE = 1024
 
 _data, _labels, _hyperparameters = map(attrgetter, ("data", "_labels", "_hyperparameters"))
 _control_wires = itemgetter("control_wires")
@@ -192,7 +193,7 @@ def part_of(operation: Operator) -> StructurePart:
     numbers: list[Any] = []
     structure = _outline(operation, numbers)
     complete = structure is not None and len(numbers) == len(data) and all(map(is_, numbers, data))
-    if complete and (not data or _bindable.get(structure, lambda: _can_be_bound(operation, structure))):
+    if complete and (not data or _is_bindable(operation, structure)):
         return StructurePart(structure, bool(data))
     return StructurePart(_content(operation), False)
 
@@ -212,6 +213,16 @@ def _outline(operation: Operator, numbers: list[Any]) -> Hashable:
         else:
             parts.append(_outline(leaf, numbers) if isinstance(leaf, Operator) else _content(leaf))
     return None if None in parts else tuple(parts)
+
+
+def _is_bindable(operation: Operator, structure: Hashable) -> bool:
+    known = _bindable.get(structure)
+    if known is None:
+        known = _can_be_bound(operation, structure)
+        if len(_bindable) >= _MOST_BINDABLE:
+            _bindable.clear()
+        _bindable[structure] = known
+    return known
 
 
 def _can_be_bound(operation: Operator, structure: Hashable) -> bool:

@@ -11,7 +11,6 @@ import numpy as np
 import pennylane as qml
 from pennylane import numpy as pnp
 
-from pennylane_qexec.device.device import ClusterDevice
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError
 
@@ -56,7 +55,7 @@ def vqe(executors: Sequence[str], steps: int, shots: int, seed: int, tick: Calla
     hamiltonian, wires = qml.qchem.molecular_hamiltonian(molecule)
     exact = float(np.linalg.eigvalsh(qml.matrix(hamiltonian, wire_order=range(wires))).min())
     specs = [_seeded(spec, seed) for spec in executors]
-    with ClusterDevice(wires, executors=specs, split="uniform", seed=seed) as device:
+    with qml.device("qexec.cluster", wires=wires, executors=specs, split="uniform", seed=seed) as device:
 
         @qml.qnode(device, diff_method="parameter-shift")
         def energy(angle: Any) -> Any:

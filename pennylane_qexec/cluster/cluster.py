@@ -33,11 +33,10 @@ from pennylane_qexec.cluster.validation import (
 from pennylane_qexec.concurrency import context, isolation
 from pennylane_qexec.engine import KEPT_ROWS, AskedFuture, Engine, History, prepares_late, process_pool
 from pennylane_qexec.errors import NoExecutorError, checked_seed
-from pennylane_qexec.executors import are_equivalent, identity, refuse_split
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors import Executor, are_equivalent, identity, refuse_split
+from pennylane_qexec.executors import executors as make_executors
 from pennylane_qexec.executors.options import Parallel
 from pennylane_qexec.executors.pennylane.seeds import of_parts
-from pennylane_qexec.executors.specs import executors as make_executors
 from pennylane_qexec.executors.validation import lasting_objection
 from pennylane_qexec.job import Job, Outcome, Result, Share, Usage, used_by
 from pennylane_qexec.persistence import durable

@@ -20,8 +20,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.circuits.parameters import INTERFACES, unwrapped
 from pennylane_qexec.circuits.structure import structure_of
 from pennylane_qexec.concurrency import differentiation
-from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
+from pennylane_qexec.executors import DeviceExecutor, Executor
 from pennylane_qexec.job import DERIVATIVES, Postprocessing
 
 JAX = (Interface.JAX, Interface.JAX_JIT)

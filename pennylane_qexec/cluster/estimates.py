@@ -10,7 +10,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.cluster.nested import ClusterExecutor
 from pennylane_qexec.cluster.planning import CallPlanner, Preview
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import Job
 
 if TYPE_CHECKING:

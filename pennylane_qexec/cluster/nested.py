@@ -19,7 +19,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.engine import DelegatingExecutor, capacity_of
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors import Executor
 from pennylane_qexec.executors.identity import of_all
 from pennylane_qexec.job import Call, Result, Status, Usage, Work, without_derivatives
 

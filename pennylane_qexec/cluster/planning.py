@@ -29,7 +29,8 @@ from pennylane_qexec.circuits.structure import (
 from pennylane_qexec.cluster.derivatives import Limit, ends_records
 from pennylane_qexec.cluster.selection import Selection
 from pennylane_qexec.errors import ExecutorError, QExecError
-from pennylane_qexec.executors.base import Binder, Executor
+from pennylane_qexec.executors import Executor
+from pennylane_qexec.executors.base import Binder
 from pennylane_qexec.executors.shots import Reshot, refuse_shot_vector, remember
 from pennylane_qexec.job import Affinity, Bound, Call, Job, Outcome, Postprocessing, Result, Share, only
 from pennylane_qexec.policies.merges import Merge, Plan

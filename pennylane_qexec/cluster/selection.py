@@ -12,7 +12,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.engine import ChainLock
 from pennylane_qexec.errors import ConfigurationError, PolicyError
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import Share
 from pennylane_qexec.policies import selectors, splits
 

@@ -11,7 +11,7 @@ from pennylane.tape import QuantumScript
 from platformdirs import user_config_path
 
 from pennylane_qexec.errors import ConfigurationError, PolicyError, unknown
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors import Executor
 from pennylane_qexec.policies import splits
 from pennylane_qexec.policies.base import Weighted
 

@@ -23,7 +23,7 @@ from pennylane.transforms.core import CompilePipeline
 from pennylane.typing import ResultBatch
 
 from pennylane_qexec.circuits.parameters import unwrapped
-from pennylane_qexec.cluster.cluster import QCluster
+from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.cluster.derivatives import JAX, Derivatives, Limit, check_trainable, made_ready
 from pennylane_qexec.cluster.planning import CallPlanner, Expanded, Settings
 from pennylane_qexec.cluster.validation import cluster_options_of
@@ -40,7 +40,7 @@ from pennylane_qexec.device.calls import (
 )
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
+from pennylane_qexec.executors import DeviceExecutor
 from pennylane_qexec.job import Outcome, only
 from pennylane_qexec.redaction import veiled
 

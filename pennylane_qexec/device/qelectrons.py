@@ -16,7 +16,7 @@ from pennylane.transforms.core import Transform
 from pennylane.wires import Wires
 
 from pennylane_qexec.circuits import parameters
-from pennylane_qexec.cluster.cluster import QCluster
+from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.concurrency.futures import gather
 from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.device.calls import PendingCalls, PreparedCall

@@ -7,7 +7,7 @@ from pennylane_qexec.engine.engine import Engine
 from pennylane_qexec.engine.history import KEPT_ROWS, History
 from pennylane_qexec.engine.placement import capacity_of, prepares_late
 from pennylane_qexec.engine.rows import Row
-from pennylane_qexec.executors.base import DelegatingExecutor
+from pennylane_qexec.executors import DelegatingExecutor
 from pennylane_qexec.job import Times
 
 __all__ = [

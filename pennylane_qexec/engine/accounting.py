@@ -7,8 +7,7 @@ from collections.abc import Collection, Sequence
 
 from pennylane_qexec.concurrency import context
 from pennylane_qexec.engine.worker import BatchResult
-from pennylane_qexec.executors import objection_to_shots
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors import Executor, objection_to_shots
 from pennylane_qexec.job import Job, Usage
 from pennylane_qexec.policies.amounts import NOTHING, Amount, amount
 from pennylane_qexec.policies.budgets import Account, Budget, of_process, opened, settle

@@ -17,7 +17,7 @@ from pennylane_qexec.engine.accounting import settle_attempt, shots_of, used
 from pennylane_qexec.engine.placement import BatchRunner
 from pennylane_qexec.engine.remote_jobs import Cancellations, SentBatch
 from pennylane_qexec.engine.worker import BatchResult
-from pennylane_qexec.executors.base import DelegatingExecutor, Executor
+from pennylane_qexec.executors import DelegatingExecutor, Executor
 from pennylane_qexec.job import Call, Job, JobState, Outcome, Usage
 from pennylane_qexec.policies.budgets import Account, Budget, pass_on
 

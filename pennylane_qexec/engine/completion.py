@@ -14,7 +14,7 @@ from pennylane_qexec.concurrency.futures import resolve
 from pennylane_qexec.engine.batch import QueuedJob
 from pennylane_qexec.engine.history import History, record_failed
 from pennylane_qexec.errors import JobCancelledError, JobTimeoutError, QExecError
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import JobState, Outcome
 from pennylane_qexec.policies.budgets import Account
 

@@ -34,8 +34,7 @@ from pennylane_qexec.engine.recovery import RetryScheduler
 from pennylane_qexec.engine.remote_jobs import Cancellations, SentBatch
 from pennylane_qexec.engine.worker import BatchResult
 from pennylane_qexec.errors import BudgetExceededError, ConfigurationError, ExecutorError, StoreError, UnansweredError
-from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.executors.queued import QueuedExecutor
+from pennylane_qexec.executors import Executor, QueuedExecutor
 from pennylane_qexec.job import Job, JobState, Outcome, Result, Times, Usage
 from pennylane_qexec.policies.budgets import Account, Budget
 from pennylane_qexec.policies.hedges import Hedge

@@ -16,7 +16,7 @@ from pennylane_qexec.engine.accounting import expected
 from pennylane_qexec.engine.batch import Batch, QueuedJob
 from pennylane_qexec.engine.lane import Lane
 from pennylane_qexec.errors import BudgetExceededError
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import Job, JobState
 from pennylane_qexec.policies.budgets import Account, opened
 from pennylane_qexec.policies.hedges import Hedge

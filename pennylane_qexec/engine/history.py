@@ -14,7 +14,7 @@ from pennylane_qexec.engine.batch import QueuedJob
 from pennylane_qexec.engine.rows import OF_HISTORY, CompactCircuit, Row, compact, to_dataframe
 from pennylane_qexec.engine.worker import BatchResult
 from pennylane_qexec.errors import ExecutorError
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import CACHE, Job, JobState, Outcome, Result, Times, Usage, together
 from pennylane_qexec.policies.amounts import SCALES
 from pennylane_qexec.redaction import scrub

@@ -14,8 +14,7 @@ from pennylane_qexec.engine.batch import same_call
 from pennylane_qexec.engine.history import History, record_done
 from pennylane_qexec.engine.placement import EACH, HEAVY, may_use_processes, seconds
 from pennylane_qexec.engine.worker import perform
-from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
+from pennylane_qexec.executors import DeviceExecutor, Executor
 from pennylane_qexec.job import Job, Outcome, Times, Usage, Work
 from pennylane_qexec.policies.budgets import Account
 

@@ -24,8 +24,7 @@ from pennylane_qexec.engine.batch import Batch, Level, QueuedJob
 from pennylane_qexec.engine.placement import capacity_of
 from pennylane_qexec.engine.remote_jobs import Cancellations, SentBatch
 from pennylane_qexec.engine.worker import BatchResult
-from pennylane_qexec.executors.base import DelegatingExecutor, Executor
-from pennylane_qexec.executors.queued import QueuedExecutor
+from pennylane_qexec.executors import DelegatingExecutor, Executor, QueuedExecutor
 from pennylane_qexec.executors.validation import present_objection
 from pennylane_qexec.job import Usage, Work
 from pennylane_qexec.redaction import know_named, without_secrets

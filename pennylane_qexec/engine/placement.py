@@ -24,8 +24,7 @@ from pennylane_qexec.engine import process_pool
 from pennylane_qexec.engine.process_pool import pickled
 from pennylane_qexec.engine.remote_jobs import Cancellations, Polling, SentBatch
 from pennylane_qexec.engine.worker import KEPT_EXECUTORS, BatchResult, in_other_words, perform, survives_pickling
-from pennylane_qexec.executors.base import DelegatingExecutor, Executor
-from pennylane_qexec.executors.queued import QueuedExecutor
+from pennylane_qexec.executors import DelegatingExecutor, Executor, QueuedExecutor
 from pennylane_qexec.job import Work
 from pennylane_qexec.policies.retries import is_permanent
 

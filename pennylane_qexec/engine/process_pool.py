@@ -29,7 +29,7 @@ from pennylane_qexec.concurrency.lifecycle import ExitPhase
 from pennylane_qexec.concurrency.resources import cores
 from pennylane_qexec.engine.worker import BOOTSTRAP, READY, BatchResult
 from pennylane_qexec.errors import WorkerDiedError
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import Work
 
 

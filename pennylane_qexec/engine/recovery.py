@@ -22,7 +22,7 @@ from pennylane_qexec.engine.accounting import expected
 from pennylane_qexec.engine.batch import QueuedJob
 from pennylane_qexec.engine.lane import Lane
 from pennylane_qexec.errors import BudgetExceededError, ResultError, StoreError, UnansweredError
-from pennylane_qexec.executors.queued import QueuedExecutor
+from pennylane_qexec.executors import QueuedExecutor
 from pennylane_qexec.job import JobState
 from pennylane_qexec.policies.faults import Fault, classify, is_of_the_line, retry_after
 from pennylane_qexec.policies.retries import Backoff

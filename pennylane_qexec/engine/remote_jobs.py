@@ -14,7 +14,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.concurrency.lifecycle import PATIENCE
 from pennylane_qexec.engine.worker import complete
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, UnansweredError
-from pennylane_qexec.executors.queued import QueuedExecutor
+from pennylane_qexec.executors import QueuedExecutor
 from pennylane_qexec.job import Job, JobState, OutgoingJobs, Result, Work
 from pennylane_qexec.policies.retries import is_permanent
 

@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.base import DelegatingExecutor, Executor
 from pennylane_qexec.executors.identity import are_equivalent
 from pennylane_qexec.executors.names import cluster_class, executor
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
@@ -28,6 +28,7 @@ __all__ = [
     "Bound",
     "BySize",
     "Cost",
+    "DelegatingExecutor",
     "DeviceExecutor",
     "Executor",
     "Hybrid",

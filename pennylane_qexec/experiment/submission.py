@@ -21,14 +21,14 @@ from pennylane.devices import ExecutionConfig, MCMConfig
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.mid_circuit import dynamic_part
-from pennylane_qexec.cluster.cluster import QCluster
+from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.concurrency import lifecycle
 from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.concurrency.resources import cores
 from pennylane_qexec.engine import process_pool
 from pennylane_qexec.engine.placement import computing_seconds
 from pennylane_qexec.errors import BudgetExceededError, ExecutorError, JobCancelledError, NoBackendError
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors import Executor
 from pennylane_qexec.experiment.splits import BackendCandidate, too_small
 from pennylane_qexec.experiment.tasks import CircuitTask, ShareResult, in_words
 from pennylane_qexec.job import Call, Job, JobState, Load, Outcome

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.concurrency.futures import AskedFuture
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import Job, Outcome, Times
 
 

@@ -98,14 +98,14 @@ class LocalAer(Provider):
 
 
 def _executor(machine: str | None, **config: Any) -> Executor:
-    from pennylane_qexec.executors.aer import AerExecutor
+    from pennylane_qexec.executors import AerExecutor
 
     return AerExecutor(machine, **config)
 
 
 @cache
 def _aer_options() -> frozenset[str]:
-    from pennylane_qexec.executors.aer import AerExecutor
+    from pennylane_qexec.executors import AerExecutor
     from pennylane_qexec.executors.aer.backend import known_options
 
     return own_options(AerExecutor, "backend") | frozenset(known_options())

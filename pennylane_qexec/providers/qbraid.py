@@ -81,7 +81,7 @@ def _backend(provider: str, name: str, source: Any, device: Any) -> Backend:
 
 def _executor(source: Any, device: Any, **config: Any) -> Executor:
     """An executor for a device; options that the executor does not know are the device's."""
-    from pennylane_qexec.executors.qbraid import QBraidExecutor
+    from pennylane_qexec.executors import QBraidExecutor
 
     names = own_options(QBraidExecutor, "provider", "device", "credentials", "options")
     runtime = {**config.pop("options", {}), **{name: value for name, value in config.items() if name not in names}}

@@ -14,7 +14,7 @@ import pennylane as qml
 import pytest
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.cluster.cluster import QCluster
+from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.errors import AnalyticCircuitError, ConfigurationError
 from pennylane_qexec.executors import DeviceExecutor, Executor, QueuedExecutor, identity
 from pennylane_qexec.job import JobState, Outcome, Status, Work

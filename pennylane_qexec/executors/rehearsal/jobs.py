@@ -18,10 +18,10 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.executors import executor, executors
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.rehearsal.conditions import ReadoutErrors
 from pennylane_qexec.executors.rehearsal.records import Entry, JobRecord, Records, Stop, entry, state_at
-from pennylane_qexec.executors.specs import executor, executors
 from pennylane_qexec.job import JobState, Result
 
 _REMEMBERED = 8

@@ -13,12 +13,12 @@ from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import NoExecutorError, PolicyError, ResultError
+from pennylane_qexec.executors import executors
 from pennylane_qexec.executors.base import Binder, Executor
 from pennylane_qexec.executors.identity import derived, identity_of, of_all, settle
 from pennylane_qexec.executors.options import ExecutorOptions, check_options, lists_options
 from pennylane_qexec.executors.routing.rules import BySize, Rule, in_figures, rule_of
 from pennylane_qexec.executors.shots import as_asked
-from pennylane_qexec.executors.specs import executors
 from pennylane_qexec.executors.validation import present_objection
 from pennylane_qexec.job import Bound, Call, Cost, Result, Status, Usage, Work
 from pennylane_qexec.redaction.display import even_incomplete

@@ -24,7 +24,7 @@ from scipy import sparse
 from pennylane_qexec.circuits.fingerprint import content
 from pennylane_qexec.circuits.structure import wire_labels
 from pennylane_qexec.circuits.templates import StructureMatcher
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors import Executor
 from pennylane_qexec.executors.identity import version
 from pennylane_qexec.job import Call, Job
 

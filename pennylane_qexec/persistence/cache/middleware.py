@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pennylane_qexec.concurrency.futures import AskedFuture, resolve
 from pennylane_qexec.errors import ResultError
-from pennylane_qexec.executors.base import DelegatingExecutor, Executor
+from pennylane_qexec.executors import DelegatingExecutor, Executor
 from pennylane_qexec.job import Job, Outcome, Result, Work
 from pennylane_qexec.persistence.cache.cache import Cache
 from pennylane_qexec.persistence.cache.keys import ForeignError, Keys, copied

@@ -16,7 +16,7 @@ from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.circuits.serialization import circuit_text, circuit_texts, result_text
 from pennylane_qexec.concurrency.futures import AskedFuture
 from pennylane_qexec.errors import ConfigurationError, JobTimeoutError
-from pennylane_qexec.executors.base import DelegatingExecutor
+from pennylane_qexec.executors import DelegatingExecutor
 from pennylane_qexec.job import Call, Job, Outcome
 from pennylane_qexec.persistence.runners import BaseRunner, Runner
 from pennylane_qexec.persistence.store import State, StoredJob

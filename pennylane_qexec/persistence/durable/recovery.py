@@ -13,7 +13,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.serialization import circuit_of
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, NoAccessError, StoreError
-from pennylane_qexec.executors.queued import QueuedExecutor
+from pennylane_qexec.executors import QueuedExecutor
 from pennylane_qexec.job import Job, Outcome, Times
 from pennylane_qexec.persistence.durable.completions import RunCompletions
 from pennylane_qexec.persistence.durable.jobs import RunEntry, digest_of

@@ -12,7 +12,7 @@ from typing import final
 from pennylane_qexec.circuits.serialization import result_text
 from pennylane_qexec.concurrency import interrupts
 from pennylane_qexec.errors import ConfigurationError, ExecutorError, StoreError
-from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import Job, Outcome
 from pennylane_qexec.persistence.durable.jobs import RunEntry
 from pennylane_qexec.persistence.durable.journal import UNRECORDED
