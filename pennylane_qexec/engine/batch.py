@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pennylane_qexec.concurrency.clock import Clock, Timer
 from pennylane_qexec.concurrency.context import current
 from pennylane_qexec.concurrency.futures import AskedFuture
 from pennylane_qexec.engine.accounting import settle_attempt, shots_of, used
@@ -68,6 +68,7 @@ class QueuedJob:
     def __init__(
         self,
         job: Job,
+        clock: Clock,
         context: contextvars.Context,
         asked: Callable[[], bool] | None = None,
         kept: bool = False,
@@ -80,8 +81,8 @@ class QueuedJob:
         self._asked = asked
         self.kept = kept
         self.depth = current().depth
-        self.submitted = time.time()
-        self.since = time.monotonic()
+        self.submitted = clock.time()
+        self.since = clock.monotonic()
         self.started = self.submitted
         self.state = JobState.WAITING
         self.executor: Executor | None = job.executor
@@ -92,7 +93,7 @@ class QueuedJob:
         self.error: BaseException | None = None
         self.alone = False
         self.leave: Callable[[QueuedJob], Any] | None = None
-        self.timer: asyncio.TimerHandle | None = None
+        self.timer: Timer | None = None
 
     @property
     def asked(self) -> bool:
@@ -126,6 +127,7 @@ class QueuedJob:
 
 def queued_jobs_of(
     jobs: Sequence[Job],
+    clock: Clock,
     asked: Callable[[], bool] | None,
     kept: bool = False,
     accounts: Sequence[Account] | None = None,
@@ -133,8 +135,8 @@ def queued_jobs_of(
     """Jobs for the jobs of one caller, who is the one that calls this."""
     context = contextvars.copy_context()
     if accounts is None:
-        return [QueuedJob(job, context, asked, kept) for job in jobs]
-    return [QueuedJob(job, context, asked, kept, account) for job, account in zip(jobs, accounts, strict=True)]
+        return [QueuedJob(job, clock, context, asked, kept) for job in jobs]
+    return [QueuedJob(job, clock, context, asked, kept, account) for job, account in zip(jobs, accounts, strict=True)]
 
 
 def same_call(one: Call, other: Call) -> bool:
@@ -154,15 +156,17 @@ class Batch:
     Attributes:
         number: its number, for the history.
         queued_jobs: who is in it, results in this order.
+        clock: the engine's.
         gone: those of them that nobody waits for any more.
         jobs: its jobs, as they are sent.
         carried: what it ends with.
         sending: whether it has reached the executor.
-        began: when it was started, on the clock ``time.perf_counter``.
+        began: when it was started, on the monotonic clock.
     """
 
     number: int
     queued_jobs: list[QueuedJob]
+    clock: Clock
     gone: set[QueuedJob] = field(default_factory=set)
     jobs: Sequence[Job] = ()
     carried: asyncio.Future[BatchResult] | None = None
@@ -171,8 +175,8 @@ class Batch:
 
     def start(self) -> None:
         """Note that it runs."""
-        now = time.time()
-        self.began = time.perf_counter()
+        now = self.clock.time()
+        self.began = self.clock.monotonic()
         self.jobs = self.sending.jobs = [queued_job.job for queued_job in self.queued_jobs]
         for queued_job in self.queued_jobs:
             queued_job.state = JobState.RUNNING
@@ -212,7 +216,7 @@ class Batch:
             What each of its circuits has used; none of them if nothing has run, or if it is known to another only.
         """
         nothing_ran = not self.sending.reached or (error is not None and executor.ran_nothing(error))
-        seconds = (time.perf_counter() - self.began) / len(self.queued_jobs)
+        seconds = (self.clock.monotonic() - self.began) / len(self.queued_jobs)
         usages = [] if nothing_ran or isinstance(executor, DelegatingExecutor) else used(executor, self.jobs, seconds)
         self.settle(executor, usages)
         for queued_job, usage in zip(self.queued_jobs, usages, strict=False):
@@ -236,6 +240,7 @@ class Level:
         executor: the lane's.
         depth: how many batches the callers run inside of.
         cancellations: what is being cancelled at backends.
+        clock: the engine's.
 
     Attributes:
         waiting: the jobs that wait, in order.
@@ -244,14 +249,15 @@ class Level:
         carrier: carries them.
     """
 
-    def __init__(self, executor: Executor, depth: int, cancellations: Cancellations) -> None:
+    def __init__(self, executor: Executor, depth: int, cancellations: Cancellations, clock: Clock) -> None:
         self._executor = executor
+        self._clock = clock
         self.depth = depth
         self.waiting: deque[QueuedJob] = deque()
         self.arrived = 0.0
         self._gathered = 0
         self.running: set[Batch] = set()
-        self.carrier = BatchRunner(executor, cancellations, depth)
+        self.carrier = BatchRunner(executor, cancellations, clock, depth)
         self._hands_on = isinstance(executor, DelegatingExecutor)
 
     def admit(self, queued_jobs: Sequence[QueuedJob], arrived: float, first: bool = False) -> None:
@@ -297,7 +303,7 @@ class Level:
         going = [queued_job for queued_job in queued_jobs if queued_job.sets_out()]
         if len(going) < len(queued_jobs):
             self._forget([queued_job for queued_job in queued_jobs if queued_job not in going])
-        return Batch(number, going) if going else None
+        return Batch(number, going, self._clock) if going else None
 
     def _shots(self, queued_job: QueuedJob) -> int:
         """The shots that count for the most that a batch may have, if there is a limit."""

@@ -60,7 +60,7 @@ class Completions:
             lambda future: _cancel(account, loop, self._cancelled, reference) if future.cancelled() else None
         )
         if self._timeout is not None:
-            queued_job.timer = loop.call_later(self._timeout, self._timed_out, queued_job, self._timeout)
+            queued_job.timer = self._history.clock.call_later(self._timeout, self._timed_out, queued_job, self._timeout)
 
     def settle(self, queued_job: QueuedJob, state: JobState, value: Outcome | BaseException) -> None:
         """Bring a job to its end. A job that has come to its end already stays as it is."""

@@ -10,7 +10,6 @@ import asyncio
 import itertools
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import Future
@@ -20,6 +19,7 @@ import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.concurrency import lifecycle
+from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock
 from pennylane_qexec.concurrency.event_loop import BackgroundTasks, LoopThread, in_engine_thread
 from pennylane_qexec.concurrency.futures import AskedFuture, wait
 from pennylane_qexec.engine import process_pool
@@ -57,6 +57,7 @@ class Engine:
         budget: counts for all jobs.
         hedge: when a job that runs for long is given to a second executor; ``None`` for never.
         history_limit: how many rows the history keeps; ``None`` for all.
+        clock: by which it waits, and whose times its jobs have.
     """
 
     def __init__(
@@ -71,16 +72,18 @@ class Engine:
         budget: Budget | None = None,
         hedge: Hedge | None = None,
         history_limit: int | None = KEPT_ROWS,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.history = History(history_limit)
+        self.clock = clock
+        self.history = History(history_limit, clock)
         self._budget = budget
-        self._common = CommonQueue()
-        self.cancellations = Cancellations(self)
+        self._common = CommonQueue(clock)
+        self.cancellations = Cancellations(self, clock)
         self._lanes = {
             executor: Lane(executor, self._common, self, batch_window, len(executors)) for executor in executors
         }
-        self._retries = RetryScheduler(self._lanes.values(), retry, failover, rng, self._give_up)
-        self._hedging = Hedging(hedge, self._lanes.values())
+        self._retries = RetryScheduler(self._lanes.values(), retry, failover, rng, self._give_up, clock)
+        self._hedging = Hedging(hedge, self._lanes.values(), clock)
         self.next_batch_number = itertools.count(1).__next__
         self.started, self.used = self._hedging.started, self.history.spend
         self._inline = InlineRunner(self.history, self.next_batch_number, timeout is not None)
@@ -100,7 +103,7 @@ class Engine:
     def down(self, executor: Executor) -> str | None:
         """Why an executor is given nothing at present; ``None`` if it is."""
         health = self._lanes[executor].health
-        if health.failures and not health.may_run(now := time.monotonic()):
+        if health.failures and not health.may_run(now := self.clock.monotonic()):
             return health.reason(now)
         return None
 
@@ -126,7 +129,7 @@ class Engine:
             )
         accounts = accounts_of(jobs, self._lanes, self._budget)
         try:
-            queued_jobs = queued_jobs_of(jobs, _yes, accounts=accounts)
+            queued_jobs = queued_jobs_of(jobs, self.clock, _yes, accounts=accounts)
             self._hand_in(self._take_in, queued_jobs)
         except BaseException:
             give_back(accounts)
@@ -154,7 +157,7 @@ class Engine:
             return []
         accounts = accounts_of(jobs, self._lanes, self._budget)
         try:
-            queued_jobs = queued_jobs_of(jobs, asked, kept=True, accounts=accounts)
+            queued_jobs = queued_jobs_of(jobs, self.clock, asked, kept=True, accounts=accounts)
             for lane in self._lanes.values():
                 if circuits := [job.circuit for job in jobs if job.executor in (None, lane.executor)]:
                     lane.ready(circuits)
@@ -307,7 +310,7 @@ class Engine:
         """After a failure in the calling thread: through the lanes, one by one."""
         if must_run_here(jobs) or in_engine_thread():
             raise error if isinstance(error, BudgetExceededError) else ExecutorError(jobs[0].executor.name, 1, error)
-        queued_jobs = queued_jobs_of(jobs, _yes, accounts=accounts)
+        queued_jobs = queued_jobs_of(jobs, self.clock, _yes, accounts=accounts)
         for queued_job, usage in zip(queued_jobs, spent, strict=False):
             queued_job.spent.append(usage)
         self._hand_in(self._take_over, self._lanes[jobs[0].executor], queued_jobs, error)
@@ -331,7 +334,7 @@ class Engine:
         """A batch has run: settle its jobs."""
         lane.health.succeeded()
         self._hedging.ended(batch, well=True)
-        began = time.time() - ran.seconds
+        began = self.clock.time() - ran.seconds
         kept = [one for one in zip(batch.queued_jobs, ran.results, ran.usages, strict=True) if one[0] not in batch.gone]
         queued_jobs = [queued_job for queued_job, _, _ in kept]
         outcomes = record_done(
@@ -390,7 +393,7 @@ class Engine:
         self._completions.settle(queued_job, JobState.FAILED, error)
 
     def _note_timeout(self, executor: Executor) -> None:
-        self._lanes[executor].health.failed(time.monotonic())
+        self._lanes[executor].health.failed(self.clock.monotonic())
 
     async def _shut_down(self) -> None:
         self._hedging.close()

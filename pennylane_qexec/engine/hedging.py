@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from itertools import takewhile
 from typing import Any
 from weakref import WeakSet
 
+from pennylane_qexec.concurrency.clock import Clock, Timer
 from pennylane_qexec.engine.accounting import expected
 from pennylane_qexec.engine.batch import Batch, QueuedJob
 from pennylane_qexec.engine.lane import Lane
@@ -48,9 +48,11 @@ class Hedging:
     Args:
         policy: when a circuit is given to a second executor; ``None`` for never.
         lanes: all lanes of the cluster.
+        clock: the engine's.
     """
 
-    def __init__(self, policy: Hedge | None, lanes: Collection[Lane]) -> None:
+    def __init__(self, policy: Hedge | None, lanes: Collection[Lane], clock: Clock) -> None:
+        self._clock = clock
         self._policy = policy
         self._lanes = lanes
         self._took: deque[float] = deque(maxlen=_KEPT)
@@ -58,13 +60,13 @@ class Hedging:
         self._watched: dict[Batch, Lane] = {}
         self._races: dict[QueuedJob, _Race] = {}
         self._hedged: WeakSet[QueuedJob] = WeakSet()
-        self._timer: asyncio.Handle | None = None
+        self._timer: Timer | None = None
 
     def started(self, lane: Lane, batch: Batch) -> None:
         """A batch has started."""
         if self._policy is None or batch.carried is None:
             return
-        self._began[batch] = time.monotonic()
+        self._began[batch] = self._clock.monotonic()
         self._watched[batch] = lane
         batch.carried.add_done_callback(lambda _: self._over(batch))
         if self._timer is None:
@@ -75,7 +77,7 @@ class Hedging:
         if self._policy is not None:
             self._watched.pop(batch, None)
             if well:
-                self._took.append(time.monotonic() - self._began[batch])
+                self._took.append(self._clock.monotonic() - self._began[batch])
 
     def won(self, queued_job: QueuedJob) -> QueuedJob:
         """The job that somebody waits for, of one that has a result. Whoever else has its circuit gives it up."""
@@ -136,13 +138,13 @@ class Hedging:
         delay = None if self._policy is None or not self._watched else self._policy.delay(self._took)
         if delay is None:
             return
-        before = time.monotonic() - delay
+        before = self._clock.monotonic() - delay
         overdue = list(takewhile(lambda batch: self._began[batch] <= before, self._watched))
         for batch in overdue:
             self._hedge(batch)
         later = (self._began[batch] for batch in self._watched if batch not in overdue)
         if (began := next(later, None)) is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, began - before), self._look)
+            self._timer = self._clock.call_later(max(0.0, began - before), self._look)
 
     def _hedge(self, batch: Batch) -> None:
         """Give the circuits of a batch to executors that have nothing to do, as far as there are any."""
@@ -193,7 +195,7 @@ class Hedging:
             logger.info("a circuit that runs for long on one executor is not given to a second one: %s", error)
             return None
         queued_job.attempts += 1
-        second = QueuedJob(job, queued_job.context, _yes, account=account)
+        second = QueuedJob(job, self._clock, queued_job.context, _yes, account=account)
         second.depth, second.alone, second.attempts = queued_job.depth, queued_job.alone, queued_job.attempts
         second.submitted, second.since, second.spent = queued_job.submitted, queued_job.since, queued_job.spent
         second.tried = {lane.executor for lane in self._lanes}  # it goes nowhere else

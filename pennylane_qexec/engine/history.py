@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock
 from pennylane_qexec.engine.batch import QueuedJob
 from pennylane_qexec.engine.rows import OF_HISTORY, CompactCircuit, Row, compact, to_dataframe
 from pennylane_qexec.engine.worker import BatchResult
@@ -85,12 +85,15 @@ class History(Sequence[Row]):
 
     Args:
         kept: how many jobs to keep; of more, the oldest are dropped. ``None`` for all.
+        clock: whose times the rows have.
 
     Attributes:
+        clock: as above.
         last: the last circuit, as its row keeps it.
     """
 
-    def __init__(self, kept: int | None = KEPT_ROWS) -> None:
+    def __init__(self, kept: int | None = KEPT_ROWS, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.clock = clock
         self._rows: deque[Row] = deque(maxlen=kept)
         self.last: QuantumScript | CompactCircuit | str = ""
         self._ended = 0
@@ -192,7 +195,7 @@ def record_done(
         times: of each job.
         batch: number of the batch.
     """
-    now = time.time()
+    now = history.clock.time()
     name = executor.name
     small = history.last
     rows, outcomes = [], []
@@ -232,7 +235,7 @@ def record_answered(history: History, answered: Sequence[tuple[QuantumScript, Ex
         history: where to write.
         answered: of each job the circuit, the executor whose result it is, and the result.
     """
-    now, small = time.time(), history.last
+    now, small = history.clock.time(), history.last
     rows, outcomes = [], []
     for circuit, executor, result in answered:
         small = compact(circuit, small)
@@ -244,7 +247,7 @@ def record_answered(history: History, answered: Sequence[tuple[QuantumScript, Ex
 
 def record_failed(history: History, queued_job: QueuedJob, error: BaseException) -> None:
     """Write a job that failed or was cancelled into the history."""
-    job, executor, now = queued_job.job, queued_job.executor, time.time()
+    job, executor, now = queued_job.job, queued_job.executor, history.clock.time()
     cause = error.cause if isinstance(error, ExecutorError) else error
     circuits, shots, cost, seconds = together(queued_job.spent)
     row = Row(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 
@@ -32,6 +31,7 @@ class InlineRunner:
 
     def __init__(self, history: History, next_batch_number: Callable[[], int], timeout: bool) -> None:
         self._history = history
+        self._clock = history.clock
         self._next_batch_number = next_batch_number
         self._timeout = timeout
         self._heavy_seconds = 0.0
@@ -66,7 +66,7 @@ class InlineRunner:
         """
         executor: Executor = jobs[0].executor
         executor.meter.add(len(jobs))
-        submitted, start = time.time(), time.perf_counter()
+        submitted, start = self._clock.time(), self._clock.monotonic()
         usages: Sequence[Usage] = ()
         try:
             # Circuits that counted circuits ask for themselves do not count again.
@@ -77,7 +77,7 @@ class InlineRunner:
             usages = ran.usages
         except BaseException as error:
             if not isinstance(error, Exception) or not executor.ran_nothing(error):
-                usages = used(executor, jobs, (time.perf_counter() - start) / len(jobs))
+                usages = used(executor, jobs, (self._clock.monotonic() - start) / len(jobs))
                 spent += usages
             raise
         finally:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from typing import Protocol
 
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock, Timer
 from pennylane_qexec.engine.accounting import counted, shots_of
 from pennylane_qexec.engine.batch import Batch, Level, QueuedJob
 from pennylane_qexec.engine.placement import capacity_of
@@ -33,17 +33,21 @@ from pennylane_qexec.redaction import know_named, without_secrets
 class CommonQueue:
     """Jobs that belong to no executor yet, by the depth they were asked for at. Used in the engine's thread.
 
+    Args:
+        clock: the engine's.
+
     Attributes:
         arrived: when the last job came, on the monotonic clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.arrived = 0.0
         self._by_depth: dict[int, deque[QueuedJob]] = {}
 
     def put(self, queued_job: QueuedJob) -> None:
         """Let a job wait here."""
-        self.arrived = time.monotonic()
+        self.arrived = self._clock.monotonic()
         queued_job.leave = self.remove
         self._by_depth.setdefault(queued_job.depth, deque()).append(queued_job)
 
@@ -83,9 +87,10 @@ LONGEST_PAUSE = 30.0
 
 
 class Health:
-    """Counts failures in a row. Times are seconds of whatever clock the caller uses, those in messages UTC."""
+    """Counts failures in a row. Times are seconds of the monotonic clock, those in messages UTC."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
         self.failures = 0
         self._pause = FIRST_PAUSE
         self._retry_at = 0.0
@@ -120,7 +125,7 @@ class Health:
         """
         self.failures += 1
         if at_once or self.down or self.failures >= FAILURES:
-            self._down_since = self._down_since or datetime.now(UTC)
+            self._down_since = self._down_since or datetime.fromtimestamp(self._clock.time(), UTC)
             self._retry_at = now + max(self._pause, pause)
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
@@ -148,10 +153,12 @@ class Window:
     Args:
         executor: whose limits say when a batch is full.
         seconds: how long a batch waits for more circuits.
+        clock: the engine's.
     """
 
-    def __init__(self, executor: Executor, seconds: float) -> None:
+    def __init__(self, executor: Executor, seconds: float, clock: Clock) -> None:
         self._executor = executor
+        self._clock = clock
         # A job at a backend with a queue costs far more than such a pause: a loop of calls becomes a few big ones.
         self._of_its_own = not seconds and isinstance(executor, QueuedExecutor)
         self.seconds = GATHERING if self._of_its_own else seconds
@@ -172,7 +179,7 @@ class Window:
         """
         if not self.seconds or self.is_full(queued_jobs):
             return 0.0
-        now = time.monotonic()
+        now = self._clock.monotonic()
         left = queued_jobs[0].since + self.seconds - now
         may_leave_early = idle or self._of_its_own
         return max(0.0, min(left, self._early(queued_jobs, arrived - now)) if may_leave_early else left)
@@ -199,6 +206,8 @@ class LaneEvents(Protocol):
     def share_out(self) -> None: ...
     @property
     def cancellations(self) -> Cancellations: ...
+    @property
+    def clock(self) -> Clock: ...
 
 
 class Lane:
@@ -214,14 +223,15 @@ class Lane:
 
     def __init__(self, executor: Executor, common: CommonQueue, post: LaneEvents, window: float, lanes: int) -> None:
         self.executor = executor
-        self.health = Health()
+        self._clock = post.clock
+        self.health = Health(post.clock)
         self._capacity = capacity_of(executor)
-        self._levels = {0: Level(executor, 0, post.cancellations)}
+        self._levels = {0: Level(executor, 0, post.cancellations, post.clock)}
         self._common = common
         self._post = post
-        self._window = Window(executor, executor.batch_window or window)
+        self._window = Window(executor, executor.batch_window or window, post.clock)
         self._lanes = lanes
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
     def objection(self, circuit: QuantumScript) -> str | None:
         """Why the executor, if it is up, cannot take a circuit: the end of a sentence that begins with its name."""
@@ -244,7 +254,7 @@ class Lane:
     def admit(self, queued_jobs: Sequence[QueuedJob], first: bool = False) -> None:
         """Let jobs wait for this executor, and start nothing yet: more may come, for the same batch."""
         for depth, group in itertools.groupby(queued_jobs, key=lambda queued_job: queued_job.depth):
-            self._level(depth).admit(list(group), time.monotonic(), first)
+            self._level(depth).admit(list(group), self._clock.monotonic(), first)
 
     def pump(self) -> None:
         """Start as many batches as may be started now, and see to it that the next ones will be.
@@ -302,7 +312,7 @@ class Lane:
 
     def _level(self, depth: int) -> Level:
         if depth not in self._levels:
-            level = Level(self.executor, depth, self._post.cancellations)
+            level = Level(self.executor, depth, self._post.cancellations, self._clock)
             self._levels = dict(sorted({**self._levels, depth: level}.items(), reverse=True))  # the deepest first
         return self._levels[depth]
 
@@ -323,7 +333,7 @@ class Lane:
             queued_jobs, arrived = (adoptable, self._common.arrived) if adoptable else (level.waiting, level.arrived)
             if not queued_jobs:
                 return self._until_asked_again(level)
-            pause = self.health.pause(time.monotonic())
+            pause = self.health.pause(self._clock.monotonic())
             delay = max(pause, self._window.left(queued_jobs, arrived, idle=not running))
             if delay > 0:
                 return delay
@@ -390,7 +400,7 @@ class Lane:
     def _wake_in(self, delay: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(delay, self.pump)
+        self._timer = self._clock.call_later(delay, self.pump)
 
     def _start(self, level: Level) -> None:
         batch = level.take(self._post.next_batch_number(), probe=self.health.down)

@@ -8,7 +8,6 @@ import contextvars
 import logging
 import os
 import pickle
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -17,6 +16,7 @@ from typing import cast
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.concurrency import isolation
+from pennylane_qexec.concurrency.clock import Clock
 from pennylane_qexec.concurrency.context import AwaitedFutures, inside
 from pennylane_qexec.concurrency.resources import cores
 from pennylane_qexec.concurrency.thread_pool import ThreadPool, tamed
@@ -103,11 +103,13 @@ class BatchRunner:
     Args:
         executor: whose batches.
         cancellations: what is being cancelled at backends.
+        clock: the engine's.
         depth: how many batches those who ask for them run inside of.
     """
 
-    def __init__(self, executor: Executor, cancellations: Cancellations, depth: int = 0) -> None:
+    def __init__(self, executor: Executor, cancellations: Cancellations, clock: Clock, depth: int = 0) -> None:
         self._executor = executor
+        self._clock = clock
         self._cancellations = cancellations
         self._depth = depth
         self._in_threads = 0
@@ -203,7 +205,7 @@ class BatchRunner:
     async def _at_a_queue(
         self, executor: QueuedExecutor, work: Work, context: contextvars.Context, sending: SentBatch
     ) -> BatchResult:
-        start = time.perf_counter()
+        start = self._clock.monotonic()
         sending.reached = True
 
         def submit() -> str:
@@ -252,7 +254,7 @@ class BatchRunner:
             job_id: the backend's id of the job.
             sent: what it was sent with.
         """
-        start = time.perf_counter()
+        start = self._clock.monotonic()
         inquiry = self._inquiry(job_id, followed=True)
         await inquiry.adopt(tuple([job.circuit for job in sent.jobs]))
         return await self._answer(inquiry, job_id, sent, start)
@@ -269,10 +271,10 @@ class BatchRunner:
             if not sent.stays:
                 self._cancellations.cancel(self._queued, job_id, self._threads.submit)
             raise
-        return BatchResult(await inquiry.results(state, Work.of(sent.jobs)), time.perf_counter() - start)
+        return BatchResult(await inquiry.results(state, Work.of(sent.jobs)), self._clock.monotonic() - start)
 
     def _inquiry(self, job_id: str, followed: bool) -> Polling:
-        return Polling(self._queued, self._threads.submit, job_id, followed)
+        return Polling(self._queued, self._threads.submit, job_id, followed, self._clock)
 
     @property
     def _queued(self) -> QueuedExecutor:

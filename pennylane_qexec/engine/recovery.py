@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pennylane_qexec.concurrency.clock import Clock, Timer
 from pennylane_qexec.concurrency.thread_pool import ThreadPool
 from pennylane_qexec.engine.accounting import expected
 from pennylane_qexec.engine.batch import QueuedJob
@@ -41,14 +41,16 @@ class OnlineWatchdog:
     Args:
         lanes: all lanes of the cluster.
         offline: called with the lane of an executor that is offline.
+        clock: the engine's.
     """
 
-    def __init__(self, lanes: Collection[Lane], offline: Callable[[Lane], None]) -> None:
+    def __init__(self, lanes: Collection[Lane], offline: Callable[[Lane], None], clock: Clock) -> None:
+        self._clock = clock
         queued = [lane for lane in lanes if isinstance(lane.executor, QueuedExecutor)]
         self._lanes = queued if len(lanes) > 1 else []
         self._offline = offline
         self._asked: set[Lane] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         # An answer may take long, or never come: one thread for each, and not the engine's.
         self._threads = ThreadPool(max(1, len(self._lanes)), "qexec-watch")
 
@@ -61,7 +63,7 @@ class OnlineWatchdog:
     def keep_looking(self) -> None:
         """Ask every second, as long as circuits wait."""
         if self._timer is None and any(lane.awaited for lane in self._lanes):
-            self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look_again)
+            self._timer = self._clock.call_later(_LOOK, self._look_again)
 
     def close(self) -> None:
         """End the threads."""
@@ -101,6 +103,7 @@ class RetryScheduler:
         failover: whether a circuit that an executor cannot do goes to another one.
         rng: for the jitter of retries.
         give_up: called with a job, its last lane and the error when nothing is left to try.
+        clock: the engine's.
 
     Attributes:
         watch: notices executors that go offline.
@@ -113,7 +116,9 @@ class RetryScheduler:
         failover: bool,
         rng: np.random.Generator,
         give_up: Callable[[QueuedJob, Lane, BaseException], None],
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._lanes = lanes
         self._retry = retry
         self._failover = failover
@@ -121,11 +126,11 @@ class RetryScheduler:
         self._give_up = give_up
         self._logged: set[tuple[str, str]] = set()
         self._relieved: dict[Lane, float] = {}
-        self.watch = OnlineWatchdog(lanes if failover else (), self._relieve)
+        self.watch = OnlineWatchdog(lanes if failover else (), self._relieve, clock)
 
     def place(self, lane: Lane, queued_jobs: Sequence[QueuedJob]) -> None:
         """Let jobs wait for an executor; if it is down, for others that can run them, as far as there are any."""
-        if lane.health.pause(time.monotonic()):
+        if lane.health.pause(self._clock.monotonic()):
             queued_jobs = [
                 queued_job for queued_job in queued_jobs if not self._fail_over(queued_job, lane, failed_there=False)
             ]
@@ -136,7 +141,7 @@ class RetryScheduler:
 
     def _relieve(self, lane: Lane) -> None:
         """Let what waits for an executor that is offline go to others, as far as there are any."""
-        now = time.monotonic()
+        now = self._clock.monotonic()
         if now < self._relieved.get(lane, 0.0) + _PATIENCE:
             return  # what is left has nowhere to go
         self._relieved[lane] = now
@@ -189,7 +194,7 @@ class RetryScheduler:
         """
         pause = retry_after(error)
         lasting = fault is Fault.PERMANENT
-        lane.health.failed(time.monotonic(), lasting or pause > self._retry.maximum, pause)
+        lane.health.failed(self._clock.monotonic(), lasting or pause > self._retry.maximum, pause)
         if not lasting:
             if lane.health.down:
                 self.place(lane, lane.evacuate())
@@ -260,7 +265,7 @@ class RetryScheduler:
     def _put_together(self, lane: Lane, queued_jobs: list[QueuedJob], pause: float) -> None:
         delay = pause + self._retry.delay(queued_jobs[0].attempts_here, float(self._rng.random()))
         # Before all others: else those of a dead executor, one probe each, would take as many pauses as there are.
-        timer = asyncio.get_running_loop().call_later(delay, lambda: lane.put(queued_jobs, first=True))
+        timer = self._clock.call_later(delay, lambda: lane.put(queued_jobs, first=True))
 
         def leave(queued_job: QueuedJob) -> None:
             queued_jobs.remove(queued_job)
@@ -279,7 +284,7 @@ class RetryScheduler:
             return False
         if failed_there:
             queued_job.tried.add(leaving.executor)
-        circuit, now = queued_job.job.circuit, time.monotonic()
+        circuit, now = queued_job.job.circuit, self._clock.monotonic()
         others = [
             lane
             for lane in self._lanes

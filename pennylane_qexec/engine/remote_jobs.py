@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.concurrency.clock import Clock
 from pennylane_qexec.concurrency.lifecycle import PATIENCE
 from pennylane_qexec.engine.worker import complete
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, UnansweredError
@@ -41,9 +42,11 @@ class Polling:
         job_id: the backend's id of the job, or the label that it was sent with.
         followed: whether the job belongs to a durable run, for which it is not given up after a few attempts, but after
             the executor's ``patience``.
+        clock: by which it waits.
     """
 
-    def __init__(self, executor: QueuedExecutor, threads: Threads, job_id: str, followed: bool) -> None:
+    def __init__(self, executor: QueuedExecutor, threads: Threads, job_id: str, followed: bool, clock: Clock) -> None:
+        self._clock = clock
         self._executor = executor
         self._threads = threads
         self._job_id = job_id
@@ -61,7 +64,7 @@ class Polling:
         """Wait for the end of the job."""
         interval = self._executor.poll_interval
         while not (state := await self._persistently(lambda: self._executor.poll(self._job_id))).final:
-            await asyncio.sleep(interval)
+            await self._clock.sleep(interval)
             interval = min(2 * interval, self._executor.poll_interval_max)
         return state
 
@@ -79,13 +82,12 @@ class Polling:
         return complete(self._executor, work, list(results))
 
     async def _persistently(self, function: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
-        pause, attempt, began = self._executor.poll_interval, 1, loop.time()
+        pause, attempt, began = self._executor.poll_interval, 1, self._clock.monotonic()
         while True:
             try:
                 return await self._call(function)
             except Exception as error:
-                waited = loop.time() - began
+                waited = self._clock.monotonic() - began
                 if not self._asks_again(error, attempt, waited):
                     if self._followed and not isinstance(error, _ANSWERS):
                         raise UnansweredError(self._executor.name, self._job_id, waited) from error
@@ -96,7 +98,7 @@ class Polling:
                     self._executor.name,
                     error,
                 )
-            await asyncio.sleep(pause)
+            await self._clock.sleep(pause)
             attempt += 1
             pause = min(2 * pause, _LONGEST_PAUSE if self._followed else self._executor.poll_interval_max)
 
@@ -193,9 +195,11 @@ class Cancellations:
 
     Args:
         owner: the engine, which must not be forgotten before everything is cancelled.
+        clock: the engine's.
     """
 
-    def __init__(self, owner: object) -> None:
+    def __init__(self, owner: object, clock: Clock) -> None:
+        self._clock = clock
         self._owner = owner
         self._under_way: dict[asyncio.Task[None], _Cancellation] = {}
         self._failed: list[_Cancellation] = []
@@ -226,8 +230,8 @@ class Cancellations:
         for task, _ in late:
             task.cancel()
         await asyncio.gather(*(task for task, _ in late), return_exceptions=True)
-        for _, withdrawal in late:
-            _cancel_late(withdrawal)
+        for _, cancellation in late:
+            _cancel_late(cancellation)
 
     def say_what_is_left(self) -> None:
         """Say which jobs have not been cancelled, once. Used in any thread."""
@@ -236,51 +240,51 @@ class Cancellations:
             self._said = True
             _warn(left)
 
-    def _begin(self, withdrawal: _Cancellation) -> None:
-        task = asyncio.get_running_loop().create_task(_carry_out(withdrawal))
-        self._under_way[task] = withdrawal
+    def _begin(self, cancellation: _Cancellation) -> None:
+        task = asyncio.get_running_loop().create_task(_carry_out(cancellation, self._clock))
+        self._under_way[task] = cancellation
         task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[None]) -> None:
-        withdrawal = self._under_way.pop(task)
-        if task.cancelled() or withdrawal.error is None:
+        cancellation = self._under_way.pop(task)
+        if task.cancelled() or cancellation.error is None:
             return
         if self._ending:
-            self._failed.append(withdrawal)
+            self._failed.append(cancellation)
         else:
-            _warn([withdrawal])
+            _warn([cancellation])
 
 
-async def _carry_out(withdrawal: _Cancellation) -> None:
+async def _carry_out(cancellation: _Cancellation, clock: Clock) -> None:
     """Cancel a job, if need be when it has been submitted; after a hiccup of the network, again."""
-    if withdrawal.submission is not None:
+    if cancellation.submission is not None:
         try:
-            withdrawal.job_id = await asyncio.wrap_future(withdrawal.submission)
+            cancellation.job_id = await asyncio.wrap_future(cancellation.submission)
         except Exception:
             return  # it was not submitted
-    interval = withdrawal.executor.poll_interval
+    interval = cancellation.executor.poll_interval
     for attempt in range(_ATTEMPTS):
         try:
-            await asyncio.wrap_future(withdrawal.threads(withdrawal.cancel))
-            withdrawal.error = None
+            await asyncio.wrap_future(cancellation.threads(cancellation.cancel))
+            cancellation.error = None
             return
         except Exception as error:
-            withdrawal.error = error
+            cancellation.error = error
         if attempt < _ATTEMPTS - 1:
-            await asyncio.sleep(interval * 2**attempt)
+            await clock.sleep(interval * 2**attempt)
 
 
-def _cancel_late(withdrawal: _Cancellation) -> None:
+def _cancel_late(cancellation: _Cancellation) -> None:
     """Cancel a job that could not be waited for, if the program goes on for so long."""
-    if withdrawal.job_id is not None or withdrawal.submission is None:
-        withdrawal.threads(withdrawal.cancel)
+    if cancellation.job_id is not None or cancellation.submission is None:
+        cancellation.threads(cancellation.cancel)
         return
 
     def cancel(submission: Submission) -> None:
         if not submission.cancelled() and submission.exception() is None:
-            withdrawal.executor.cancel(submission.result())
+            cancellation.executor.cancel(submission.result())
 
-    withdrawal.submission.add_done_callback(cancel)
+    cancellation.submission.add_done_callback(cancel)
 
 
 def _warn(left: Sequence[_Cancellation]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from abc import abstractmethod
 from collections.abc import Sequence
 
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.concurrency import interrupts
+from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.job import JobState, Result
 
@@ -26,12 +25,14 @@ class QueuedExecutor(Executor):
     Attributes:
         poll_interval: seconds between the first polls of a job.
         poll_interval_max: what the interval grows to while a job goes on.
+        clock: by which :meth:`run` waits.
         patience: for how many seconds a durable run goes on asking for a job while there is no answer.
     """
 
     poll_interval: float = 0.1
     poll_interval_max: float = 5.0
     patience: float = 3600.0
+    clock: Clock = SYSTEM_CLOCK
 
     @abstractmethod
     def submit(self, circuits: Sequence[QuantumScript]) -> str:
@@ -124,9 +125,8 @@ class QueuedExecutor(Executor):
 
     def _awaited(self, job_id: str) -> Sequence[Result]:
         """Wait for a job, and fetch its results."""
-        pause = threading.Event()
         interval = self.poll_interval
         while not self.poll(job_id).final:
-            interrupts.wait(pause.wait, interval)
+            self.clock.wait(interval)
             interval = min(2 * interval, self.poll_interval_max)
         return self.fetch(job_id)

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from pennylane_qexec.concurrency.clock import SystemClock
+
 PATIENCE = 0.0002
 """Seconds without any event after which an event loop with a timer takes it that nobody is doing anything."""
-
-_real = time.monotonic
 
 
 class Clock:
@@ -30,7 +30,7 @@ class Clock:
 
     def monotonic(self) -> float:
         """Seconds, as :func:`time.monotonic` has them, with those that were left out."""
-        return _real() + self._ahead
+        return time.monotonic() + self._ahead
 
     def skip(self, seconds: float) -> None:
         """Leave seconds out, unless somebody is working."""
@@ -51,12 +51,16 @@ class Clock:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Let it be the clock of everybody, and of the event loops that are opened meanwhile."""
+        """Let it be the clock of all engines, and of the event loops that are opened meanwhile."""
+
+        class Loop(asyncio.SelectorEventLoop):
+            time = staticmethod(self.monotonic)
 
         def new_event_loop() -> asyncio.AbstractEventLoop:
-            return asyncio.SelectorEventLoop(_Impatient(self))
+            return Loop(_Impatient(self))
 
-        with patch.object(time, "monotonic", self.monotonic), patch.object(asyncio, "new_event_loop", new_event_loop):
+        of_engines = patch.object(SystemClock, "monotonic", self.monotonic)
+        with of_engines, patch.object(asyncio, "new_event_loop", new_event_loop):
             yield
 
 

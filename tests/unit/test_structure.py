@@ -93,3 +93,14 @@ def test_the_architecture_page_names_functions_that_exist_and_all_subpackages() 
         assert any(all(re.search(part, file.read_text()) for part in parts) for file in FILES), station
     entries = {Path(name).parts[0].removesuffix(".py") for name in LINES} - {"__init__"}
     assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == entries
+
+
+def test_engine_queued_executors_and_rehearsals_ask_no_clock_but_their_own() -> None:
+    direct = r"^import time|^from time|asyncio\.sleep|loop\(\)\.call_(later|at)|loop\.(time|call_later)|datetime\.now"
+    files = {
+        *(PACKAGE / "engine").glob("*.py"),
+        *(PACKAGE / "executors" / "rehearsal").glob("*.py"),
+        PACKAGE / "executors" / "queued.py",
+    }
+    measuring = PACKAGE / "engine" / "worker.py"  # how long a simulator computes, where it does
+    assert [file.name for file in sorted(files - {measuring}) if re.search(direct, file.read_text(), re.M)] == []

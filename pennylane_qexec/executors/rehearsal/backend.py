@@ -12,7 +12,7 @@ import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.measurement_bases import Runs
-from pennylane_qexec.executors.rehearsal.clocks import Clock
+from pennylane_qexec.executors.rehearsal.clocks import RehearsalClock
 from pennylane_qexec.executors.rehearsal.conditions import (
     Drift,
     Duration,
@@ -170,7 +170,7 @@ class RehearsedBackend:
         seed: of all chance from now on.
     """
 
-    def __init__(self, planner: TimelinePlanner, jobs: RehearsedJobs, clock: Clock, seed: int) -> None:
+    def __init__(self, planner: TimelinePlanner, jobs: RehearsedJobs, clock: RehearsalClock, seed: int) -> None:
         self._planner = planner
         self._faults = planner.faults
         self._jobs = jobs

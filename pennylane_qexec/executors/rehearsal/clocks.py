@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, final
 
+from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock
 from pennylane_qexec.errors import ConfigurationError
 
 _EAGER = 2
 _IMPATIENT = 50
 
 
-class Clock(Protocol):
+class RehearsalClock(Protocol):
     """What a rehearsal asks of a clock. Jobs are known to it by any key.
 
     Attributes:
@@ -33,16 +33,21 @@ class Clock(Protocol):
 
 @final
 class RealClock:
-    """UTC, in seconds since 1970. Within a process it never goes back, whatever is done to the computer's clock."""
+    """UTC, in seconds since 1970. Within a process it never goes back, whatever is done to the computer's clock.
+
+    Args:
+        clock: tells both times.
+    """
 
     virtual = False
 
-    def __init__(self) -> None:
-        self._behind = time.time() - time.monotonic()
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._behind = clock.time() - clock.monotonic()
 
     def now(self) -> float:
         """What time it is."""
-        return self._behind + time.monotonic()
+        return self._behind + self._clock.monotonic()
 
     def expect(self, key: Any, due: float) -> None:
         """Time passes by itself."""
@@ -157,7 +162,7 @@ class VirtualClock:
                 self._computing -= 1
 
 
-def clock_of(clock: Any) -> Clock:
+def clock_of(clock: Any) -> RehearsalClock:
     """The clock that a user's value means.
 
     Raises:
