@@ -19,7 +19,7 @@ from pennylane_qexec.cluster import nested
 from pennylane_qexec.cluster.derivatives import Derivatives
 from pennylane_qexec.cluster.estimates import Estimate, estimate
 from pennylane_qexec.cluster.nested import Nestable, with_clusters_wrapped
-from pennylane_qexec.cluster.planning import CallPlanner, Preview, Settings
+from pennylane_qexec.cluster.planning import CallPlanner, Settings
 from pennylane_qexec.cluster.selection import Selection
 from pennylane_qexec.cluster.validation import (
     check_circuits,
@@ -418,7 +418,7 @@ class QCluster(Nestable):
             NoExecutorError: no executor can run one of the circuits.
         """
         check_circuits(circuits)
-        return estimate(Preview(self, self.selection.copy(self.executors)), circuits)
+        return estimate(self, self.selection.copy(self.executors), circuits)
 
     def close(self) -> None:
         """Cancel what has not ended, and let go of threads and worker processes. Closing again does nothing."""

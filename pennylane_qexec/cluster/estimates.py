@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.cluster.nested import ClusterExecutor
-from pennylane_qexec.cluster.planning import CallPlanner, Preview
+from pennylane_qexec.cluster.planning import CallPlanner, Planner
+from pennylane_qexec.cluster.selection import Selection
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import Job
 
@@ -87,20 +88,25 @@ class Estimate:
         return "\n".join([*lines, _line("together", self)])
 
 
-def estimate(preview: Preview, circuits: Sequence[QuantumScript]) -> Estimate:
+def estimate(cluster: Planner, selection: Selection, circuits: Sequence[QuantumScript]) -> Estimate:
     """What circuits are going to use.
+
+    Args:
+        cluster: the cluster.
+        selection: copies of its policies.
+        circuits: the circuits.
 
     Raises:
         NoExecutorError: no executor can run one of them.
     """
-    dispatcher = CallPlanner(preview)
-    jobs: dict[Executor, list[Job]] = {executor: [] for executor in preview.executors}
+    dispatcher = CallPlanner(cluster, selection=selection)
+    jobs: dict[Executor, list[Job]] = {executor: [] for executor in cluster.executors}
     for circuit in circuits:
         for one in dispatcher(circuit)[0]:
             job = dispatcher.job(one)
             executor = job.executor
             if executor is None:  # whoever is free first: as many for each
-                executor = min(preview.candidates(one, {}), key=lambda each: len(jobs[each]))
+                executor = min(cluster.candidates(one, {}), key=lambda each: len(jobs[each]))
             jobs[executor].append(job)
     return Estimate(tuple([_part(executor, given) for executor, given in jobs.items() if given]))
 

@@ -61,24 +61,6 @@ class Planner(Protocol):
     def prepares_late(self, executor: Executor, circuit: QuantumScript, later: bool) -> bool: ...
 
 
-class Preview:
-    """A cluster as a dispatcher sees it, with copies of its policies, so that asking them has no consequences.
-
-    Args:
-        cluster: the cluster.
-        selection: the copies.
-    """
-
-    def __init__(self, cluster: Planner, selection: Selection) -> None:
-        self.executors = cluster.executors
-        self.merge = cluster.merge
-        self.fails_over = cluster.fails_over
-        self.selection = selection
-        self.candidates = cluster.candidates
-        self.keeps_sweeps = cluster.keeps_sweeps
-        self.prepares_late = cluster.prepares_late
-
-
 @dataclass(frozen=True, eq=False)
 class Settings:
     """What calls of one kind have in common, and what they have found out about circuits for those that follow.
@@ -164,11 +146,19 @@ class CallPlanner:
         cluster: whose executors and policies to use.
         settings: what the call asks for.
         later: whether nobody waits for the call.
+        selection: policies to ask in place of the cluster's: copies of them, if asking is to have no consequences.
     """
 
-    def __init__(self, cluster: Planner, settings: Settings | None = None, later: bool = False) -> None:
+    def __init__(
+        self,
+        cluster: Planner,
+        settings: Settings | None = None,
+        later: bool = False,
+        selection: Selection | None = None,
+    ) -> None:
         self._cluster = cluster
         self._later = later
+        self._selection = selection
         self.settings = settings or Settings()
         self.config = self.settings.config
         self._binders: dict[tuple[Executor, bool, bool], Binder] = {}
@@ -189,7 +179,7 @@ class CallPlanner:
         """
         if circuit.shots.has_partitioned_shots:
             refuse_shot_vector(self._cluster.executors, circuit.shots)
-        selection = self._cluster.selection
+        selection = self._selection or self._cluster.selection
         ready = self.settings.ready(circuit)
         if not ready:
             given, circuit = circuit, with_outcomes_in_order(self._with_measured_wires(circuit))
