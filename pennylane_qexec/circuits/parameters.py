@@ -6,18 +6,15 @@ the circuits of a gradient, whose numbers are NumPy's already.
 
 from __future__ import annotations
 
-from operator import is_not
 from typing import Any
 
 import numpy as np
 import pennylane as qml
 from pennylane.math import Interface
-from pennylane.operation import Operator
-from pennylane.ops import Adjoint, Evolution, SProd
-from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.transforms import convert_to_numpy_parameters
 
+from pennylane_qexec.circuits.evolutions import with_times
 from pennylane_qexec.concurrency.differentiation import is_plain
 
 
@@ -26,7 +23,7 @@ def with_values_of_now(circuit: QuantumScript) -> QuantumScript:
     parameters = circuit.get_parameters(trainable_only=False)
     if not any(map(_may_change, parameters)):
         return circuit
-    circuit = without_scales(circuit)
+    circuit = with_times(circuit)
     parameters = circuit.get_parameters(trainable_only=False)
     return circuit.bind_new_parameters([_copied(parameter) for parameter in parameters], range(len(parameters)))
 
@@ -91,25 +88,4 @@ def unwrapped(circuit: QuantumScript) -> QuantumScript:
     """The circuit with numeric parameters; itself if it has no others."""
     if is_plain(circuit):
         return circuit
-    return convert_to_numpy_parameters(without_scales(circuit))[0][0]
-
-
-def without_scales(circuit: QuantumScript) -> QuantumScript:
-    """The circuit with evolutions that PennyLane can give other numbers; itself if it has no others."""
-    with QueuingManager.stop_recording():
-        operations = list(map(unscaled, circuit.operations))
-    if any(map(is_not, operations, circuit.operations)):
-        return circuit.copy(operations=operations, trainable_params=circuit.trainable_params)
-    return circuit
-
-
-def unscaled(operation: Operator) -> Operator:
-    """An evolution by a scaled operator as one by the operator, with the factor in its number; others as they are.
-
-    Of the first kind PennyLane knows one number only, and gives it no other ones: it raises an IndexError.
-    """
-    if isinstance(operation, Evolution) and isinstance(operation.base, SProd):
-        return unscaled(Evolution(operation.base.base, operation.param * operation.base.scalar))
-    if isinstance(operation, Adjoint) and (base := unscaled(operation.base)) is not operation.base:
-        return Adjoint(base)
-    return operation
+    return convert_to_numpy_parameters(with_times(circuit))[0][0]

@@ -22,6 +22,7 @@ from pennylane.transforms import broadcast_expand
 from pennylane.wires import Wires
 from scipy import sparse
 
+from pennylane_qexec.circuits.evolutions import with_times
 from pennylane_qexec.circuits.fingerprint import Content, content, is_foreign, own_attributes
 from pennylane_qexec.job import Postprocessing
 
@@ -387,7 +388,7 @@ def rows_of(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postproces
         NotExpandedError: PennyLane cannot take it apart, as batches of products and exponentials.
     """
     try:
-        circuits, join = broadcast_expand.tape_transform(circuit)
+        circuits, join = broadcast_expand.tape_transform(with_times(circuit))
     except AttributeError as error:
         raise NotExpandedError(
             f"PennyLane cannot take this batch of circuits apart ({error}): call the QNode for each row, or write the "

@@ -15,6 +15,7 @@ import numpy as np
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.circuits.evolutions import with_matrices
 from pennylane_qexec.cluster import nested
 from pennylane_qexec.cluster.derivatives import Derivatives
 from pennylane_qexec.cluster.estimates import Estimate, estimate
@@ -374,7 +375,7 @@ class QCluster(Nestable):
         check_circuits(circuits)
         config = Derivatives(self.executors).follow(config or ExecutionConfig(), circuits)
         dispatcher = CallPlanner(self, Settings(config))
-        expanded = [dispatcher(circuit) for circuit in circuits]
+        expanded = [dispatcher(with_matrices(circuit)) for circuit in circuits]
         jobs = [dispatcher.job(one) for batch, _ in expanded for one in batch]
         if numbers:
             given = of_parts(numbers, [len(batch) for batch, _ in expanded])

@@ -22,6 +22,7 @@ from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 from pennylane.typing import ResultBatch
 
+from pennylane_qexec.circuits.evolutions import with_matrices
 from pennylane_qexec.circuits.parameters import unwrapped
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.cluster.derivatives import JAX, Derivatives, Limit, check_trainable, made_ready
@@ -65,7 +66,7 @@ def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: CallPlanne
     if not plain:
         tape = settings.limit.prepared(tape)
         given = tape
-        tape = unwrapped(tape) if settings.unwraps else tape
+        tape = unwrapped(tape) if settings.unwraps else with_matrices(tape)
     if dispatcher.config.interface is Interface.JAX_JIT:
         _check_one_batch_axis(tape)
     if device.wires and (not device._executors_know_wires or device.cluster.splits):

@@ -15,18 +15,19 @@ from weakref import WeakSet
 import pennylane as qml
 from pennylane.decomposition import gate_sets
 from pennylane.devices.preprocess import validate_device_wires
-from pennylane.exceptions import QuantumFunctionError
+from pennylane.exceptions import ParameterFrequenciesUndefinedError, QuantumFunctionError
+from pennylane.gradients.gradient_transform import _all_zero_grad
 from pennylane.math import Interface
 from pennylane.measurements import PurityMP
 from pennylane.operation import Operation, Operator
-from pennylane.ops import Conditional, Controlled, Evolution, MidMeasure
+from pennylane.ops import Conditional, MidMeasure
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.transforms import decompose
 from pennylane.transforms.core import Transform, transform
 
-from pennylane_qexec.circuits.parameters import unscaled
-from pennylane_qexec.circuits.structure import is_broadcasted, rows_of, wires_in_order
+from pennylane_qexec.circuits.evolutions import give_shifts, with_time
+from pennylane_qexec.circuits.structure import is_broadcasted, measures_everything, rows_of, wires_in_order
 from pennylane_qexec.concurrency.differentiation import (
     check_complex,
     check_matrices,
@@ -119,7 +120,7 @@ def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool,
         final_transform=method.is_final_transform,
     )
     # Only before the border to the interface are rows circuits of their own: a gradient of one circuit stays one.
-    twin.register(QuantumScript, _explained(method))
+    twin.register(QuantumScript, _explained(method, ordered))
     return twin
 
 
@@ -134,28 +135,44 @@ def _with_shift_rules(tape: QuantumScript) -> QuantumScript:
             return tape
     (expanded,), _ = decompose(tape, gate_set=gate_sets.ROTATIONS_PLUS_CNOT, stopping_condition=_has_rule, strict=False)
     with QueuingManager.stop_recording():
-        changed = expanded.copy(operations=list(map(unscaled, expanded.operations)))
-    if any(isinstance(one, Controlled) and isinstance(one.base, Evolution) for one in changed.operations):
-        return tape  # PennyLane cannot give these other numbers
+        changed = expanded.copy(operations=list(map(with_time, expanded.operations)))
     changed.trainable_params = qml.math.get_trainable_indices(changed.get_parameters(trainable_only=False))
     return changed
 
 
 def _is_shifted(operation: Operator) -> bool:
-    return _has_rule(operation) and unscaled(operation) is operation
+    return _has_rule(operation) and with_time(operation) is operation
 
 
 def _has_rule(operation: Operator) -> bool:
-    if not operation.has_decomposition or not any(map(qml.math.requires_grad, operation.data)):
+    """Whether an operation can be shifted, has nothing to be shifted, or cannot be taken apart."""
+    try:
+        if not any(map(qml.math.requires_grad, operation.data)) or not operation.has_decomposition:
+            return True
+        return isinstance(operation, Operation) and _has_shifts(operation)
+    except (RuntimeError, ValueError):
+        # PennyLane asks of a batch whether it is zero: of evolutions, which have gates in their place, and of others.
+        return not isinstance(operation, Operation)
+
+
+def _has_shifts(operation: Operation) -> bool:
+    """Whether PennyLane knows by how much to shift the numbers of an operation.
+
+    It asks the base of a controlled one, and cannot compute the shifts of some: of ``PauliRot`` and ``MultiRZ``, whose
+    class has no number of wires.
+    """
+    if any(recipe is not None for recipe in operation.grad_recipe or ()):
         return True
-    return isinstance(operation, Operation) and operation.grad_method != "F"
+    try:
+        return bool(operation.grad_method != "F" and operation.parameter_frequencies)
+    except (ParameterFrequenciesUndefinedError, TypeError):
+        return False
 
 
-def _explained(method: Transform) -> Callable[..., Any]:
+def _explained(method: Transform, wires_follow: bool) -> Callable[..., Any]:
     """A method, for one circuit, that says what it cannot differentiate where it would fail, or be wrong.
 
-    PennyLane's Hadamard test takes the outcome of a mid-circuit measurement for the Z of its wire at the end: such
-    circuits are differentiated by shifts, which are as exact.
+    What PennyLane's Hadamard test takes for something else is differentiated by shifts, which are as exact.
     """
     linear = method in _BY_RULES
 
@@ -172,7 +189,14 @@ def _explained(method: Transform) -> Callable[..., Any]:
                 "shifts nor Hadamard tests differentiate what is left (PennyLane returns another number). Use "
                 "diff_method='finite-diff'; or 'backprop', on an executor that offers it."
             )
-        if method is qml.gradients.hadamard_grad and any(one.mv is not None for one in tape.measurements):
+        tests = method is qml.gradients.hadamard_grad and not _is_not_tested(tape, wires_follow)
+        if linear and not tests:
+            trained = [tape.par_info[index]["op"] for index in tape.trainable_params]
+            if trained and all(isinstance(one, qml.GlobalPhase) for one in trained):  # PennyLane's shifts fail
+                return _all_zero_grad(tape)
+            for one in trained:
+                give_shifts(one)
+        if method is qml.gradients.hadamard_grad and not tests:
             return qml.gradients.param_shift(tape, argnum=options.get("argnum"))
         try:
             return method(tape, *args, **options)
@@ -186,6 +210,17 @@ def _explained(method: Transform) -> Callable[..., Any]:
             ) from error
 
     return gradient
+
+
+def _is_not_tested(tape: QuantumScript, wires_follow: bool) -> bool:
+    """Whether PennyLane's Hadamard test is wrong, or fails, for a circuit.
+
+    It takes the outcome of a mid-circuit measurement for the Z of its wire at the end, and all wires of a device for
+    those of the circuit; and it knows no generator of a conditional operation.
+    """
+    if any(isinstance(tape.par_info[index]["op"], Conditional) for index in tape.trainable_params):
+        return True
+    return any(one.mv is not None or (not wires_follow and measures_everything(one)) for one in tape.measurements)
 
 
 def _selects_by_what_is_trained(tape: QuantumScript) -> bool:

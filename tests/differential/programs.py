@@ -184,6 +184,12 @@ def _two_terms(wires: Sequence[Any]) -> Operator:
     return qml.dot([0.7, -0.4], [qml.X(wires[0]) @ qml.X(wires[-1]), qml.Z(wires[0])])
 
 
+def _generator(wire: Any, seed: int) -> Operator:
+    if seed % 4 == 0:
+        return qml.X(wire) + 0.5 * qml.Z(wire)
+    return qml.X(wire) if seed % 4 < 3 else 0.7 * qml.Y(wire)
+
+
 def _plain(name: str) -> Callable[..., Operator]:
     def make(wires: Sequence[Any], numbers: Sequence[Any], seed: int) -> Operator:
         return getattr(qml, name)(*numbers, wires=wires)
@@ -219,7 +225,7 @@ _MADE: dict[str, tuple[int, int, Callable[..., Operator]]] = {
     "ApproxTimeEvolution": (
         2, 1, lambda wires, numbers, seed: qml.ApproxTimeEvolution(_two_terms(wires), numbers[0], 1),
     ),
-    "evolve": (1, 1, lambda wires, numbers, seed: qml.evolve(qml.X(wires[0]), numbers[0])),
+    "evolve": (1, 1, lambda wires, numbers, seed: qml.evolve(_generator(wires[0], seed), numbers[0])),
     "QuantumPhaseEstimation": (
         3, 0, lambda wires, numbers, seed: qml.QuantumPhaseEstimation(
             qml.RZ(0.1 + seed, wires[0]), estimation_wires=wires[1:]

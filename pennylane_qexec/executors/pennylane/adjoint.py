@@ -35,7 +35,7 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
-from pennylane_qexec.circuits.parameters import without_scales
+from pennylane_qexec.circuits.evolutions import with_times
 from pennylane_qexec.circuits.structure import wires_in_order
 from pennylane_qexec.job import Postprocessing, only
 
@@ -53,7 +53,7 @@ def corrected(program: Any, device: Device, config: ExecutionConfig) -> Any:
     if device.name.startswith("lightning.") and device.capabilities is not None:
         program.add_transform(_with_kernels, kernels=frozenset(device.capabilities.gate_set(differentiable=True)))
         return program
-    program.add_transform(_without_scales)
+    program.add_transform(_with_times)
     for index, step in enumerate(program):
         if step.tape_transform is adjoint_state_measurements.tape_transform:
             program.pop(index)
@@ -64,8 +64,8 @@ def corrected(program: Any, device: Device, config: ExecutionConfig) -> Any:
 
 
 @qml.transform
-def _without_scales(tape: QuantumScript) -> tuple[tuple[QuantumScript, ...], Postprocessing]:
-    return (without_scales(tape),), only
+def _with_times(tape: QuantumScript) -> tuple[tuple[QuantumScript, ...], Postprocessing]:
+    return (with_times(tape) if tape.trainable_params else tape,), only
 
 
 @qml.transform

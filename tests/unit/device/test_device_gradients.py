@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import warnings
 import weakref
 from collections.abc import Callable
@@ -441,17 +442,6 @@ def test_evolutions_by_scaled_operators_are_differentiated_by_hadamard_tests(
         assert qml.grad(node)(pnp.array(0.6)) == pytest.approx(right, abs=1e-6)
 
 
-def test_a_batch_that_pennylane_cannot_take_apart_is_refused_in_a_sentence(open_device: Any) -> None:
-    @qml.qnode(open_device("lightning.qubit", 1), diff_method="parameter-shift")
-    def circuit(x: Any) -> Any:
-        qml.RX(x, 0)
-        qml.evolve(qml.Y(0), x)
-        return qml.expval(qml.Z(0))
-
-    with pytest.raises(NotImplementedError, match="call the QNode for each row"):
-        circuit(torch.tensor([0.6], requires_grad=True, dtype=torch.float64))
-
-
 @pytest.mark.parametrize("shots", [None, SHOTS])
 @pytest.mark.parametrize("interface", ["autograd", "torch", "jax"])
 @pytest.mark.parametrize("circuit", [product_formula, inverse_product_formula, scaled_evolution, power])
@@ -491,6 +481,51 @@ def test_the_answer_to_how_one_differentiates_keeps_no_circuit_alive_and_travels
     asked.clear()
     gc.collect()
     assert alive() is None
+
+
+def test_hadamard_tests_of_all_wires_of_a_device_are_shifts(open_device: Any) -> None:
+    """PennyLane takes them for those of the circuit, and fails."""
+
+    def circuit(x: Any) -> Any:
+        qml.RX(x, 0)
+        qml.CNOT([0, 1])
+        return qml.probs()
+
+    right = qml.jacobian(qml.QNode(circuit, qml.device("default.qubit", wires=3)))(pnp.array(0.4))
+    node = qml.QNode(
+        circuit, open_device("lightning.qubit", 3), diff_method="hadamard", gradient_kwargs={"aux_wire": 2}
+    )
+    assert qml.jacobian(node)(pnp.array(0.4)) == pytest.approx(right)
+    batch = qml.jacobian(node)(pnp.array([0.4, 0.9]))
+    assert batch[0, :, 0] == pytest.approx(right)
+    assert not batch[0, :, 1].any()
+
+
+def test_hadamard_tests_of_conditional_gates_are_shifts(open_device: Any) -> None:
+    """PennyLane knows no generators of these."""
+
+    def circuit(x: Any) -> Any:
+        qml.Hadamard(0)
+        qml.cond(qml.measure(0), qml.RX)(x, 1)
+        return qml.expval(qml.Z(1))
+
+    node = qml.QNode(
+        circuit, open_device("default.qubit", None), diff_method="hadamard", gradient_kwargs={"aux_wire": 2}
+    )
+    assert qml.grad(node)(pnp.array(0.4)) == pytest.approx(-math.sin(0.4) / 2)
+
+
+@pytest.mark.parametrize("shots", [None, 100])
+def test_a_global_phase_has_the_derivative_zero(open_device: Any, shots: int | None) -> None:
+    """PennyLane's shifts of nothing else raise an UnboundLocalError."""
+
+    def circuit(x: Any) -> Any:
+        qml.Hadamard(0)
+        qml.GlobalPhase(x)
+        return qml.expval(qml.Z(0)), qml.probs(wires=0)
+
+    node = qml.set_shots(qml.QNode(circuit, open_device("lightning.qubit", 1), diff_method="parameter-shift"), shots)
+    assert not qml.jacobian(lambda x: qml.math.hstack(node(x)))(pnp.array(0.4)).any()
 
 
 @pytest.mark.parametrize("reset", [False, True])

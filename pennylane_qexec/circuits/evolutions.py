@@ -1,0 +1,171 @@
+"""Evolutions that can be given other times, taken apart in batches and differentiated, which PennyLane's own cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations, pairwise
+from operator import is_not
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+from pennylane.exceptions import QuantumFunctionError
+from pennylane.operation import Operator
+from pennylane.ops import Adjoint, Conditional, Controlled, Evolution, Exp, Prod, SProd
+from pennylane.ops.functions import bind_new_parameters
+from pennylane.queuing import QueuingManager
+from pennylane.tape import QuantumScript
+
+from pennylane_qexec.concurrency.differentiation import is_plain
+
+_APART = 1e-8
+"""Frequencies nearer to each other, relative to the largest one, are the same but for rounding."""
+
+
+class TimeEvolution(Evolution):
+    """An evolution whose only number is the time.
+
+    PennyLane's has the same number, but is given new ones as if those of its operator followed (an IndexError), has no
+    number of dimensions, and asks of a batch of times whether it is zero. With Autograd its matrix is not unitary if
+    terms of its operator share wires: while it is made, sums of terms are recorded as if they were gates.
+    """
+
+    has_generator = True
+    ndim_params = (0,)
+
+    def generator(self) -> Operator:
+        """The operator, with the sign that PennyLane gives it."""
+        return -1 * self.base
+
+    def diagonalizing_gates(self) -> list[Operator]:
+        """The gates, of which PennyLane's matrix for Autograd is made, and nothing else."""
+        with QueuingManager.stop_recording():
+            gates: list[Operator] = self.base.diagonalizing_gates()
+        return [qml.apply(gate) for gate in gates] if QueuingManager.recording() else gates
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TimeEvolution:
+        """PennyLane copies the bases of controlled operations so, and PyTorch refuses to copy most numbers."""
+        return TimeEvolution(self.base, self.param)
+
+
+@bind_new_parameters.register(TimeEvolution)
+def _bound(operation: TimeEvolution, parameters: Sequence[Any]) -> TimeEvolution:
+    return TimeEvolution(operation.base, parameters[0])
+
+
+def with_times(circuit: QuantumScript) -> QuantumScript:
+    """The circuit with evolutions that can be given other numbers; itself if it has no others.
+
+    Raises:
+        QuantumFunctionError: see :func:`with_time`.
+    """
+    return _changed(circuit, with_time)
+
+
+def with_time(operation: Operator) -> Operator:
+    """An evolution by a scaled operator as one by the operator, with the factor in its time; others as they are.
+
+    Raises:
+        QuantumFunctionError: another number of the operator is trainable, which would be taken for a constant.
+    """
+    if type(operation) is Evolution:
+        is_known = not operation.base.data and operation.batch_size is None and _is_word(operation.base)
+        return operation if is_known else _with_time(operation)
+    if isinstance(operation, Adjoint | Conditional | Controlled):
+        is_copied = isinstance(operation, Controlled) and type(operation.base) is Evolution
+        base = _with_time(operation.base) if is_copied else with_time(operation.base)
+        return operation if base is operation.base else _around(operation, base)
+    return operation
+
+
+def _with_time(operation: Evolution) -> TimeEvolution:
+    base = operation.base
+    if isinstance(base, Prod):
+        base = base.simplify()
+    if isinstance(base, SProd):
+        return _with_time(Evolution(base.base, operation.param * base.scalar))
+    if any(map(qml.math.requires_grad, base.data)):
+        raise QuantumFunctionError(
+            f"numbers of {base} are trainable, and an evolution by it is differentiated by its time only. Write it as "
+            "qml.TrotterProduct or qml.ApproxTimeEvolution; or use diff_method='backprop', on an executor that offers "
+            "it."
+        )
+    return TimeEvolution(base, operation.param)
+
+
+def _is_word(operator: Operator) -> bool:
+    return operator.pauli_rep is not None and len(operator.pauli_rep) == 1
+
+
+def with_matrices(circuit: QuantumScript) -> QuantumScript:
+    """The circuit with evolutions whose matrices are right with Autograd, see :class:`TimeEvolution`."""
+    return circuit if is_plain(circuit) else _changed(circuit, _with_matrix)
+
+
+def _changed(circuit: QuantumScript, change: Callable[[Operator], Operator]) -> QuantumScript:
+    with QueuingManager.stop_recording():
+        operations = list(map(change, circuit.operations))
+    if any(map(is_not, operations, circuit.operations)):
+        return circuit.copy(operations=operations, trainable_params=circuit.trainable_params)
+    return circuit
+
+
+def _with_matrix(operation: Operator) -> Operator:
+    if type(operation) in (Evolution, Exp):
+        is_right = _is_word(operation.base) or qml.math.get_interface(operation.scalar) != "autograd"
+        if is_right or np.any(qml.math.real(qml.math.unwrap([operation.coeff])[0])):
+            return operation
+        return TimeEvolution(operation.base, qml.math.real(1j * operation.coeff))
+    if type(operation) is Prod:
+        factors = list(map(_with_matrix, operation.operands))
+        return Prod(*factors) if any(map(is_not, factors, operation.operands)) else operation
+    if isinstance(operation, Adjoint | Conditional | Controlled):
+        base = _with_matrix(operation.base)
+        return operation if base is operation.base else _around(operation, base)
+    return operation
+
+
+def give_shifts(operation: Operator) -> None:
+    """Give an evolution, controlled or not, the shifts that differentiate it.
+
+    PennyLane takes frequencies that differ by rounding for several, and chooses shifts of which some tell the same of
+    different frequencies (1, 2, 3 and 5): derivatives are anything then.
+    """
+    layers = [operation]
+    while isinstance(layers[-1], Adjoint | Controlled):
+        layers.append(layers[-1].base)
+    evolution = layers[-1]
+    if isinstance(evolution, TimeEvolution) and not _is_word(evolution.base):
+        values = np.linalg.eigvalsh(qml.matrix(evolution.base)).tolist()
+        controls = any(isinstance(one, Controlled) for one in layers)
+        recipe = _recipe([*values, 0.0] if controls else values)
+        for one in layers:
+            if isinstance(one, Controlled | TimeEvolution):  # an inverse has that of what it inverts
+                one.grad_recipe = [recipe]
+
+
+def _recipe(values: Sequence[float]) -> list[list[float]]:
+    """Factors, multipliers and shifts of a derivative, from the eigenvalues of what generates it."""
+    differences = sorted(after - before for before, after in combinations(sorted(values), 2))
+    apart = _APART * differences[-1]
+    frequencies = [one for before, one in pairwise([0.0, *differences]) if one - before > apart]
+    if not frequencies:
+        return [[0.0, 1.0, 0.0]]
+    shifts = (2 * np.arange(len(frequencies)) + 1) * np.pi / (2 * frequencies[-1])
+    factors = np.linalg.lstsq(2 * np.sin(np.outer(frequencies, shifts)), frequencies)[0]
+    pairs = list(zip(factors.tolist(), shifts.tolist(), strict=True))
+    return [[sign * factor, 1.0, sign * shift] for sign in (1, -1) for factor, shift in pairs]
+
+
+def _around(operation: Any, base: Operator) -> Operator:
+    if isinstance(operation, Adjoint):
+        return Adjoint(base)
+    if isinstance(operation, Conditional):
+        return Conditional(operation.meas_val, base)
+    return Controlled(
+        base,
+        operation.control_wires,
+        control_values=operation.control_values,
+        work_wires=operation.work_wires,
+        work_wire_type=operation.work_wire_type,
+    )

@@ -1,0 +1,153 @@
+"""Evolutions are differentiated by their time, whatever their operator, one by one and in batches."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+import pytest
+import torch
+from pennylane import numpy as pnp
+from pennylane.exceptions import QuantumFunctionError
+from pennylane.ops.functions import bind_new_parameters
+from pennylane.tape import QuantumScript, make_qscript
+
+from pennylane_qexec.circuits.evolutions import TimeEvolution
+from pennylane_qexec.circuits.structure import NotExpandedError, rows_of
+
+TERMS = qml.dot([0.7, -0.4], [qml.X(0) @ qml.X(1), qml.Z(0)])
+
+EVOLUTIONS: dict[str, Callable[[Any], Any]] = {
+    "word": lambda x: qml.evolve(qml.X(0) @ qml.Y(1), x),
+    "scaled word": lambda x: qml.evolve(0.7 * qml.X(0), x),
+    "product with a scaled factor": lambda x: qml.evolve((0.7 * qml.X(0)) @ qml.X(1), x),
+    "sum": lambda x: qml.evolve(0.3 * qml.X(0) + 0.2 * qml.Z(1), x),
+    "sum with a scaled factor": lambda x: qml.evolve((0.3 * qml.X(0)) @ qml.X(1) + qml.Z(0), x),
+    "Hamiltonian": lambda x: qml.evolve(qml.Hamiltonian([0.3, 0.2], [qml.X(0), qml.Z(1)]), x),
+    "Hermitian": lambda x: qml.evolve(qml.Hermitian(np.array([[1, 0.5], [0.5, -1]]), 0), x),
+    "projector": lambda x: qml.evolve(qml.Projector([1], 0), x),
+    "sum on one wire": lambda x: qml.evolve(qml.X(0) + qml.Z(0), x),
+    "sum with frequencies 1, 2, 3 and 5": lambda x: qml.evolve(1.5 * qml.X(0) + qml.Z(1), x),
+    "sum with frequencies near to each other": lambda x: qml.evolve(qml.X(0) + 0.4999 * qml.Z(1), x),
+    "sum whose frequencies differ by rounding": lambda x: qml.evolve(0.3 * qml.X(0) + 0.1 * qml.Z(1), x),
+    "sum of almost nothing": lambda x: qml.evolve(1e-9 * qml.X(0) + 1e-9 * qml.Z(0), x),
+    "small sum": lambda x: qml.evolve(0.01 * qml.X(0) + 0.007 * qml.Z(1), x),
+    "controlled sum": lambda x: qml.ctrl(qml.evolve(qml.X(0) + 0.3 * qml.Z(0), x), control=1),
+    "inverse sum": lambda x: qml.adjoint(qml.evolve(qml.X(0) + 0.3 * qml.Z(1), x)),
+    "inverse": lambda x: qml.adjoint(qml.evolve(0.7 * qml.X(0), x)),
+    "controlled": lambda x: qml.ctrl(qml.evolve(0.7 * qml.X(0), x), control=1),
+    "product formula": lambda x: qml.TrotterProduct(TERMS, x, n=2, order=2),
+    "inverse product formula": lambda x: qml.adjoint(qml.TrotterProduct(TERMS, x, n=2)),
+    "controlled rotation": lambda x: qml.ctrl(qml.PauliRot(x, "Y", 0), control=1),
+    "controlled rotation of many": lambda x: qml.ctrl(qml.MultiRZ(x, [0]), control=1),
+}
+WITHOUT_SHIFTS: dict[str, Callable[[Any], Any]] = {
+    "exponential": lambda x: qml.exp(qml.X(0) + 0.3 * qml.Z(0), -1j * x),
+    "product with a sum": lambda x: qml.prod(qml.evolve(qml.X(0) + qml.Z(0), x), qml.X(1)),
+}
+
+MATRICES = frozenset({"sum with a scaled factor", "Hamiltonian", "Hermitian", "projector"}) | {
+    name for name in EVOLUTIONS if "sum" in name
+}
+"""Those that are no gates of most backends."""
+
+
+def _right(name: str, x: Any) -> Any:
+    """The derivative by backpropagation in PyTorch: with Autograd, PennyLane's matrices of sums are not unitary."""
+    given = torch.tensor(x, requires_grad=True, dtype=torch.float64)
+    _node(name, qml.device("default.qubit"), "backprop")(given).sum().backward()
+    return given.grad.numpy()
+
+
+def _node(name: str, device: Any, method: str) -> Any:
+    @qml.qnode(device, diff_method=method)
+    def circuit(x: Any) -> Any:
+        qml.Hadamard(1)
+        qml.RX(x, 0)
+        {**EVOLUTIONS, **WITHOUT_SHIFTS}[name](x)
+        qml.RX(0.4, 0)
+        return qml.expval(qml.Y(0) + qml.Z(0) @ qml.X(1))
+
+    return circuit
+
+
+@pytest.mark.parametrize("x", [0.4, [0.4, 1.1]], ids=["one", "batch"])
+@pytest.mark.parametrize("name", EVOLUTIONS)
+def test_evolutions_are_differentiated_by_shifts(open_device: Any, name: str, x: Any) -> None:
+    """PennyLane gives few of them other numbers (an IndexError), and takes no batches of them apart."""
+
+    def derivative(node: Any) -> Any:
+        return qml.grad(lambda one: qml.math.sum(node(one)))(pnp.array(x))
+
+    right = _right(name, x)
+    assert derivative(_node(name, open_device("default.qubit", 2), "parameter-shift")) == pytest.approx(right)
+
+
+@pytest.mark.parametrize("name", [*EVOLUTIONS, *WITHOUT_SHIFTS])
+def test_matrices_are_unitary_with_autograd(open_device: Any, name: str) -> None:
+    """In PennyLane's, sums of terms that share wires are taken for gates: values outside of all bounds."""
+    node = _node(name, open_device("default.qubit", 2), "best")
+    right = _node(name, qml.device("default.qubit"), "backprop")(0.4)
+    assert node(pnp.array(0.4, requires_grad=True)) == pytest.approx(right)
+    assert qml.grad(node)(pnp.array(0.4)) == pytest.approx(_right(name, 0.4))
+    circuit = make_qscript(node.func)(pnp.array(0.4, requires_grad=True))
+    assert node.device.cluster.execute([circuit])[0] == pytest.approx(right)
+    assert node.device.execute((circuit,))[0] == pytest.approx(right)
+
+
+@pytest.mark.parametrize("name", [name for name in EVOLUTIONS if name not in MATRICES])
+def test_evolutions_in_pytorch_are_differentiated_on_aer(open_device: Any, name: str) -> None:
+    right = _right(name, 0.4)
+    x = torch.tensor(0.4, requires_grad=True, dtype=torch.float64)
+    _node(name, open_device("aer", 2), "best")(x).backward()
+    assert float(x.grad) == pytest.approx(right, abs=1e-6)
+
+
+def test_numbers_of_the_operator_are_not_taken_for_constants(open_device: Any) -> None:
+    @qml.qnode(open_device("default.qubit", 1), diff_method="parameter-shift")
+    def circuit(x: Any) -> Any:
+        qml.evolve(qml.s_prod(x, qml.X(0)) + qml.Z(0), x)
+        return qml.expval(qml.Z(0))
+
+    with pytest.raises(QuantumFunctionError, match="differentiated by its time only"):
+        circuit(torch.tensor(0.6, requires_grad=True, dtype=torch.float64))
+
+
+def test_the_factor_of_a_word_is_differentiated_with_the_time(open_device: Any) -> None:
+    def derivative(device: Any, method: str) -> float:
+        @qml.qnode(device, diff_method=method)
+        def circuit(x: Any) -> Any:
+            qml.RY(0.3, 0)
+            qml.evolve(qml.prod(qml.s_prod(x, qml.X(0)), qml.X(1)), x)
+            return qml.expval(qml.Z(0))
+
+        x = torch.tensor(0.6, requires_grad=True, dtype=torch.float64)
+        circuit(x).backward()
+        return float(x.grad)
+
+    right = derivative(qml.device("default.qubit"), "backprop")
+    assert derivative(open_device("lightning.qubit", 2), "parameter-shift") == pytest.approx(right)
+
+
+def test_a_batch_of_exponentials_is_not_taken_apart_and_a_sentence_says_so() -> None:
+    circuit = QuantumScript([qml.exp(qml.Y(0), 1j * np.array([0.6, 0.7]))], [qml.expval(qml.Z(0))])
+    with pytest.raises(NotExpandedError, match="call the QNode for each row"):
+        rows_of(circuit)
+
+
+def test_an_evolution_is_given_a_new_time_and_travels() -> None:
+    given = TimeEvolution(qml.Hamiltonian([0.3, 0.2], [qml.X(0), qml.Z(1)]), 0.4)
+    other = bind_new_parameters(pickle.loads(pickle.dumps(given)), [0.9])
+    assert isinstance(other, TimeEvolution)
+    assert np.allclose(other.matrix(), qml.evolve(given.base, 0.9).matrix())
+
+
+def test_second_derivatives_of_evolutions_by_sums_are_right(open_device: Any) -> None:
+    device = open_device("default.qubit", 2)
+    node = qml.QNode(_node("sum", device, "best").func, device, diff_method="parameter-shift", max_diff=2)
+    step = 1e-4
+    right = (_right("sum", 0.4 + step) - _right("sum", 0.4 - step)) / (2 * step)
+    assert qml.grad(qml.grad(node))(pnp.array(0.4)) == pytest.approx(right, abs=1e-5)
