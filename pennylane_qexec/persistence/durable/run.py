@@ -89,7 +89,7 @@ class OpenRun:
         self.recovery = Recovery(store, name, self.journal, self._transitions, self.completions, budget)
         self._stopped = threading.Event()
         show = partial(self._show_life, lease / _BEATS)
-        threading.Thread(target=show, name=f"qexec-heart-{name}", daemon=True).start()
+        threading.Thread(target=show, name=f"qexec-heartbeat-{name}", daemon=True).start()
         if self.journal.unasked:
             logger.info("the durable run %r goes on: %d circuits are recorded", name, len(self.journal.unasked))
 
@@ -178,7 +178,7 @@ class OpenRun:
 
     def _show_life(self, pause: float) -> None:
         """Show that the run lives until it is closed, in a thread that nothing else can keep busy."""
-        buried = False
+        presumed_dead = False
         while not self._stopped.wait(pause):
             try:
                 alive = self._beat()
@@ -191,11 +191,11 @@ class OpenRun:
                     return
                 logger.warning("the durable run %r could not show that it lives: %s", self.name, error)
                 continue
-            if not alive and not buried:
+            if not alive and not presumed_dead:
                 logger.warning(
                     "the durable run %r was taken for dead by another process, which goes on with it", self.name
                 )
-            buried = not alive
+            presumed_dead = not alive
 
     def close(self, finished: bool) -> None:
         """Wait until all circuits have ended.

@@ -96,7 +96,7 @@ class SqlStore(Store):
         self._transactions = transactions
         self._clock = clock
         self._monotonic = monotonic
-        self._hearts = Heartbeats(monotonic)
+        self._heartbeats = Heartbeats(monotonic)
         self._worker = (os.getpid(), new_worker())
         self._lock = threading.Lock()
         self._unmeasured: int | None = None
@@ -164,14 +164,14 @@ class SqlStore(Store):
             return []
         self._transactions.check()
         wanted, token = list(dict.fromkeys(ids)), secrets.token_hex(8)
-        found = self._alive(worker, lease, lambda c: workers.claim(c, wanted, worker, token, self._hearts))
+        found = self._alive(worker, lease, lambda c: workers.claim(c, wanted, worker, token, self._heartbeats))
         if found:
             self._run_of[worker] = found[-1].run
         return found
 
     def _alive(self, worker: str, lease: float, work: Callable[[Connection], T]) -> T:
-        """Give jobs to a worker, whose heart beats in the same transaction if it has not lately."""
-        now, lately = self._monotonic(), self._hearts.lately(worker, lease)
+        """Give jobs to a worker, which shows that it lives in the same transaction if it has not lately."""
+        now, lately = self._monotonic(), self._heartbeats.lately(worker, lease)
 
         def shown(connection: Connection) -> T:
             if not workers.show(connection, worker, lease, lately):
@@ -180,7 +180,7 @@ class SqlStore(Store):
 
         found = self._transactions.write(shown)
         if not lately:
-            self._hearts.note(worker, lease, now)
+            self._heartbeats.note(worker, lease, now)
         return found
 
     def _check_run(self, connection: Connection, worker: str) -> None:

@@ -30,7 +30,7 @@ _GONE = ("Z", "X")  # a killed process that nobody has waited for is still liste
 
 
 class Heartbeats:
-    """What one process has seen of the hearts of others, and when its own have last beaten.
+    """The heartbeats of other workers, as this process has seen them, and when its own workers have last shown theirs.
 
     Args:
         monotonic: a clock that never jumps, in seconds.
@@ -42,28 +42,26 @@ class Heartbeats:
         self._lock = threading.Lock()
         self._own: dict[str, tuple[float, float]] = {}
 
-    def stopped(self, hearts: Iterable[WorkerHeartbeat]) -> list[WorkerHeartbeat]:
-        """Those that have not beaten for as long as their lease while we watched, or whose process is no more."""
+    def stopped(self, found: Iterable[WorkerHeartbeat]) -> list[WorkerHeartbeat]:
+        """Those that have not changed for as long as their lease while we watched, or whose process is no more."""
         now = self._monotonic()
         with self._lock:
-            return [
-                heart for heart in hearts if surely_dead(heart.worker) or self._still_for(heart, now) >= heart.lease
-            ]
+            return [one for one in found if surely_dead(one.worker) or self._unchanged_for(one, now) >= one.lease]
 
-    def _still_for(self, heart: WorkerHeartbeat, now: float) -> float:
-        beat, since = self._seen.get(heart.worker, (None, now))
-        if beat != heart.beat:
+    def _unchanged_for(self, found: WorkerHeartbeat, now: float) -> float:
+        beat, since = self._seen.get(found.worker, (None, now))
+        if beat != found.beat:
             since = now
-        self._seen[heart.worker] = (heart.beat, since)
+        self._seen[found.worker] = (found.beat, since)
         return now - since
 
     def lately(self, worker: str, lease: float) -> bool:
-        """Whether an own heart has beaten less than a quarter of this lease ago."""
+        """Whether an own worker has shown that it lives less than a quarter of this lease ago."""
         at, its_lease = self._own.get(worker, (-math.inf, lease))
         return its_lease == lease and self._monotonic() - at < lease / 4
 
     def note(self, worker: str, lease: float, at: float) -> None:
-        """Note that an own heart has beaten, at a time of the clock."""
+        """Note that an own worker has shown that it lives, at a time of the clock."""
         self._own[worker] = (at, lease)
 
 
@@ -165,7 +163,7 @@ _UNKNOWN_HOLDERS = (
     .distinct()
 )
 _LIVES = PreparedStatement(
-    # In PostgreSQL: who wants to bury it waits for us, and then sees the jobs that it has got.
+    # In PostgreSQL: who wants to declare it dead waits for us, and then sees the jobs that it has got.
     lambda _: select(workers.c.id).where(workers.c.id == bindparam("me")).with_for_update(read=True, key_share=True),
     ["me"],
 )
@@ -173,7 +171,7 @@ _AFTER_LEAVING = case((jobs.c.state == State.CLAIMED, str(State.WAITING)), else_
 
 
 def _beat(connection: Connection) -> Insert:
-    """The next beat of a heart, or its first one."""
+    """The next heartbeat of a worker, or its first one."""
     first = insert_into(connection, workers)
     again = {"beat": workers.c.beat + 1, "lease": first.excluded.lease}
     beat: Insert = first.on_conflict_do_update(index_elements=["id"], set_=again)
@@ -183,7 +181,7 @@ def _beat(connection: Connection) -> Insert:
 _BEAT = PreparedStatement(_beat, ["id", "beat", "lease"])
 
 
-def claim(connection: Connection, ids: Sequence[int], worker: str, token: str, hearts: Heartbeats) -> list[StoredJob]:
+def claim(connection: Connection, ids: Sequence[int], worker: str, token: str, seen: Heartbeats) -> list[StoredJob]:
     """Claim jobs that nobody has, or that a dead worker had, for a worker that was shown to live.
 
     Args:
@@ -191,14 +189,14 @@ def claim(connection: Connection, ids: Sequence[int], worker: str, token: str, h
         ids: of the jobs.
         worker: who claims them.
         token: the same if the same claim is made again.
-        hearts: knows who is dead.
+        seen: the heartbeats of others, which tell who is dead.
     """
     taken = found(connection, _TAKE, ids, me=worker, token=token)
     if len(taken) < len(ids):
         holders = {heart_of(row) for row in rows_of(connection, _HOLDERS, "ids", ids, me=worker)}
-        for heart in hearts.stopped(sorted(holders)):
-            bury(connection, heart)
-        # Those who have jobs, and are not among the workers: the database was changed, and nobody would bury them.
+        for last in seen.stopped(sorted(holders)):
+            _declare_dead(connection, last)
+        # Those who have jobs, and are not among the workers: the database was changed, and they would keep them for ever.
         for unknown in sorted({row.worker for row in rows_of(connection, _UNKNOWN_HOLDERS, "ids", ids)}, key=str):
             _leave_jobs(connection, unknown)
         found(connection, _TAKE, ids, me=worker, token=token)
@@ -213,10 +211,10 @@ def show(connection: Connection, worker: str, lease: float, lately: bool) -> boo
         connection: of the transaction.
         worker: the worker.
         lease: of the worker, in seconds.
-        lately: whether its heart has beaten not long ago, so that it need not, unless it was taken for dead since.
+        lately: whether it has done so not long ago, so that it need not, unless it was taken for dead since.
 
     Returns:
-        Whether it is there, and its heart has beaten lately.
+        Whether it is there, and has done so lately.
     """
     if lately and _LIVES.select(connection, (worker,)).first():
         return True
@@ -225,7 +223,7 @@ def show(connection: Connection, worker: str, lease: float, lately: bool) -> boo
 
 
 def renew(connection: Connection, worker: str) -> bool:
-    """Let a heart beat, if it has not been taken for dead."""
+    """Show that a worker lives, if it has not been taken for dead."""
     beat = update(workers).where(workers.c.id == worker).values(beat=workers.c.beat + 1)
     return connection.execute(beat).rowcount == 1
 
@@ -236,11 +234,11 @@ def leave(connection: Connection, worker: str) -> None:
     _leave_jobs(connection, worker)
 
 
-def bury(connection: Connection, heart: WorkerHeartbeat) -> None:
+def _declare_dead(connection: Connection, last: WorkerHeartbeat) -> None:
     """Leave the jobs of a dead worker to others, unless it has beaten meanwhile."""
-    still = delete(workers).where(workers.c.id == heart.worker, workers.c.beat == heart.beat)
+    still = delete(workers).where(workers.c.id == last.worker, workers.c.beat == last.beat)
     if connection.execute(still).rowcount == 1:
-        _leave_jobs(connection, heart.worker)
+        _leave_jobs(connection, last.worker)
 
 
 def _leave_jobs(connection: Connection, worker: str | None) -> None:
