@@ -111,7 +111,6 @@ class RunCompletions:
     """Has entries run, writes down how they ended, and tells those who wait.
 
     Args:
-        name: of the run.
         journal: told of entries of which nothing came.
         transitions: writes down how entries ended.
         budget: what counts for all of them, in whatever thread they are asked for.
@@ -124,7 +123,6 @@ class RunCompletions:
 
     def __init__(
         self,
-        name: str,
         journal: Journal,
         transitions: Transitions,
         budget: Budget | None,
@@ -132,7 +130,7 @@ class RunCompletions:
     ) -> None:
         self.executed = 0
         self.left: list[RunEntry] = []
-        self.events = EventThread(self._handle, f"qexec-run-{name}")
+        self.events = EventThread(self._handle, f"qexec-run-{journal.name}")
         self._journal = journal
         self._transitions = transitions
         self._budget = budget

@@ -100,10 +100,12 @@ class Journal:
         lease: for how long, in seconds.
 
     Attributes:
+        name: of the run.
         unasked: jobs that the program has not asked for yet, by their place in the run.
     """
 
     def __init__(self, store: Store, run: Run, worker: str, lease: float) -> None:
+        self.name = run.name
         self._store = store
         self._run = run
         self._worker = worker
@@ -190,6 +192,35 @@ class Journal:
         rows = [row for row in self._store.jobs(self._run.id) if (row.executor, row.remote_id) == (executor, remote_id)]
         return sorted(rows, key=lambda row: row.remote_index or 0)
 
+    def texts(self, rows: Sequence[StoredJob]) -> dict[str, str]:
+        """The circuits of jobs, as they are recorded, by their digests."""
+        return self._store.circuits([row.circuit for row in rows])
+
+    def outcome(self, entry: RunEntry) -> Outcome | None:
+        """The recorded outcome of an entry that is done; ``None`` if its result could not be recorded.
+
+        Raises:
+            StoreError: what is recorded cannot be the result of its circuit.
+        """
+        row = entry.row
+        if row.result is None:
+            if row.error.startswith(UNRECORDED):
+                return None
+            _refuse(row, self.name, "is empty")
+        return Outcome(
+            _result(entry, row.result, self.name),
+            row.executor,
+            row.shots,
+            attempt=row.attempt,
+            submitted=row.submitted,
+            started=row.started,
+            finished=row.finished or 0.0,
+            cost=row.cost,
+            backend=row.backend,
+            seconds=row.seconds,
+            circuits=row.circuits,
+        )
+
     def _note_thread(self, asked: Sequence[SerializedJob], jobs: Sequence[Job]) -> None:
         """Note that several threads ask: then nobody knows what the next circuit should be."""
         me = threading.get_ident()
@@ -204,7 +235,7 @@ class Journal:
                     "several threads ask for the same circuit with shots in the durable run %r. When the program runs "
                     "again, whoever asks first gets the first result, and may go another way from there: give each "
                     "thread a durable run of its own, with a name of its own",
-                    self._run.name,
+                    self.name,
                 )
 
     def _read(self) -> None:
@@ -244,7 +275,7 @@ class Journal:
             logger.warning(
                 "the durable run %r was recorded with other executors than the cluster has now: what they had done is "
                 "not run again. If that is not meant, give the run another name",
-                self._run.name,
+                self.name,
             )
         return min(waiting, key=lambda rows: rows[0].number, default=None)
 
@@ -255,7 +286,7 @@ class Journal:
         missing = [place for place, row in enumerate(found) if row is None]
         if missing and self.unasked and not self._concurrent:
             expected = self.unasked[min(self.unasked)]
-            raise _mismatch(self._store, self._run.name, expected, jobs[missing[0]])
+            raise _mismatch(self._store, self.name, expected, jobs[missing[0]])
         new = [_new(self._next + place, asked[index], jobs[index]) for place, index in enumerate(missing)]
         recorded = iter(self._store.record(self._run.id, new, self._worker, self._lease) if new else [])
         self._next += len(new)
@@ -281,36 +312,6 @@ def _new(number: int, one: SerializedJob, job: Job) -> NewJob:
 
 UNRECORDED = "done, but its result cannot be recorded"
 """How the error begins of a circuit that is done without a result in the store."""
-
-
-def outcome_of(entry: RunEntry, run: str) -> Outcome | None:
-    """The recorded outcome of an entry; ``None`` if its result could not be recorded.
-
-    Args:
-        entry: the entry, which is done.
-        run: name of its run.
-
-    Raises:
-        StoreError: what is recorded cannot be the result of its circuit.
-    """
-    row = entry.row
-    if row.result is None:
-        if row.error.startswith(UNRECORDED):
-            return None
-        _refuse(row, run, "is empty")
-    return Outcome(
-        _result(entry, row.result, run),
-        row.executor,
-        row.shots,
-        attempt=row.attempt,
-        submitted=row.submitted,
-        started=row.started,
-        finished=row.finished or 0.0,
-        cost=row.cost,
-        backend=row.backend,
-        seconds=row.seconds,
-        circuits=row.circuits,
-    )
 
 
 def _result(entry: RunEntry, text: str, run: str) -> Result:

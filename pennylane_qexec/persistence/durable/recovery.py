@@ -17,10 +17,10 @@ from pennylane_qexec.executors import QueuedExecutor
 from pennylane_qexec.job import Job, Outcome, Times
 from pennylane_qexec.persistence.durable.completions import RunCompletions
 from pennylane_qexec.persistence.durable.jobs import RunEntry, digest_of
-from pennylane_qexec.persistence.durable.journal import Journal, outcome_of
+from pennylane_qexec.persistence.durable.journal import Journal
 from pennylane_qexec.persistence.durable.transitions import Transitions
 from pennylane_qexec.persistence.runners import BaseRunner
-from pennylane_qexec.persistence.store import State, Store, StoredJob
+from pennylane_qexec.persistence.store import State, StoredJob
 from pennylane_qexec.policies.amounts import Amounts
 from pennylane_qexec.policies.budgets import Budget
 
@@ -134,8 +134,6 @@ class Recovery:
     """Brings entries to their end that were recorded before.
 
     Args:
-        store: where they are.
-        run: name of the run.
         journal: all that is recorded.
         transitions: changes and follows them.
         completions: ends them, and has those run that are not at any backend. What takes time goes on in its thread.
@@ -147,16 +145,8 @@ class Recovery:
     """
 
     def __init__(
-        self,
-        store: Store,
-        run: str,
-        journal: Journal,
-        transitions: Transitions,
-        completions: RunCompletions,
-        budget: Budget | None,
+        self, journal: Journal, transitions: Transitions, completions: RunCompletions, budget: Budget | None
     ) -> None:
-        self._store = store
-        self._run = run
         self._journal = journal
         self._transitions = transitions
         self._completions = completions
@@ -203,7 +193,7 @@ class Recovery:
             self._completions.fail(left, error)
 
     def _answer(self, entry: RunEntry) -> None:
-        outcome = outcome_of(entry, self._run)
+        outcome = self._journal.outcome(entry)
         if outcome is not None:
             self.replayed += 1
             self._completions.tell(entry, outcome)
@@ -286,7 +276,7 @@ class Recovery:
     def _jobs(self, sent: SentJob) -> list[Job]:
         """What was sent in a job of a backend, without circuits that were not asked for yet, and cannot be read."""
         asked = {entry.row.id: entry.job for entry in sent.entries}
-        texts = self._store.circuits([row.circuit for row in sent.rows if row.id not in asked])
+        texts = self._journal.texts([row for row in sent.rows if row.id not in asked])
         jobs = []
         for row in sent.rows:
             job = asked.get(row.id)

@@ -85,8 +85,8 @@ class OpenRun:
         self._has_claimed = False
         self.journal = Journal(store, run, self._worker, lease)
         self._transitions = Transitions(store, run.id, self._worker, lease, resumes)
-        self.completions = RunCompletions(name, self.journal, self._transitions, budget, self._wait_for_others)
-        self.recovery = Recovery(store, name, self.journal, self._transitions, self.completions, budget)
+        self.completions = RunCompletions(self.journal, self._transitions, budget, self._wait_for_others)
+        self.recovery = Recovery(self.journal, self._transitions, self.completions, budget)
         self._stopped = threading.Event()
         show = partial(self._show_life, lease / _BEATS)
         threading.Thread(target=show, name=f"qexec-heartbeat-{name}", daemon=True).start()

@@ -196,7 +196,7 @@ def claim(connection: Connection, ids: Sequence[int], worker: str, token: str, s
         holders = {heart_of(row) for row in rows_of(connection, _HOLDERS, "ids", ids, me=worker)}
         for last in seen.stopped(sorted(holders)):
             _declare_dead(connection, last)
-        # Those who have jobs, and are not among the workers: the database was changed, and they would keep them for ever.
+        # Those who have jobs, and are not among the workers: the database was changed, and they would keep them.
         for unknown in sorted({row.worker for row in rows_of(connection, _UNKNOWN_HOLDERS, "ids", ids)}, key=str):
             _leave_jobs(connection, unknown)
         found(connection, _TAKE, ids, me=worker, token=token)

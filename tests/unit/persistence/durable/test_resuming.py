@@ -89,7 +89,7 @@ class Resumed:
         engine: Any = Engine(FakeQPU("qpu"))
         transitions = Transitions(self.store, self.run, "me", LEASE, resumes=True)
         journal = Journal(self.store, self.store.open_run("run"), "me", LEASE)
-        recovery = Recovery(self.store, "run", journal, transitions, completions, None)
+        recovery = Recovery(journal, transitions, completions, None)
         entry = RunEntry(Job(flip(0.1)), self.row, RunCall(engine, engine, None, contextvars.copy_context()))
         begun = recovery.take_up([entry])
         return entry, [*completions.begun, *begun], engine
