@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from pennylane_qexec.cli.backends import list_backends, list_executors
-from pennylane_qexec.cli.cache import caches
 from pennylane_qexec.cli.demo import demo
 from pennylane_qexec.cli.run import run
-from pennylane_qexec.cli.runs import list_runs, show_run
+from pennylane_qexec.cli.runs import caches, list_runs, show_run
 from pennylane_qexec.cli.tokens import tokens
 
 app = typer.Typer(

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from pennylane_qexec.executors.base import DelegatingExecutor, Executor
 from pennylane_qexec.executors.identity import are_equivalent
-from pennylane_qexec.executors.names import cluster_class, executor
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.executors.pennylane.simulators import Simulator, like
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.shots import common_shots, objection_to_shots, refuse_split
-from pennylane_qexec.executors.specs import executors
+from pennylane_qexec.executors.specs import cluster_class, executor, executors
 from pennylane_qexec.job import Bound, Cost
 
 if TYPE_CHECKING:
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from pennylane_qexec.executors.rehearsal import Rehearsal, VirtualClock
     from pennylane_qexec.executors.routing.hybrid import Hybrid
     from pennylane_qexec.executors.routing.rules import BySize, Tier
-    from pennylane_qexec.executors.runtime import RuntimeExecutor
-    from pennylane_qexec.executors.runtime.covalent import QiskitExecutor
+    from pennylane_qexec.executors.runtime import QiskitExecutor, RuntimeExecutor
 
 __all__ = [
     "AerExecutor",
@@ -56,7 +54,7 @@ LATER = {
     "Hybrid": "routing",
     "JaxExecutor": "jax",
     "QBraidExecutor": "qbraid",
-    "QiskitExecutor": "runtime.covalent",
+    "QiskitExecutor": "runtime",
     "Rehearsal": "rehearsal",
     "RuntimeExecutor": "runtime",
     "Tier": "routing",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import pennylane as qml
 from pennylane.devices import Device, LegacyDevice
@@ -14,8 +15,14 @@ from pennylane.devices import Device, LegacyDevice
 from pennylane_qexec.errors import ConfigurationError, QExecError, misfit, unknown
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
+from pennylane_qexec.executors.pennylane.simulators import Simulator
 from pennylane_qexec.executors.pennylane.traits import DeviceTraits
 from pennylane_qexec.redaction import veiled
+from pennylane_qexec.redaction.display import even_incomplete
+
+if TYPE_CHECKING:
+    from pennylane_qexec.executors.runtime import QiskitExecutor
+
 
 # From specifications to executors
 
@@ -36,7 +43,7 @@ BUILT_IN = {
 
 
 @veiled
-def executor(spec: Any, **options: Any) -> Executor:
+def make_executor(spec: Any, **options: Any) -> Executor:
     """Make an executor of a spec.
 
     Args:
@@ -89,7 +96,7 @@ def executors(specs: Any, wires: Any = None) -> list[Executor]:
         specs = [specs]
     if not specs:
         raise ConfigurationError("no executors were given: name at least one, as in executors=['lightning.qubit'].")
-    made = [executor(spec, **_wires_for(spec, wires)) for spec in specs]
+    made = [make_executor(spec, **_wires_for(spec, wires)) for spec in specs]
     if len({id(one) for one in made}) < len(made):
         raise ConfigurationError("the same Executor object was given twice: give two specs, or two objects.")
     return _with_different_names(made)
@@ -106,7 +113,7 @@ def _from_dict(options: dict[str, Any]) -> Executor:
         raise ConfigurationError(
             f"the executor with {sorted(options)} has no 'type': name a device, as in 'lightning.qubit'."
         )
-    return executor(kind, **options)
+    return make_executor(kind, **options)
 
 
 def _from_string(spec: str, options: dict[str, Any]) -> Executor:
@@ -179,7 +186,7 @@ class Found(NamedTuple):
 
 def survey() -> list[Found]:
     """Try to build this package's executors and every PennyLane device, and list the schemes of installed packages."""
-    own = [_try(spec, "simulator", shots, partial(executor, spec)) for spec, shots in _OWN]
+    own = [_try(spec, "simulator", shots, partial(make_executor, spec)) for spec, shots in _OWN]
     devices = [_device(name) for name in sorted(qml.plugin_devices) if name != "qexec.cluster"]
     installed = sorted(schemes().keys() - BUILT_IN.keys())
     return own + devices + [Found(f"{name}:...", "plug-in", "", True, "") for name in installed]
@@ -203,3 +210,54 @@ def _try(spec: str, kind: str, shots: str, make: Callable[[], Executor]) -> Foun
         reason = " ".join([first, *others[:1]]) if first.endswith(":") else first
         return Found(spec, kind, shots, False, reason)
     return Found(spec, kind, shots, True, "")
+
+
+# ``qexec.executor``
+
+_DEVICE = " Give the PennyLane device of that provider as an executor: executors=[qml.device(...)]."
+_ELSEWHERE = {
+    "IBMQExecutor": " Take QiskitExecutor(device='sampler', backend=...), or RuntimeExecutor.",
+    "BraketQubitExecutor": _DEVICE,
+    "LocalBraketQubitExecutor": _DEVICE,
+}
+
+
+@final
+class ExecutorNames:
+    """A function that makes executors, with the classes that are under ``covalent.executor`` as its attributes."""
+
+    Simulator = Simulator
+
+    def __init__(self) -> None:
+        self.__doc__ = make_executor.__doc__
+
+    @veiled
+    def __call__(self, spec: Any, **options: Any) -> Executor:
+        return make_executor(spec, **options)
+
+    @property
+    def QiskitExecutor(self) -> type[QiskitExecutor]:
+        """The class of executors for Qiskit, which is imported when it is asked for."""
+        module = importlib.import_module("pennylane_qexec.executors.runtime")
+        return module.QiskitExecutor  # type: ignore[no-any-return]
+
+    @property
+    def QCluster(self) -> type[Any]:
+        """The class of clusters, which stands above executors and is looked up only when it is asked for."""
+        return cluster_class()
+
+    def __getattr__(self, name: str) -> Any:
+        hint = _ELSEWHERE.get(name, "")
+        raise AttributeError(f"'qexec.executor' has no attribute {name!r}.{hint}", name=name, obj=self)
+
+    @even_incomplete
+    def __repr__(self) -> str:
+        return "qexec.executor"
+
+
+def cluster_class() -> type[Any]:
+    """The class of clusters, without importing upwards."""
+    return importlib.import_module("pennylane_qexec.cluster.cluster").QCluster  # type: ignore[no-any-return]
+
+
+executor = ExecutorNames()

@@ -71,7 +71,7 @@ def _described(source: Path, exported: set[str]) -> list[tuple[str, Path]]:
 
 def _machines() -> dict[str, type]:
     """The fake backends themselves, which takes Qiskit."""
-    machines: dict[str, type] = importlib.import_module("pennylane_qexec.circuits.qiskit.fake_backends").fake_machines()
+    machines: dict[str, type] = importlib.import_module("pennylane_qexec.executors.aer.noise").fake_machines()
     return machines
 
 

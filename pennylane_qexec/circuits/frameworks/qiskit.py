@@ -10,8 +10,14 @@ from typing import Any, Literal
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.frameworks.builder import BeyondPennyLaneError, Bits, CircuitBuilder, Program
-from pennylane_qexec.circuits.frameworks.files import with_includes
-from pennylane_qexec.circuits.frameworks.limits import Outline, check, includes, outline_of, without_comments
+from pennylane_qexec.circuits.frameworks.limits import (
+    Outline,
+    check,
+    includes,
+    outline_of,
+    with_includes,
+    without_comments,
+)
 from pennylane_qexec.circuits.mid_circuit import script_of
 from pennylane_qexec.errors import ConfigurationError
 

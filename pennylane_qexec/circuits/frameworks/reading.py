@@ -19,7 +19,7 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.frameworks.builder import Program
-from pennylane_qexec.circuits.frameworks.files import text_of, with_includes
+from pennylane_qexec.circuits.frameworks.limits import text_of, with_includes
 from pennylane_qexec.circuits.frameworks.pennylane import program_of_function, program_of_qnode, program_of_script
 from pennylane_qexec.circuits.frameworks.qiskit import (
     Text,

@@ -10,22 +10,42 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, final
 
 import numpy as np
 from qiskit import QuantumCircuit
+from qiskit.circuit import Measure
 from qiskit.providers import BackendV2
 from qiskit.providers.options import Options
-from qiskit.transpiler import Target, generate_preset_pass_manager
+from qiskit.transpiler import InstructionProperties, Target, generate_preset_pass_manager
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, ReadoutError
 from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_readout_errors
+from qiskit_ibm_runtime import fake_provider
+from qiskit_ibm_runtime.fake_provider.fake_backend import FakeBackendV2
 from qiskit_ibm_runtime.models import BackendProperties
 
-from pennylane_qexec.circuits.qiskit.fake_backends import fake_machine, fake_machines
 from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import ConfigurationError, unknown
+
+
+@cache
+def fake_machines() -> dict[str, type[FakeBackendV2]]:
+    """The fake backends that are installed, by name."""
+    kinds: list[Any] = [kind for kind in vars(fake_provider).values() if isinstance(kind, type)]
+    return {kind.backend_name: kind for kind in kinds if issubclass(kind, FakeBackendV2) and kind.backend_name}
+
+
+def fake_machine(name: str) -> FakeBackendV2:
+    """Build a fake backend. The descriptions of the oldest leave out that they measure; that is put in."""
+    backend = fake_machines()[name]()
+    if "measure" not in backend.target.operation_names:
+        errors = map(backend.properties().readout_error, range(backend.num_qubits))
+        readings = {(qubit,): InstructionProperties(error=error) for qubit, error in enumerate(errors)}
+        backend.target.add_instruction(Measure(), readings)
+    return backend
+
 
 Used = frozenset[tuple[str, tuple[int, ...]]]
 """What circuits use of a machine: names of instructions, with their qubits."""

@@ -315,7 +315,7 @@ def is_local(backend: Any) -> bool:
 
 
 def _successor(name: str) -> str:
-    from pennylane_qexec.circuits.qiskit.fake_backends import fake_machines
+    from pennylane_qexec.executors.aer.noise import fake_machines
 
     fake = f"fake_{name.removeprefix(_RETIRED)}"
     instead = f"{fake!r} simulates it on this machine" if fake in fake_machines() else "'aer' simulates without noise"
@@ -327,7 +327,7 @@ def _maker(name: str) -> Callable[[], Any]:
         from qiskit_aer import AerSimulator
 
         return AerSimulator  # type: ignore[no-any-return]
-    from pennylane_qexec.circuits.qiskit.fake_backends import fake_machines
+    from pennylane_qexec.executors.aer.noise import fake_machines
 
     if name not in fake_machines():
         hint = "Machines of IBM have names such as 'ibm_torino'."

@@ -21,8 +21,7 @@ from pennylane_qexec.persistence.store.database import LostStoreError, Transacti
 from pennylane_qexec.persistence.store.postgresql import PostgresTransactions
 from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Ended, NewJob, Run, StoredJob
 from pennylane_qexec.persistence.store.sqlite import SqliteTransactions
-from pennylane_qexec.persistence.store.tables import REVISION, VERSION_TABLE
-from pennylane_qexec.persistence.store.validation import shown
+from pennylane_qexec.persistence.store.validation import REVISION, VERSION_TABLE, shown
 from pennylane_qexec.persistence.store.workers import Heartbeats, new_worker
 from pennylane_qexec.redaction import know_url, veiled
 from pennylane_qexec.redaction.display import even_incomplete
