@@ -5,7 +5,7 @@ Executors of one cluster never draw equal shots, which would be pooled as if the
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from pennylane_qexec.circuits.fingerprint import content
 from pennylane_qexec.executors.base import Executor
+from pennylane_qexec.executors.shots import innermost
 
 
 def are_equivalent(executors: Iterable[Executor]) -> bool:
@@ -25,9 +26,6 @@ def of_all(executors: Iterable[Executor]) -> Hashable:
     """The equivalence that executors have in common; ``None`` if they have none."""
     common = {(executor.equivalence, executor.shots) for executor in executors}
     return next(iter(common))[0] if len(common) == 1 else None
-
-
-_OURS = "pennylane_qexec."
 
 
 def identity_of(executor: object, kind: str, packages: Sequence[str], *parts: Any) -> str | None:
@@ -50,7 +48,7 @@ def identity_of(executor: object, kind: str, packages: Sequence[str], *parts: An
 
 def is_ours(executor: object) -> bool:
     """Whether an executor is of a class of this package: what one that somebody has derived does, nobody knows."""
-    return type(executor).__module__.startswith(_OURS)
+    return type(executor).__module__.startswith("pennylane_qexec.")
 
 
 @lru_cache(maxsize=256)
@@ -88,7 +86,7 @@ def settle(executors: Sequence[Executor], seed: int | None = None) -> None:
         seed: what the seeds of those without one follow from; ``None`` to leave them without.
     """
     taken: set[Hashable] = set()
-    for place, one in enumerate(_each(executors)):
+    for place, one in enumerate(innermost(executors)):
         if seed is not None and not one.has_seed:
             one.reseed(derived(seed, place))
         _keep_apart(one, place, taken)
@@ -102,11 +100,3 @@ def _keep_apart(one: Executor, place: int, taken: set[Hashable]) -> None:
         if not one.streams & taken:
             return
         one.reseed(derived(origin, place, attempt))
-
-
-def _each(executors: Sequence[Executor]) -> Iterator[Executor]:
-    for one in executors:
-        if one.members:
-            yield from _each(one.members)
-        else:
-            yield one

@@ -134,7 +134,7 @@ def refuse_shot_vector(executors: Sequence[HasShots], shots: Shots) -> None:
     Raises:
         ConfigurationError: an executor has shots of its own.
     """
-    for executor in _innermost(executors):
+    for executor in innermost(executors):
         if executor.shots != 0:
             raise ConfigurationError(_no_vectors(executor, shots))
 
@@ -145,7 +145,7 @@ def refuse_split(executors: Sequence[HasShots], split: Any) -> None:
     Raises:
         ConfigurationError: an executor has shots of its own.
     """
-    for executor in _innermost(executors):
+    for executor in innermost(executors):
         if executor.shots != 0:
             raise ConfigurationError(
                 f"split={split!r} shares out the shots of a circuit, and executor {executor.name!r} runs circuits with "
@@ -153,11 +153,11 @@ def refuse_split(executors: Sequence[HasShots], split: Any) -> None:
             )
 
 
-def _innermost(executors: Sequence[HasShots]) -> Iterator[HasShots]:
+def innermost(executors: Sequence[Any]) -> Iterator[Any]:
     """The executors, and in place of those that hand circuits on, those who get them."""
     for executor in executors:
         inner = executor.members
-        yield from _innermost(inner) if inner else (executor,)
+        yield from innermost(inner) if inner else (executor,)
 
 
 def _remembering(circuit: QuantumScript, asked: Shots, apportioned: bool = False) -> QuantumScript:

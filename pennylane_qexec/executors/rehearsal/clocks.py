@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, final
+from typing import Any, final
 
 from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock
 from pennylane_qexec.errors import ConfigurationError
@@ -14,29 +14,17 @@ _EAGER = 2
 _IMPATIENT = 50
 
 
-class RehearsalClock(Protocol):
-    """What a rehearsal asks of a clock. Jobs are known to it by any key.
-
-    Attributes:
-        virtual: whether its time passes only while somebody waits for a job.
-    """
-
-    virtual: bool
-
-    def now(self) -> float: ...
-    def expect(self, key: Any, due: float) -> None: ...
-    def waited_for(self, key: Any, due: float) -> None: ...
-    def over(self, key: Any) -> None: ...
-    def reach(self, moment: float) -> None: ...
-    def standing(self) -> Any: ...
-
-
 @final
 class RealClock:
     """UTC, in seconds since 1970. Within a process it never goes back, whatever is done to the computer's clock.
 
+    Jobs, which are known to clocks by any key, make no difference to it.
+
     Args:
         clock: tells both times.
+
+    Attributes:
+        virtual: whether time passes only while somebody waits for a job.
     """
 
     virtual = False
@@ -160,6 +148,9 @@ class VirtualClock:
         finally:
             with self._lock:
                 self._computing -= 1
+
+
+RehearsalClock = RealClock | VirtualClock
 
 
 def clock_of(clock: Any) -> RehearsalClock:

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,30 +25,16 @@ Duration = Callable[[np.random.Generator], float]
 _DRAWS = 101
 
 
-@dataclass(frozen=True)
-class _Constant:
-    seconds: float
-
-    def __call__(self, rng: np.random.Generator) -> float:
-        return self.seconds
+def _constant(seconds: float, rng: np.random.Generator) -> float:
+    return seconds
 
 
-@dataclass(frozen=True)
-class _Uniform:
-    low: float
-    high: float
-
-    def __call__(self, rng: np.random.Generator) -> float:
-        return float(rng.uniform(self.low, self.high))
+def _uniform(low: float, high: float, rng: np.random.Generator) -> float:
+    return float(rng.uniform(low, high))
 
 
-@dataclass(frozen=True)
-class _Lognormal:
-    median: float
-    sigma: float
-
-    def __call__(self, rng: np.random.Generator) -> float:
-        return float(self.median * np.exp(self.sigma * rng.standard_normal()))
+def _lognormal(median: float, sigma: float, rng: np.random.Generator) -> float:
+    return float(median * np.exp(sigma * rng.standard_normal()))
 
 
 def lognormal(median: float, sigma: float = 1.0) -> Duration:
@@ -60,7 +47,7 @@ def lognormal(median: float, sigma: float = 1.0) -> Duration:
     Raises:
         ConfigurationError: an argument is negative.
     """
-    return _Lognormal(seconds(median, "median"), seconds(sigma, "sigma"))
+    return partial(_lognormal, seconds(median, "median"), seconds(sigma, "sigma"))
 
 
 def duration(value: Any, option: str) -> Duration:
@@ -81,8 +68,8 @@ def duration(value: Any, option: str) -> Duration:
         low, high = (seconds(one, option) for one in value)
         if low > high:
             raise ConfigurationError(f"{option}={value!r}: the first number, the shortest time, is the greater one.")
-        return _Uniform(low, high)
-    return _Constant(seconds(value, option))
+        return partial(_uniform, low, high)
+    return partial(_constant, seconds(value, option))
 
 
 def typical(draw: Duration) -> float:

@@ -313,7 +313,7 @@ class Rehearsal(QueuedExecutor):
 
     def close(self) -> None:
         """Close the inner executor. Jobs that are in flight go on, as those of a real backend do."""
-        self._inner.close()
+        self._inner.executor.close()
 
     def __reduce__(self) -> Any:
         raise TypeError(

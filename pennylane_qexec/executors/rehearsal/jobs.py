@@ -7,6 +7,7 @@ job is, and not on when it comes.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
@@ -136,11 +137,10 @@ class RehearsedJobs:
 
     def add(self, record: JobRecord, circuits: Sequence[QuantumScript]) -> RehearsedJob:
         """Give a job an id, and keep it."""
-        number = len(self._jobs) + 1
-        record = replace(record, job_id=_job_id(record.executor, number))
-        while record.job_id in self._jobs or not self._records.add(record, circuits):
-            number += 1  # another process has taken that one
-            record = replace(record, job_id=_job_id(record.executor, number))
+        for number in itertools.count(len(self._jobs) + 1):  # another process may have taken the first ones
+            record = replace(record, job_id=f"{record.executor}-{number}")
+            if record.job_id not in self._jobs and self._records.add(record, circuits):
+                break
         job = self._note(RehearsedJob(record, ours=True))
         job.circuits = circuits
         return job
@@ -209,16 +209,9 @@ class RehearsedJobs:
             job.fetched = self._records.fetched(job.record.job_id)
 
 
-def _job_id(executor: str, number: int) -> str:
-    return f"{executor}-{number}"
-
-
 def _number(job_id: str) -> int:
     """Of jobs that are submitted at the same moment, the later one has the larger number."""
     return int(job_id.rpartition("-")[2])
-
-
-_NAMELESS = "0" * 32
 
 
 def number_of(*parts: object) -> int:
@@ -236,7 +229,7 @@ def fingerprint_of(circuit: QuantumScript) -> str:
     try:
         return fingerprint(circuit)
     except TypeError:
-        return _NAMELESS
+        return "0" * 32
 
 
 def _digest(parts: tuple[object, ...]) -> bytes:
@@ -262,9 +255,10 @@ class InnerExecutor:
     def __init__(self, spec: Any, wires: Any, seeded: bool) -> None:
         if isinstance(spec, Mapping) and seeded and spec.get("seed") is not None:
             raise ConfigurationError(f"{spec!r} has a seed, and so has its rehearsal: give it to the rehearsal only.")
-        self._wires = wires
         self._spec = {"type": spec} if isinstance(spec, str) else spec
-        self.executor: Executor = self._first()
+        (self.executor,) = executors([self._spec], wires)
+        if isinstance(self._spec, Mapping) and "name" not in self._spec:
+            self.executor.name = str(self._spec["type"])
         self.seeded = seeded and self._takes_seeds()
 
     def reseed(self) -> bool:
@@ -287,10 +281,6 @@ class InnerExecutor:
             return list(self.executor.run(tuple(circuits)))
         return [self._result(circuit, one, flips) for circuit, one in zip(circuits, numbers, strict=True)]
 
-    def close(self) -> None:
-        """Close the executor."""
-        self.executor.close()
-
     def _result(self, circuit: QuantumScript, number: Sequence[object], flips: float | None) -> Result:
         if flips is None:
             return self._run([circuit], number)[0]
@@ -306,12 +296,6 @@ class InnerExecutor:
             return list(fresh.run(tuple(circuits)))
         finally:
             fresh.close()
-
-    def _first(self) -> Executor:
-        (made,) = executors([self._spec], self._wires)
-        if isinstance(self._spec, Mapping) and "name" not in self._spec:
-            made.name = str(self._spec["type"])
-        return made
 
     def _takes_seeds(self) -> bool:
         if not isinstance(self._spec, Mapping):

@@ -67,10 +67,6 @@ class JobRecord:
     label: str = ""
     runs: tuple[int, int] = (0, 0)
 
-    def plain(self) -> dict[str, Any]:
-        """What can be written as JSON."""
-        return asdict(self)
-
     @classmethod
     def of_plain(cls, plain: Mapping[str, Any]) -> JobRecord:
         """The record that was written."""
@@ -100,14 +96,10 @@ class Stop:
     reason: str
     charged: bool
 
-    def plain(self) -> dict[str, Any]:
-        """What can be written as JSON."""
-        return asdict(self)
-
     @classmethod
     def of_plain(cls, plain: Mapping[str, Any]) -> Stop:
         """The stop that was written."""
-        return cls(plain["at"], JobState(plain["state"]), plain["reason"], plain["charged"])
+        return cls(**{**plain, "state": JobState(plain["state"])})
 
 
 def state_at(record: JobRecord, stop: Stop | None, moment: float) -> JobState:
@@ -156,9 +148,9 @@ class Records:
     def add(self, record: JobRecord, circuits: Sequence[QuantumScript]) -> bool:
         """Keep a job; says whether it is the first of its id. Circuits that cannot be written are not kept."""
         texts = _texts(circuit_text, circuits) if self.shared else None
-        first = self._write_file(_file(record.job_id, _JOB), {"job": record.plain(), "circuits": texts})
+        first = self._write_file(_file(record.job_id, _JOB), {"job": asdict(record), "circuits": texts})
         if first:
-            self._log("submitted", job=record.plain())
+            self._log("submitted", job=asdict(record))
         return first
 
     def complete(self, records: Iterable[JobRecord]) -> None:
@@ -167,13 +159,13 @@ class Records:
         noted = {job.job_id for job in read_ledger(ledger)} if ledger is not None and ledger.exists() else set()
         for record in records:
             if record.job_id not in noted:
-                self._log("submitted", job=record.plain())
+                self._log("submitted", job=asdict(record))
 
     def stop(self, job_id: str, stop: Stop) -> Stop:
         """Stop a job. Returns what really stopped it: somebody may have done so before."""
-        self._write_file(_file(job_id, _STOP), stop.plain())
+        self._write_file(_file(job_id, _STOP), asdict(stop))
         real = self.stopped(job_id) or stop
-        self._log("stopped", job_id=job_id, stop=real.plain())
+        self._log("stopped", job_id=job_id, stop=asdict(real))
         return real
 
     def fetch(self, job_id: str) -> None:

@@ -28,7 +28,6 @@ from pennylane_qexec.executors.runtime.machines import Account, Machine, is_loca
 from pennylane_qexec.executors.runtime.options import Primitive, primitive_options
 from pennylane_qexec.executors.runtime.sessions import Mode, ModeName, PrimitiveJob, seconds
 from pennylane_qexec.executors.shots import checked_shots
-from pennylane_qexec.job import Usage
 from pennylane_qexec.redaction.display import even_incomplete
 
 if TYPE_CHECKING:
@@ -51,6 +50,11 @@ class RuntimeExecutor(RemoteExecutor[Machine, "PrimitiveProgram"]):
     exactly its own shots.
 
     Nothing is sent, and no account is looked up, before the first job.
+
+    :meth:`usage` has all of a circuit's shots for each circuit that the primitives run: for the Sampler, one for each
+    group of measurements that are made together. Of the Estimator, it is assumed that it measures the words that
+    commute qubit by qubit together, as it does in local mode; circuits that an option such as ``resilience_level`` or
+    twirling adds are not known here, and not counted.
 
     Args:
         backend: the name of a machine, such as ``"ibm_torino"``; ``"least_busy"`` for the machine with the shortest
@@ -130,22 +134,24 @@ class RuntimeExecutor(RemoteExecutor[Machine, "PrimitiveProgram"]):
         """The machine's name, options, levels and seed; ``None`` for ``"least_busy"`` and for a given backend."""
         if not self.machine.named:
             return None
-        machine, options = self.machine, self._options
-        given = (options.sampler, options.estimator, options.estimates, options.samples, self._levels, self._seed)
-        return identity_of(self, "runtime", _PACKAGES, machine.name, machine.local, self.wires, given)
+        given = (*self._settings, self._seed)
+        return identity_of(self, "runtime", _PACKAGES, self.machine.name, self.machine.local, self.wires, given)
 
     @property
     def equivalence(self) -> Hashable:
         """What :attr:`identity` has, but for seed and wires; its own, for ``"least_busy"`` or a given backend."""
         if not self.machine.named:
             return id(self)
-        machine, options = self.machine, self._options
-        given = (options.sampler, options.estimator, options.estimates, options.samples, self._levels)
-        return identity_of(self, "runtime", (), machine.name, machine.local, given) or id(self)
+        return identity_of(self, "runtime", (), self.machine.name, self.machine.local, self._settings) or id(self)
+
+    @property
+    def _settings(self) -> tuple[Any, ...]:
+        options = self._options
+        return options.sampler, options.estimator, options.estimates, options.samples, self._levels
 
     def repeats(self, circuit: QuantumScript) -> bool:
         """Whether it is simulated on this machine, with a seed: a quantum computer is another one every day."""
-        return self.machine.local and (self._seed is not None or self._options.seed is not None)
+        return self.machine.local and self.has_seed
 
     @property
     def has_seed(self) -> bool:
@@ -169,18 +175,6 @@ class RuntimeExecutor(RemoteExecutor[Machine, "PrimitiveProgram"]):
     def session_id(self) -> str | None:
         """IBM's id of the session or batch that is open."""
         return self._mode.session_id
-
-    def usage(self, circuit: QuantumScript) -> Usage:
-        """What the primitives run for a circuit, all its shots for each of these circuits.
-
-        The Sampler has a circuit for each group of measurements that are made together. Of the Estimator, it is assumed
-        that it measures the words that commute qubit by qubit together, as it does in local mode; circuits that an
-        option such as ``resilience_level`` or twirling adds are not known here, and not counted.
-
-        Args:
-            circuit: a circuit with its own shots.
-        """
-        return super().usage(circuit)
 
     def _runs(self, circuit: QuantumScript) -> Runs:
         """What is run for a prepared circuit."""
@@ -279,13 +273,11 @@ class RuntimeExecutor(RemoteExecutor[Machine, "PrimitiveProgram"]):
         from pennylane_qexec.executors.runtime.plans import Compiler
 
         # Threads that come here together all get the compiler that the first of them has made.
-        compiler: Compiler = self.__dict__.setdefault("_compiler", Compiler(self.machine.backend, *self._levels))
-        return compiler
+        return self.__dict__.setdefault("_compiler", Compiler(self.machine.backend, *self._levels))  # type: ignore[no-any-return]
 
     def _warn_of_options(self) -> None:
         """Say once, and not at every job, what local mode cannot do."""
-        ignored = self._options.without_effect_locally()
-        if ignored:
+        if ignored := self._options.without_effect_locally():
             warnings.warn(
                 f"{', '.join(ignored)}: no effect on {self.backend!r}, which is simulated on this machine; results are "
                 "what was measured.",
@@ -400,8 +392,7 @@ class LocalSampler(QiskitExecutor, AerExecutor):
                 f"device='local_sampler' has no backend, and {backend!r} was given: take device='sampler' with it, or "
                 "leave it out."
             )
-        given = [option for option in (*_OF_IBM, *_FORMER) if others.pop(option, None)]
-        if given:
+        if given := [option for option in (*_OF_IBM, *_FORMER) if others.pop(option, None)]:
             raise ConfigurationError(
                 f"{' and '.join(given)} given: device='local_sampler' runs on this machine, without an account. Take "
                 "device='sampler' with a backend, such as 'ibm_torino', or leave it out."
@@ -426,8 +417,7 @@ class Sampler(QiskitExecutor, RuntimeExecutor):
         refuse_unknown("option of QiskitExecutor", others, _KNOWN)
         if not backend:
             raise ConfigurationError("device='sampler' needs a backend: name one, as in backend='fake_manila'.")
-        former = [option for option in _FORMER if others.pop(option, None)]
-        if former:
+        if former := [option for option in _FORMER if others.pop(option, None)]:
             raise ConfigurationError(
                 f"{' and '.join(former)} given: they named an instance of IBM's former platform. Give instance= now."
             )

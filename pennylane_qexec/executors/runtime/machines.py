@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, final
 
 from pennylane.tape import QuantumScript
@@ -45,6 +44,9 @@ class Account:
         instance: the instance, by its name or its cloud resource name.
         url: the address of the platform.
 
+    Attributes:
+        given: whether the service was made by the user.
+
     Raises:
         ConfigurationError: there is no such channel, or options are given beside a service.
     """
@@ -64,16 +66,11 @@ class Account:
             raise ConfigurationError(f"{' and '.join(given)} given beside service=, which is connected already.")
         if channel and channel not in CHANNELS:
             raise ConfigurationError(f"channel={channel!r} is not known: {' or '.join(map(repr, CHANNELS))} is.")
-        self._given = service is not None
+        self.given = service is not None
         self._service = service
         self._token = Hidden(token or "")
         self._options = {name: value for name, value in options.items() if value and name != "token"}
         self._lock = threading.Lock()
-
-    @property
-    def given(self) -> bool:
-        """Whether the service was made by the user."""
-        return self._given
 
     def service(self) -> Any:
         """The service, connected when this is called for the first time.
@@ -108,7 +105,7 @@ class Account:
         return token, found if token else self._options
 
     def __getstate__(self) -> dict[str, Any]:
-        if self._given:
+        if self.given:
             raise TypeError(
                 "an executor with a service= cannot be sent to another process. Give channel= and instance= instead, "
                 "and the token in the variable QISKIT_IBM_TOKEN, or save the account."
@@ -148,7 +145,10 @@ class Machine(RemoteBackend):
 
     def ask(self) -> Status:
         """Whether it is operational, and how many jobs wait; one that is simulated here always is."""
-        return Status() if self.local else _status(self._found)
+        if self.local:
+            return Status()
+        said = self._found.status()
+        return Status(bool(said.operational), int(said.pending_jobs or 0))
 
     def objection(self, circuit: QuantumScript) -> str | None:
         """Why a circuit does not fit it, as far as is known without asking a service."""
@@ -271,11 +271,6 @@ def _jobs(service: Any, tag: str) -> Sequence[Any]:
     return found
 
 
-def _status(backend: Any) -> Status:
-    said = backend.status()
-    return Status(bool(said.operational), int(said.pending_jobs or 0))
-
-
 def _most_shots(backend: Any) -> int | None:
     from qiskit_ibm_runtime import IBMBackend
 
@@ -322,25 +317,6 @@ def _successor(name: str) -> str:
     return f"backend={name!r} has been retired by IBM, as all machines with such names: {instead}."
 
 
-def _maker(name: str) -> Callable[[], Any]:
-    if name in _AER:
-        from qiskit_aer import AerSimulator
-
-        return AerSimulator  # type: ignore[no-any-return]
-    from pennylane_qexec.executors.aer.noise import fake_machines
-
-    if name not in fake_machines():
-        hint = "Machines of IBM have names such as 'ibm_torino'."
-        raise ConfigurationError(unknown("fake backend", name, fake_machines(), hint))
-    return partial(_simulated, name)
-
-
-def _simulated(name: str) -> Any:
-    from pennylane_qexec.executors.aer.noise import SimulatedMachine
-
-    return SimulatedMachine(name)
-
-
 @final
 class LocalMachine(Machine):
     """A fake backend, or Aer."""
@@ -348,15 +324,23 @@ class LocalMachine(Machine):
     local = True
 
     def __init__(self, name: str) -> None:
+        from pennylane_qexec.executors.aer.noise import fake_machines
+
         super().__init__(name)
-        self._make = _maker(name)
+        if name not in _AER and name not in fake_machines():
+            hint = "Machines of IBM have names such as 'ibm_torino'."
+            raise ConfigurationError(unknown("fake backend", name, fake_machines(), hint))
 
     @property
     def known(self) -> Any:
         return self.backend()
 
     def find(self) -> Any:
-        return self._make()
+        from qiskit_aer import AerSimulator
+
+        from pennylane_qexec.executors.aer.noise import SimulatedMachine
+
+        return AerSimulator() if self.name in _AER else SimulatedMachine(self.name)
 
     def __reduce__(self) -> Any:
         return type(self), (self.name,)

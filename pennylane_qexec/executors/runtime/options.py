@@ -145,14 +145,12 @@ def _refuse_unknown(
     for name, value in given.items():
         if name not in one and name not in other:
             names = [each for each in known if not each.startswith("_") and each not in _OURS]
-            raise ConfigurationError(unknown(f"option {place}* of Qiskit Runtime" if place else _OPTION, name, names))
+            what = f"option {place}* of Qiskit Runtime" if place else "option of Qiskit Runtime's primitives"
+            raise ConfigurationError(unknown(what, name, names))
         if isinstance(known.get(name), dict):
             if not isinstance(value, Mapping):
                 raise ConfigurationError(f"options: {place}{name}={value!r} must be a mapping of options.")
             _refuse_unknown(value, one.get(name, {}), other.get(name, {}), known[name], f"{place}{name}.")
-
-
-_OPTION = "option of Qiskit Runtime's primitives"
 
 
 def _validate(kind: Any, options: Mapping[str, Any]) -> None:
