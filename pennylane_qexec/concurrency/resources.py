@@ -10,8 +10,6 @@ from pathlib import Path
 import psutil
 
 _FRESH = 1.0  # seconds
-
-
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 

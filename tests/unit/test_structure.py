@@ -40,7 +40,8 @@ def subpackages(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_dir() and any(path.rglob("*.py"))}
 
 
-def test_no_import_cycle_is_there_with_those_for_type_checking() -> None:
+def imports() -> dict[str, set[str]]:
+    """Which modules each module imports, for type checking too; without what subpackages re-export."""
     graph = grimp.build_graph("pennylane_qexec", exclude_type_checking_imports=False, cache_dir=None)
     # What a package re-exports would tie all that is below it together.
     reexporting = {
@@ -49,11 +50,20 @@ def test_no_import_cycle_is_there_with_those_for_type_checking() -> None:
         if file.name == "__init__.py"
     }
     modules = graph.modules - reexporting
-    imports = {module: graph.find_modules_directly_imported_by(module) & modules for module in modules}
+    return {module: graph.find_modules_directly_imported_by(module) & modules for module in modules}
+
+
+def test_there_is_no_import_cycle_and_no_long_chain_of_imports() -> None:
+    imported = imports()
     try:
-        TopologicalSorter(imports).prepare()
+        order = list(TopologicalSorter(imported).static_order())
     except CycleError as error:
         pytest.fail(" imports ".join(reversed(error.args[1])))
+    height: dict[str, int] = {}
+    for module in order:
+        height[module] = 1 + max((height[one] for one in imported[module]), default=0)
+    longest = max(height, key=lambda module: height[module])
+    assert height[longest] <= 11, longest
 
 
 def test_the_package_root_has_few_entries() -> None:

@@ -101,10 +101,6 @@ def test_a_density_matrix_takes_the_square_and_a_broadcasted_circuit_takes_it_fo
     assert validation.state_bytes(FakeQPU(), ghz(4)) == 0
 
 
-def test_free_memory_is_a_number_of_bytes():
-    assert validation.free_memory() > 2**20
-
-
 @pytest.mark.parametrize(
     ("text", "number"), [("8G", 2**33), ("512 MiB", 2**29), ("1.5k", 1536), (100, 100), (None, None)]
 )
