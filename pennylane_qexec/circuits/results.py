@@ -250,7 +250,7 @@ class _Check:
             wrong = True
         if wrong:
             self._refuse(f"counts of {self.shots} shots")
-        if not self.values or self.measurement.mv is not None:
+        if not self.values or (self.measurement.mv is not None and not isinstance(self.measurement.mv, Sequence)):
             return
         if self.measurement.obs is not None and not self._are_eigenvalues(list(row)):
             self._refuse(f"counts of {self._named_eigenvalues}")
@@ -258,7 +258,7 @@ class _Check:
             self._refuse(f"counts of outcomes like {'0' * (len(self.measurement.wires) or 1)!r}")
 
     def _are_outcomes(self, keys: Iterable[Any]) -> bool:
-        length = len(self.measurement.wires)
+        length = self._columns
         if not all(isinstance(key, str) and len(key) == (length or len(key)) for key in keys):
             return False
         digits = set("".join(keys))

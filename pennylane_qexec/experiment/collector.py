@@ -20,8 +20,8 @@ from pennylane_qexec.experiment import merges, persistence, plots
 from pennylane_qexec.experiment.dispatch import Dispatch
 from pennylane_qexec.experiment.merges import ExperimentMerge
 from pennylane_qexec.experiment.policies import ExperimentPolicies
-from pennylane_qexec.experiment.results import Errors, Raw, SavedExperiment, Source
-from pennylane_qexec.experiment.tasks import Record
+from pennylane_qexec.experiment.results import Errors, Raw, Source
+from pennylane_qexec.experiment.tasks import Record, tasks_of_records
 from pennylane_qexec.job import JobState
 from pennylane_qexec.redaction.display import even_incomplete
 
@@ -245,7 +245,8 @@ class ResultCollector:
         persistence.check_results(records, dispatch)
         name, data = str(document.get("merge", "aggregate")), persistence.decoded(document.get("merge_data"))
         merge = merges.BUILT_IN.get(name) or merges.UnknownMerge(name)
-        collector = cls(SavedExperiment(records, many), dispatch, merge, ExperimentPolicies().merge, data, refuses=True)
+        source = Source(tasks_of_records(records), many)
+        collector = cls(source, dispatch, merge, ExperimentPolicies().merge, data, refuses=True)
         if "merged" in document:
             collector._merged = (persistence.decoded(document["merged"]),)
             collector._check_merged()

@@ -14,10 +14,10 @@ import numpy as np
 
 from pennylane_qexec.concurrency import interrupts, lifecycle
 from pennylane_qexec.errors import BudgetExceededError, ConfigurationError
-from pennylane_qexec.experiment.results import Errors, Results, Source, TaskResults, errors_by_backend
+from pennylane_qexec.experiment.results import Source
 from pennylane_qexec.experiment.splits import too_small
 from pennylane_qexec.experiment.submission import ExecutorPool, Submission
-from pennylane_qexec.experiment.tasks import CircuitTask, Record
+from pennylane_qexec.experiment.tasks import CircuitTask
 from pennylane_qexec.policies.splits import apportion
 from pennylane_qexec.providers import Backend
 from pennylane_qexec.providers.backend import OF_CALLS
@@ -64,8 +64,7 @@ class Experiment(Source):
         find: Callable[[Any], list[Backend]],
         many: bool,
     ) -> None:
-        super().__init__(many)
-        self._tasks = list(tasks)
+        super().__init__(tasks, many)
         self._executors = executors
         self._settings = settings
         self._find = find
@@ -88,26 +87,6 @@ class Experiment(Source):
     def over(self) -> bool:
         with self._condition:
             return not self._under_way
-
-    @property
-    def records(self) -> list[Record]:
-        return [task.record() for task in list(self._tasks)]
-
-    @property
-    def errors(self) -> Errors:
-        return errors_by_backend(
-            (task.backend.provider, task.backend.name, task.error)
-            for task in list(self._tasks)
-            if task.error is not None
-        )
-
-    @property
-    def missing(self) -> list[Record]:
-        asked = [task for task in list(self._tasks) if task.instead_of is None]
-        return [task.record() for task in asked if not task.made_good]
-
-    def results(self) -> Results[Any]:
-        return TaskResults(list(self._tasks), self.many)
 
     def wait(self, timeout: float | None) -> bool:
         with self._condition:
@@ -244,7 +223,7 @@ class Experiment(Source):
         config = _common_options(failed.config, backend) if known is None else dict(known.config)
         if config.get("seed") is not None:  # or these would be the shots that it has run already
             config["seed"] = int(np.random.SeedSequence([config["seed"], share]).generate_state(1)[0])
-        return CircuitTask(failed.job, failed.circuit, backend, shots, config, failed.plan, share, instead_of=failed)
+        return CircuitTask(failed.job, failed.circuit, backend, shots, config, failed.plan, share, failed.place)
 
 
 def _common_options(config: Mapping[str, Any], backend: Backend) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class ExperimentMerge(ABC):
         """
 
     @abstractmethod
-    def merged(self, results: Results[Any], data: Any) -> tuple[Any, Any]:
+    def merged(self, results: Results, data: Any) -> tuple[Any, Any]:
         """What the results become, and data for whoever asked."""
 
 
@@ -56,7 +56,7 @@ class Aggregate(ExperimentMerge):
 
     name = "aggregate"
 
-    def merged(self, results: Results[Any], data: Any) -> tuple[Any, Any]:
+    def merged(self, results: Results, data: Any) -> tuple[Any, Any]:
         return results.each([results.joined(circuit) for circuit in results.circuits]), data
 
 
@@ -65,7 +65,7 @@ class PerBackend(ExperimentMerge):
 
     name = "per_backend"
 
-    def merged(self, results: Results[Any], data: Any) -> tuple[Any, Any]:
+    def merged(self, results: Results, data: Any) -> tuple[Any, Any]:
         return {
             place: results.each([results.joined(circuit, place) for circuit in results.circuits])
             for place in results.places
@@ -95,7 +95,7 @@ class Distances(ExperimentMerge):
             hint = f"Name one of the experiment's backends: merge_data={{'reference': {places[0]!r}}}."
             raise PolicyError(unknown(f"reference of merge {self.name!r} among the backends", reference, places, hint))
 
-    def merged(self, results: Results[Any], data: Any) -> tuple[Any, Any]:
+    def merged(self, results: Results, data: Any) -> tuple[Any, Any]:
         reference = self._reference(data)
         found = {
             place: results.each([self._of(results, circuit, place, reference) for circuit in results.circuits])
@@ -104,7 +104,7 @@ class Distances(ExperimentMerge):
         }
         return found, data
 
-    def _of(self, results: Results[Any], circuit: int, place: str, reference: str) -> float | None:
+    def _of(self, results: Results, circuit: int, place: str, reference: str) -> float | None:
         mine, other = results.joined(circuit, place), results.joined(circuit, reference)
         if mine is None or other is None:
             return None
@@ -133,7 +133,7 @@ class PaperFormMerge(ExperimentMerge):
     name: str
     function: PaperMerge
 
-    def merged(self, results: Results[Any], data: Any) -> tuple[Any, Any]:
+    def merged(self, results: Results, data: Any) -> tuple[Any, Any]:
         returned = self.function(results.raw, data)
         if not isinstance(returned, tuple) or len(returned) != 2:
             raise PolicyError(f"merge {self.name!r} returned {returned!r}: return a pair (merged results, data).")
@@ -152,10 +152,10 @@ class ClusterMerge(ExperimentMerge):
     name: str
     merge: Merge
 
-    def merged(self, results: Results[Any], data: Any) -> tuple[Any, Any]:
+    def merged(self, results: Results, data: Any) -> tuple[Any, Any]:
         return results.each([self._of(results, circuit) for circuit in results.circuits]), data
 
-    def _of(self, results: Results[Any], circuit: int) -> Result:
+    def _of(self, results: Results, circuit: int) -> Result:
         script = results.script(circuit)
         plan = self.merge.plan(script)
         if plan is None or plan.circuits != (script,):
@@ -178,7 +178,7 @@ class UnknownMerge(ExperimentMerge):
 
     name: str
 
-    def merged(self, results: Results[Any], data: Any) -> tuple[Any, Any]:
+    def merged(self, results: Results, data: Any) -> tuple[Any, Any]:
         raise PolicyError(
             f"the merge {self.name!r} is not known here: give it to merge(), as a function or by its name."
         )

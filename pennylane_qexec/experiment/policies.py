@@ -14,7 +14,7 @@ from pennylane_qexec.circuits.frameworks import read
 from pennylane_qexec.errors import ConfigurationError, PolicyError, unknown
 from pennylane_qexec.experiment import merges, splits
 from pennylane_qexec.experiment.merges import ExperimentMerge
-from pennylane_qexec.experiment.results import RecordResults
+from pennylane_qexec.experiment.results import Results
 from pennylane_qexec.experiment.splits import (
     BackendCandidate,
     CircuitRequest,
@@ -140,7 +140,7 @@ class ExperimentPolicies:
 
         def function(results: Any, data: Any = None) -> tuple[Any, Any]:
             lengths = [len(found) for names in results.values() for found in names.values()]
-            return merge.merged(RecordResults.from_raw(results, many=max(lengths, default=1) > 1), data)
+            return merge.merged(Results.from_raw(results, many=max(lengths, default=1) > 1), data)
 
         return merge.function if isinstance(merge, merges.PaperFormMerge) else function
 

@@ -5,7 +5,6 @@ Executors of backends are built once for each QuantumExecutor, and its experimen
 
 from __future__ import annotations
 
-import itertools
 import logging
 import queue
 import threading
@@ -13,19 +12,19 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from pennylane.devices import ExecutionConfig, MCMConfig
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.mid_circuit import dynamic_part
+from pennylane_qexec.circuits.results import check_result
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.concurrency import lifecycle
 from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.concurrency.resources import cores
-from pennylane_qexec.engine import process_pool
+from pennylane_qexec.engine import AskedFuture, process_pool
 from pennylane_qexec.engine.placement import computing_seconds
 from pennylane_qexec.errors import BudgetExceededError, ExecutorError, JobCancelledError, NoBackendError
 from pennylane_qexec.executors import Executor
@@ -131,14 +130,6 @@ def _call(method: str | None) -> Call:
     return Call(config=ExecutionConfig(mcm_config=MCMConfig(mcm_method=method))).unbound()
 
 
-class _Ready(NamedTuple):
-    """A task that can be run, and what runs."""
-
-    task: CircuitTask
-    executor: Executor
-    circuits: list[QuantumScript]
-
-
 class _ExperimentCluster(QCluster):
     """The cluster of an experiment's jobs."""
 
@@ -173,8 +164,8 @@ class Submission:
         self._lock = threading.Lock()
         self._cancelled = False
         self._cluster: QCluster | None = None
-        self._sent: list[CircuitTask] = []
-        self._returned: queue.SimpleQueue[CircuitTask] = queue.SimpleQueue()
+        self._sent: dict[AskedFuture[Outcome], CircuitTask] = {}
+        self._returned: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._failures_in_a_row: Counter[str] = Counter()
 
     def send(self) -> None:
@@ -206,7 +197,7 @@ class Submission:
         """
         try:
             for _ in self._sent:
-                task = self._returned.get()
+                task = self._sent[self._returned.get()]
                 try:
                     self._settle(task)
                 except BaseException as error:
@@ -220,28 +211,25 @@ class Submission:
         """Give up what has not ended."""
         with self._lock:
             self._cancelled = True
-            sent = self._sent
-        _cancel(sent)
+            futures = list(self._sent)
+        for future in futures:
+            future.cancel()
 
-    def _ready(self) -> list[_Ready]:
+    def _ready(self) -> dict[CircuitTask, Executor]:
         """The tasks that can be run, with their executors; the others have failed."""
-        executors: dict[tuple[str, int, int], Executor | Exception] = {}
-        ready = []
+        executors: dict[tuple[int, int], Executor | Exception] = {}
+        ready = {}
         for task in self._tasks:
-            seeded = task.job if task.config.get("seed") is not None else -1
-            key = (task.place, id(task.config), seeded)
+            key = (task.job, id(task.config))
             if key not in executors:
                 executors[key] = self._executor(task)
             executor = executors[key]
             if isinstance(executor, Exception):
                 self._fail(task, executor)
-                continue
-            circuits = task.circuits()
-            error = _objection(executor, circuits, task)
-            if error is None:
-                ready.append(_Ready(task, executor, circuits))
-            else:
+            elif error := _objection(executor, task):
                 self._fail(task, error)
+            else:
+                ready[task] = executor
         return ready
 
     def _executor(self, task: CircuitTask) -> Executor | Exception:
@@ -252,60 +240,45 @@ class Submission:
         except Exception as error:  # of a provider's library, or of the user's own provider
             return error
 
-    def _placed(self, ready: Sequence[_Ready]) -> list[_Ready]:
+    def _placed(self, ready: Mapping[CircuitTask, Executor]) -> dict[CircuitTask, Executor]:
         """Have heavy circuits run in worker processes: a simulator in this one may keep it from doing anything else.
 
         While Aer computes, no other thread runs: no timeout, no Ctrl-C, no progress.
         """
         circuits: dict[Executor, list[QuantumScript]] = {}
-        for one in ready:
-            if self._executors.may_use_processes(one.executor):
-                circuits.setdefault(one.executor, []).extend(one.circuits)
+        for task, executor in ready.items():
+            if self._executors.may_use_processes(executor):
+                circuits.setdefault(executor, []).extend(task.circuits())
         heavy = {executor for executor, own in circuits.items() if computing_seconds(executor, own) > _HEAVY}
-        return [
-            one._replace(executor=self._executors.executor(one.task.backend, one.task.config, True))
-            if one.executor in heavy
-            else one
-            for one in ready
-        ]
+        return {
+            task: self._executors.executor(task.backend, task.config, True) if executor in heavy else executor
+            for task, executor in ready.items()
+        }
 
-    def _submit(self, ready: Sequence[_Ready]) -> None:
-        executors = list(dict.fromkeys(one.executor for one in ready))
+    def _submit(self, ready: Mapping[CircuitTask, Executor]) -> None:
+        executors = list(dict.fromkeys(ready.values()))
         self._executors.share_processes(executors)
         # It does not fail over: an experiment is about the backends that were chosen.
         self._cluster = _ExperimentCluster(executors, failover=False, **self._options)
-        jobs = [
-            Job(circuit, one.executor, _call(one.task.config.get(OF_CALLS)))
-            for one in ready
-            for circuit in one.circuits
-        ]
-        for one in ready:
-            one.task.sent = time.time()
-        futures = iter(self._cluster.submit(jobs, asked=lambda: True))
-        for one in ready:
-            one.task.futures = [next(futures) for _ in one.circuits]
+        circuits = [(task, circuit) for task in ready for circuit in task.circuits()]
+        jobs = [Job(circuit, ready[task], _call(task.config.get(OF_CALLS))) for task, circuit in circuits]
+        for task in ready:
+            task.sent = time.time()
+        futures = self._cluster.submit(jobs, asked=lambda: True)
+        sent = {future: task for future, (task, _) in zip(futures, circuits, strict=True)}
+        for future, task in sent.items():
+            task.futures.append(future)
         with self._lock:
-            self._sent = [one.task for one in ready]
+            self._sent = sent
             cancelled = self._cancelled
-        for task in self._sent:
-            self._await(task)
+        for future in sent:
+            future.add_done_callback(self._returned.put)
         if cancelled:
-            _cancel(self._sent)
-
-    def _await(self, task: CircuitTask) -> None:
-        """Have a task settled when all its circuits have ended."""
-        left = itertools.count(len(task.futures) - 1, -1)
-
-        def note(future: Future[Outcome]) -> None:
-            if next(left) == 0:
-                self._returned.put(task)
-
-        for future in task.futures:
-            future.add_done_callback(note)
+            self.cancel()
 
     def _settle(self, task: CircuitTask) -> None:
-        """All circuits of a task have ended."""
-        if task.state.final:
+        """Bring a task to its end, if all its circuits have ended."""
+        if task.state.final or not all(future.done() for future in task.futures):
             return
         error: BaseException | None
         if any(future.cancelled() for future in task.futures):
@@ -318,7 +291,8 @@ class Submission:
         outcomes = tuple([future.result() for future in task.futures])
         returned = tuple([outcome.result for outcome in outcomes])
         try:
-            task.plan.check(returned, task.shots)
+            for circuit, result in zip(task.circuits(), returned, strict=True):
+                check_result(circuit, result)
         except Exception as wrong:
             self._fail(task, wrong, outcomes)
             return
@@ -333,14 +307,14 @@ class Submission:
 
     def _give_up_dead(self, failed: CircuitTask, error: ExecutorError) -> None:
         """After failures that are not the circuits' fault, do not wait for a backend once for each circuit."""
-        alike = [task for task in self._sent if task.place == failed.place and task.config is failed.config]
+        alike = {task for task in self._sent.values() if task.place == failed.place and task.config is failed.config}
         self._failures_in_a_row[failed.place] += 1
         if any(task.done for task in alike) and self._failures_in_a_row[failed.place] < _DEAD:
             return
-        left = [task for task in alike if not task.state.final]
-        for task in left:
-            self._end(task, JobState.FAILED, error=error)
-        _cancel(left)
+        for future, task in self._sent.items():
+            if task in alike:
+                self._end(task, JobState.FAILED, error=error)
+                future.cancel()
 
     def _end(
         self,
@@ -362,15 +336,9 @@ class Submission:
         self._ended()
 
 
-def _cancel(tasks: Sequence[CircuitTask]) -> None:
-    for task in tasks:
-        for future in task.futures:
-            future.cancel()
-
-
-def _objection(executor: Executor, circuits: Sequence[QuantumScript], task: CircuitTask) -> Exception | None:
+def _objection(executor: Executor, task: CircuitTask) -> Exception | None:
     """Why an executor will not take a task's circuits."""
-    for circuit in circuits:
+    for circuit in task.circuits():
         try:
             reason = too_small(task.backend, circuit) or _unsaid(executor, circuit) or executor.rejects(circuit)
         except Exception as error:  # of a user's executor

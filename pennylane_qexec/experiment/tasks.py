@@ -11,15 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from pennylane.measurements import ClassicalShadowMP
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.frameworks import Program, read
 from pennylane_qexec.circuits.frameworks.builder import Order
-from pennylane_qexec.circuits.results import loses_shots
 from pennylane_qexec.engine import AskedFuture
 from pennylane_qexec.errors import ConfigurationError, ExecutorError, PolicyError, QExecError
+from pennylane_qexec.executors import Executor
 from pennylane_qexec.experiment.dispatch import Dispatch
 from pennylane_qexec.job import JobState, Outcome, Result
 from pennylane_qexec.policies import merges
@@ -28,10 +26,6 @@ from pennylane_qexec.redaction import scrub
 
 ShareResult = tuple[Result, ...]
 """What the circuits of one share returned."""
-
-
-class ShotsError(QExecError):
-    """A backend returned results of more or fewer shots than it was asked for."""
 
 
 def with_shots(circuit: QuantumScript, shots: int | None) -> QuantumScript:
@@ -59,13 +53,6 @@ class SharePlan(ABC):
             PolicyError: results of this circuit cannot be put together.
         """
 
-    def check(self, part: ShareResult, shots: int | None) -> None:  # noqa: B027
-        """See that what a share returned are results of so many shots.
-
-        Raises:
-            ShotsError: they are not.
-        """
-
 
 class CountsPlan(SharePlan):
     """A circuit of which outcomes are counted.
@@ -79,9 +66,6 @@ class CountsPlan(SharePlan):
         assert program.bits is not None
         self._circuit, self._bits, self._order = program.circuit, program.bits, order
         self._with_shots: dict[int | None, QuantumScript] = {}
-        (counts,) = program.circuit.measurements
-        self._measured = counts.mv if counts.mv is not None else counts.wires
-        self._discards = loses_shots(self._circuit)
 
     def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
         if shots not in self._with_shots:
@@ -93,17 +77,6 @@ class CountsPlan(SharePlan):
         for (counts,) in parts:
             total.update({outcome: int(number) for outcome, number in counts.items() if number})
         return dict(sorted(self._bits.write(total, self._order).items()))
-
-    def check(self, part: ShareResult, shots: int | None) -> None:
-        counts, width = part[0], len(self._measured)
-        for outcome, number in counts.items():
-            if len(str(outcome)) != width or set(str(outcome)) - {"0", "1"}:
-                raise ShotsError(f"the outcome {outcome!r} came back, and outcomes have {width} bits, each 0 or 1")
-            if not number >= 0 or number != int(number):
-                raise ShotsError(f"the outcome {outcome!r} came back {number!r} times, which is no whole number")
-        counted = int(sum(counts.values()))
-        if counted > (shots or 0) or (counted < (shots or 0) and not self._discards):
-            raise ShotsError(f"{counted} shots came back of {shots} asked for, so the result is not used")
 
 
 class SamplesPlan(SharePlan):
@@ -121,13 +94,6 @@ class SamplesPlan(SharePlan):
 
     def joined(self, parts: Sequence[ShareResult]) -> Result:
         return self._plan.join([Outcome(part, "", 0) for part in parts])
-
-    def check(self, part: ShareResult, shots: int | None) -> None:
-        for circuit, samples in zip(self._plan.circuits, part, strict=True):
-            axis = 1 if isinstance(circuit.measurements[0], ClassicalShadowMP) else 0
-            returned = np.shape(np.atleast_1d(samples))[axis]
-            if returned != shots and not loses_shots(circuit):
-                raise ShotsError(f"{returned} shots came back of {shots} asked for, so the result is not used")
 
 
 class WholePlan(SharePlan):
@@ -150,6 +116,33 @@ class WholePlan(SharePlan):
                 "circuit to one backend."
             )
         return parts[0][0]
+
+
+class RecordedPlan(SharePlan):
+    """A circuit of which nothing but results is known.
+
+    Args:
+        circuit: its number.
+    """
+
+    def __init__(self, circuit: int) -> None:
+        self._circuit = circuit
+
+    def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
+        raise PolicyError("a merge (circuit, outcomes) -> result needs the circuits, and only results are known here.")
+
+    def joined(self, parts: Sequence[ShareResult]) -> Result:
+        results = [result for (result,) in parts]
+        if len(results) == 1:
+            return results[0]
+        if not all(isinstance(result, Mapping) for result in results):
+            raise PolicyError(
+                f"circuit {self._circuit} has several results that are no counts, and its samples were not kept."
+            )
+        total: Counter[str] = Counter()
+        for counts in results:
+            total.update(counts)
+        return dict(sorted(total.items()))
 
 
 def plan_of(program: Program, shots: int | None, order: Order) -> SharePlan:
@@ -226,7 +219,7 @@ class CircuitTask:
         config: options of the backend.
         plan: how the circuit's shares are run.
         share: number of the share among those of the circuit.
-        instead_of: the task whose failed shots these are.
+        instead_of: ``"provider/backend"`` whose failed shots these are.
         state: what has become of it.
         returned: what came back.
         outcomes: who ran it, when, at what cost.
@@ -235,6 +228,7 @@ class CircuitTask:
         sent: when it was sent to its executor; UTC, in seconds since 1970, 0 if it was not.
         ended: when it came to its end.
         reruns: tasks that run its shots again, since it has failed.
+        saved: it as a file has it.
     """
 
     job: int
@@ -244,15 +238,16 @@ class CircuitTask:
     config: Mapping[str, Any]
     plan: SharePlan
     share: int = 0
-    instead_of: CircuitTask | None = None
+    instead_of: str | None = None
     state: JobState = JobState.WAITING
     returned: ShareResult | None = None
     outcomes: tuple[Outcome, ...] = ()
     error: BaseException | None = None
-    futures: Sequence[AskedFuture[Outcome]] = ()
+    futures: list[AskedFuture[Outcome]] = field(default_factory=list)
     sent: float = 0.0
     ended: float = 0.0
     reruns: list[CircuitTask] = field(default_factory=list)
+    saved: Record | None = None
 
     @property
     def place(self) -> str:
@@ -275,6 +270,8 @@ class CircuitTask:
 
     def record(self) -> Record:
         """It as it is now."""
+        if self.saved is not None:
+            return self.saved
         outcomes, attempt = self.outcomes, self.error.attempt if isinstance(self.error, ExecutorError) else 0
         began = min((future.started for future in self.futures if future.started is not None), default=0.0)
         return Record(
@@ -292,7 +289,7 @@ class CircuitTask:
             cost=sum(one.cost for one in outcomes),
             attempt=max((one.attempt for one in outcomes), default=attempt),
             error=None if self.error is None else in_words(self.error),
-            instead_of=None if self.instead_of is None else self.instead_of.place,
+            instead_of=self.instead_of,
         )
 
 
@@ -340,6 +337,36 @@ def tasks_of(
             tasks.append(CircuitTask(number, place, backends[job.place], own, job.config, plans[key], shares[place]))
             shares[place] += 1
     return tasks
+
+
+def tasks_of_records(records: Sequence[Record]) -> list[CircuitTask]:
+    """The tasks that records are of, as far as these say; none of them can be run again."""
+    tasks = [_task_of(record) for record in records]
+    again: dict[tuple[int, int], list[CircuitTask]] = {}
+    for task in tasks:
+        if task.instead_of is not None and task.done:
+            again.setdefault((task.job, task.circuit), []).append(task)
+    for task in tasks:
+        done = again.get((task.job, task.circuit), [])
+        if sum(one.shots or 1 for one in done) >= (task.shots or 1):
+            task.reruns = done
+    return tasks
+
+
+def _task_of(record: Record) -> CircuitTask:
+    return CircuitTask(
+        record.job,
+        record.circuit,
+        Backend(record.provider, record.backend, Executor),
+        record.shots,
+        {},
+        RecordedPlan(record.circuit),
+        instead_of=record.instead_of,
+        state=record.state,
+        returned=(record.result,) if record.state is JobState.DONE else None,
+        error=None if record.error is None else QExecError(record.error),
+        saved=record,
+    )
 
 
 def _totals(dispatch: Dispatch, known: dict[int, Program]) -> dict[int, int | None]:

@@ -249,6 +249,17 @@ def test_outcomes_of_mid_circuit_measurements_are_let_through(open_device: Any, 
     assert sum(counts.values()) == sum(pairs.values()) == len(samples) == len(bits) == 20
 
 
+def test_counts_of_several_mid_circuit_measurements_have_a_bit_for_each() -> None:
+    def measured() -> Any:
+        return qml.counts([qml.measure(0), qml.measure(1)])
+
+    script = qml.tape.make_qscript(measured, shots=10)()
+    check_result(script, {"00": 4, "10": 6})
+    for wrong in ({"0": 10}, {"0x": 10}, {0: 10}):
+        with pytest.raises(qexec.ResultError, match="expected counts of outcomes like '00'"):
+            check_result(script, wrong)
+
+
 @pytest.mark.parametrize("executor", ["default.qubit", "lightning.qubit"])
 def test_circuits_with_one_shot_that_run_shot_by_shot_have_a_result(executor: str) -> None:
     """PennyLane has what one shot gives in a tuple, as that of several."""

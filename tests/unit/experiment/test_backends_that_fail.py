@@ -151,6 +151,25 @@ def test_results_with_a_shot_missing_are_an_error_and_not_data():
     assert collector.get_merged_results() == {"00": 200}
 
 
+def test_a_backend_that_checks_no_results_itself_cannot_bring_lost_shots_in_either():
+    class Trusting(qexec.Executor):
+        def run(self, circuits: Any) -> Any:
+            return [{"00": circuit.shots.total_shots - 1} for circuit in circuits]
+
+        def check_results(self, work: Any, results: Any) -> None:
+            """As executors that hand circuits on do."""
+
+    class Provider(qexec.Provider):
+        def backends(self) -> dict[str, qexec.Backend]:
+            return {"x": qexec.Backend("own", "x", Trusting)}
+
+    executor = qexec.QuantumExecutor(providers={"own": Provider(), "fakes": Fakes(a={})})
+    collector = executor.run_experiment(QASM, 20, ["own/x", "fakes/a"], on_failure="rerun")
+    assert isinstance(collector.errors["own"]["x"][0], qexec.ResultError)
+    assert "9" in str(collector.errors["own"]["x"][0])
+    assert collector.get_merged_results() == {"00": 20}
+
+
 @pytest.mark.parametrize(
     "answer",
     [{"00": 4.5, "11": 5.5}, {"00": -5, "11": 15}, {"0": 10}, {"0x": 10}, {"00": float("nan")}, [10], "00", {0: 10}],

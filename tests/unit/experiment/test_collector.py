@@ -7,6 +7,7 @@ import json
 import math
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,20 @@ def test_shots_that_were_run_elsewhere_are_where_they_were_when_they_are_saved(t
     again = qexec.ResultCollector.load(tmp_path / "results.json")
     assert again.get_results() == collector.get_results() == {"fakes": {"a": [{"00": 10}]}}
     assert again.get_merged_results() == {"00": 10}
+
+
+def test_a_file_says_what_is_missing_after_shots_have_been_run_again_and_failed_again(tmp_path: Path):
+    provider = Fakes(a={}, b={"failures": [ValueError("burnt out")] * 2})
+    collector = experiments(provider).run_experiment([QASM, QASM], 10, AB, "cyclic", retry=qexec.retries.never())
+    for missing in (1, 1, 0):
+        collector.save(tmp_path / "results.json")
+        again = qexec.ResultCollector.load(tmp_path / "results.json")
+        assert again.records == collector.records
+        assert again.partial_results() == collector.partial_results()
+        assert again.merge("aggregate", partial=True) == collector.merge("aggregate", partial=True)
+        with pytest.raises(qexec.PartialResultError) if missing else nullcontext():
+            assert again.merge("aggregate") == [{"00": 10}] * 2
+        collector.rerun().wait()
 
 
 def test_a_loaded_collector_merges_as_the_saved_one_would_have(tmp_path: Path):
