@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from pennylane.measurements import CountsMP, ExpectationMP, MeasurementProcess, ProbabilityMP, SampleMP, VarianceMP
@@ -81,18 +81,17 @@ class Readout:
         """For each cell, its outcomes by what they mean to the measurements; ``None`` where each is different."""
         return [_kinds(cell) if self.sums else None for cell in self.cells]
 
-    def results(self, counted: Sequence[Counted], rng: np.random.Generator) -> list[Result]:
+    def results(self, counted: Sequence[Counted], rngs: Sequence[np.random.Generator]) -> list[Result]:
         """The results of ``R`` circuits.
 
         Args:
             counted: for each cell, what was counted.
-            rng: puts samples in their order.
+            rngs: put the samples of each circuit in their order; all may be the same one.
         """
-        if self._weighs is not None and all(isinstance(counts, np.ndarray) for counts in counted):
-            return self._by_table([np.asarray(counts) for counts in counted])
-        rows = len(counted[0])
-        cells = [_Samples(cell, counts, rng) for cell, counts in zip(self._pool.cells, counted, strict=False)]
-        return [self._pool.evaluate([[cell.of(row)] for cell in cells]) for row in range(rows)]
+        if self._weighs is not None and {np.ndarray}.issuperset(map(type, counted)):
+            return self._by_table(cast(Sequence[np.ndarray], counted), self._weighs)
+        cells = [_Samples(cell, counts) for cell, counts in zip(self._pool.cells, counted, strict=False)]
+        return [self._pool.evaluate([[cell.of(row, rng)] for cell in cells]) for row, rng in enumerate(rngs)]
 
     @cached_property
     def _weighs(self) -> list[list[_Weigh]] | None:
@@ -103,16 +102,13 @@ class Readout:
             return None
         return found if self._combines_rows(found) else None
 
-    def _by_table(self, tables: Sequence[np.ndarray]) -> list[Result]:
-        assert self._weighs is not None
-        if len(tables[0]) == 1:
-            # What combines columns would take a column of one number for a number.
-            return self._by_table([table.repeat(2, axis=0) for table in tables])[:1]
-        columns = [[weigh(table) for weigh in weighs] for weighs, table in zip(self._weighs, tables, strict=True)]
+    def _by_table(self, tables: Sequence[np.ndarray], weighs: Sequence[Sequence[_Weigh]]) -> list[Result]:
+        rows = len(tables[0])
+        if rows == 1:  # what combines columns would take a column of one number for a number
+            tables = [table.repeat(2, axis=0) for table in tables]
+        columns = [[weigh(table) for weigh in row] for row, table in zip(weighs, tables, strict=True)]
         combined = self._pool.combine(columns)
-        if isinstance(combined, tuple):
-            return list(zip(*combined, strict=True))
-        return list(combined)
+        return list(zip(*combined, strict=True) if isinstance(combined, tuple) else combined)[:rows]
 
     def _combines_rows(self, weighs: Sequence[Sequence[_Weigh]]) -> bool:
         """Whether what combines the values of one circuit also combines columns with those of many.
@@ -140,16 +136,15 @@ def _counting_for_nothing(circuit: QuantumScript) -> SamplingCircuit:
 class _Samples:
     """Samples of a cell, made of what was counted."""
 
-    def __init__(self, cell: SamplingCircuit, counted: Counted, rng: np.random.Generator) -> None:
+    def __init__(self, cell: SamplingCircuit, counted: Counted) -> None:
         self._cell = cell
         self._counted = counted
-        self._rng = rng
 
-    def of(self, row: int) -> Any:
+    def of(self, row: int, rng: np.random.Generator) -> Any:
         if self._cell.wires is None:
             return self._counted[row]
         bits, counts = self._histogram(row)
-        return bits[self._rng.permutation(np.repeat(np.arange(len(counts)), counts))]
+        return bits[rng.permutation(np.repeat(np.arange(len(counts)), counts))]
 
     def _histogram(self, row: int) -> Histogram:
         counted = self._counted[row]

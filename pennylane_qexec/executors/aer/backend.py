@@ -132,7 +132,7 @@ class AerBackend:
             first = seeds.take(len(circuits))
             numbers = range(first, first + len(circuits))
         results: list[Result] = []
-        step = self._at_once(circuits)
+        step = self._at_once(circuits) if len(circuits) > 1 else 1
         for start in range(0, len(circuits), step):
             part = slice(start, start + step)
             results += self._some(circuits[part], numbers[part], seeds)

@@ -219,7 +219,7 @@ class ExactWithNoise(Program):
         )
         found: list[dict[int, Result]] = [{} for _ in outputs[0]]
         for readout, numbers in self._readouts:
-            values = readout.results([next(tables) for _ in readout.cells], generators[0])
+            values = readout.results([next(tables) for _ in readout.cells], generators)
             for row, value in zip(found, values, strict=True):
                 row.update(zip(numbers, value if len(numbers) > 1 else (value,), strict=True))
         return [self._completed(row, saved) for row, saved in zip(found, outputs[-1], strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pennylane.devices import ExecutionConfig
@@ -78,7 +79,7 @@ class AerExecutor(PreparingExecutor):
         self._machine = backend
         self._prepared = Prepared(one_to_one=True)
 
-    @property
+    @cached_property
     def backend(self) -> str:
         """The name of the fake backend; ``"aer_simulator"`` without one."""
         return self._machine or ("aer_simulator_gpu" if self._aer.on_gpu else "aer_simulator")

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ class Compiled:
     used: Used
     size: tuple[int, int]
 
-    @property
+    @cached_property
     def width(self) -> int:
         """How many qubits are simulated."""
         return len({qubit for _, qubits in self.used for qubit in qubits}) if self.used else self.size[0]
@@ -330,8 +331,11 @@ class Drawn(Program):
     def results(self, outputs: Sequence[Sequence[Any]], generators: Sequence[np.random.Generator]) -> list[Result]:
         """Draw the shots of each cell, and evaluate them."""
         (rows,) = outputs
-        tables = [np.array([row[str(number)] for row in rows]) for number in range(len(self._readout.cells))]
-        return _evaluated(self._readout, [drawn(table, self._shots, generators) for table in tables], generators)
+        counted = []
+        for number in range(len(self._readout.cells)):
+            table = np.array(list(map(itemgetter(str(number)), rows)))
+            counted.append(drawn(table, self._shots, generators))
+        return self._readout.results(counted, generators)
 
 
 class CountedByAer(Program):
@@ -355,7 +359,8 @@ class CountedByAer(Program):
     def results(self, outputs: Sequence[Sequence[Any]], generators: Sequence[np.random.Generator]) -> list[Result]:
         """Evaluate the counts."""
         cells = zip(outputs, self._readout.cells, strict=True)
-        return _evaluated(self._readout, [tabulated(rows, len(cell.wires or ())) for rows, cell in cells], generators)
+        counted = [tabulated(rows, len(cell.wires or ())) for rows, cell in cells]
+        return self._readout.results(counted, generators)
 
 
 def _shared(template: Template, operations: Sequence[Operator], wires: Wires) -> Parametrised:
@@ -370,12 +375,3 @@ def _as_clifford(turn: Operator) -> Operator:
     if type(turn) is qml.RY and turn.data[0] == -np.pi / 2:
         return qml.H(turn.wires)
     return qml.SX(turn.wires) if type(turn) is qml.RX and turn.data[0] == np.pi / 2 else turn
-
-
-def _evaluated(readout: Readout, counted: list[Counted], generators: Sequence[np.random.Generator]) -> list[Result]:
-    """The results of ``R`` circuits; one by one if each draws the order of its samples from its own generator."""
-    rows = len(generators)
-    sums = readout.sums and all(isinstance(cell, np.ndarray) for cell in counted)
-    if sums or generators[0] is generators[-1]:
-        return readout.results(counted, generators[0])
-    return [readout.results([cell[row : row + 1] for cell in counted], generators[row])[0] for row in range(rows)]

@@ -189,13 +189,12 @@ class Sampler:
                 self._counted(each, shots, numbers, cell) if kinds is None else self._sorted(each, shots, kinds)
                 for cell, (each, kinds) in enumerate(zip(probabilities, readout.kinds, strict=True))
             ]
-            return readout.results(counted, self._shared)
+            return readout.results(counted, [self._shared] * len(numbers))
         counted = [self._counted(each, shots, numbers, cell) for cell, each in enumerate(probabilities)]
         tables = all(isinstance(counts, np.ndarray) for counts in counted)
         if tables and all(type(one) in _WITHOUT_ORDER for cell in readout.cells for one in cell.measurements):
-            return readout.results(counted, self._shared)
-        rows = enumerate(self._streams(numbers, _FOR_ORDER))
-        return [readout.results([each[row : row + 1] for each in counted], rng)[0] for row, rng in rows]
+            return readout.results(counted, [self._shared] * len(numbers))
+        return readout.results(counted, list(self._streams(numbers, _FOR_ORDER)))
 
     def _counted(self, probabilities: np.ndarray, shots: int, numbers: Sequence[int], cell: int) -> Counted:
         """How often each outcome is measured, ``(R, 2**M)``; of many outcomes, only those that were."""

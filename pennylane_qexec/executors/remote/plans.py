@@ -161,7 +161,7 @@ class CountsProgram(TemplateProgram):
         for number, cell in enumerate(self._readout.cells):
             measured = self.wires.indices(cell.wires or ())
             tables.append(counts_of_bits(answers[number :: len(self.bases)], len(self.wires), measured, shots))
-        return self._readout.results(tables, rng)
+        return self._readout.results(tables, [rng] * rows)
 
 
 P = TypeVar("P", bound=TemplateProgram)

@@ -131,7 +131,7 @@ class SamplerProgram(PrimitiveProgram):
         results: list[Result] = []
         for start in range(0, rows, step):
             part = [counted(bits[start : start + step], width) for bits, width in zip(packed, widths, strict=True)]
-            results += self._readout.results(part, rng)
+            results += self._readout.results(part, [rng] * len(part[0]))
         return results
 
     def _measured(self, cell: SamplingCircuit) -> QuantumCircuit:

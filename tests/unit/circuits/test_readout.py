@@ -75,7 +75,7 @@ def leaves(result: Any) -> list[Any]:
 def test_sums_over_a_table_are_pennylanes_values_of(measurements: Any) -> None:
     readout = Readout(circuit(measurements))
     counted = tables(readout)
-    results = readout.results(counted, np.random.default_rng(0))
+    results = readout.results(counted, [np.random.default_rng(0)] * len(counted[0]))
     assert readout.sums
     for mine, theirs in zip(results, by_pennylane(measurements, counted), strict=True):
         assert type(mine) is type(theirs)
@@ -87,9 +87,9 @@ def test_sums_over_a_table_are_pennylanes_values_of(measurements: Any) -> None:
 def test_histograms_give_what_tables_give_of(measurements: Any) -> None:
     readout = Readout(circuit(measurements))
     counted = tables(readout)
-    rng = np.random.default_rng(0)
-    by_table = readout.results(counted, rng)
-    for mine, theirs in zip(readout.results(list(map(as_histograms, counted)), rng), by_table, strict=True):
+    rngs = [np.random.default_rng(0)] * len(counted[0])
+    by_table = readout.results(counted, rngs)
+    for mine, theirs in zip(readout.results(list(map(as_histograms, counted)), rngs), by_table, strict=True):
         assert all(map(np.allclose, leaves(mine), leaves(theirs)))
 
 
@@ -97,7 +97,7 @@ def test_histograms_give_what_tables_give_of(measurements: Any) -> None:
 def test_counts_are_added_up_without_samples_for(measurements: Any) -> None:
     readout = Readout(circuit(measurements))
     counted = tables(readout)
-    results = readout.results(counted, np.random.default_rng(0))
+    results = readout.results(counted, [np.random.default_rng(0)] * len(counted[0]))
     assert readout.sums
     for mine, theirs in zip(results, by_pennylane(measurements, counted), strict=True):
         assert list(map(_in_no_order, _parts(mine))) == list(map(_in_no_order, _parts(theirs)))
@@ -107,7 +107,7 @@ def test_counts_are_added_up_without_samples_for(measurements: Any) -> None:
 def test_samples_are_made_where_sums_will_not_do_for(measurements: Any) -> None:
     readout = Readout(circuit(measurements))
     counted = tables(readout)
-    results = readout.results(counted, np.random.default_rng(0))
+    results = readout.results(counted, [np.random.default_rng(0)] * len(counted[0]))
     assert not readout.sums
     for mine, theirs in zip(results, by_pennylane(measurements, counted), strict=True):
         assert list(map(_in_no_order, _parts(mine))) == list(map(_in_no_order, _parts(theirs)))
@@ -127,10 +127,10 @@ def test_samples_come_in_an_order_drawn_at_random() -> None:
     """So that the parts of a shot vector, or the first hundred shots, are what they would be one after the other."""
     readout = Readout(circuit([qml.sample(wires=[0])]))
     half = [Histogram(np.array([[0], [1]]), np.array([30, 30]))]
-    (samples,) = readout.results([half], np.random.default_rng(4))
+    (samples,) = readout.results([half], [np.random.default_rng(4)])
     ones = int(np.sum(samples[:30]))
     assert 0 < ones < 30
-    (again,) = readout.results([half], np.random.default_rng(4))
+    (again,) = readout.results([half], [np.random.default_rng(4)])
     assert np.array_equal(samples, again)
 
 
@@ -139,7 +139,7 @@ def test_more_wires_than_a_table_holds_are_read_from_histograms() -> None:
     wires = range(70)
     readout = Readout(QuantumScript([qml.X(wire) for wire in wires], [qml.expval(qml.Z(69)), qml.counts()], shots=5))
     histogram = Histogram(np.ones((1, 70), dtype=int), np.array([5]))
-    ((value, counts),) = readout.results([[histogram]], np.random.default_rng(0))
+    ((value, counts),) = readout.results([[histogram]], [np.random.default_rng(0)])
     assert float(value) == -1
     assert {str(key): int(count) for key, count in counts.items()} == {"1" * 70: 5}
 
