@@ -7,7 +7,7 @@ import contextvars
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
 from pennylane_qexec.concurrency.clock import Clock, Timer
@@ -22,11 +22,14 @@ from pennylane_qexec.job import Call, Job, JobState, Outcome, Usage
 from pennylane_qexec.policies.budgets import Account, Budget, pass_on
 
 
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class QueuedJob:
     """A job, its future, and where it stands. Only the engine changes it, and only in the engine's thread.
 
     Attributes:
         job: the job; its executor changes when it fails over.
+        context: the context variables of its caller.
+        waited_for: says whether somebody waits for it; default: whether somebody waits for its future.
         future: what the caller waits for.
         depth: how many batches its caller runs inside of.
         kept: whether the program does not end before the job.
@@ -41,64 +44,37 @@ class QueuedJob:
         leave: takes it out of wherever it waits or runs.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_asked",
-        "account",
-        "alone",
-        "attempts",
-        "attempts_here",
-        "context",
-        "depth",
-        "error",
-        "executor",
-        "future",
-        "job",
-        "kept",
-        "leave",
-        "since",
-        "spent",
-        "started",
-        "state",
-        "submitted",
-        "timer",
-        "tried",
-    )
+    job: Job
+    clock: InitVar[Clock]
+    context: contextvars.Context
+    waited_for: Callable[[], bool] | None = None
+    kept: bool = False
+    account: Account | None = None
+    future: AskedFuture[Outcome] = field(default_factory=AskedFuture)
+    depth: int = 0
+    submitted: float = 0.0
+    started: float = 0.0
+    since: float = 0.0
+    state: JobState = JobState.WAITING
+    executor: Executor | None = None
+    attempts: int = 0
+    attempts_here: int = 0
+    spent: list[Usage] = field(default_factory=list)
+    tried: set[Executor] = field(default_factory=set)
+    error: BaseException | None = None
+    alone: bool = False
+    leave: Callable[[QueuedJob], Any] | None = None
+    timer: Timer | None = None
 
-    def __init__(
-        self,
-        job: Job,
-        clock: Clock,
-        context: contextvars.Context,
-        asked: Callable[[], bool] | None = None,
-        kept: bool = False,
-        account: Account | None = None,
-    ) -> None:
-        self.job = job
-        self.account = account
-        self.context = context
-        self.future: AskedFuture[Outcome] = AskedFuture()
-        self._asked = asked
-        self.kept = kept
-        self.depth = current().depth
-        self.submitted = clock.time()
+    def __post_init__(self, clock: Clock) -> None:
+        self.executor, self.depth = self.job.executor, current().depth
+        self.submitted = self.started = clock.time()
         self.since = clock.monotonic()
-        self.started = self.submitted
-        self.state = JobState.WAITING
-        self.executor: Executor | None = job.executor
-        self.attempts = 0
-        self.attempts_here = 0
-        self.spent: list[Usage] = []
-        self.tried: set[Executor] = set()
-        self.error: BaseException | None = None
-        self.alone = False
-        self.leave: Callable[[QueuedJob], Any] | None = None
-        self.timer: Timer | None = None
 
     @property
     def asked(self) -> bool:
         """Whether somebody waits for it."""
-        return self.future.asked if self._asked is None else self._asked()
+        return self.future.asked if self.waited_for is None else self.waited_for()
 
     def go(self) -> None:
         """Leave wherever it waits or runs."""
@@ -134,9 +110,13 @@ def queued_jobs_of(
 ) -> list[QueuedJob]:
     """Jobs for the jobs of one caller, who is the one that calls this."""
     context = contextvars.copy_context()
-    if accounts is None:
-        return [QueuedJob(job, clock, context, asked, kept) for job in jobs]
-    return [QueuedJob(job, clock, context, asked, kept, account) for job, account in zip(jobs, accounts, strict=True)]
+    each: Sequence[Account | None] = accounts or [None] * len(jobs)
+    return [QueuedJob(job, clock, context, asked, kept, account) for job, account in zip(jobs, each, strict=True)]
+
+
+def always() -> bool:
+    """Somebody waits for a job."""
+    return True
 
 
 def same_call(one: Call, other: Call) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from pennylane_qexec.concurrency import lifecycle
@@ -35,19 +35,6 @@ class Completions:
         self._timeout = timeout
         self._note_timeout = note_timeout
         self._unfinished: set[QueuedJob] = set()
-
-    @contextmanager
-    def announced(self, jobs: int) -> Iterator[None]:
-        """Hand in jobs that the program waits for before it ends. Used in any thread.
-
-        Until they end, this keeps the engine alive, whose method is called when a job times out.
-        """
-        lifecycle.begin(self, jobs)
-        try:
-            yield
-        except BaseException:
-            lifecycle.end(self, jobs)
-            raise
 
     def take(self, queued_job: QueuedJob) -> None:
         """From now on, see to it that the job comes to its end."""

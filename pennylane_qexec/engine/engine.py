@@ -24,7 +24,7 @@ from pennylane_qexec.concurrency.event_loop import BackgroundTasks, LoopThread, 
 from pennylane_qexec.concurrency.futures import AskedFuture, wait
 from pennylane_qexec.engine import process_pool
 from pennylane_qexec.engine.accounting import accounts_of, chosen, counted, give_back
-from pennylane_qexec.engine.batch import Batch, QueuedJob, queued_jobs_of
+from pennylane_qexec.engine.batch import Batch, QueuedJob, always, queued_jobs_of
 from pennylane_qexec.engine.completion import Completions
 from pennylane_qexec.engine.hedging import Hedging
 from pennylane_qexec.engine.history import KEPT_ROWS, History, record_answered, record_done
@@ -87,6 +87,7 @@ class Engine:
         self.next_batch_number = itertools.count(1).__next__
         self.started, self.used = self._hedging.started, self.history.spend
         self._inline = InlineRunner(self.history, self.next_batch_number, timeout is not None)
+        self.runs_here = self._inline.fits
         self._completions = Completions(self.history, timeout, self._note_timeout)
         self._lock = threading.Lock()
         self._closed = False
@@ -119,7 +120,7 @@ class Engine:
         """
         if self._closed or self._process != os.getpid():
             self._refuse()
-        if self._inline.fits(jobs):
+        if self.runs_here(jobs):
             return self._run_here(jobs)
         if in_engine_thread():
             raise ConfigurationError(
@@ -129,7 +130,7 @@ class Engine:
             )
         accounts = accounts_of(jobs, self._lanes, self._budget)
         try:
-            queued_jobs = queued_jobs_of(jobs, self.clock, _yes, accounts=accounts)
+            queued_jobs = queued_jobs_of(jobs, self.clock, always, accounts=accounts)
             self._hand_in(self._take_in, queued_jobs)
         except BaseException:
             give_back(accounts)
@@ -155,15 +156,17 @@ class Engine:
             self._refuse()
         if not jobs:
             return []
-        accounts = accounts_of(jobs, self._lanes, self._budget)
+        accounts: list[Account] | None = None
+        lifecycle.begin(self._completions, len(jobs))  # keeps the engine alive, whose method a timeout calls
         try:
+            accounts = accounts_of(jobs, self._lanes, self._budget)
             queued_jobs = queued_jobs_of(jobs, self.clock, asked, kept=True, accounts=accounts)
             for lane in self._lanes.values():
                 if circuits := [job.circuit for job in jobs if job.executor in (None, lane.executor)]:
-                    lane.ready(circuits)
-            with self._completions.announced(len(queued_jobs)):
-                self._hand_in(self._take_in, queued_jobs)
+                    lane.carrier.ready(circuits)
+            self._hand_in(self._take_in, queued_jobs)
         except BaseException:
+            lifecycle.end(self._completions, len(jobs))
             give_back(accounts)
             raise
         return [queued_job.future for queued_job in queued_jobs]
@@ -184,7 +187,7 @@ class Engine:
         """
 
         async def outcomes() -> list[Outcome]:
-            ran = await self._lanes[executor].take_up(job_id, SentBatch(jobs))
+            ran = await self._lanes[executor].carrier.take_up(job_id, SentBatch(jobs))
             ran = counted(executor, jobs, ran)
             self.used(ran.usages)
             return record_done(self.history, executor, jobs, ran, times, self.next_batch_number())
@@ -193,7 +196,7 @@ class Engine:
 
     def found(self, executor: Executor, label: str) -> Future[str | None]:
         """Ask a backend with a queue for the id of the job that was sent with a label."""
-        return self._begin(lambda: self._lanes[executor].found(label))
+        return self._begin(lambda: self._lanes[executor].carrier.found(label))
 
     def note_answered(self, answered: Sequence[tuple[QuantumScript, Executor, Result]]) -> list[Outcome]:
         """Write jobs that a cache answered into the history, and make their outcomes.
@@ -211,10 +214,6 @@ class Engine:
     def executor(self, name: str) -> Executor | None:
         """The executor of a name; ``None`` if there is none."""
         return next((executor for executor in self._lanes if executor.name == name), None)
-
-    def runs_here(self, jobs: Sequence[Job]) -> bool:
-        """Whether :meth:`run` would run jobs in the calling thread."""
-        return self._inline.fits(jobs)
 
     @property
     def closed(self) -> bool:
@@ -284,25 +283,15 @@ class Engine:
                     if health.failures:
                         health.succeeded()
                     outcomes.update(zip(indices, done, strict=True))
-            if failed:
-                outcomes.update(self._run_elsewhere(jobs, failed, accounts))
+            going: dict[int, AskedFuture[Outcome]] = {}
+            for indices, raised, spent in failed:
+                own = list(map(jobs.__getitem__, indices))
+                going.update(zip(indices, self._go_on(own, raised, chosen(accounts, indices), spent), strict=True))
+            outcomes.update(zip(going, wait(list(going.values())), strict=True))
         except BaseException:
             give_back(accounts)
             raise
         return list(map(outcomes.__getitem__, range(len(jobs))))
-
-    def _run_elsewhere(
-        self,
-        jobs: Sequence[Job],
-        failed: Sequence[tuple[list[int], Exception, list[Usage]]],
-        accounts: Sequence[Account] | None,
-    ) -> dict[int, Outcome]:
-        """The outcomes of jobs that failed in the calling thread, by their index."""
-        going: dict[int, AskedFuture[Outcome]] = {}
-        for indices, raised, used in failed:
-            futures = self._go_on([jobs[index] for index in indices], raised, chosen(accounts, indices), used)
-            going.update(zip(indices, futures, strict=True))
-        return dict(zip(going, wait(list(going.values())), strict=True))
 
     def _go_on(
         self, jobs: Sequence[Job], error: Exception, accounts: Sequence[Account] | None, spent: Sequence[Usage]
@@ -310,7 +299,7 @@ class Engine:
         """After a failure in the calling thread: through the lanes, one by one."""
         if must_run_here(jobs) or in_engine_thread():
             raise error if isinstance(error, BudgetExceededError) else ExecutorError(jobs[0].executor.name, 1, error)
-        queued_jobs = queued_jobs_of(jobs, self.clock, _yes, accounts=accounts)
+        queued_jobs = queued_jobs_of(jobs, self.clock, always, accounts=accounts)
         for queued_job, usage in zip(queued_jobs, spent, strict=False):
             queued_job.spent.append(usage)
         self._hand_in(self._take_over, self._lanes[jobs[0].executor], queued_jobs, error)
@@ -411,7 +400,3 @@ class Engine:
         tasks = [task for lane in lanes for task in lane.abandon()]
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.cancellations.over()
-
-
-def _yes() -> bool:
-    return True

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from pennylane_qexec.concurrency.clock import Clock, Timer
 from pennylane_qexec.engine.accounting import expected
-from pennylane_qexec.engine.batch import Batch, QueuedJob
+from pennylane_qexec.engine.batch import Batch, QueuedJob, always
 from pennylane_qexec.engine.lane import Lane
 from pennylane_qexec.errors import BudgetExceededError
 from pennylane_qexec.executors import Executor
@@ -195,7 +195,7 @@ class Hedging:
             logger.info("a circuit that runs for long on one executor is not given to a second one: %s", error)
             return None
         queued_job.attempts += 1
-        second = QueuedJob(job, self._clock, queued_job.context, _yes, account=account)
+        second = QueuedJob(job, self._clock, queued_job.context, always, account=account)
         second.depth, second.alone, second.attempts = queued_job.depth, queued_job.alone, queued_job.attempts
         second.submitted, second.since, second.spent = queued_job.submitted, queued_job.since, queued_job.spent
         second.tried = {lane.executor for lane in self._lanes}  # it goes nowhere else
@@ -230,7 +230,3 @@ def _reserved(queued_job: QueuedJob, executor: Executor, job: Job) -> Account | 
         BudgetExceededError: it does not fit.
     """
     return opened(queued_job.budgets, [expected(executor, job)])[0] if queued_job.account is not None else None
-
-
-def _yes() -> bool:
-    return True

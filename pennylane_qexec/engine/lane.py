@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from operator import attrgetter
@@ -22,7 +22,7 @@ from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock, Timer
 from pennylane_qexec.engine.accounting import counted, shots_of
 from pennylane_qexec.engine.batch import Batch, Level, QueuedJob
 from pennylane_qexec.engine.placement import capacity_of
-from pennylane_qexec.engine.remote_jobs import Cancellations, SentBatch
+from pennylane_qexec.engine.remote_jobs import Cancellations
 from pennylane_qexec.engine.worker import BatchResult
 from pennylane_qexec.executors import DelegatingExecutor, Executor, QueuedExecutor
 from pennylane_qexec.executors.validation import present_objection
@@ -38,44 +38,40 @@ class CommonQueue:
 
     Attributes:
         arrived: when the last job came, on the monotonic clock.
+        by_depth: the jobs, oldest first.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.arrived = 0.0
-        self._by_depth: dict[int, deque[QueuedJob]] = {}
+        self.by_depth: dict[int, deque[QueuedJob]] = {}
 
     def put(self, queued_job: QueuedJob) -> None:
         """Let a job wait here."""
         self.arrived = self._clock.monotonic()
         queued_job.leave = self.remove
-        self._by_depth.setdefault(queued_job.depth, deque()).append(queued_job)
+        self.by_depth.setdefault(queued_job.depth, deque()).append(queued_job)
 
     def remove(self, queued_job: QueuedJob) -> None:
         """Take a job out."""
-        queued_jobs = self._by_depth[queued_job.depth]
+        queued_jobs = self.by_depth[queued_job.depth]
         queued_jobs.remove(queued_job)
         if not queued_jobs:
-            del self._by_depth[queued_job.depth]
+            del self.by_depth[queued_job.depth]
 
     def clear(self) -> None:
         """Take all jobs out."""
-        for queued_jobs in self._by_depth.values():
+        for queued_jobs in self.by_depth.values():
             for queued_job in queued_jobs:
                 queued_job.leave = None
-        self._by_depth.clear()
+        self.by_depth.clear()
 
     def of(self, depth: int) -> deque[QueuedJob]:
         """The jobs of one depth, oldest first."""
-        return self._by_depth.get(depth, _NONE)
-
-    @property
-    def depths(self) -> Iterator[int]:
-        """The depths at which jobs wait."""
-        return iter(self._by_depth)
+        return self.by_depth.get(depth, _NONE)
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_depth.values()))
+        return sum(map(len, self.by_depth.values()))
 
 
 _NONE: deque[QueuedJob] = deque(maxlen=0)
@@ -211,7 +207,7 @@ class LaneEvents(Protocol):
 
 
 class Lane:
-    """The queue of one executor. All methods but ``objection`` and ``ready`` run in the engine's thread.
+    """The queue of one executor. All methods but ``objection`` run in the engine's thread.
 
     Args:
         executor: whose lane it is.
@@ -219,6 +215,10 @@ class Lane:
         post: the engine.
         window: the cluster's batching window, in seconds.
         lanes: how many lanes the cluster has.
+
+    Attributes:
+        health: whether the executor is up.
+        carrier: carries the batches of those who run inside of none.
     """
 
     def __init__(self, executor: Executor, common: CommonQueue, post: LaneEvents, window: float, lanes: int) -> None:
@@ -227,6 +227,7 @@ class Lane:
         self.health = Health(post.clock)
         self._capacity = capacity_of(executor)
         self._levels = {0: Level(executor, 0, post.cancellations, post.clock)}
+        self.carrier = self._levels[0].carrier
         self._common = common
         self._post = post
         self._window = Window(executor, executor.batch_window or window, post.clock)
@@ -236,10 +237,6 @@ class Lane:
     def objection(self, circuit: QuantumScript) -> str | None:
         """Why the executor, if it is up, cannot take a circuit: the end of a sentence that begins with its name."""
         return present_objection(self.executor, circuit)
-
-    def ready(self, circuits: Sequence[QuantumScript]) -> None:
-        """Have threads started for circuits that come."""
-        self._levels[0].carrier.ready(circuits)
 
     def put(self, queued_jobs: Sequence[QueuedJob], first: bool = False) -> None:
         """Let jobs wait for this executor, and start what may be started.
@@ -261,11 +258,13 @@ class Lane:
 
         Nested calls go first: batches that run may be waiting for them.
         """
-        for depth in list(self._common.depths):
+        for depth in self._common.by_depth:
             self._level(depth)
         delay = min(map(self._pump, self._levels.values()))
         if delay < math.inf:
-            self._wake_in(delay)
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._clock.call_later(delay, self.pump)
 
     @property
     def awaited(self) -> bool:
@@ -297,14 +296,6 @@ class Lane:
             future.cancel()
         return carried
 
-    async def take_up(self, job_id: str, sent: SentBatch) -> BatchResult:
-        """Wait for a job of a backend with a queue that another process has sent; see :class:`Carrier`."""
-        return await self._levels[0].carrier.take_up(job_id, sent)
-
-    async def found(self, label: str) -> str | None:
-        """The backend's id of the job that was sent with a label."""
-        return await self._levels[0].carrier.found(label)
-
     def close(self) -> None:
         """End the lane's threads when they have finished what they do."""
         for level in self._levels.values():
@@ -325,14 +316,15 @@ class Lane:
 
     def _pump(self, level: Level) -> float:
         """Start batches of one level; returns the seconds after which to look again, without limit if for nothing."""
-        if not (level.waiting or self._common.of(level.depth)):
-            return math.inf
         took = False
-        while (running := self._running(level)) < (1 if self.health.down else self._capacity):
+        while level.waiting or self._common.of(level.depth):
+            running = self._running(level)
+            if running >= (1 if self.health.down else self._capacity):
+                break
             adoptable = [] if level.waiting or took else self._adoptable(level)
             queued_jobs, arrived = (adoptable, self._common.arrived) if adoptable else (level.waiting, level.arrived)
             if not queued_jobs:
-                return self._until_asked_again(level)
+                return FIRST_PAUSE  # nobody says so when a backend, or a cluster inside, can take them again
             pause = self.health.pause(self._clock.monotonic())
             delay = max(pause, self._window.left(queued_jobs, arrived, idle=not running))
             if delay > 0:
@@ -340,13 +332,6 @@ class Lane:
             took = self._adopt(level, adoptable)
             self._start(level)
         return math.inf
-
-    def _until_asked_again(self, level: Level) -> float:
-        """Seconds after which to ask again whether the executor can take what waits for whoever is free.
-
-        Nobody says so when a backend is online again, or when a cluster inside can take circuits again.
-        """
-        return FIRST_PAUSE if self._common.of(level.depth) else math.inf
 
     def _adoptable(self, level: Level) -> list[QueuedJob]:
         """What waits in the common queue that this executor can run, as far as the next batch may need it."""
@@ -396,11 +381,6 @@ class Lane:
     def _gathers(self) -> bool:
         """Whether the executor takes several circuits at a time from the common queue."""
         return bool(self._window.seconds) or isinstance(self.executor, QueuedExecutor)
-
-    def _wake_in(self, delay: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._clock.call_later(delay, self.pump)
 
     def _start(self, level: Level) -> None:
         batch = level.take(self._post.next_batch_number(), probe=self.health.down)
