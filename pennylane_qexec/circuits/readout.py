@@ -7,7 +7,7 @@ drawn at random, which is as the shots of a circuit are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, cast
 
@@ -81,12 +81,12 @@ class Readout:
         """For each cell, its outcomes by what they mean to the measurements; ``None`` where each is different."""
         return [_kinds(cell) if self.sums else None for cell in self.cells]
 
-    def results(self, counted: Sequence[Counted], rngs: Sequence[np.random.Generator]) -> list[Result]:
+    def results(self, counted: Sequence[Counted], rngs: Iterable[np.random.Generator]) -> list[Result]:
         """The results of ``R`` circuits.
 
         Args:
             counted: for each cell, what was counted.
-            rngs: put the samples of each circuit in their order; all may be the same one.
+            rngs: put the samples of each circuit in their order, one after the other; all may be the same one.
         """
         if self._weighs is not None and {np.ndarray}.issuperset(map(type, counted)):
             return self._by_table(cast(Sequence[np.ndarray], counted), self._weighs)

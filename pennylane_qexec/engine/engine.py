@@ -190,7 +190,8 @@ class Engine:
             ran = await self._lanes[executor].carrier.take_up(job_id, SentBatch(jobs))
             ran = counted(executor, jobs, ran)
             self.used(ran.usages)
-            return record_done(self.history, executor, jobs, ran, times, self.next_batch_number())
+            done = zip(jobs, ran.results, ran.usages, times, strict=True)
+            return record_done(self.history, executor, done, self.next_batch_number())
 
         return self._begin(outcomes)
 
@@ -287,7 +288,8 @@ class Engine:
             for indices, raised, spent in failed:
                 own = list(map(jobs.__getitem__, indices))
                 going.update(zip(indices, self._go_on(own, raised, chosen(accounts, indices), spent), strict=True))
-            outcomes.update(zip(going, wait(list(going.values())), strict=True))
+            if going:
+                outcomes.update(zip(going, wait(list(going.values())), strict=True))
         except BaseException:
             give_back(accounts)
             raise
@@ -324,20 +326,15 @@ class Engine:
         lane.health.succeeded()
         self._hedging.ended(batch, well=True)
         began = self.clock.time() - ran.seconds
-        kept = [one for one in zip(batch.queued_jobs, ran.results, ran.usages, strict=True) if one[0] not in batch.gone]
-        queued_jobs = [queued_job for queued_job, _, _ in kept]
-        outcomes = record_done(
-            self.history,
-            lane.executor,
-            [queued_job.job for queued_job in queued_jobs],
-            BatchResult([result for _, result, _ in kept], ran.seconds, tuple([usage for _, _, usage in kept])),
-            [
-                Times(queued_job.submitted, max(queued_job.started, began), queued_job.attempts + 1)
-                for queued_job in queued_jobs
-            ],
-            batch.number,
-        )
-        for queued_job, outcome in zip(queued_jobs, outcomes, strict=True):
+        done = []
+        wanted = []
+        for queued_job, result, usage in zip(batch.queued_jobs, ran.results, ran.usages, strict=True):
+            if queued_job not in batch.gone:
+                wanted.append(queued_job)
+                times = Times(queued_job.submitted, max(queued_job.started, began), queued_job.attempts + 1)
+                done.append((queued_job.job, result, usage, times))
+        outcomes = record_done(self.history, lane.executor, done, batch.number)
+        for queued_job, outcome in zip(wanted, outcomes, strict=True):
             self._completions.settle(self._hedging.won(queued_job), JobState.DONE, outcome)
         self._retries.watch.look()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pennylane.tape import QuantumScript
@@ -12,7 +12,6 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock
 from pennylane_qexec.engine.batch import QueuedJob
 from pennylane_qexec.engine.rows import OF_HISTORY, CompactCircuit, Row, compact, to_dataframe
-from pennylane_qexec.engine.worker import BatchResult
 from pennylane_qexec.errors import ExecutorError
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import CACHE, Job, JobState, Outcome, Result, Times, Usage, together
@@ -183,47 +182,24 @@ class History(Sequence[Row]):
 
 
 def record_done(
-    history: History, executor: Executor, jobs: Sequence[Job], ran: BatchResult, times: Sequence[Times], batch: int
+    history: History, executor: Executor, done: Iterable[tuple[Job, Result, Usage, Times]], batch: int
 ) -> list[Outcome]:
     """Write jobs that are done into the history, and make their outcomes.
 
     Args:
         history: where to write.
         executor: who ran them.
-        jobs: the jobs.
-        ran: their results, and what each has used.
-        times: of each job.
+        done: each job, its result, what it has used, and its times.
         batch: number of the batch.
     """
-    now = history.clock.time()
-    name = executor.name
-    small = history.last
+    now, name, small = history.clock.time(), executor.name, history.last
     rows, outcomes = [], []
-    for job, result, usage, when in zip(jobs, ran.results, ran.usages, times, strict=True):
-        submitted, started, attempt = when
-        circuits, shots, cost, seconds = usage
-        backend = executor.place(job.circuit, job.call)
+    for job, result, usage, (submitted, started, attempt) in done:
+        circuits, shots, cost, seconds = usage[0], usage[1], usage[2] or 0.0, usage[3] or 0.0
+        backend, when = executor.place(job.circuit, job.call), (submitted, started, now)
         small = compact(job.circuit, small)
-        rows.append(
-            Row(
-                small,
-                name,
-                backend,
-                shots,
-                batch,
-                attempt,
-                JobState.DONE,
-                submitted,
-                started,
-                now,
-                seconds or 0.0,
-                cost or 0.0,
-                "",
-                circuits,
-            )
-        )
-        times_of = (batch, attempt, submitted, started, now)
-        outcomes.append(Outcome(result, name, shots, *times_of, cost or 0.0, backend, seconds or 0.0, circuits))
+        rows.append(Row(small, name, backend, shots, batch, attempt, JobState.DONE, *when, seconds, cost, "", circuits))
+        outcomes.append(Outcome(result, name, shots, batch, attempt, *when, cost, backend, seconds, circuits))
     history.add(rows)
     return outcomes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from operator import attrgetter
 
 from pennylane_qexec.concurrency import context
@@ -86,8 +87,8 @@ class InlineRunner:
             if accounts is not None:
                 settle_attempt(accounts, usages)
         executor.meter.ran(len(jobs), sum(map(attrgetter("shots"), usages)), ran.seconds)
-        times = [Times(submitted, submitted)] * len(jobs)
-        return record_done(self._history, executor, jobs, ran, times, self._next_batch_number())
+        done = zip(jobs, ran.results, usages, repeat(Times(submitted, submitted)))
+        return record_done(self._history, executor, done, self._next_batch_number())
 
 
 def must_run_here(jobs: Sequence[Job]) -> bool:

@@ -194,7 +194,7 @@ class Sampler:
         tables = all(isinstance(counts, np.ndarray) for counts in counted)
         if tables and all(type(one) in _WITHOUT_ORDER for cell in readout.cells for one in cell.measurements):
             return readout.results(counted, [self._shared] * len(numbers))
-        return readout.results(counted, list(self._streams(numbers, _FOR_ORDER)))
+        return readout.results(counted, self._streams(numbers, _FOR_ORDER))
 
     def _counted(self, probabilities: np.ndarray, shots: int, numbers: Sequence[int], cell: int) -> Counted:
         """How often each outcome is measured, ``(R, 2**M)``; of many outcomes, only those that were."""
