@@ -32,6 +32,8 @@ from pennylane_qexec.errors import StoreError
 from pennylane_qexec.persistence.store.base import State
 from pennylane_qexec.persistence.store.records import CacheInfo, Run, StoredJob, WorkerHeartbeat
 
+# Tables
+
 REVISION = "0003"
 """The last migration: what an opened database is at."""
 
@@ -122,12 +124,13 @@ cache = Table(
 )
 
 
+# Rows
+
 _Test = Callable[[Any], bool]
 
 _LARGEST = 2**63 - 1
 _TIMES = (-62135596800, 253402300799)  # the years 1 to 9999, in seconds since 1970
 _SHOWN = 80
-_STATES = frozenset(map(str, State))
 _ENDED = frozenset(map(str, (State.DONE, State.FAILED, State.CANCELLED)))
 _ADVICE = (
     "Somebody has changed the database, or it is damaged. Restore it from a backup, or correct it; or begin a run with "
@@ -135,56 +138,36 @@ _ADVICE = (
 )
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_whole(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _LARGEST
-
-
-def _is_counted(value: Any) -> bool:
-    return type(value) is int and 1 <= value <= _LARGEST
-
-
 def _is_amount(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and value >= 0
 
 
-def _is_time(value: Any) -> bool:
-    return type(value) in (int, float) and _TIMES[0] <= value <= _TIMES[1]
-
-
-def _is_state(value: Any) -> bool:
-    return isinstance(value, str) and value in _STATES
-
-
-def _or_null(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or test(value)
-
-
-def _is_truth(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-_OF_JOB: Mapping[str, _Test] = {
-    **dict.fromkeys(("id", "run", "number", "shots", "circuits"), _is_whole),
-    **dict.fromkeys(("key", "circuit", "executor", "backend", "error"), _is_text),
-    **dict.fromkeys(("worker", "remote_id", "result"), _or_null(_is_text)),
-    **dict.fromkeys(("submitted", "started"), _is_time),
-    **dict.fromkeys(("seconds", "cost"), _is_amount),
-    "state": _is_state,
-    "attempt": _is_counted,
-    "remote_index": _or_null(_is_whole),
-    "finished": _or_null(_is_time),
+_OF_TYPE: Mapping[type, _Test] = {
+    Text: lambda value: isinstance(value, str),
+    Integer: lambda value: type(value) is int and 0 <= value <= _LARGEST,
+    Double: lambda value: type(value) in (int, float) and _TIMES[0] <= value <= _TIMES[1],
+    Boolean: lambda value: isinstance(value, bool),
 }
-_OF_RUN: Mapping[str, _Test] = {
-    **dict.fromkeys(("id", "seed"), _is_whole),
-    **dict.fromkeys(("name", "argv", "versions"), _is_text),
-    **dict.fromkeys(("created", "opened"), _is_time),
-    **dict.fromkeys(("finished", "concurrent"), _is_truth),
+"""Whether a value can be in a column of a type: whole numbers count, and others are times, but for those below."""
+
+_OF_NAME: Mapping[str, _Test] = {
+    **dict.fromkeys(("seconds", "cost", "lease"), _is_amount),
+    "attempt": lambda value: type(value) is int and 1 <= value <= _LARGEST,
+    "state": frozenset(map(str, State)).__contains__,
 }
-_TESTS_OF_JOB = [_OF_JOB[name] for name in StoredJob._fields]
+
+
+def _test_of(column: Column[Any]) -> _Test:
+    of_type = next(test for kind, test in _OF_TYPE.items() if isinstance(column.type, kind))
+    test = _OF_NAME.get(column.name, of_type)
+    return (lambda value: value is None or test(value)) if column.nullable else test
+
+
+_OF_JOB = {name: _test_of(jobs.c[name]) for name in StoredJob._fields}
+_OF_RUN = {column.name: _test_of(column) for column in runs.c}
+_OF_WORKER = {column.name: _test_of(column) for column in workers.c}
+_OF_CACHE = {column.name: _test_of(column) for column in cache.c}
+_TESTS_OF_JOB = list(_OF_JOB.values())
 
 
 def job_of(connection: Connection, row: Any) -> StoredJob:
@@ -231,22 +214,22 @@ def state_of(connection: Connection, run: int, text: Any) -> State:
     Raises:
         StoreError: there is no such state.
     """
-    if not _is_state(text):
+    if not _OF_JOB["state"](text):
         raise refused(f"a circuit of the run {_name_of(connection, run)}", "state", text)
     return State(text)
 
 
-def heart_of(row: Any) -> WorkerHeartbeat:
-    """The heart of a worker.
+def heartbeat_of(row: Any) -> WorkerHeartbeat:
+    """The last heartbeat of a worker.
 
     Raises:
         StoreError: what is recorded of it cannot be.
     """
-    heart = WorkerHeartbeat(*row)
-    for name, test in {"beat": _is_whole, "lease": _is_amount}.items():
-        if not test(getattr(heart, name)):
-            raise refused(f"the worker {shown(heart.worker)}", name, getattr(heart, name))
-    return heart
+    last = WorkerHeartbeat(*row)
+    for name in ("beat", "lease"):
+        if not _OF_WORKER[name](getattr(last, name)):
+            raise refused(f"the worker {shown(last.worker)}", name, getattr(last, name))
+    return last
 
 
 def cache_info_of(row: Any) -> CacheInfo:
@@ -256,8 +239,8 @@ def cache_info_of(row: Any) -> CacheInfo:
         StoreError: what is recorded of it cannot be.
     """
     entries, size, uses, oldest = row
-    for name, test, value in (("bytes", _is_whole, size), ("uses", _is_whole, uses), ("created", _is_time, oldest)):
-        if not test(value):
+    for name, value in {"bytes": size, "uses": uses, "created": oldest}.items():
+        if not _OF_CACHE[name](value):
             raise refused("the cache", name, value)
     return CacheInfo(entries, size, uses, float(oldest))
 
@@ -282,10 +265,10 @@ def shown(value: Any) -> str:
 def _refused_job(connection: Connection, job: StoredJob, name: str = "") -> StoreError:
     name = name or next(name for name in StoredJob._fields if not _OF_JOB[name](getattr(job, name)))
     value = getattr(job, name)
-    number = job.number + 1 if _is_whole(job.number) else shown(job.number)
+    number = job.number + 1 if _OF_JOB["number"](job.number) else shown(job.number)
     return refused(f"circuit {number} of the run {_name_of(connection, job.run)}", name, value)
 
 
 def _name_of(connection: Connection, run: Any) -> str:
-    name = connection.scalar(select(runs.c.name).where(runs.c.id == run)) if _is_whole(run) else None
+    name = connection.scalar(select(runs.c.name).where(runs.c.id == run)) if _OF_JOB["run"](run) else None
     return shown(run if name is None else name)

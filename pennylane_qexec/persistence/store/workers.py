@@ -20,7 +20,7 @@ from pennylane_qexec.persistence.store.base import State
 from pennylane_qexec.persistence.store.database import PreparedStatement, insert_into, list_of, rows_of
 from pennylane_qexec.persistence.store.jobs import COLUMNS, found
 from pennylane_qexec.persistence.store.records import StoredJob, WorkerHeartbeat
-from pennylane_qexec.persistence.store.validation import heart_of, jobs, workers
+from pennylane_qexec.persistence.store.validation import heartbeat_of, jobs, workers
 
 # Who lives
 
@@ -192,7 +192,7 @@ def claim(connection: Connection, ids: Sequence[int], worker: str, token: str, s
     """
     taken = found(connection, _TAKE, ids, me=worker, token=token)
     if len(taken) < len(ids):
-        holders = {heart_of(row) for row in rows_of(connection, _HOLDERS, "ids", ids, me=worker)}
+        holders = {heartbeat_of(row) for row in rows_of(connection, _HOLDERS, "ids", ids, me=worker)}
         for last in seen.stopped(sorted(holders)):
             _declare_dead(connection, last)
         # Those who have jobs, and are not among the workers: the database was changed, and they would keep them.
