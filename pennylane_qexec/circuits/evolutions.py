@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import combinations, pairwise
 from operator import is_not
 from typing import Any
 
@@ -17,9 +16,6 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.concurrency.differentiation import is_plain
-
-_APART = 1e-8
-"""Frequencies nearer to each other, relative to the largest one, are the same but for rounding."""
 
 
 class TimeEvolution(Evolution):
@@ -69,7 +65,7 @@ def with_time(operation: Operator) -> Operator:
         QuantumFunctionError: another number of the operator is trainable, which would be taken for a constant.
     """
     if type(operation) is Evolution:
-        is_known = not operation.base.data and operation.batch_size is None and _is_word(operation.base)
+        is_known = not operation.base.data and operation.batch_size is None and is_word(operation.base)
         return operation if is_known else _with_time(operation)
     if isinstance(operation, Adjoint | Conditional | Controlled):
         is_copied = isinstance(operation, Controlled) and type(operation.base) is Evolution
@@ -93,7 +89,8 @@ def _with_time(operation: Evolution) -> TimeEvolution:
     return TimeEvolution(base, operation.param)
 
 
-def _is_word(operator: Operator) -> bool:
+def is_word(operator: Operator) -> bool:
+    """Whether an operator is a product of Pauli letters, with a factor."""
     return operator.pauli_rep is not None and len(operator.pauli_rep) == 1
 
 
@@ -112,7 +109,7 @@ def _changed(circuit: QuantumScript, change: Callable[[Operator], Operator]) -> 
 
 def _with_matrix(operation: Operator) -> Operator:
     if type(operation) in (Evolution, Exp):
-        is_right = _is_word(operation.base) or qml.math.get_interface(operation.scalar) != "autograd"
+        is_right = is_word(operation.base) or qml.math.get_interface(operation.scalar) != "autograd"
         if is_right or np.any(qml.math.real(qml.math.unwrap([operation.coeff])[0])):
             return operation
         return TimeEvolution(operation.base, qml.math.real(1j * operation.coeff))
@@ -123,38 +120,6 @@ def _with_matrix(operation: Operator) -> Operator:
         base = _with_matrix(operation.base)
         return operation if base is operation.base else _around(operation, base)
     return operation
-
-
-def give_shifts(operation: Operator) -> None:
-    """Give an evolution, controlled or not, the shifts that differentiate it.
-
-    PennyLane takes frequencies that differ by rounding for several, and chooses shifts of which some tell the same of
-    different frequencies (1, 2, 3 and 5): derivatives are anything then.
-    """
-    layers = [operation]
-    while isinstance(layers[-1], Adjoint | Controlled):
-        layers.append(layers[-1].base)
-    evolution = layers[-1]
-    if isinstance(evolution, TimeEvolution) and not _is_word(evolution.base):
-        values = np.linalg.eigvalsh(qml.matrix(evolution.base)).tolist()
-        controls = any(isinstance(one, Controlled) for one in layers)
-        recipe = _recipe([*values, 0.0] if controls else values)
-        for one in layers:
-            if isinstance(one, Controlled | TimeEvolution):  # an inverse has that of what it inverts
-                one.grad_recipe = [recipe]
-
-
-def _recipe(values: Sequence[float]) -> list[list[float]]:
-    """Factors, multipliers and shifts of a derivative, from the eigenvalues of what generates it."""
-    differences = sorted(after - before for before, after in combinations(sorted(values), 2))
-    apart = _APART * differences[-1]
-    frequencies = [one for before, one in pairwise([0.0, *differences]) if one - before > apart]
-    if not frequencies:
-        return [[0.0, 1.0, 0.0]]
-    shifts = (2 * np.arange(len(frequencies)) + 1) * np.pi / (2 * frequencies[-1])
-    factors = np.linalg.lstsq(2 * np.sin(np.outer(frequencies, shifts)), frequencies)[0]
-    pairs = list(zip(factors.tolist(), shifts.tolist(), strict=True))
-    return [[sign * factor, 1.0, sign * shift] for sign in (1, -1) for factor, shift in pairs]
 
 
 def _around(operation: Any, base: Operator) -> Operator:

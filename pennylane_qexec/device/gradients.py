@@ -13,20 +13,14 @@ from typing import Any
 from weakref import WeakSet
 
 import pennylane as qml
-from pennylane.decomposition import gate_sets
 from pennylane.devices.preprocess import validate_device_wires
-from pennylane.exceptions import ParameterFrequenciesUndefinedError, QuantumFunctionError
-from pennylane.gradients.gradient_transform import _all_zero_grad
+from pennylane.exceptions import QuantumFunctionError
 from pennylane.math import Interface
 from pennylane.measurements import PurityMP
-from pennylane.operation import Operation, Operator
 from pennylane.ops import Conditional, MidMeasure
-from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
-from pennylane.transforms import decompose
 from pennylane.transforms.core import Transform, transform
 
-from pennylane_qexec.circuits.evolutions import give_shifts, with_time
 from pennylane_qexec.circuits.structure import is_broadcasted, measures_everything, rows_of, wires_in_order
 from pennylane_qexec.concurrency.differentiation import (
     check_complex,
@@ -34,6 +28,7 @@ from pennylane_qexec.concurrency.differentiation import (
     check_several_results,
     differentiable_once,
 )
+from pennylane_qexec.device.shifts import by_shifts, with_shift_rules
 from pennylane_qexec.job import only
 
 _REFUSING = (
@@ -85,7 +80,7 @@ def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool,
         """What the method does first, and then a circuit for each row of those that it would refuse."""
         given = tape
         if method in _BY_RULES:
-            tape = _with_shift_rules(tape)
+            tape = with_shift_rules(tape)
         tapes, expanded = expand(tape, *args, **options) if expand is not None else ((tape,), only)
         if ordered and not all(one.wires for one in given.measurements):
             wires = wires_in_order(given)
@@ -124,51 +119,6 @@ def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool,
     return twin
 
 
-def _with_shift_rules(tape: QuantumScript) -> QuantumScript:
-    """The circuit, with what has no shift rule (``TrotterProduct``) taken apart into gates that have one.
-
-    PennyLane would take finite differences of it: noise, with shots or in single precision. And it cannot give new
-    numbers to an evolution by a scaled operator, though that has a rule.
-    """
-    with QueuingManager.stop_recording():
-        if all(map(_is_shifted, tape.operations)):
-            return tape
-    (expanded,), _ = decompose(tape, gate_set=gate_sets.ROTATIONS_PLUS_CNOT, stopping_condition=_has_rule, strict=False)
-    with QueuingManager.stop_recording():
-        changed = expanded.copy(operations=list(map(with_time, expanded.operations)))
-    changed.trainable_params = qml.math.get_trainable_indices(changed.get_parameters(trainable_only=False))
-    return changed
-
-
-def _is_shifted(operation: Operator) -> bool:
-    return _has_rule(operation) and with_time(operation) is operation
-
-
-def _has_rule(operation: Operator) -> bool:
-    """Whether an operation can be shifted, has nothing to be shifted, or cannot be taken apart."""
-    try:
-        if not any(map(qml.math.requires_grad, operation.data)) or not operation.has_decomposition:
-            return True
-        return isinstance(operation, Operation) and _has_shifts(operation)
-    except (RuntimeError, ValueError):
-        # PennyLane asks of a batch whether it is zero: of evolutions, which have gates in their place, and of others.
-        return not isinstance(operation, Operation)
-
-
-def _has_shifts(operation: Operation) -> bool:
-    """Whether PennyLane knows by how much to shift the numbers of an operation.
-
-    It asks the base of a controlled one, and cannot compute the shifts of some: of ``PauliRot`` and ``MultiRZ``, whose
-    class has no number of wires.
-    """
-    if any(recipe is not None for recipe in operation.grad_recipe or ()):
-        return True
-    try:
-        return bool(operation.grad_method != "F" and operation.parameter_frequencies)
-    except (ParameterFrequenciesUndefinedError, TypeError):
-        return False
-
-
 def _explained(method: Transform, wires_follow: bool) -> Callable[..., Any]:
     """A method, for one circuit, that says what it cannot differentiate where it would fail, or be wrong.
 
@@ -189,25 +139,9 @@ def _explained(method: Transform, wires_follow: bool) -> Callable[..., Any]:
                 "shifts nor Hadamard tests differentiate what is left (PennyLane returns another number). Use "
                 "diff_method='finite-diff'; or 'backprop', on an executor that offers it."
             )
-        tests = method is qml.gradients.hadamard_grad and not _is_not_tested(tape, wires_follow)
-        if linear and not tests:
-            trained = [tape.par_info[index]["op"] for index in tape.trainable_params]
-            if trained and all(isinstance(one, qml.GlobalPhase) for one in trained):  # PennyLane's shifts fail
-                return _all_zero_grad(tape)
-            for one in trained:
-                give_shifts(one)
-        if method is qml.gradients.hadamard_grad and not tests:
-            return qml.gradients.param_shift(tape, argnum=options.get("argnum"))
-        try:
-            return method(tape, *args, **options)
-        except AttributeError as error:
-            if error.name != "grad_recipe":
-                raise
-            raise QuantumFunctionError(
-                f"there is no parameter shift by a number of the observable {error.obj}, as this derivative would "
-                "need. Measure its terms one by one and add the results; or use diff_method='backprop' on an executor "
-                "that offers it."
-            ) from error
+        if method is qml.gradients.hadamard_grad and _is_not_tested(tape, wires_follow):
+            return by_shifts(tape, argnum=options.get("argnum"))
+        return (by_shifts if method is qml.gradients.param_shift else method)(tape, *args, **options)
 
     return gradient
 

@@ -67,9 +67,6 @@ def check(case: Case, pool: Pool) -> Verdict:
         if all("nan" in text for _, text in wrong) and wrong and all(find in of_bare for find in wrong):
             verdict.notes.append("nan, as the bare device's")
             return verdict
-        if _by_differences(case, wrong) and all(_among(sort, of_bare) for sort, _ in wrong):
-            verdict.notes.append(f"PennyLane takes finite differences of an operation: {wrong[0][1]}")
-            return verdict
         if _is_edge(case, wrong) and KINDS[kinds[0]].bare is None:
             verdict.notes.append("nan, as backpropagation gives for an entropy of a pure state")
             return verdict
@@ -95,12 +92,6 @@ def check(case: Case, pool: Pool) -> Verdict:
         elif first.error is not None:
             verdict.did["right where the bare device raises"] += 1
     return verdict
-
-
-def _by_differences(case: Case, wrong: Sequence[tuple[str, str]]) -> bool:
-    """Whether nothing but a derivative is wrong which PennyLane computes by differences too small for the device."""
-    rough = _accuracy(case) > 1e-5 or case.order == 2
-    return bool(wrong) and rough and {sort for sort, _ in wrong} == {"gradient"} and _differs(case)
 
 
 def _is_edge(case: Case, wrong: Sequence[tuple[str, str]]) -> bool:
@@ -443,7 +434,7 @@ def _allowed(case: Case, name: str, calls: int) -> float:
     if not case.total_shots:
         return exact
     shots = min(case.shots) if isinstance(case.shots, tuple) else case.total_shots
-    if case.method == "finite-diff" or _differs(case):
+    if case.method == "finite-diff":
         return np.inf
     uses = sum(
         _USES.get(step.name, 1) * number.factor**2
@@ -454,20 +445,6 @@ def _allowed(case: Case, name: str, calls: int) -> float:
     )
     spread = reach * np.sqrt(calls) * (np.sqrt(2 * uses) if name == "x" else 1)
     return exact + compare.off_by(shots, float(spread), 2 * float(spread))
-
-
-def _differs(case: Case) -> bool:
-    """Whether PennyLane takes finite differences of some gate, of which shots leave nothing."""
-    with qml.QueuingManager.stop_recording():
-        tape = qml.tape.make_qscript(function(case.program))(case.program.x, case.program.c)
-    return any(map(_takes_differences, tape.operations))
-
-
-def _takes_differences(operation: qml.operation.Operator) -> bool:
-    try:
-        return bool(getattr(operation, "grad_method", "A") == "F")
-    except ValueError:  # of PennyLane, for some batches of evolutions
-        return False
 
 
 def _reach(case: Case, number: int) -> float:
