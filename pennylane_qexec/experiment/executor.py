@@ -15,12 +15,12 @@ from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.experiment.collector import ResultCollector
 from pennylane_qexec.experiment.dispatch import Dispatch, joined
-from pennylane_qexec.experiment.experiment import Experiment, OnFailure, Settings
+from pennylane_qexec.experiment.experiment import Experiment
 from pennylane_qexec.experiment.jobs import circuits_of, shots_of
 from pennylane_qexec.experiment.merges import ExperimentMerge, PaperMerge
 from pennylane_qexec.experiment.policies import ExperimentPolicies
 from pennylane_qexec.experiment.splits import CircuitRequest, PaperSplit, named_backends
-from pennylane_qexec.experiment.submission import ExecutorPool
+from pennylane_qexec.experiment.submission import ExecutorPool, OnFailure, Settings
 from pennylane_qexec.experiment.tasks import tasks_of
 from pennylane_qexec.persistence.cache.cache import GivenCache, cache_of
 from pennylane_qexec.policies import retries
@@ -311,7 +311,7 @@ class QuantumExecutor(Closeable):
     ) -> ResultCollector:
         tasks = tasks_of(dispatch, read, self.virtual_provider.get_backend, self._order)
         merge.check(list(dict.fromkeys(task.place for task in tasks)), data)
-        experiment = Experiment(tasks, self._executors, settings, self._backends, many)
+        experiment = Experiment(tasks, settings, self._backends, many)
         refuses = settings.on_failure != "partial"
         collector = ResultCollector(experiment, dispatch, merge, self._policies.merge, data, refuses)
         self._collectors.add(collector)
@@ -340,4 +340,4 @@ class QuantumExecutor(Closeable):
         if timeout is not None and not timeout > 0:
             raise ConfigurationError(f"timeout={timeout!r} must be a positive number of seconds, or None for no limit.")
         cluster = {"timeout": timeout, "retry": retries.of(retry), "budget": self.budget, "cache": self._cache}
-        return Settings(bool(processes), on_failure, adds_up, cluster)
+        return Settings(self._executors, bool(processes), on_failure, adds_up, cluster)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from pennylane_qexec.concurrency import interrupts, lifecycle
-from pennylane_qexec.errors import BudgetExceededError, ConfigurationError
+from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.experiment.results import Source
 from pennylane_qexec.experiment.splits import too_small
-from pennylane_qexec.experiment.submission import ExecutorPool, Submission
+from pennylane_qexec.experiment.submission import Settings, Submission
 from pennylane_qexec.experiment.tasks import CircuitTask
 from pennylane_qexec.policies.splits import apportion
 from pennylane_qexec.providers import Backend
@@ -24,52 +23,25 @@ from pennylane_qexec.providers.backend import OF_CALLS
 
 logger = logging.getLogger("pennylane_qexec")
 
-OnFailure = Literal["refuse", "rerun", "partial"]
-"""What to do about jobs that failed: not to merge results; to run their shots elsewhere; to merge what is there."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the jobs of an experiment are run.
-
-    Attributes:
-        processes: whether local simulators run in worker processes.
-        on_failure: what is done about jobs that failed.
-        adds_up: whether the shares of a circuit add up to it, so that failed ones may be run by other backends.
-        cluster: options of the clusters that run its jobs: ``timeout``, ``retry``, ``budget``, ``cache``.
-    """
-
-    processes: bool
-    on_failure: OnFailure
-    adds_up: bool
-    cluster: dict[str, Any]
-
 
 class Experiment(Source):
     """Runs the tasks of an experiment.
 
     Args:
         tasks: what to run, in the order of the dispatch.
-        executors: where executors come from.
         settings: how.
         find: finds the backends that a user names.
         many: whether the user gave a list of circuits.
     """
 
     def __init__(
-        self,
-        tasks: Sequence[CircuitTask],
-        executors: ExecutorPool,
-        settings: Settings,
-        find: Callable[[Any], list[Backend]],
-        many: bool,
+        self, tasks: Sequence[CircuitTask], settings: Settings, find: Callable[[Any], list[Backend]], many: bool
     ) -> None:
         super().__init__(tasks, many)
-        self._executors = executors
         self._settings = settings
         self._find = find
         self._condition = threading.Condition()
-        self._submissions: list[Submission] = []
+        self._submissions: weakref.WeakSet[Submission] = weakref.WeakSet()
         self._under_way = 0
         self._moved = False
         self._cancelled = False
@@ -120,7 +92,7 @@ class Experiment(Source):
             )
         with self._condition:
             self._cancelled = False
-        moved = [one for task in self._failed() for one in self._again(task, chosen or [task.backend])]
+            moved = [one for task in self._failed() for one in self._again(task, chosen or [task.backend])]
         if moved:
             self._start(moved, wait=True)
 
@@ -138,46 +110,28 @@ class Experiment(Source):
         try:
             if wait:
                 submission.send()
-            threading.Thread(
-                target=run, args=(self._work, submission, wait), name="qexec-experiment", daemon=True
-            ).start()
+            threading.Thread(target=run, args=(self._work, submission), name="qexec-experiment", daemon=True).start()
         except BaseException:
-            submission.cancel()
-            try:
-                submission.follow()
-            finally:
-                self._end()
+            self.cancel()
+            self._work(submission)
             raise
 
-    def _work(self, submission: Submission, sent: bool) -> None:
+    def _work(self, submission: Submission) -> None:
         """Bring tasks to their end, and those that run the shots of failed ones: in a thread of its own."""
         try:
-            self._run(submission, sent)
-            moved = self._moved_once()
-            if moved:
-                self._run(self._submission(moved), sent=False)
+            submission.run()
+            if moved := self._moved_once():
+                self._submission(moved).run()
         finally:
-            self._end()
-
-    def _run(self, submission: Submission, sent: bool) -> None:
-        try:
-            if not sent:
-                with suppress(BudgetExceededError):  # it is the error of all tasks
-                    submission.send()
-        finally:
-            submission.follow()
-
-    def _end(self) -> None:
-        with self._condition:
-            self._under_way -= 1
-            self._condition.notify_all()
-        lifecycle.end(self, 0)
+            with self._condition:
+                self._under_way -= 1
+                self._condition.notify_all()
+            lifecycle.end(self, 0)
 
     def _submission(self, tasks: Sequence[CircuitTask]) -> Submission:
-        settings = self._settings
-        submission = Submission(tasks, self._executors, settings.processes, settings.cluster, self._note)
+        submission = Submission(tasks, self._settings, self._note)
         with self._condition:
-            self._submissions.append(submission)
+            self._submissions.add(submission)
             if self._cancelled:
                 submission.cancel()
         return submission

@@ -12,8 +12,10 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from pennylane.devices import ExecutionConfig, MCMConfig
 from pennylane.tape import QuantumScript
@@ -137,30 +139,44 @@ class _ExperimentCluster(QCluster):
         """Leave executors the seeds of their jobs: each job counts as it does alone, whatever runs beside it."""
 
 
+OnFailure = Literal["refuse", "rerun", "partial"]
+"""What to do about jobs that failed: not to merge results; to run their shots elsewhere; to merge what is there."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the jobs of an experiment are run.
+
+    Attributes:
+        executors: where executors come from.
+        processes: whether local simulators run in worker processes.
+        on_failure: what is done about jobs that failed.
+        adds_up: whether the shares of a circuit add up to it, so that failed ones may be run by other backends.
+        cluster: options of the clusters that run its jobs: ``timeout``, ``retry``, ``budget``, ``cache``.
+    """
+
+    executors: ExecutorPool
+    processes: bool
+    on_failure: OnFailure
+    adds_up: bool
+    cluster: dict[str, Any]
+
+
 class Submission:
     """Tasks that one cluster runs, each on its own backend.
 
     Args:
         tasks: what to run.
-        executors: where executors come from.
-        processes: whether local simulators run in worker processes.
-        options: of the cluster.
+        settings: how.
         ended: called once for each task that has ended.
     """
 
-    def __init__(
-        self,
-        tasks: Sequence[CircuitTask],
-        executors: ExecutorPool,
-        processes: bool,
-        options: dict[str, Any],
-        ended: Callable[[], None],
-    ) -> None:
+    def __init__(self, tasks: Sequence[CircuitTask], settings: Settings, ended: Callable[[], None]) -> None:
         self._tasks = tasks
-        self._executors = executors
-        self._processes = processes
-        self._options = options
+        self._settings = settings
+        self._executors = settings.executors
         self._ended = ended
+        self._begun = False
         self._lock = threading.Lock()
         self._cancelled = False
         self._cluster: QCluster | None = None
@@ -174,9 +190,10 @@ class Submission:
         Raises:
             BudgetExceededError: the tasks would pass a budget. It is the error of all of them.
         """
+        self._begun = True
         lifecycle.begin(self, len(self._tasks))  # until they are jobs of the cluster
         try:
-            if self._processes:
+            if self._settings.processes:
                 process_pool.shared_pool.warm_up()  # which takes seconds, and so may what comes next
             ready = self._placed(self._ready())
             if ready:
@@ -190,12 +207,15 @@ class Submission:
         finally:
             lifecycle.end(self, len(self._tasks))
 
-    def follow(self) -> None:
-        """Bring tasks to their end as their circuits end, and close the cluster when all have.
+    def run(self) -> None:
+        """Send the circuits, unless they were; bring tasks to their end as their circuits end; close the cluster.
 
         To check what came back, and whoever listens, may take long, and a cluster's engine must not wait for it.
         """
         try:
+            if not self._begun:
+                with suppress(BudgetExceededError):  # it is the error of all tasks
+                    self.send()
             for _ in self._sent:
                 task = self._sent[self._returned.get()]
                 try:
@@ -236,7 +256,7 @@ class Submission:
         try:
             if self._cancelled:
                 raise JobCancelledError("the experiment was cancelled before the job was sent.")
-            return self._executors.executor(task.backend, task.config, self._processes)
+            return self._executors.executor(task.backend, task.config, self._settings.processes)
         except Exception as error:  # of a provider's library, or of the user's own provider
             return error
 
@@ -259,7 +279,7 @@ class Submission:
         executors = list(dict.fromkeys(ready.values()))
         self._executors.share_processes(executors)
         # It does not fail over: an experiment is about the backends that were chosen.
-        self._cluster = _ExperimentCluster(executors, failover=False, **self._options)
+        self._cluster = _ExperimentCluster(executors, failover=False, **self._settings.cluster)
         circuits = [(task, circuit) for task in ready for circuit in task.circuits()]
         jobs = [Job(circuit, ready[task], _call(task.config.get(OF_CALLS))) for task, circuit in circuits]
         for task in ready:

@@ -5,7 +5,6 @@ A circuit's *share plan* says in which form its shares are run, so that what com
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.frameworks import Program, read
-from pennylane_qexec.circuits.frameworks.builder import Order
+from pennylane_qexec.circuits.frameworks.builder import Bits, Order
 from pennylane_qexec.engine import AskedFuture
 from pennylane_qexec.errors import ConfigurationError, ExecutorError, PolicyError, QExecError
 from pennylane_qexec.executors import Executor
@@ -33,10 +32,17 @@ def with_shots(circuit: QuantumScript, shots: int | None) -> QuantumScript:
     return QuantumScript(circuit.operations, circuit.measurements, shots=shots)
 
 
-class SharePlan(ABC):
-    """How the shares of a circuit are run and put together."""
+class SharePlan:
+    """How the shares of a circuit are run and put together: as it is, with results that cannot be put together.
 
-    @abstractmethod
+    Args:
+        circuit: the circuit.
+    """
+
+    def __init__(self, circuit: QuantumScript) -> None:
+        self._circuit = circuit
+        self._with_shots: dict[int | None, QuantumScript] = {}
+
     def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
         """What to run for one share of the circuit's shots.
 
@@ -44,33 +50,36 @@ class SharePlan(ABC):
             shots: the share's shots; ``None`` for an analytic circuit.
             share: number of the share; classical shadows of different shares draw different recipes.
         """
+        if shots not in self._with_shots:
+            self._with_shots[shots] = with_shots(self._circuit, shots)
+        return [self._with_shots[shots]]
 
-    @abstractmethod
     def joined(self, parts: Sequence[ShareResult]) -> Result:
         """The result of one or more shares together: exactly that of one backend with all their shots.
 
         Raises:
             PolicyError: results of this circuit cannot be put together.
         """
+        if len(parts) > 1:
+            raise PolicyError(
+                f"results of {self._circuit.measurements} cannot be put together: merge 'per_backend', or send the "
+                "circuit to one backend."
+            )
+        return parts[0][0]
 
 
 class CountsPlan(SharePlan):
     """A circuit of which outcomes are counted.
 
     Args:
-        program: the circuit.
-        order: how bit strings are written.
+        circuit: the circuit.
+        bits: how its outcomes are written.
+        order: in which order of bits.
     """
 
-    def __init__(self, program: Program, order: Order) -> None:
-        assert program.bits is not None
-        self._circuit, self._bits, self._order = program.circuit, program.bits, order
-        self._with_shots: dict[int | None, QuantumScript] = {}
-
-    def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
-        if shots not in self._with_shots:
-            self._with_shots[shots] = with_shots(self._circuit, shots)
-        return [self._with_shots[shots]]
+    def __init__(self, circuit: QuantumScript, bits: Bits, order: Order) -> None:
+        super().__init__(circuit)
+        self._bits, self._order = bits, order
 
     def joined(self, parts: Sequence[ShareResult]) -> dict[str, int]:
         total: Counter[str] = Counter()
@@ -83,10 +92,12 @@ class SamplesPlan(SharePlan):
     """A circuit whose measurements are evaluated on the samples of all its shares.
 
     Args:
+        circuit: the circuit.
         plan: how shares are run and joined.
     """
 
-    def __init__(self, plan: merges.Plan) -> None:
+    def __init__(self, circuit: QuantumScript, plan: merges.Plan) -> None:
+        super().__init__(circuit)
         self._plan = plan
 
     def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
@@ -94,28 +105,6 @@ class SamplesPlan(SharePlan):
 
     def joined(self, parts: Sequence[ShareResult]) -> Result:
         return self._plan.join([Outcome(part, "", 0) for part in parts])
-
-
-class WholePlan(SharePlan):
-    """A circuit whose results cannot be put together.
-
-    Args:
-        program: the circuit.
-    """
-
-    def __init__(self, program: Program) -> None:
-        self._circuit = program.circuit
-
-    def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
-        return [with_shots(self._circuit, shots)]
-
-    def joined(self, parts: Sequence[ShareResult]) -> Result:
-        if len(parts) > 1:
-            raise PolicyError(
-                f"results of {self._circuit.measurements} cannot be put together: merge 'per_backend', or send the "
-                "circuit to one backend."
-            )
-        return parts[0][0]
 
 
 class RecordedPlan(SharePlan):
@@ -126,7 +115,7 @@ class RecordedPlan(SharePlan):
     """
 
     def __init__(self, circuit: int) -> None:
-        self._circuit = circuit
+        self._number = circuit
 
     def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
         raise PolicyError("a merge (circuit, outcomes) -> result needs the circuits, and only results are known here.")
@@ -137,7 +126,7 @@ class RecordedPlan(SharePlan):
             return results[0]
         if not all(isinstance(result, Mapping) for result in results):
             raise PolicyError(
-                f"circuit {self._circuit} has several results that are no counts, and its samples were not kept."
+                f"circuit {self._number} has several results that are no counts, and its samples were not kept."
             )
         total: Counter[str] = Counter()
         for counts in results:
@@ -154,9 +143,9 @@ def plan_of(program: Program, shots: int | None, order: Order) -> SharePlan:
         order: how bit strings are written.
     """
     if program.bits is not None:
-        return CountsPlan(program, order)
+        return CountsPlan(program.circuit, program.bits, order)
     plan = merges.pooled.plan(program.circuit.copy(shots=shots)) if shots else None
-    return WholePlan(program) if plan is None else SamplesPlan(plan)
+    return SharePlan(program.circuit) if plan is None else SamplesPlan(program.circuit, plan)
 
 
 _LONGEST = 400

@@ -386,6 +386,18 @@ def test_running_again_waits_for_what_runs_is_heard_and_is_merged(held: Fakes):
     assert (collector.progress, len(heard.states)) == (1.0, 3)
 
 
+def test_of_many_threads_that_run_again_at_once_one_does(held: Fakes):
+    collector, _ = under_way(held)
+    collector.cancel()
+    assert collector.wait(30)
+    for ledger in held.ledgers.values():
+        ledger.held.set()
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: collector.rerun(), range(8)))
+    assert collector.get_results(timeout=30) == {"fakes": {name: [{"00": 10}] for name in "abc"}}
+    assert len(collector.records) == 6
+
+
 def test_merged_results_are_merged_anew_after_running_again():
     provider = Fakes(a={}, b={"failures": [ValueError("burnt out")]})
     collector = experiments(provider).run_experiment(
