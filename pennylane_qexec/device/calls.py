@@ -317,8 +317,10 @@ def _track_with_derivatives(tracker: qml.Tracker, circuits: Sequence[QuantumScri
     tracker.record()
 
 
-class CallCounts:
-    """Counts the circuits of one call when all have run, as those that somebody waits for are counted.
+def count_when_done(
+    tracker: qml.Tracker, method: str, circuits: Sequence[QuantumScript], futures: Sequence[Future[Outcome]]
+) -> None:
+    """Count the circuits of one call when all have run, as those that somebody waits for are counted.
 
     Args:
         tracker: where to count.
@@ -326,35 +328,23 @@ class CallCounts:
         circuits: the circuits.
         futures: their futures.
     """
+    left = len(futures)
 
-    def __init__(
-        self,
-        tracker: qml.Tracker,
-        method: str,
-        circuits: Sequence[QuantumScript],
-        futures: Sequence[Future[Outcome]],
-    ) -> None:
-        self._tracker = tracker
-        self._method = method
-        self._circuits = circuits
-        self._futures = futures
-        self._left = len(futures)
-        for future in futures:
-            future.add_done_callback(self._note)
-
-    def _note(self, future: Future[Outcome]) -> None:
-        if not future.cancelled() and future.exception() is None:
-            self._left -= 1
-            if not self._left:
-                self._count()
-
-    def _count(self) -> None:
-        if self._method != "execute":
-            _track_with_derivatives(self._tracker, self._circuits)
+    def note(future: Future[Outcome]) -> None:
+        nonlocal left
+        if future.cancelled() or future.exception() is not None:
             return
-        outcomes = [future.result() for future in self._futures]
-        results = [outcome.result for outcome in outcomes]
-        track(self._tracker, self._circuits, results, [[outcome] for outcome in outcomes])
+        left -= 1
+        if left:
+            return
+        if method != "execute":
+            _track_with_derivatives(tracker, circuits)
+            return
+        outcomes = [future.result() for future in futures]
+        track(tracker, circuits, [one.result for one in outcomes], [[one] for one in outcomes])
+
+    for future in futures:
+        future.add_done_callback(note)
 
 
 of_kind = attrgetter(

@@ -32,7 +32,7 @@ from pennylane_qexec.concurrency.differentiation import are_recorded, is_plain, 
 from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.device.calls import (
     RUNS_LATER,
-    CallCounts,
+    count_when_done,
     counts_itself,
     interface_of_jax,
     of_kind,
@@ -116,7 +116,8 @@ class ClusterDevice(Closeable, Device):
         self.kept_settings: dict[Any, Any] = {}
         self._settings: dict[Any, tuple[ExecutionConfig, Settings]] = {}
         super().__init__(wires=wires, shots=shots)
-        given = [name for name, value in _named(executors=executors, cluster=cluster, config=config)]
+        choices = {"executors": executors, "cluster": cluster, "config": config}
+        given = [name for name, value in choices.items() if value is not None]
         if len(given) > 1:
             raise ConfigurationError(
                 f"{' and '.join(given)} were given together: each says who runs. Give one of them."
@@ -229,7 +230,7 @@ class ClusterDevice(Closeable, Device):
         dispatcher = self._dispatcher(execution_config)
         futures = self.cluster.submit(dispatcher.jobs(circuits, method), asked)
         if self.tracker.active:
-            CallCounts(self.tracker, method, circuits, futures)
+            count_when_done(self.tracker, method, circuits, futures)
         return futures
 
     def stand_in_for(self, device: Device) -> None:
@@ -308,13 +309,7 @@ class ClusterDevice(Closeable, Device):
     # -- in the house
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), **dict.fromkeys(("_tracker", "_origin", "kept_settings", "_settings"))}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.tracker = qml.Tracker()
-        self.kept_settings = {}
-        self._settings = {}
+        return {**vars(self), "_tracker": qml.Tracker(), "_origin": None, "kept_settings": {}, "_settings": {}}
 
     def _dispatcher(self, config: ExecutionConfig | None) -> CallPlanner:
         if config is None or _OPTION not in config.device_options:
@@ -405,10 +400,6 @@ def _new_cluster(wires: Any, executors: Any, config: str | None, options: dict[s
             hint = "Options of an executor go with it, as in executors=[{'type': 'lightning.qubit', 'workers': 2}]."
             raise ConfigurationError(unknown("option of a cluster", option, _CLUSTER_OPTIONS, hint))
     return QCluster(_DEFAULT_EXECUTOR if executors is None else executors, wires=wires, **options)
-
-
-def _named(**values: Any) -> list[tuple[str, Any]]:
-    return [(name, value) for name, value in values.items() if value is not None]
 
 
 def _transposed(pairs: Sequence[tuple[Any, Any]]) -> Any:

@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, NoReturn, TypeVar
 
@@ -382,18 +382,19 @@ class Engine:
         self._lanes[executor].health.failed(self.clock.monotonic())
 
     async def _shut_down(self) -> None:
-        self._hedging.close()
-        tasks = [*self._background_tasks.abandon(), *(task for lane in self._lanes.values() for task in lane.abandon())]
-        self._common.clear()
+        tasks = [*self._background_tasks.abandon(), *self._abandon(self._lanes.values())]
         self._completions.close()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.cancellations.over()
 
     async def _let_go(self) -> None:
-        self._hedging.close()
         self._completions.let_go()
-        self._common.clear()
-        lanes = [lane for lane in self._lanes.values() if isinstance(lane.executor, QueuedExecutor)]
-        tasks = [task for lane in lanes for task in lane.abandon()]
+        tasks = self._abandon(lane for lane in self._lanes.values() if isinstance(lane.executor, QueuedExecutor))
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.cancellations.over()
+
+    def _abandon(self, lanes: Iterable[Lane]) -> list[asyncio.Future[BatchResult]]:
+        """Give up all that waits, and what runs in these lanes; returns the futures that end because of it."""
+        self._hedging.close()
+        self._common.clear()
+        return [future for lane in lanes for future in lane.abandon()]

@@ -70,19 +70,14 @@ def prepares_late(executor: Executor, circuit: QuantumScript, later: bool) -> bo
 
 def seconds(executor: Executor, circuits: Sequence[QuantumScript]) -> float:
     """Estimated running time: from the size of the circuits, or what the last ones have taken if that is longer."""
-    rate = executor.load().circuits_per_second
-    computing = executor.effort(circuits) * _SECONDS_PER_NUMBER
+    rate, computing = executor.load().circuits_per_second, computing_seconds(executor, circuits)
     return max(len(circuits) / rate, computing) if rate else computing
 
 
 def capacity_of(executor: Executor) -> int:
     """How many batches an executor runs at the same time."""
-    return executor.workers or _default_capacity(executor)
-
-
-def _default_capacity(executor: Executor) -> int:
-    if isinstance(executor, QueuedExecutor):
-        return _IN_FLIGHT
+    if executor.workers or isinstance(executor, QueuedExecutor):
+        return executor.workers or _IN_FLIGHT
     parallel = executor.parallel == "process" or isinstance(executor.parallel, concurrent.futures.Executor)
     return cores() if parallel or may_use_processes(executor) else 1
 

@@ -6,7 +6,6 @@ They are tried again, handed to another executor, or given up.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
@@ -250,16 +249,12 @@ class RetryScheduler:
 
         Those that may share a batch do so again: at a backend with a queue, each job is a long wait.
         """
-        going = [queued_job for queued_job in queued_jobs if self._may_go(queued_job, lane)]
-        alone = [[queued_job] for queued_job in going if queued_job.alone]
-        together = sorted(
-            (queued_job for queued_job in going if not queued_job.alone),
-            key=lambda queued_job: queued_job.attempts_here,
-        )
-        groups = [
-            list(group) for _, group in itertools.groupby(together, key=lambda queued_job: queued_job.attempts_here)
-        ]
-        for group in [*alone, *groups]:
+        groups: dict[tuple[int, QueuedJob | None], list[QueuedJob]] = {}
+        for queued_job in queued_jobs:
+            if self._may_go(queued_job, lane):
+                key = (queued_job.attempts_here, queued_job if queued_job.alone else None)
+                groups.setdefault(key, []).append(queued_job)
+        for group in groups.values():
             self._put_together(lane, group, pause)
 
     def _put_together(self, lane: Lane, queued_jobs: list[QueuedJob], pause: float) -> None:
