@@ -190,7 +190,7 @@ class CallPlanner:
             candidates = self._cluster.candidates(circuit, refusals, ready)
             try:
                 if late:
-                    return self._late(circuit, candidates[0])
+                    return self._late(circuit, candidates[0], None)
                 return self._dispatch(circuit, candidates, selection, ready)
             except _RefusedError as refused:
                 refusals[refused.executor] = refused.cause
@@ -279,8 +279,7 @@ class CallPlanner:
         if config is None:
             circuit = executor.with_shots(circuit)
         if not self.config.use_device_gradient and self._cluster.prepares_late(executor, circuit, self._later):
-            self._check_first(circuit, executor, executor)
-            return self._as_it_is(circuit, executor)
+            return self._late(circuit, executor, executor)
         if config is not None:
             return (_tagged_copy(circuit, self._number(executor, config)),), only
         bound = self._bind(circuit, executor)
@@ -290,25 +289,26 @@ class CallPlanner:
         number = self._number(executor, bound.config)
         return tuple([_retag(one, number, circuit) for one in bound.circuits]), _named(executor, bound.postprocess)
 
-    def _late(self, circuit: QuantumScript, candidate: Executor) -> Expanded:
-        """The circuit for whoever is free first."""
-        self._check_first(candidate.with_shots(circuit), candidate, None)
-        return self._as_it_is(circuit, None)
+    def _late(self, circuit: QuantumScript, candidate: Executor, executor: Executor | None) -> Expanded:
+        """The circuit as it is, to be prepared where it runs; of a call, the first is prepared here as well.
 
-    def _check_first(self, circuit: QuantumScript, candidate: Executor, executor: Executor | None) -> None:
-        """See at once whether the first circuit of a call can be run; it is prepared again where it runs."""
-        if (executor, id(self._late_call.config)) not in self._numbers or not self._cluster.fails_over:
-            self._bind(circuit, candidate)
+        So it is seen at once whether it can be run.
+
+        Args:
+            circuit: the circuit.
+            candidate: who can run it.
+            executor: who is to run it; ``None`` for whoever is free first.
+        """
+        config = self._late_call.config
+        if (executor, id(config)) not in self._numbers or not self._cluster.fails_over:
+            self._bind(candidate.with_shots(circuit), candidate)
+        return (_retag(circuit, self._number(executor, config), circuit),), only
 
     def _bind(self, circuit: QuantumScript, executor: Executor) -> Bound:
         try:
             return self._binder(executor, circuit)(circuit)
         except Exception as error:
             raise _RefusedError(executor, error) from error
-
-    def _as_it_is(self, circuit: QuantumScript, executor: Executor | None) -> Expanded:
-        """The circuit as it is, to be prepared where it runs: by this executor, or by whoever is free first."""
-        return (_retag(circuit, self._number(executor, self._late_call.config), circuit),), only
 
     @property
     def _late_call(self) -> Call:
