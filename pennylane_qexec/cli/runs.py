@@ -23,7 +23,7 @@ from pennylane_qexec.redaction import scrub, scrub_argv
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pennylane_qexec.engine.rows import JobRecord
+    from pennylane_qexec.engine.tables import JobRecord
     from pennylane_qexec.persistence.store import Run, Store, StoredJob
 
 

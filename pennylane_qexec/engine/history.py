@@ -1,17 +1,30 @@
-"""The history: one row in memory for each job that ended, and the picture of who ran when."""
+"""The history: one row in memory for each job that ended, with its circuit made small, and the picture of who ran when.
+
+A history of thousands of circuits as PennyLane has them would be hundreds of thousands of objects, through which
+Python's garbage collector looks over and over. Tuples of numbers it leaves alone.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from dataclasses import dataclass
+from itertools import chain, islice
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+from pennylane.measurements import MeasurementProcess
+from pennylane.ops import Prod
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.circuits.fingerprint import fingerprint
+from pennylane_qexec.circuits.structure import CONTROLLED, structure_of
 from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock
 from pennylane_qexec.engine.batch import QueuedJob
-from pennylane_qexec.engine.rows import OF_HISTORY, CompactCircuit, Row, compact, to_dataframe
+from pennylane_qexec.engine.tables import OF_HISTORY, shown, to_dataframe
 from pennylane_qexec.errors import ExecutorError
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import CACHE, Job, JobState, Outcome, Result, Times, Usage, together
@@ -22,8 +35,6 @@ from pennylane_qexec.redaction.display import even_incomplete
 if TYPE_CHECKING:
     import matplotlib.axes
     import pandas
-
-    from pennylane_qexec.engine.rows import Row
 
 FAILED = "#d1495b"
 """The colour of what failed."""
@@ -77,6 +88,127 @@ def _explain(ax: matplotlib.axes.Axes, states: Sequence[str]) -> None:
 
 
 KEPT_ROWS = 10_000
+
+
+class CompactCircuit(NamedTuple):
+    """A circuit of plain gates, taken apart. Circuits that differ in numbers only share all but these.
+
+    Attributes:
+        structure: what the circuit is beside its numbers, see :func:`structure_of`.
+        measurements: those of its measurements that have no observable; ``None`` in place of the others.
+        numbers: the numbers of all gates, one after the other.
+        trainable: indices of the trainable parameters.
+    """
+
+    structure: Any
+    measurements: tuple[MeasurementProcess | None, ...]
+    numbers: tuple[Any, ...]
+    trainable: tuple[int, ...]
+
+    def circuit(self) -> QuantumScript:
+        """The circuit, put together again."""
+        kinds, targets, control_wires, measured, shots = self.structure
+        numbers, controls = iter(self.numbers), iter(control_wires)
+        operations = []
+        for kind, labels in zip(kinds, targets, strict=True):
+            wires = (*next(controls), *labels) if kind in CONTROLLED else labels
+            operations.append(kind(*islice(numbers, kind.num_params), wires=wires))
+        measurements = [
+            _of_letters(*key) if measurement is None else measurement
+            for measurement, key in zip(self.measurements, measured, strict=True)
+        ]
+        return QuantumScript(operations, measurements, shots=shots, trainable_params=list(self.trainable))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One job that ended.
+
+    Attributes:
+        circuit: the circuit, as it is or taken apart, or its fingerprint.
+        executor: name of the executor that had it last; ``""`` if none had taken it.
+        backend: name of that executor's backend.
+        shots: the shots that were run for its result, in all bases that are measured; of a job that did not end well,
+            those of all attempts. 0 if analytic.
+        batch: number of the batch it ran in; 0 if it ran in none.
+        attempt: attempts made.
+        state: how it ended.
+        submitted: when it was asked for; UTC, in seconds since 1970.
+        started: when its batch began.
+        finished: when its batch ended.
+        seconds: the job's part of the running time of its batch, so that these add up.
+        cost: US dollars, for the same attempts.
+        error: what went wrong last, if it did not end well.
+        circuits: the circuits that the backend ran for it, in the same attempts; 0 if a cache knew the result.
+    """
+
+    circuit: QuantumScript | CompactCircuit | str
+    executor: str
+    backend: str
+    shots: int
+    batch: int
+    attempt: int
+    state: JobState
+    submitted: float
+    started: float
+    finished: float
+    seconds: float = 0.0
+    cost: float = 0.0
+    error: str = ""
+    circuits: int = 1
+
+    @property
+    def fingerprint(self) -> str:
+        """The circuit's fingerprint; ``""`` if it has none (see :mod:`pennylane_qexec.circuits.fingerprint`)."""
+        return self.circuit if isinstance(self.circuit, str) else fingerprint_of(self.circuit)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as the table shows it: times in UTC, seconds queued and running."""
+        return shown(self, OF_HISTORY)
+
+
+def compact(circuit: QuantumScript, last: Any = None) -> QuantumScript | CompactCircuit | str:
+    """A circuit as rows keep it: taken apart; as it is, if it cannot be; its fingerprint if there are arrays in it.
+
+    Arrays may be large, part of a gradient's graph, or written to after the circuit was run.
+
+    Args:
+        circuit: the circuit.
+        last: what became of a circuit before it, of which it may be a variation.
+    """
+    structure: Any = structure_of(circuit)
+    if structure is None:
+        return circuit if _has_numbers_only(circuit) else fingerprint_of(circuit)
+    numbers = tuple(chain.from_iterable(map(attrgetter("data"), circuit.operations)))
+    if np.ndarray in map(type, numbers):  # whoever has made the array may write another number into it
+        numbers = tuple(map(copy, numbers))
+    trainable = tuple(circuit.trainable_params)
+    if isinstance(last, CompactCircuit) and structure == last.structure:
+        return CompactCircuit(last.structure, last.measurements, numbers, trainable)
+    measurements = tuple([one if one.obs is None else None for one in circuit.measurements])
+    return CompactCircuit(structure, measurements, numbers, trainable)
+
+
+def fingerprint_of(circuit: QuantumScript | CompactCircuit) -> str:
+    """The fingerprint of a circuit; ``""`` if it has none."""
+    try:
+        return fingerprint(circuit.circuit() if isinstance(circuit, CompactCircuit) else circuit)
+    except Exception:  # whatever an interface's numbers do when they are looked at: a row must not lose a job
+        return ""
+
+
+def _of_letters(kind: type[MeasurementProcess], letters: Sequence[Any], *targets: Any) -> MeasurementProcess:
+    factors = [outgoing(wires=labels) for outgoing, labels in zip(letters, targets, strict=True)]
+    return kind(Prod(*factors) if len(factors) > 1 else factors[0])
+
+
+def _has_numbers_only(circuit: QuantumScript) -> bool:
+    observables = [measurement.obs for measurement in circuit.measurements if measurement.obs is not None]
+    for operator in (*circuit.operations, *observables):
+        for parameter in operator.data:
+            if not isinstance(parameter, float | int | np.generic):
+                return False
+    return True
 
 
 class History(Sequence[Row]):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pennylane_qexec.engine import rows
+from pennylane_qexec.engine import tables
 from pennylane_qexec.errors import (
     ConfigurationError,
     ExperimentTimeoutError,
@@ -192,7 +192,7 @@ class ResultCollector:
             without one), ``instead_of`` (``"provider/backend"`` whose failed shots these are; ``""`` for others) and
             ``result`` (counts by outcome, or what PennyLane returns; ``None`` without one).
         """
-        return rows.to_dataframe(self.records, rows.OF_EXPERIMENT)
+        return tables.to_dataframe(self.records, tables.OF_EXPERIMENT)
 
     def plot_counts(self, circuit: int = 0, *, merged: bool = False, ax: matplotlib.axes.Axes | None = None) -> Any:
         """Draw how often each outcome was counted.

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from pennylane_qexec.engine import rows
-from pennylane_qexec.engine.rows import OF_EXPERIMENT as COLUMNS
+from pennylane_qexec.engine import tables
+from pennylane_qexec.engine.tables import OF_EXPERIMENT as COLUMNS
 from pennylane_qexec.experiment import Record, ResultCollector
 from pennylane_qexec.job import JobState
 
@@ -31,7 +31,7 @@ FAILED = Record(0, 3, "qbraid", "qpu", 10, JobState.FAILED, submitted=1001.0, er
 
 
 def to_dataframe(records: list[Record]) -> pd.DataFrame:
-    return rows.to_dataframe(records, COLUMNS)
+    return tables.to_dataframe(records, COLUMNS)
 
 
 def test_the_docstring_names_every_column_and_the_table_has_no_others() -> None:
