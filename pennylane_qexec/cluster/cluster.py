@@ -216,7 +216,7 @@ class QCluster(Nestable):
     def selection(self) -> Selection:
         """The policies as they stand; a durable run has its own, which begin anew whenever its program does."""
         run = durable.current()
-        return self._selection if run is None else run.choosing(self._selection, self._select_anew)
+        return self._selection if run is None else run.policies(self._selection, self._select_anew)
 
     def _select_anew(self, seed: int) -> Selection:
         policies = self.policies.anew(np.random.default_rng(seed if self._seed is None else self._seed))

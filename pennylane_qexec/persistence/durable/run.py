@@ -98,7 +98,7 @@ class OpenRun:
         """Whether this is the process that opened it, and none that was forked from it."""
         return self._process == os.getpid()
 
-    def choosing(self, usual: T, anew: Callable[[int], T]) -> T:
+    def policies(self, usual: T, anew: Callable[[int], T]) -> T:
         """The policies of a cluster in this run.
 
         Args:
@@ -121,7 +121,7 @@ class OpenRun:
             return [next(done) if is_one else next(rest) for is_one in recorded]
         if in_engine_thread() and not engine.runs_here(jobs):
             return runner.run(jobs)  # which refuses
-        entries, mine = self._taken(jobs, RunCall(runner, engine, _yes, contextvars.copy_context()))
+        entries, mine = self._entries_of(jobs, RunCall(runner, engine, _yes, contextvars.copy_context()))
         if mine and engine.runs_here([entry.job for entry in mine]):
             self.completions.run(runner, mine)
         else:
@@ -138,7 +138,7 @@ class OpenRun:
         """Let jobs run that the run has no results of; as :meth:`Engine.submit`."""
         recorded = [is_recorded(job, engine) for job in jobs]
         chosen, others = _split(jobs, recorded)
-        entries, mine = self._taken(chosen, RunCall(runner, engine, asked, contextvars.copy_context()))
+        entries, mine = self._entries_of(chosen, RunCall(runner, engine, asked, contextvars.copy_context()))
         self.completions.begin(mine)
         for entry in mine:
             if entry.inner is None and entry.over and not entry.future.cancelled():
@@ -146,7 +146,7 @@ class OpenRun:
         own, rest = iter(entries), iter(runner.submit(others, asked) if others else [])
         return [next(own).future if is_one else next(rest) for is_one in recorded]
 
-    def _taken(self, jobs: Sequence[Job], call: RunCall) -> tuple[list[RunEntry], list[RunEntry]]:
+    def _entries_of(self, jobs: Sequence[Job], call: RunCall) -> tuple[list[RunEntry], list[RunEntry]]:
         """The entries of a call; and those of them that are to be run."""
         if not jobs:
             return [], []
