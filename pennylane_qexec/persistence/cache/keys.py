@@ -73,18 +73,18 @@ def _is_number(value: Any) -> bool:
 def _structure(circuit: QuantumScript) -> bytes | None:
     """The digest of a circuit of plain gates without its parameters; ``None`` for any other circuit."""
     structures = _known.structures
-    for likeness, digest in structures:
-        if likeness(circuit):
+    for matches, digest in structures:
+        if matches(circuit):
             return digest
-    likeness = StructureMatcher(circuit)
-    if not likeness.plain or not _is_plain(circuit.measurements):
+    matches = StructureMatcher(circuit)
+    if not matches.plain or not _is_plain(circuit.measurements):
         return None
     gates = [(type(gate).__qualname__, wire_labels(gate), len(gate.data)) for gate in circuit.operations]
     try:
         digest = bytes.fromhex(content([gates, circuit.measurements, circuit.shots]).digest)
     except Exception:  # a function, a tracer: each library raises what it likes when it is looked at
         return None
-    _known.structures = [(likeness, digest), *structures[: _KEPT - 1]]
+    _known.structures = [(matches, digest), *structures[: _KEPT - 1]]
     return digest
 
 
