@@ -128,6 +128,7 @@ class QCluster(Nestable):
         self._given: dict[Kind, Any] = {"selector": None, "split": None, "merge": merge}
         self.use(selector=_DEFAULT if selector is None else selector, merge=merge)
         self.use(split=split)
+        self.fails_over = failover
         self._options = {
             "retry": retry,
             "failover": failover,
@@ -201,11 +202,6 @@ class QCluster(Nestable):
     def closed(self) -> bool:
         """Whether it runs no more circuits."""
         return self._engine.closed
-
-    @property
-    def fails_over(self) -> bool:
-        """Whether a circuit that an executor cannot do goes to another one."""
-        return bool(self._options["failover"])
 
     @property
     def splits(self) -> bool:

@@ -98,12 +98,11 @@ def settle_attempt(accounts: Sequence[Account | None], usages: Sequence[Usage]) 
         usages: what each job has used; none of them if nothing is to be counted.
     """
     counting = [index for index, account in enumerate(accounts) if account is not None]
-    amounts = [_amount(usages[index]) if usages else NOTHING for index in counting]
+    amounts = [NOTHING] * len(counting)
+    if usages:
+        spent = map(usages.__getitem__, counting)
+        amounts = [amount(shots, circuits, cost or 0.0, seconds or 0.0) for circuits, shots, cost, seconds in spent]
     settle([account for account in accounts if account is not None], amounts)
-
-
-def _amount(usage: Usage) -> Amount:
-    return amount(usage.shots, usage.circuits, usage.cost or 0.0, usage.seconds or 0.0)
 
 
 def chosen(accounts: Sequence[Account] | None, indices: Sequence[int]) -> Sequence[Account] | None:

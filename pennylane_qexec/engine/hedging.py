@@ -17,7 +17,7 @@ from pennylane_qexec.engine.batch import Batch, QueuedJob, always
 from pennylane_qexec.engine.lane import Lane
 from pennylane_qexec.errors import BudgetExceededError
 from pennylane_qexec.executors import Executor
-from pennylane_qexec.job import Job, JobState
+from pennylane_qexec.job import JobState
 from pennylane_qexec.policies.budgets import Account, opened
 from pennylane_qexec.policies.hedges import Hedge
 
@@ -159,9 +159,7 @@ class Hedging:
             return
         chosen: dict[Lane, list[QueuedJob]] = {other: [] for other in self._lanes if other is not lane and other.free}
         for queued_job in stragglers if chosen else ():
-            able = [
-                other for other, seconds in chosen.items() if not other.is_full(seconds) and _can(other, queued_job)
-            ]
+            able = [one for one, own in chosen.items() if not one.window.is_full(own) and _can(one, queued_job)]
             if able:
                 target = min(able, key=lambda other: other.executor.load().waiting + len(chosen[other]))
                 self._hedged.add(queued_job)
@@ -189,8 +187,10 @@ class Hedging:
     def _second(self, queued_job: QueuedJob, executor: Executor) -> QueuedJob | None:
         """A second job for a circuit, for another executor; ``None`` if a budget does not allow for it."""
         job = replace(queued_job.job, executor=executor, call=queued_job.job.call.unbound())
+        account: Account | None = None
         try:
-            account = _reserved(queued_job, executor, job)
+            if queued_job.account is not None:
+                (account,) = opened(queued_job.budgets, [expected(executor, job)])
         except BudgetExceededError as error:
             logger.info("a circuit that runs for long on one executor is not given to a second one: %s", error)
             return None
@@ -221,12 +221,3 @@ def _can(lane: Lane, queued_job: QueuedJob) -> bool:
     executor, first = lane.executor, queued_job.executor
     same_shots = first is not None and executor.shots == first.shots
     return same_shots and executor not in queued_job.tried and lane.objection(queued_job.job.circuit) is None
-
-
-def _reserved(queued_job: QueuedJob, executor: Executor, job: Job) -> Account | None:
-    """What is reserved for another attempt at a circuit.
-
-    Raises:
-        BudgetExceededError: it does not fit.
-    """
-    return opened(queued_job.budgets, [expected(executor, job)])[0] if queued_job.account is not None else None

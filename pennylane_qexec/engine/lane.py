@@ -219,6 +219,7 @@ class Lane:
     Attributes:
         health: whether the executor is up.
         carrier: carries the batches of those who run inside of none.
+        window: says when a batch leaves.
     """
 
     def __init__(self, executor: Executor, common: CommonQueue, post: LaneEvents, window: float, lanes: int) -> None:
@@ -230,7 +231,7 @@ class Lane:
         self.carrier = self._levels[0].carrier
         self._common = common
         self._post = post
-        self._window = Window(executor, executor.batch_window or window, post.clock)
+        self.window = Window(executor, executor.batch_window or window, post.clock)
         self._lanes = lanes
         self._timer: Timer | None = None
 
@@ -277,10 +278,6 @@ class Lane:
         running = sum(len(level.running) for level in self._levels.values())
         return not (self.awaited or self._common or self.health.down) and running < self._capacity
 
-    def is_full(self, queued_jobs: Sequence[QueuedJob]) -> bool:
-        """Whether a batch of these jobs has no room for more."""
-        return self._window.is_full(queued_jobs)
-
     def evacuate(self) -> list[QueuedJob]:
         """Take out everything that waits."""
         return [queued_job for level in self._levels.values() for queued_job in level.evacuate()]
@@ -326,7 +323,7 @@ class Lane:
             if not queued_jobs:
                 return FIRST_PAUSE  # nobody says so when a backend, or a cluster inside, can take them again
             pause = self.health.pause(self._clock.monotonic())
-            delay = max(pause, self._window.left(queued_jobs, arrived, idle=not running))
+            delay = max(pause, self.window.left(queued_jobs, arrived, idle=not running))
             if delay > 0:
                 return delay
             took = self._adopt(level, adoptable)
@@ -366,7 +363,7 @@ class Lane:
         if not adoptable:
             return False
         fair = math.ceil(len(self._common.of(level.depth)) / self._lanes)
-        chosen = adoptable if self._window.seconds and self._window.is_full(adoptable) else adoptable[:fair]
+        chosen = adoptable if self.window.seconds and self.window.is_full(adoptable) else adoptable[:fair]
         for queued_job in chosen:
             self._common.remove(queued_job)
             if queued_job.job.affinity is not None:
@@ -380,7 +377,7 @@ class Lane:
     @property
     def _gathers(self) -> bool:
         """Whether the executor takes several circuits at a time from the common queue."""
-        return bool(self._window.seconds) or isinstance(self.executor, QueuedExecutor)
+        return bool(self.window.seconds) or isinstance(self.executor, QueuedExecutor)
 
     def _start(self, level: Level) -> None:
         batch = level.take(self._post.next_batch_number(), probe=self.health.down)
