@@ -231,21 +231,23 @@ def record(
     stored = {} if beyond else _numbered(connection, run, new)
     if missing := sorted((job for job in new if job.number not in stored), key=attrgetter("number")):
         state = str(State.WAITING if worker is None else State.CLAIMED)
-        rows = [_row(run, job, state, worker, now) for job in missing]
+        rows = [(_row(run, job, now, state), job.circuits) for job in missing]
         _INSERT_TEXTS.change(connection, sorted({job.circuit: job.text for job in missing}.items()))
-        values = [(*row[1:10], row.worker, row.circuits, claim) for row in rows]
+        values = [(*row, worker, number, claim) for row, number in rows]
         if _INSERT.change(connection, values) < len(rows):  # somebody else has inserted some meanwhile
             stored |= _numbered(connection, run, missing)
         else:
             ids = dict(_IDS_NUMBERED.rows(connection, run, [job.number for job in missing]))
-            stored |= {row.number: StoredJob._make((ids[row.number], *row[1:])) for row in rows}
+            stored |= {
+                row[1]: StoredJob(ids[row[1]], *row, attempt=1, worker=worker, circuits=number) for row, number in rows
+            }
     return [stored[job.number] for job in new]
 
 
-def _row(run: int, job: NewJob, state: str, worker: str | None, now: float) -> StoredJob:
-    """A new job as it is stored, but for its id."""
+def _row(run: int, job: NewJob, now: float, state: str) -> tuple[int, int, str, str, str, str, int, float, str]:
+    """The first columns of a new job, but for its id."""
     asked = (job.key, job.circuit, job.executor, job.backend, job.shots, job.submitted or now)
-    return StoredJob(0, run, job.number, *asked, state, worker=worker, circuits=job.circuits)
+    return run, job.number, *asked, state
 
 
 def _numbered(connection: Connection, run: int, new: Sequence[NewJob]) -> dict[int, StoredJob]:
