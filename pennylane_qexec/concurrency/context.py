@@ -167,15 +167,10 @@ class AwaitedFutures:
                 self._futures.remove(futures)
 
 
-@contextmanager
-def waiting_for(futures: Sequence[Future[Any]]) -> Iterator[None]:
+def waiting_for(futures: Sequence[Future[Any]]) -> AbstractContextManager[None]:
     """While this lasts, whoever calls it waits for futures."""
     awaited = _context.get().awaited
-    if awaited is None:
-        yield
-        return
-    with awaited.waiting_for(futures):
-        yield
+    return nullcontext() if awaited is None else awaited.waiting_for(futures)
 
 
 class ChainLock:

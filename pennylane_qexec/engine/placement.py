@@ -281,8 +281,8 @@ def _followed(
 ) -> asyncio.Future[BatchResult]:
     """The engine's future of a batch that runs in another thread.
 
-    It is brought to its end by one call of the loop. (``asyncio.wrap_future``, and a task that waits for it, cost as
-    much as all the rest of a small batch's way.)
+    It is brought to its end by one call of the loop; a task that waits by ``asyncio.wrap_future`` takes two rounds of
+    the loop more, which a call of a small circuit shows (``benchmarks/overhead.py``, "through the lanes").
 
     Args:
         running: the batch.
