@@ -15,8 +15,6 @@ from pennylane.ops.functions import bind_new_parameters
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.concurrency.differentiation import is_plain
-
 
 class TimeEvolution(Evolution):
     """An evolution whose only number is the time.
@@ -96,7 +94,7 @@ def is_word(operator: Operator) -> bool:
 
 def with_matrices(circuit: QuantumScript) -> QuantumScript:
     """The circuit with evolutions whose matrices are right with Autograd, see :class:`TimeEvolution`."""
-    return circuit if is_plain(circuit) else _changed(circuit, _with_matrix)
+    return _changed(circuit, _with_matrix)
 
 
 def _changed(circuit: QuantumScript, change: Callable[[Operator], Operator]) -> QuantumScript:

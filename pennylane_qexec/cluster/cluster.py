@@ -32,6 +32,7 @@ from pennylane_qexec.cluster.validation import (
     refuse_both,
 )
 from pennylane_qexec.concurrency import context, isolation
+from pennylane_qexec.concurrency.differentiation import is_plain
 from pennylane_qexec.engine import KEPT_ROWS, AskedFuture, Engine, History, prepares_late, process_pool
 from pennylane_qexec.errors import NoExecutorError, checked_seed
 from pennylane_qexec.executors import Executor, are_equivalent, identity, refuse_split
@@ -371,7 +372,7 @@ class QCluster(Nestable):
         check_circuits(circuits)
         config = Derivatives(self.executors).follow(config or ExecutionConfig(), circuits)
         dispatcher = CallPlanner(self, Settings(config))
-        expanded = [dispatcher(with_matrices(circuit)) for circuit in circuits]
+        expanded = [dispatcher(circuit if is_plain(circuit) else with_matrices(circuit)) for circuit in circuits]
         jobs = [dispatcher.job(one) for batch, _ in expanded for one in batch]
         if numbers:
             given = of_parts(numbers, [len(batch) for batch, _ in expanded])

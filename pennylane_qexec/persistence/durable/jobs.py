@@ -23,6 +23,9 @@ from pennylane_qexec.persistence.store import State, StoredJob
 
 # Entries
 
+UNRECORDED = "done, but its result cannot be recorded"
+"""How the error begins of a circuit that is done without a result in the store."""
+
 
 class RunCall(NamedTuple):
     """A call that asks for jobs.

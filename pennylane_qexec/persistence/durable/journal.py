@@ -19,7 +19,15 @@ from pennylane_qexec.circuits.results import check_kept
 from pennylane_qexec.circuits.serialization import circuit_of, circuit_text, result_of
 from pennylane_qexec.errors import ConfigurationError, ReplayMismatchError, ResultError, StoreError, StoreMismatchError
 from pennylane_qexec.job import CACHE, Job, Outcome, Result, Usage, Work
-from pennylane_qexec.persistence.durable.jobs import RunEntry, SerializedJob, digest_of, first_number, place_of, what_of
+from pennylane_qexec.persistence.durable.jobs import (
+    UNRECORDED,
+    RunEntry,
+    SerializedJob,
+    digest_of,
+    first_number,
+    place_of,
+    what_of,
+)
 from pennylane_qexec.persistence.store import Run, State, Store, StoredJob
 from pennylane_qexec.persistence.store.records import NewJob
 from pennylane_qexec.policies.amounts import Amounts
@@ -309,9 +317,6 @@ def _new(number: int, one: SerializedJob, job: Job) -> NewJob:
 
 
 # Recorded results
-
-UNRECORDED = "done, but its result cannot be recorded"
-"""How the error begins of a circuit that is done without a result in the store."""
 
 
 def _result(entry: RunEntry, text: str, run: str) -> Result:

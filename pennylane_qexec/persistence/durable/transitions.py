@@ -14,8 +14,7 @@ from pennylane_qexec.concurrency import interrupts
 from pennylane_qexec.errors import ConfigurationError, ExecutorError, StoreError
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import Job, Outcome
-from pennylane_qexec.persistence.durable.jobs import RunEntry
-from pennylane_qexec.persistence.durable.journal import UNRECORDED
+from pennylane_qexec.persistence.durable.jobs import UNRECORDED, RunEntry
 from pennylane_qexec.persistence.store import Ended, State, Store, StoredJob
 
 logger = logging.getLogger("pennylane_qexec")

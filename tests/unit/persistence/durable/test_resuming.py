@@ -13,8 +13,8 @@ import pytest
 
 from pennylane_qexec.concurrency.futures import AskedFuture
 from pennylane_qexec.job import Job
-from pennylane_qexec.persistence.durable.jobs import RunCall, RunEntry
-from pennylane_qexec.persistence.durable.journal import UNRECORDED, Journal
+from pennylane_qexec.persistence.durable.jobs import UNRECORDED, RunCall, RunEntry
+from pennylane_qexec.persistence.durable.journal import Journal
 from pennylane_qexec.persistence.durable.recovery import Recovery
 from pennylane_qexec.persistence.durable.transitions import Transitions
 from pennylane_qexec.persistence.store import Ended, NewJob, Store, StoredJob, open_store
