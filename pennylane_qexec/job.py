@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -46,6 +46,12 @@ class Bound:
     circuits: tuple[QuantumScript, ...]
     config: ExecutionConfig
     postprocess: Postprocessing
+
+
+def postprocessed(bounds: Iterable[Bound], results: Iterable[Result]) -> list[Result]:
+    """The results of circuits, of those of all that was made of them, in order."""
+    remaining = iter(results)
+    return [bound.postprocess([next(remaining) for _ in bound.circuits]) for bound in bounds]
 
 
 # Costs

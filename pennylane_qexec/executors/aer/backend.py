@@ -9,14 +9,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from pennylane.devices import ExecutionConfig
 from pennylane.measurements import StateMeasurement
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 from qiskit_aer import AerSimulator
 
 from pennylane_qexec.circuits.mid_circuit import QiskitCircuit, dynamic_part, qubits_of
-from pennylane_qexec.circuits.qiskit.preparation import QiskitBinder
 from pennylane_qexec.circuits.sampling import POOLED, can_pool
 from pennylane_qexec.circuits.structure import wires_in, wires_in_order
 from pennylane_qexec.circuits.templates import Template, fuse, unfused
@@ -99,6 +97,9 @@ class AerBackend:
         seed: see :class:`AerExecutor`.
         options: options of ``AerSimulator``.
         transpiler: the optimization level and the seed of Qiskit's transpiler.
+
+    Attributes:
+        options: options of ``AerSimulator``.
     """
 
     def __init__(
@@ -112,12 +113,12 @@ class AerBackend:
         self._arguments = (backend, wires, seed, options, transpiler)
         self.wires = wires
         self._seeds = Seeds(seed)
-        self._options = checked_options(options, backend)
+        self.options = checked_options(options, backend)
         self._machine = FakeMachine(backend, *transpiler) if backend else None
         if self._machine is not None and wires is not None and len(wires) > self._machine.qubits:
             raise ConfigurationError(f"wires: {len(wires)} wires, and {backend!r} has {self._machine.qubits} qubits.")
-        self._noisy = self._machine is not None or self._options.get("noise_model") is not None
-        self._simulation = Simulation(self._options, self._machine)
+        self._noisy = self._machine is not None or self.options.get("noise_model") is not None
+        self._simulation = Simulation(self.options, self._machine)
         self._programs: OnceCache[Program] = OnceCache(_KEPT_TEMPLATES)
 
     def results(self, circuits: Sequence[QuantumScript], numbers: Sequence[int] = ()) -> list[Result]:
@@ -157,9 +158,9 @@ class AerBackend:
     def _compile(self, template: Template) -> Program:
         circuit = template.circuit
         if dynamic_part(circuit) is not None:
-            return CountedAsItIs(template, self._options["method"], self._machine, self._simulation)
+            return CountedAsItIs(template, self.options["method"], self._machine, self._simulation)
         wires = self._wires_of(circuit)
-        noisy, method = self._noisy, self._options["method"]
+        noisy, method = self._noisy, self.options["method"]
         if not circuit.shots:
             if self._machine is not None:
                 return ExactWithNoise(template, wires, self._machine)
@@ -176,10 +177,6 @@ class AerBackend:
 
     def _number_of_wires(self, circuit: QuantumScript) -> int:
         return qubits_of(circuit) if self.wires is None else len(self.wires)
-
-    def binder(self, config: ExecutionConfig) -> QiskitBinder:
-        """What prepares circuits."""
-        return QiskitBinder(config, self.wires)
 
     def reseed(self, seed: int) -> None:
         """Draw by this seed from now on."""
@@ -198,29 +195,14 @@ class AerBackend:
         self._seeds = self._seeds.replica(number)
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether Aer computes on a GPU."""
-        return self._options.get("device") == "GPU"
-
-    @property
-    def shareable(self) -> bool:
-        """Whether worker processes can build the same: noise models are never sent, and seeds would not be kept to."""
-        return self._options.get("noise_model") is None and self._seeds.seed is None
-
-    @property
-    def seeded(self) -> bool:
-        """Whether what is drawn follows from a seed."""
-        return self._seeds.seed is not None
-
-    @property
     def exact(self) -> bool:
         """Whether nothing is drawn for circuits without shots."""
-        return bool(self._options["method"] != "extended_stabilizer")
+        return bool(self.options["method"] != "extended_stabilizer")
 
     @property
     def ideal(self) -> bool:
         """Whether results are those of theory, without noise and approximations."""
-        approximates = any("truncation" in option or "bond_dimension" in option for option in self._options)
+        approximates = any("truncation" in option or "bond_dimension" in option for option in self.options)
         return self.exact and not self._noisy and not approximates
 
     def plain_arguments(self) -> list[Any] | None:
@@ -234,7 +216,7 @@ class AerBackend:
 
     def effort(self, circuit: QuantumScript) -> float:
         """How much computing a circuit is, in amplitude updates."""
-        return effort(circuit, self._number_of_wires(circuit), self._noisy, self._options["method"])
+        return effort(circuit, self._number_of_wires(circuit), self._noisy, self.options["method"])
 
     def rejects(self, circuit: QuantumScript) -> str | None:
         """Why this circuit cannot be run; see :meth:`Executor.rejects`."""
@@ -251,7 +233,7 @@ class AerBackend:
         objection = _objection_to_measurements(circuit)
         if objection is not None:
             return objection
-        return too_large(circuit, number, self._noisy, self._options)
+        return too_large(circuit, number, self._noisy, self.options)
 
     def __reduce__(self) -> Any:
         return AerBackend, self._arguments

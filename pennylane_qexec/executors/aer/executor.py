@@ -15,7 +15,7 @@ from pennylane_qexec.executors.options import ExecutorOptions, lists_options, po
 from pennylane_qexec.executors.pennylane.preparation import Prepared, PreparingExecutor
 from pennylane_qexec.executors.pennylane.seeds import of_parts
 from pennylane_qexec.executors.shots import objection_to_shots
-from pennylane_qexec.job import Result, Work
+from pennylane_qexec.job import Result, Work, postprocessed
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.aer.backend import AerBackend
@@ -82,7 +82,7 @@ class AerExecutor(PreparingExecutor):
     @cached_property
     def backend(self) -> str:
         """The name of the fake backend; ``"aer_simulator"`` without one."""
-        return self._machine or ("aer_simulator_gpu" if self._aer.on_gpu else "aer_simulator")
+        return self._machine or ("aer_simulator_gpu" if self._aer.options.get("device") == "GPU" else "aer_simulator")
 
     @property
     def by_structure(self) -> bool:
@@ -102,7 +102,7 @@ class AerExecutor(PreparingExecutor):
     @property
     def shareable(self) -> bool:
         """Worker processes build the same simulator, unless it has a noise model or a seed."""
-        return self._aer.shareable
+        return self._aer.options.get("noise_model") is None and not self.has_seed
 
     @property
     def identity(self) -> str | None:
@@ -125,7 +125,7 @@ class AerExecutor(PreparingExecutor):
 
     def repeats(self, circuit: QuantumScript) -> bool:
         """Whether the circuit has no shots, and Aer's method no chance in it; or there is a seed."""
-        return self._aer.seeded or (not circuit.shots and self._aer.exact)
+        return self.has_seed or (not circuit.shots and self._aer.exact)
 
     @property
     def streams(self) -> frozenset[Hashable]:
@@ -146,7 +146,9 @@ class AerExecutor(PreparingExecutor):
 
     def binder(self, config: ExecutionConfig, circuit: QuantumScript) -> Binder:
         """What takes circuits apart into what Qiskit's circuits can say."""
-        return self._aer.binder(config)
+        from pennylane_qexec.circuits.qiskit.preparation import QiskitBinder
+
+        return QiskitBinder(config, self.wires)
 
     def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
         """Prepare circuits, run them, and return their results."""
@@ -158,11 +160,11 @@ class AerExecutor(PreparingExecutor):
             return super().perform(work)
         if work.call.bound:
             return self._aer.results(work.circuits, work.numbers)
-        prepare = self._aer.binder(work.call.config)
-        bounds = [prepare(self.with_shots(circuit)) for circuit in work.circuits]
+        circuits = [self.with_shots(circuit) for circuit in work.circuits]
+        prepare = self.binder(work.call.config, circuits[0])
+        bounds = list(map(prepare, circuits))
         numbers = of_parts(work.numbers, [len(bound.circuits) for bound in bounds])
-        found = iter(self._aer.results([circuit for bound in bounds for circuit in bound.circuits], numbers))
-        return [bound.postprocess([next(found) for _ in bound.circuits]) for bound in bounds]
+        return postprocessed(bounds, self._aer.results([one for bound in bounds for one in bound.circuits], numbers))
 
     def become_replica(self, number: int) -> None:
         """Draw from a stream of random numbers of this replica's own."""

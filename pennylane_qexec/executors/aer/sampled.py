@@ -30,7 +30,7 @@ from qiskit_aer.backends.controller_wrappers import AerCircuit, AerConfig
 from qiskit_aer.library import SaveProbabilities
 
 from pennylane_qexec.circuits.qiskit.preparation import Parametrised, parametrised
-from pennylane_qexec.circuits.readout import TABLE_WIRES, Counted, Histogram, Readout, bits_of
+from pennylane_qexec.circuits.readout import TABLE_WIRES, Counted, Histogram, Readout, drawn_histogram
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import checked_seed
@@ -164,7 +164,7 @@ STEP = 2113
 _SEEDS = 2**62
 """How many seeds Aer has, those left out that would become too large in long runs."""
 
-_BY_NUMBER = (0x6E756D62,)
+_BY_NUMBER = 0x6E756D62
 _OF_CELL = 0x63656C6C
 _APART = 0x61706172
 
@@ -199,24 +199,19 @@ class Seeds:
         """
         if self.seed is None:
             return self.fresh()
-        return (self._begin(cell) + STEP * number) % _SEEDS
+        first = _derived(self.seed, _OF_CELL, cell) if cell else self.seed
+        return (first + STEP * number) % _SEEDS
 
     def apart(self, number: int, cell: int) -> int:
         """The seed of one of the sampling circuits of a circuit, far from those of all others."""
         if self.seed is None:
             return self.fresh()
-        made = np.random.SeedSequence(self.seed, spawn_key=(_APART, number, cell)).generate_state(1, np.uint64)[0]
-        return int(made) % _SEEDS
+        return _derived(self.seed, _APART, number, cell) % _SEEDS
 
     @staticmethod
     def fresh() -> int:
         """A seed that nobody has drawn before: Aer's own choice would be that of the circuit's first run."""
         return secrets.randbelow(_SEEDS)
-
-    def _begin(self, cell: int) -> int:
-        if self.seed is None or not cell:
-            return self.seed or 0
-        return int(np.random.SeedSequence(self.seed, spawn_key=(_OF_CELL, cell)).generate_state(1, np.uint64)[0])
 
     def generators(self, numbers: Sequence[int]) -> list[np.random.Generator]:
         """A generator for each circuit; one for all of them where nothing has to be repeated."""
@@ -237,11 +232,14 @@ class Seeds:
         """The seeds of circuits that were given numbers: the same in all copies, and other ones than those here."""
         if self._origin is None:
             return Seeds(None)
-        made = np.random.SeedSequence(self._origin, spawn_key=_BY_NUMBER).generate_state(1, np.uint64)[0]
-        return Seeds(int(made) % _SEEDS)
+        return Seeds(_derived(self._origin, _BY_NUMBER) % _SEEDS)
 
     def __reduce__(self) -> tuple[type[Seeds], tuple[int | None]]:
         return Seeds, (self.seed,)
+
+
+def _derived(seed: int, *which: int) -> int:
+    return int(np.random.SeedSequence(seed, spawn_key=which).generate_state(1, np.uint64)[0])
 
 
 def drawn(probabilities: np.ndarray, shots: int, generators: Sequence[np.random.Generator]) -> Counted:
@@ -255,7 +253,7 @@ def drawn(probabilities: np.ndarray, shots: int, generators: Sequence[np.random.
     probabilities = np.clip(probabilities.astype(np.float64), 0.0, None)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     if probabilities.shape[1] > 2**TABLE_WIRES:
-        return [_histogram(row, shots, rng) for row, rng in zip(probabilities, generators, strict=True)]
+        return [drawn_histogram(row, shots, rng) for row, rng in zip(probabilities, generators, strict=True)]
     if generators[0] is generators[-1]:
         return generators[0].multinomial(shots, probabilities)
     return np.array([rng.multinomial(shots, row) for row, rng in zip(probabilities, generators, strict=True)])
@@ -274,14 +272,6 @@ def tabulated(counts: Sequence[dict[str, int]], wires: int) -> Counted:
 def _of_counts(counts: dict[str, int], wires: int) -> Histogram:
     bits = [[int(bit) for bit in f"{int(outcome, 16):0{wires}b}"] for outcome in counts]
     return Histogram(np.array(bits, dtype=np.int64), np.array(list(counts.values()), dtype=np.int64))
-
-
-def _histogram(probabilities: np.ndarray, shots: int, rng: np.random.Generator) -> Histogram:
-    """By looking up numbers drawn evenly in the cumulated probabilities: quick where outcomes outnumber shots."""
-    cumulated = np.cumsum(probabilities)
-    places = np.searchsorted(cumulated, rng.random(shots) * cumulated[-1], side="right")
-    outcomes, counts = np.unique(places, return_counts=True)
-    return Histogram(bits_of(outcomes, int(np.log2(len(probabilities)))), counts)
 
 
 # Circuits with shots

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TypeVar
 
@@ -43,30 +43,19 @@ _MOST_PATIENCE = 4096
 
 
 @dataclass
-class _Way:
-    """One of the ways, for one size.
-
-    Attributes:
-        seconds: the seconds per circuit that it took the last few times.
-        lasted: all the seconds that it ran.
-    """
-
-    seconds: list[float] = field(default_factory=list)
-    lasted: float = 0.0
-
-
-@dataclass
 class _Standing:
     """What was measured for one size.
 
     Attributes:
-        ways: of each way.
+        seconds: for each way, the seconds per circuit that it took the last few times.
+        lasted: for each way, all the seconds that it ran.
         runs: how often something of this size ran since a slower way was last tried again.
         patience: runs until a slower way is tried again.
         turn: counts trials.
     """
 
-    ways: list[_Way]
+    seconds: list[list[float]]
+    lasted: list[float]
     runs: int = 0
     patience: int = _FIRST_RECHECK
     turn: int = 0
@@ -109,13 +98,13 @@ class Contest:
 
     def _choose(self, size: Hashable, number: int) -> int:
         with self._lock:
-            standing = self._standings.setdefault(size, _Standing([_Way() for _ in range(number)]))
+            standing = self._standings.setdefault(size, _Standing([[] for _ in range(number)], [0.0] * number))
             self._standings.move_to_end(size)
             if len(self._standings) > _SIZES:
                 self._standings.popitem(last=False)
             fastest = _fastest(standing)
             if fastest is None:
-                return min(range(number), key=lambda way: len(standing.ways[way].seconds))
+                return min(range(number), key=lambda way: len(standing.seconds[way]))
             standing.runs += 1
             if standing.runs < standing.patience or number == 1:
                 return fastest
@@ -129,24 +118,22 @@ class Contest:
             standing = self._standings.get(size)
             if standing is None:
                 return
-            before, ran = _fastest(standing), standing.ways[way]
-            ran.lasted += seconds
-            ran.seconds = [*ran.seconds[1 - _TRIALS :], seconds / circuits]
+            before = _fastest(standing)
+            standing.lasted[way] += seconds
+            standing.seconds[way] = [*standing.seconds[way][1 - _TRIALS :], seconds / circuits]
             if before is not None and _fastest(standing) != before:
                 standing.patience = _FIRST_RECHECK
 
 
 def _fastest(standing: _Standing) -> int | None:
     """The fastest way, as soon as all had enough trials, or it is that much faster that no more are needed."""
-    ways = standing.ways
-    if not all(way.seconds for way in ways):
+    if not all(standing.seconds):
         return None
-    best = [min(way.seconds) for way in ways]
+    best = list(map(min, standing.seconds))
     fastest = best.index(min(best))
     clearly = all(other >= _CLEARLY * best[fastest] for way, other in enumerate(best) if way != fastest)
-    if all(len(way.seconds) >= _TRIALS for way in ways) or (clearly and all(way.lasted >= _LONG for way in ways)):
-        return fastest
-    return None
+    tried = min(map(len, standing.seconds)) >= _TRIALS or (clearly and min(standing.lasted) >= _LONG)
+    return fastest if tried else None
 
 
 Exactly = Callable[[Sequence[QuantumScript]], Sequence[Result]]
@@ -286,14 +273,15 @@ class Fusion:
         chunk: the most circuits at once, or ``None``.
 
     Attributes:
+        platform: where to compute.
         sampler: draws shots.
-        workshop: where functions are compiled in the background.
+        queue: where functions are compiled in the background.
     """
 
     def __init__(self, platform: Platform, sampler: Sampler, compile: str, chunk: int | None) -> None:
         self.sampler = sampler
-        self.workshop = CompileQueue()
-        self._platform = platform
+        self.queue = CompileQueue()
+        self.platform = platform
         self._compile = compile
         self._chunk = chunk
         self._structures: OnceCache[Structure] = OnceCache(_KEPT_STRUCTURES)
@@ -302,21 +290,11 @@ class Fusion:
         self._fast = DeviceExecutor("lightning.qubit")
         self._sure = DeviceExecutor("default.qubit")
 
-    @property
-    def on_cpu(self) -> bool:
-        """Whether JAX computes on the processor."""
-        return self._platform.on_cpu
-
-    @property
-    def compiled(self) -> int:
-        """How many functions have been compiled."""
-        return self._platform.count
-
     def too_large(self, wires: int) -> str | None:
         """Why the state of this many wires cannot be computed, as the end of a sentence; ``None`` if it can."""
         if wires <= _NEVER_TOO_LARGE:
             return None
-        needed, free = bytes_needed(wires), self._platform.free_bytes()
+        needed, free = bytes_needed(wires), self.platform.free_bytes()
         if needed <= free:
             return None
         return f"needs {needed / 2**30:.3g} GiB of memory for {wires} wires, and {free / 2**30:.3g} GiB are free"
@@ -346,7 +324,7 @@ class Fusion:
     def _functions_of(self, template: Template, make: Callable[[], Traced]) -> Functions:
         """The functions of a structure, whatever its number of shots."""
         key = bool(template.circuit.shots), template.key_without_shots
-        return self._functions.get(key, lambda: Functions(make, self._platform, self._chunk))
+        return self._functions.get(key, lambda: Functions(make, self.platform, self._chunk))
 
     def _is_compiled(self, structure: Structure, rows: int) -> bool:
         """Whether there is a function for this many circuits. If it is worth it, one will be."""
@@ -360,7 +338,7 @@ class Fusion:
             if self._compile == "now":
                 compile()
             else:
-                self.workshop.add((functions, padded(rows)), compile)
+                self.queue.add((functions, padded(rows)), compile)
         return functions.ready(rows)
 
     def _faster(

@@ -86,7 +86,7 @@ class JaxExecutor(DeviceExecutor):
     @property
     def backend(self) -> str:
         """``"jax"``, or ``"jax-gpu"`` if it computes on a GPU."""
-        return "jax" if self._fusion.on_cpu else "jax-gpu"
+        return "jax" if self._fusion.platform.on_cpu else "jax-gpu"
 
     @property
     def shareable(self) -> bool:
@@ -102,7 +102,7 @@ class JaxExecutor(DeviceExecutor):
     @property
     def compiled(self) -> int:
         """How many functions have been compiled: one for each structure and each padded number of circuits."""
-        return self._fusion.compiled
+        return self._fusion.platform.count
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until everything that is being compiled is ready.
@@ -113,7 +113,7 @@ class JaxExecutor(DeviceExecutor):
         Returns:
             Whether it is.
         """
-        return self._fusion.workshop.wait(timeout)
+        return self._fusion.queue.wait(timeout)
 
     def rejects(self, circuit: QuantumScript) -> str | None:
         """Why such a circuit cannot run here: wires that are not there, or memory."""
@@ -196,7 +196,7 @@ class JaxExecutor(DeviceExecutor):
 
     def close(self) -> None:
         """Compile nothing more."""
-        self._fusion.workshop.close()
+        self._fusion.queue.close()
         super().close()
 
 

@@ -17,7 +17,7 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
-from pennylane_qexec.circuits.readout import TABLE_WIRES, Counted, Histogram, OutcomeGroups, Readout, bits_of
+from pennylane_qexec.circuits.readout import TABLE_WIRES, Counted, OutcomeGroups, Readout, drawn_histogram
 from pennylane_qexec.circuits.sampling import SamplingCircuit
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.executors.jax.simulation import Register
@@ -209,7 +209,7 @@ class Sampler:
         rows = zip(probabilities, self._streams(numbers, cell), strict=True)
         if as_table:
             return np.array([rng.multinomial(shots, row) for row, rng in rows])
-        return [_histogram(row, shots, rng) for row, rng in rows]
+        return [drawn_histogram(row, shots, rng) for row, rng in rows]
 
     def _sorted(self, probabilities: np.ndarray, shots: int, kinds: OutcomeGroups) -> Counted:
         """How often outcomes of each kind are measured, ``(R, 2**M)``, counted as the first of their kind.
@@ -240,10 +240,3 @@ class Sampler:
 
 def _key(seed: int, replica: int) -> np.ndarray:
     return np.random.SeedSequence([seed, replica]).generate_state(2, np.uint64)
-
-
-def _histogram(probabilities: np.ndarray, shots: int, rng: np.random.Generator) -> Histogram:
-    cumulated = np.cumsum(probabilities)
-    drawn = np.searchsorted(cumulated, rng.random(shots) * cumulated[-1], side="right")
-    outcomes, counts = np.unique(np.minimum(drawn, len(probabilities) - 1), return_counts=True)
-    return Histogram(bits_of(outcomes, (len(probabilities) - 1).bit_length()), counts)

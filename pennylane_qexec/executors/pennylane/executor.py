@@ -31,7 +31,7 @@ from pennylane_qexec.executors.pennylane.preparation import DeviceBinder, Prepar
 from pennylane_qexec.executors.pennylane.seeds import Numbering, StreamOffsets, goes_to_places, of_parts, place_of
 from pennylane_qexec.executors.shots import all_reshot, objection_to_shots
 from pennylane_qexec.executors.validation import in_words, objection_to_wires
-from pennylane_qexec.job import DERIVATIVES, Bound, Call, Result, Work, for_device
+from pennylane_qexec.job import DERIVATIVES, Bound, Call, Result, Work, for_device, postprocessed
 from pennylane_qexec.redaction import veiled
 
 
@@ -333,7 +333,7 @@ class DeviceExecutor(PreparingExecutor):
             call = Call(work.call.method, chosen[0].config, bound=True)
             numbers = of_parts(part.numbers, [len(bound.circuits) for bound in chosen])
             raw = self._perform_bound(Work(circuits, call, part.vectors, numbers)) if circuits else []
-            results += raw if call.method != "execute" else _postprocessed(chosen, raw)
+            results += raw if call.method != "execute" else postprocessed(chosen, raw)
         return results
 
     def _bound(self, work: Work) -> list[Bound]:
@@ -358,11 +358,6 @@ class DeviceExecutor(PreparingExecutor):
     def become_replica(self, number: int) -> None:
         """Draw from a stream of random numbers of this replica's own."""
         self._source.become_replica(number)
-
-
-def _postprocessed(bounds: Sequence[Bound], raw: Sequence[Result]) -> list[Result]:
-    remaining = iter(raw)
-    return [bound.postprocess([next(remaining) for _ in bound.circuits]) for bound in bounds]
 
 
 def _check_one_to_one(work: Work, bounds: Sequence[Bound], name: str) -> None:

@@ -42,7 +42,7 @@ from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.pennylane import adjoint, legacy, mid_circuit
 from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
-from pennylane_qexec.job import Bound, Call, Postprocessing, Result, Usage, only
+from pennylane_qexec.job import Bound, Call, Postprocessing, Result, Usage, only, postprocessed
 
 # Circuits that stay as they are
 
@@ -83,14 +83,8 @@ class UnchangedCircuits:
                 del self._structures[next(iter(self._structures))]
 
 
-class _ByProgram(threading.local):
-    """What was remembered in this thread, with the program that it is of, by the program's id; the oldest first."""
-
-    def __init__(self) -> None:
-        self.kept: dict[int, tuple[Any, UnchangedCircuits]] = {}
-
-
-_here = _ByProgram()
+_here = threading.local()
+"""What was remembered in this thread, with the program that it is of, by the program's id; the oldest first."""
 
 
 def goes_by_structure(source: GivenDevice | BuiltDevices) -> bool:
@@ -108,12 +102,13 @@ def unchanged_by(program: Any, source: GivenDevice | BuiltDevices, config: Execu
     """
     if not goes_by_structure(source) or config.gradient_method is not None or qml.capture.enabled():
         return None
-    of, unchanged = _here.kept.get(id(program), (None, None))
+    known: dict[int, tuple[Any, UnchangedCircuits]] = vars(_here).setdefault("known", {})
+    of, unchanged = known.get(id(program), (None, None))
     if unchanged is None or of is not program:
         unchanged = UnchangedCircuits()
-        _here.kept[id(program)] = (program, unchanged)
-        while len(_here.kept) > _KEPT_PROGRAMS:
-            del _here.kept[next(iter(_here.kept))]
+        known[id(program)] = (program, unchanged)
+        while len(known) > _KEPT_PROGRAMS:
+            del known[next(iter(known))]
     return unchanged
 
 
@@ -277,12 +272,8 @@ class DeviceBinder:
     def _joined(self, circuits: Sequence[QuantumScript], join: Postprocessing) -> Bound:
         """Several circuits prepared, whose results become one."""
         parts = [self(circuit) for circuit in circuits]
-
-        def postprocess(results: Sequence[Result]) -> Result:
-            remaining = iter(results)
-            return join([part.postprocess([next(remaining) for _ in part.circuits]) for part in parts])
-
-        return Bound(tuple(one for part in parts for one in part.circuits), self._config, postprocess)
+        prepared = tuple(one for part in parts for one in part.circuits)
+        return Bound(prepared, self._config, lambda results: join(postprocessed(parts, results)))
 
 
 def _has_other_wires(device: Device, circuit: QuantumScript) -> bool:

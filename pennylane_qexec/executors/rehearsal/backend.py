@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from pennylane.tape import QuantumScript
@@ -27,27 +27,6 @@ from pennylane_qexec.executors.rehearsal.records import Entry, JobRecord, Stop
 from pennylane_qexec.job import Cost, JobState, Status
 
 DEAD = "the backend has died"
-
-
-@dataclass(frozen=True)
-class JobRequest:
-    """What is submitted.
-
-    Attributes:
-        executor: the executor's name.
-        fingerprints: of the circuits.
-        numbers: of each circuit, how many results of equal circuits are drawn already.
-        shots: of each circuit.
-        label: what it is submitted with; empty if with none.
-        runs: how many circuits the backend runs for these, in all bases that are measured, and their shots.
-    """
-
-    executor: str
-    fingerprints: tuple[str, ...]
-    numbers: tuple[int, ...]
-    shots: tuple[int, ...]
-    label: str = ""
-    runs: Runs = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -80,28 +59,28 @@ class TimelinePlanner:
         alive = self.faults.dies_at is None or moment < self.faults.dies_at
         return alive and self.outages.resumes(moment) == moment
 
-    def record(
+    def timeline(
         self,
-        order: JobRequest,
+        runs: Runs,
         now: float,
         ends: Sequence[float],
         jobs: int,
         drawn: FaultDraw,
         rng: np.random.Generator,
         cost: Cost,
-    ) -> JobRecord:
-        """The timeline of a job, which has no id yet.
+    ) -> dict[str, Any]:
+        """What becomes of a job, as part of its :class:`JobRecord`.
 
         Args:
-            order: what is submitted.
-            now: when.
+            runs: how many circuits the backend runs for it, in all bases that are measured, and their shots.
+            now: when it is submitted.
             ends: when the jobs end that are in flight.
             jobs: how many were submitted before.
             drawn: what is in store for it.
             rng: draws its times.
             cost: what the backend charges.
         """
-        moment, (circuits, shots) = now - self.began, order.runs
+        moment, (circuits, shots) = now - self.began, runs
         queue, overhead = self.queue(rng), self.overhead(rng)
         length = overhead + self.circuit_time * circuits + self.shot_time * shots
         start = self.outages.resumes(max(moment + queue, self._free(ends)))
@@ -112,21 +91,20 @@ class TimelinePlanner:
         if self.faults.dies_at is not None and done > self.faults.dies_at >= end:
             done, reason = max(end, self.faults.dies_at), DEAD
         paid = not broken and not drawn.lost
-        return JobRecord(
-            job_id="",
-            **vars(order),
-            submitted=now,
-            started=min(start, end) + self.began,
-            ended=end + self.began,
-            done=done + self.began,
-            fate=JobState.FAILED if reason else JobState.DONE,
-            reason=reason,
-            ran=run > 0,
-            executed=int(run * shots),
-            charge=cost.of(circuits, shots, length) if paid else 0.0,
-            unanswered=0 if reason else drawn.unanswered,
-            flips=self.drift.after(start, jobs) if self.drift else 0.0,
-        )
+        return {
+            "submitted": now,
+            "started": min(start, end) + self.began,
+            "ended": end + self.began,
+            "done": done + self.began,
+            "fate": JobState.FAILED if reason else JobState.DONE,
+            "reason": reason,
+            "ran": run > 0,
+            "executed": int(run * shots),
+            "charge": cost.of(circuits, shots, length) if paid else 0.0,
+            "unanswered": 0 if reason else drawn.unanswered,
+            "flips": self.drift.after(start, jobs) if self.drift else 0.0,
+            "runs": runs,
+        }
 
     def _free(self, ends: Sequence[float]) -> float:
         """When a place gets free for a job, behind those that came before it."""
@@ -200,7 +178,7 @@ class RehearsedBackend:
         fingerprints: tuple[str, ...],
         runs: Runs,
         cost: Cost,
-        label: str = "",
+        label: str,
     ) -> RehearsedJob:
         """Take a job, and settle what becomes of it.
 
@@ -227,9 +205,9 @@ class RehearsedBackend:
                 self._refused[fingerprints] += 1
                 raise RefusedError(f"{name!r} did not take the job, this time.")
             shots = tuple(circuit.shots.total_shots or 0 for circuit in circuits)
-            order = JobRequest(name, fingerprints, self._jobs.numbers(fingerprints), shots, label, runs)
-            ends = [job.end for job in self._jobs.going(now)]
-            record = self._planner.record(order, now, ends, len(self._jobs), fate, rng, cost)
+            numbers, ends = self._jobs.numbers(fingerprints), [job.end for job in self._jobs.going(now)]
+            timeline = self._planner.timeline(runs, now, ends, len(self._jobs), fate, rng, cost)
+            record = JobRecord("", name, fingerprints, numbers, shots, label=label, **timeline)
             job = self._jobs.add(record, circuits)
             self._perhaps_die(job, now)
             self.clock.expect(job, job.end)

@@ -13,7 +13,7 @@ import numpy as np
 
 from pennylane_qexec.circuits.readout import TABLE_WIRES, Counted, Histogram, Readout
 from pennylane_qexec.circuits.templates import Fused, Template, unfused
-from pennylane_qexec.job import Bound, Result
+from pennylane_qexec.job import Bound, Result, postprocessed
 
 
 class WrongCountsError(ValueError):
@@ -239,5 +239,4 @@ class BatchPlan(Generic[P]):
         for group in self.groups:
             mine = list(itertools.islice(remaining, group.size))
             done.append((group.fused, group.program.results(mine, group.rows, group.shots, rng)))
-        results = iter(unfused(done, sum(len(bound.circuits) for bound in self.bounds)))
-        return [bound.postprocess([next(results) for _ in bound.circuits]) for bound in self.bounds]
+        return postprocessed(self.bounds, unfused(done, sum(len(bound.circuits) for bound in self.bounds)))

@@ -168,7 +168,7 @@ def test_many_circuits_run_in_chunks_of_one_size() -> None:
 
 def test_while_a_function_is_compiled_in_the_background_circuits_run_one_by_one() -> None:
     executor, gate = make(compile="background"), threading.Event()
-    executor._fusion.workshop.add("gate", lambda: bool(gate.wait()))
+    executor._fusion.queue.add("gate", lambda: bool(gate.wait()))
     for _ in range(3):
         assert np.allclose(executor.run(circuits()), exact(circuits()), rtol=0, atol=1e-10)
     assert not executor.wait(timeout=0)
