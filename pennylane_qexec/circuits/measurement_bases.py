@@ -111,9 +111,8 @@ def _groups(measurements: Sequence[MeasurementProcess]) -> int:
         if observable is None:
             bare = True
         elif is_pauli_word(observable) or is_pauli_word(observable := qml.simplify(observable)):
-            words += (
-                [observable] if observable.wires and observable.pauli_rep else []
-            )  # else there is nothing to measure
+            if observable.wires and observable.pauli_rep:  # else there is nothing to measure
+                words.append(observable)
         else:
             others += _groups_of_terms(measurement)
     return max(1, bare + others + (len(compute_partition_indices(words)) if words else 0))

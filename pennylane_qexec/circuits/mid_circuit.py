@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from pennylane.measurements import CountsMP
 from pennylane.operation import Operation
+from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
@@ -36,18 +37,22 @@ class QiskitCircuit(Operation):
 
     def __init__(self, qubits: int, bits: int, qpy: bytes, size: int, flow: tuple[str, ...], reason: str) -> None:
         super().__init__(wires=Wires([*range(qubits), *bit_wires(bits)]))
-        self._hyperparameters = {
-            "qubits": qubits,
-            "bits": bits,
-            "qpy": qpy,
-            "size": size,
-            "flow": flow,
-            "reason": reason,
-        }
+        said = {"qubits": qubits, "bits": bits, "qpy": qpy, "size": size, "flow": flow, "reason": reason}
+        self._hyperparameters = said
 
     @classmethod
     def _unflatten(cls, data: object, metadata: tuple[Wires, tuple[tuple[str, object], ...]]) -> QiskitCircuit:
         return cls(**dict(metadata[1]))  # type: ignore[arg-type]
+
+
+def measured_in(circuit: QuantumScript) -> list[MidMeasure]:
+    """The mid-circuit measurements of a circuit, in order."""
+    return [operation for operation in circuit.operations if isinstance(operation, MidMeasure)]
+
+
+def postselects(circuit: QuantumScript) -> bool:
+    """Whether a circuit keeps the shots with some mid-circuit outcomes only."""
+    return any(operation.postselect is not None for operation in measured_in(circuit))
 
 
 def bit_wires(bits: int) -> list[str]:

@@ -21,15 +21,11 @@ from pennylane_qexec.concurrency.differentiation import is_plain
 def with_values_of_now(circuit: QuantumScript) -> QuantumScript:
     """The circuit with copies of its arrays: by the time it runs, an optimiser may have changed the originals."""
     parameters = circuit.get_parameters(trainable_only=False)
-    if not any(map(_may_change, parameters)):
+    if not any(isinstance(one, np.ndarray) or _is_torch(one) for one in parameters if not isinstance(one, int | float)):
         return circuit
     circuit = with_times(circuit)
     parameters = circuit.get_parameters(trainable_only=False)
     return circuit.bind_new_parameters([_copied(parameter) for parameter in parameters], range(len(parameters)))
-
-
-def _may_change(parameter: Any) -> bool:
-    return not isinstance(parameter, int | float) and (isinstance(parameter, np.ndarray) or _is_torch(parameter))
 
 
 def _copied(parameter: Any) -> Any:

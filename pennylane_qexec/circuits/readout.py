@@ -8,7 +8,7 @@ drawn at random, which is as the shots of a circuit are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -188,7 +188,7 @@ def _weigher(measurement: MeasurementProcess, cell: SamplingCircuit) -> _Weigh |
         return None
     if isinstance(measurement, ExpectationMP):
         return lambda table: table @ values / table.sum(axis=1)
-    return lambda table: _variance(table, values)
+    return partial(_variance, values)
 
 
 def _values(measurement: MeasurementProcess, wires: Wires) -> np.ndarray:
@@ -238,7 +238,7 @@ def _summed(table: np.ndarray, place: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(summed.T / table.sum(axis=1, keepdims=True))
 
 
-def _variance(table: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _variance(values: np.ndarray, table: np.ndarray) -> np.ndarray:
     shots = table.sum(axis=1)
     mean = table @ values / shots
     return np.asarray((table * (values - mean[:, None]) ** 2).sum(axis=1) / shots)

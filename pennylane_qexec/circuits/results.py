@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -39,12 +39,11 @@ from pennylane.operation import Operator
 from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.circuits.mid_circuit import postselects
 from pennylane_qexec.errors import ResultError
 from pennylane_qexec.job import Result, Work
 
 _ESTIMATES = (ExpectationMP, VarianceMP)
-_NUMBERS = (*_ESTIMATES, ShadowExpvalMP, VnEntropyMP, MutualInfoMP, PurityMP)
-_STATES = (StateMP, DensityMatrixMP)
 _OF_NUMBERS = "biufc"
 _TOLERANCE = 1e-3
 """How far the sum of a distribution may be from 1; in single precision it is off by less than 1e-5."""
@@ -112,10 +111,7 @@ def check_kept(work: Work, circuits: Sequence[QuantumScript], results: Sequence[
 
 def loses_shots(circuit: QuantumScript) -> bool:
     """Whether fewer shots may come back of a circuit than it is run with, or none: postselection discards them."""
-    return any(
-        (isinstance(operation, MidMeasure) and operation.postselect is not None) or isinstance(operation, qml.Projector)
-        for operation in circuit.operations
-    )
+    return postselects(circuit) or any(isinstance(operation, qml.Projector) for operation in circuit.operations)
 
 
 def check_derivative(circuit: QuantumScript, result: Result, vector: Any = None) -> None:
@@ -159,19 +155,8 @@ def _check(
     kind: Any = type(measurement)
     if kind in _ESTIMATES and (isinstance(result, float) or _is_array_of_one(result)) and math.isfinite(result):
         return  # most results
-    check = _Check(circuit, measurement, result, shots, values)
-    if kind in _NUMBERS:
-        check.numbers()
-    elif kind is CountsMP:
-        check.counts()
-    elif kind is ProbabilityMP:
-        check.probabilities()
-    elif kind is SampleMP:
-        check.samples()
-    elif kind in _STATES:
-        check.state()
-    elif kind is ClassicalShadowMP:
-        check.shadow()
+    if kind in _CHECKS:
+        _CHECKS[kind](_Check(circuit, measurement, result, shots, values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +330,17 @@ class _Check:
 
     def _refuse(self, expected: str) -> NoReturn:
         raise ResultError(str(self.measurement), f"expected {expected}, got {_shown(self.result)}")
+
+
+_CHECKS: dict[type, Callable[[_Check], None]] = {
+    **dict.fromkeys((*_ESTIMATES, ShadowExpvalMP, VnEntropyMP, MutualInfoMP, PurityMP), _Check.numbers),
+    **dict.fromkeys((StateMP, DensityMatrixMP), _Check.state),
+    CountsMP: _Check.counts,
+    ProbabilityMP: _Check.probabilities,
+    SampleMP: _Check.samples,
+    ClassicalShadowMP: _Check.shadow,
+}
+"""How the results of each class of measurements are checked."""
 
 
 def _is_array(value: Any) -> bool:

@@ -221,8 +221,15 @@ class _SamplingCircuits:
 
         def evaluate(shares: Sequence[Result]) -> list[Result]:
             rows = np.concatenate([np.reshape(np.asarray(share), (-1, len(measured))) for share in shares]).astype(int)
+            valid = _valid(rows)
             columns = {m: rows[:, [index]] for index, m in enumerate(measured)}
-            return [_evaluated_outcomes(mp, columns, _valid(rows)) for mp in measurements]
+            mode = "hw-like" if valid.all() else "pad-invalid-samples"
+            return [
+                _counted_outcomes(mp, {m: column[valid] for m, column in columns.items()})
+                if isinstance(mp, CountsMP)
+                else gather_mcm(mp, columns, valid, postselect_mode=mode)
+                for mp in measurements
+            ]
 
         single = [qml.measurements.MeasurementValue([m]) for m in measured]
         cell = self._add(self._circuit.operations, qml.sample(single if len(single) > 1 else single[0]), evaluate)
@@ -238,14 +245,11 @@ def _is_simple(measurement: Any) -> bool:
     observable = measurement.obs
     if observable is None:
         return True
-    if not isinstance(measurement, ExpectationMP) and (isinstance(observable, Sum) or not _pauli_wires(observable)):
+    words = observable.pauli_rep
+    wires = observable.wires if words is None else words.wires
+    if not isinstance(measurement, ExpectationMP) and (isinstance(observable, Sum) or not wires):
         return False
     return bool(qml.pauli.is_pauli_word(observable))
-
-
-def _pauli_wires(observable: Any) -> Wires:
-    representation = observable.pauli_rep
-    return representation.wires if representation is not None else observable.wires
 
 
 def _diagonalising(measurements: Sequence[Any], all_wires: Wires) -> list[Any]:
@@ -269,24 +273,14 @@ def _evaluated(measurement: Any, samples: np.ndarray, wires: Wires) -> Result:
     if isinstance(measurement, CountsMP) and measurement._eigvals is not None:
         # Counts of samples would forget all but one of the outcomes that have the same value.
         outcomes, counts = np.unique(samples[valid], axis=0, return_counts=True)
-        return measurement.process_counts(dict(zip(map(_bits, outcomes), counts, strict=True)), wires)
+        names = ["".join(map(str, outcome)) for outcome in outcomes]
+        return measurement.process_counts(dict(zip(names, counts, strict=True)), wires)
     if not valid.any() and isinstance(measurement, ProbabilityMP | CountsMP):
         return {} if isinstance(measurement, CountsMP) else np.full(2 ** len(measurement.wires or wires), np.nan)
     if isinstance(measurement, SampleMP) and not valid.all():
         values = np.asarray(measurement.process_samples(np.where(valid[:, None], samples, 0), wires))
         return np.where(valid if values.ndim == 1 else valid[:, None], values, fill_in_value)
     return measurement.process_samples(samples[valid], wires)
-
-
-def _bits(outcome: np.ndarray) -> str:
-    return "".join(map(str, outcome))
-
-
-def _evaluated_outcomes(measurement: Any, columns: dict[Any, np.ndarray], valid: np.ndarray) -> Result:
-    if isinstance(measurement, CountsMP):
-        return _counted_outcomes(measurement, {m: column[valid] for m, column in columns.items()})
-    mode = "hw-like" if valid.all() else "pad-invalid-samples"
-    return gather_mcm(measurement, columns, valid, postselect_mode=mode)
 
 
 def _counted_outcomes(measurement: Any, columns: dict[Any, np.ndarray]) -> dict[Any, Any]:

@@ -341,14 +341,13 @@ def sweep_of(circuit: QuantumScript) -> Hashable:
     matrices, states, coefficients and words count as numbers too.
     """
     operations = tuple([(operation.name, wire_labels(operation)) for operation in circuit.operations])
-    return operations, tuple(map(_kind_of_measurement, circuit.measurements)), circuit.shots
+    measured = tuple([(type(one), one.wires.labels, _kind(one.obs)) for one in circuit.measurements])
+    return operations, measured, circuit.shots
 
 
-def _kind_of_measurement(measurement: MeasurementProcess) -> Hashable:
-    return type(measurement), measurement.wires.labels, None if measurement.obs is None else _kind(measurement.obs)
-
-
-def _kind(observable: Operator) -> Hashable:
+def _kind(observable: Operator | None) -> Hashable:
+    if observable is None:
+        return None
     if isinstance(observable, CompositeOp):
         return type(observable), tuple(map(_kind, observable.operands))
     if isinstance(observable, SymbolicOp):

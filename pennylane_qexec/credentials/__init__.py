@@ -3,7 +3,7 @@
 from pennylane_qexec.credentials.keyring import forget, remove, store, stored
 from pennylane_qexec.credentials.lookup import arguments, guarded, source
 from pennylane_qexec.credentials.table import VARIABLES, advice, argument_names, canonical
-from pennylane_qexec.redaction import Hidden, scrub
+from pennylane_qexec.redaction import Hidden, hidden, scrub
 
 __all__ = [
     "VARIABLES",
@@ -14,6 +14,7 @@ __all__ = [
     "canonical",
     "forget",
     "guarded",
+    "hidden",
     "remove",
     "scrub",
     "source",

@@ -40,7 +40,7 @@ class QBraidProvider(Provider):
 
     def _loaded(self) -> Any:
         if self._source is None or isinstance(self._source, Mapping):
-            return connect(self.name, {key: _shown(one) for key, one in (self._source or {}).items()})
+            return connect(self.name, self._source or {})
         return self._source
 
 
@@ -63,10 +63,6 @@ def as_provider(name: str, provider: Any) -> Provider:
     return QBraidProvider(name, provider)
 
 
-def _shown(value: Any) -> Any:
-    return value.reveal() if isinstance(value, credentials.Hidden) else value
-
-
 def _backend(provider: str, name: str, source: Any, device: Any) -> Backend:
     return Backend(
         provider,
@@ -75,7 +71,7 @@ def _backend(provider: str, name: str, source: Any, device: Any) -> Backend:
         kind="simulator" if device.simulator else "QPU",
         num_qubits=device.num_qubits,
         ask=partial(_status, device),
-        options=_any,
+        options=lambda: None,  # which there are, the device knows
     )
 
 
@@ -88,10 +84,6 @@ def _executor(source: Any, device: Any, **config: Any) -> Executor:
     own = {name: value for name, value in config.items() if name in names}
     made: Executor = QBraidExecutor(source, device, options=runtime, **own)
     return made
-
-
-def _any() -> None:
-    """Which options there are, the device knows."""
 
 
 def _runs_circuits(device: Any) -> bool:

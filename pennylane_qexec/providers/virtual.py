@@ -18,6 +18,7 @@ from pennylane_qexec import credentials
 from pennylane_qexec.concurrency import interrupts
 from pennylane_qexec.concurrency.thread_pool import asked
 from pennylane_qexec.errors import ConfigurationError, QExecError, unknown
+from pennylane_qexec.executors.qbraid.devices import EXTRAS
 from pennylane_qexec.providers.backend import Backend, Provider
 from pennylane_qexec.providers.local import LocalAer, LocalCirq, LocalPennyLane
 from pennylane_qexec.providers.qbraid import QBraidProvider, as_provider
@@ -58,10 +59,7 @@ def checked_info(info: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Mapp
             raise ConfigurationError(f"providers_info[{name!r}] is no mapping of names: write {{'api_key': ...}}.")
         if name in LOCAL and arguments:
             raise ConfigurationError(f"provider {name!r} is local and takes none of {list(arguments)}: leave that out.")
-    return {
-        name: {key: credentials.Hidden(one) if isinstance(one, str) else one for key, one in arguments.items()}
-        for name, arguments in (info or {}).items()
-    }
+    return {name: credentials.hidden(arguments) for name, arguments in (info or {}).items()}
 
 
 def checked_choice(providers: Iterable[str] | Mapping[str, Any] | None) -> tuple[str, ...] | None:
@@ -91,9 +89,6 @@ def with_credentials() -> list[str]:
 
 # Why a provider cannot be used
 
-_EXTRAS = {"aws": "braket", "ibm": "qiskit"}
-"""qBraid's extras that are not called like the provider."""
-
 _LONGEST = 300
 
 
@@ -112,7 +107,8 @@ def reason(provider: str, error: BaseException, given: bool = False) -> str:
         return _line(error)
     missing = next((cause for cause in _causes(error) if isinstance(cause, ImportError)), None)
     if missing is not None and provider in credentials.VARIABLES:
-        return f"{_line(missing).rstrip('.')}. Install what it needs with `pip install 'qbraid[{_extra(provider)}]'`."
+        extra = EXTRAS.get(provider, provider)
+        return f"{_line(missing).rstrip('.')}. Install what it needs with `pip install 'qbraid[{extra}]'`."
     what = f"{type(error).__name__}: {_line(error)}"
     if provider in credentials.VARIABLES and not given and credentials.source(provider) is None:
         return f"{what.rstrip('.')}. {credentials.advice(provider)}"
@@ -125,10 +121,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__ or cause.__context__
-
-
-def _extra(provider: str) -> str:
-    return _EXTRAS.get(provider, provider)
 
 
 def _line(error: BaseException) -> str:

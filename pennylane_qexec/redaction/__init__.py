@@ -1,7 +1,7 @@
 """Secrets: remembered as such, and taken out of every text that leaves: errors, logs, histories, stores, files."""
 
 from pennylane_qexec.redaction.exceptions import chain, install, veiled, without_frames, without_secrets
-from pennylane_qexec.redaction.known import Hidden, has_secret, know, know_named, know_url, scrub
+from pennylane_qexec.redaction.known import Hidden, has_secret, hidden, know, know_named, know_url, scrub
 from pennylane_qexec.redaction.named import SHOWN, is_secret, is_secret_option, scrub_argv, without_secret_values
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Hidden",
     "chain",
     "has_secret",
+    "hidden",
     "is_secret",
     "is_secret_option",
     "know",

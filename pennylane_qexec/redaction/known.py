@@ -56,6 +56,11 @@ class Hidden:
         raise TypeError("a secret is not sent to another process: it has to be looked up again there.")
 
 
+def hidden(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of which all texts may be secret, with these hidden."""
+    return {name: Hidden(one) if isinstance(one, str) else one for name, one in arguments.items()}
+
+
 class _Known:
     """The secrets that this process has seen."""
 

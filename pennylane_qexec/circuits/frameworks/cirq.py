@@ -118,7 +118,8 @@ class _Reader:
     def write(self) -> None:
         for index, operation in enumerate(self._operations):
             if isinstance(operation, cirq.ClassicallyControlledOperation):
-                self._write_controlled(operation)
+                conditions = sorted(operation.classical_controls, key=str)
+                self._write_if(conditions, operation.without_classical_controls())
             elif isinstance(operation.gate, cirq.MeasurementGate):
                 self._measure(index, operation)
             elif isinstance(operation.gate, cirq.ResetChannel):
@@ -155,9 +156,6 @@ class _Reader:
             self._draft.measure(wire, (key, bit))
             if inverted and self._last[qubit] > index:
                 self._draft.apply(qml.X(wire), (wire,))
-
-    def _write_controlled(self, operation: Any) -> None:
-        self._write_if(sorted(operation.classical_controls, key=str), operation.without_classical_controls())
 
     def _write_if(self, conditions: Sequence[Any], operation: Any) -> None:
         """Write down an operation under the rest of its conditions."""

@@ -128,7 +128,7 @@ def without_comments(text: str) -> str:
     """The text with blanks in place of comments, so that what is behind them stands where it stood."""
     if "//" not in text and "/*" not in text:
         return text
-    return _TOKEN.sub(lambda found: _blank(found[0]) if found[0][:2] in ("//", "/*") else found[0], text)
+    return _TOKEN.sub(lambda found: re.sub(".", " ", found[0]) if found[0][:2] in ("//", "/*") else found[0], text)
 
 
 def includes(outline: Outline) -> Iterator[tuple[str, int, int]]:
@@ -252,8 +252,8 @@ def _note_use(statement: list[str], sizes: _Sizes) -> None:
     if not statement:
         return
     known = [sizes.registers[word] for word in statement if word in sizes.registers] if sizes.gate is None else []
-    whole = any(
-        word in sizes.registers and (index + 1 == len(statement) or not _is_one(statement[index + 1 : index + 4]))
+    whole = any(  # but for one with "[3]" or "[i]" behind it, which is one qubit
+        word in sizes.registers and statement[index + 1 : index + 4 : 2] != ["[", "]"]
         for index, word in enumerate(statement)
     )
     defined = sizes.gates.get(statement[0])
@@ -278,11 +278,6 @@ def _modified(modifiers: list[str], statement: list[str]) -> int:
     return int(10**controls * (4**qubits if "pow" in modifiers else 1))
 
 
-def _is_one(behind: list[str]) -> bool:
-    """Whether ``[3]`` or ``[i]`` is behind a register, and so one qubit of it."""
-    return len(behind) == 3 and behind[0] == "[" and behind[2] == "]"
-
-
 def _behind_brackets(statement: list[str]) -> int:
     """Where the brackets end that follow a word such as ``if``."""
     depth = 0
@@ -303,10 +298,6 @@ def _add(operations: int, sizes: _Sizes) -> None:
             f"a circuit of more than {MOST_OPERATIONS:,} operations, those of definitions as often as they occur: give "
             "it in parts."
         )
-
-
-def _blank(comment: str) -> str:
-    return "\n".join([" " * len(line) for line in comment.split("\n")]) if "\n" in comment else " " * len(comment)
 
 
 # Files

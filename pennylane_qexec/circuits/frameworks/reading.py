@@ -14,7 +14,6 @@ from typing import Any
 
 import pennylane as qml
 from pennylane.devices import ExecutionConfig
-from pennylane.measurements import MeasurementProcess
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
@@ -124,7 +123,7 @@ def _reader(circuit: Any) -> Callable[[Any], Program]:
     if isinstance(circuit, str):
         return program_of_text
     if isinstance(circuit, Path):
-        return _program_of_file
+        return lambda path: program_of_text(text_of(path))
     if isinstance(circuit, Text):
         return program_of_saved
     framework = framework_of(circuit)
@@ -141,10 +140,6 @@ def _reader(circuit: Any) -> Callable[[Any], Program]:
         return program_of_function
 
     return program_of_other
-
-
-def _program_of_file(path: Path) -> Program:
-    return program_of_text(text_of(path))
 
 
 # Programs as text
@@ -247,9 +242,10 @@ def _in_qiskit(program: Program) -> Any:
     from pennylane_qexec.circuits.qiskit.preparation import QiskitBinder, parametrised
 
     if program.bits is None:
+        measurements = ", ".join(map(str, program.circuit.measurements))
         raise ConfigurationError(
-            f"a circuit that measures {_named(program.circuit.measurements)} cannot be written in OpenQASM: only "
-            "qml.counts of wires can. Keep it as a circuit, or count wires."
+            f"a circuit that measures {measurements} cannot be written in OpenQASM: only qml.counts of wires can. Keep "
+            "it as a circuit, or count wires."
         )
     with QueuingManager.stop_recording():
         bound = QiskitBinder(ExecutionConfig())(program.circuit)
@@ -265,7 +261,3 @@ def _in_qiskit(program: Program) -> Any:
         if place is not None:
             circuit.measure(measured[place], bit)
     return circuit
-
-
-def _named(measurements: list[MeasurementProcess]) -> str:
-    return ", ".join(map(str, measurements))

@@ -12,7 +12,6 @@ first circuit is prepared.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import Barrier, ParameterVector
 from qiskit.circuit.library import GlobalPhaseGate
 
-from pennylane_qexec.circuits.mid_circuit import dynamic_part
+from pennylane_qexec.circuits.mid_circuit import dynamic_part, postselects
 from pennylane_qexec.circuits.qiskit.gates import KINDS, convertible, instructions, taken_apart
 from pennylane_qexec.circuits.sampling import SamplingCircuit, pool
 from pennylane_qexec.circuits.structure import is_broadcasted, measures_everything, rows_of, wires_in_order
@@ -49,13 +48,22 @@ def by_recipes(circuit: QuantumScript, exact: bool = False) -> tuple[Sequence[Qu
             recipe, so that they have one structure; the shots beyond those that a recipe has are left out.
     """
     rewritten = pool(circuit)
-    parts = [_Recipes.drawn(cell, exact) if cell.wires is None else _AsItIs(cell.circuit) for cell in rewritten.cells]
+    parts = [
+        _by_drawn_recipes(cell, exact) if cell.wires is None else ([cell.circuit], only) for cell in rewritten.cells
+    ]
+    return _joined(parts, lambda results: rewritten.evaluate([[result] for result in results]))
+
+
+def _joined(
+    parts: Sequence[tuple[Sequence[QuantumScript], Postprocessing]], join: Postprocessing
+) -> tuple[Sequence[QuantumScript], Postprocessing]:
+    """The circuits of all parts, and what joins the results of the parts."""
 
     def postprocess(results: Sequence[Result]) -> Result:
         remaining = iter(results)
-        return rewritten.evaluate([[part.joined([next(remaining) for _ in part.circuits])] for part in parts])
+        return join([post([next(remaining) for _ in circuits]) for circuits, post in parts])
 
-    return [one for part in parts for one in part.circuits], postprocess
+    return [one for circuits, _ in parts for one in circuits], postprocess
 
 
 def at_the_end(circuit: QuantumScript) -> QuantumScript:
@@ -100,7 +108,10 @@ def postselected(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postp
     selected = Wires.all_wires([projector.wires for projector in projectors])
     wanted = np.concatenate([np.asarray(projector.data[0]).reshape(-1) for projector in projectors]).astype(int)
     rewritten = pool(QuantumScript(others, circuit.measurements, shots=circuit.shots))
-    circuits = [_sampling(cell, selected) for cell in rewritten.cells]
+    circuits = []
+    for cell in rewritten.cells:
+        wires = Wires.all_wires([cell.circuit.measurements[0].wires, selected])
+        circuits.append(QuantumScript(cell.circuit.operations, [SampleMP(wires=wires)], shots=cell.circuit.shots))
 
     def postprocess(results: Sequence[Result]) -> Result:
         kept = []
@@ -113,59 +124,28 @@ def postselected(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postp
     return circuits, postprocess
 
 
-def _sampling(cell: SamplingCircuit, selected: Wires) -> QuantumScript:
-    """The cell's circuit, which samples further wires behind its own."""
-    wires = Wires.all_wires([cell.circuit.measurements[0].wires, selected])
-    return QuantumScript(cell.circuit.operations, [SampleMP(wires=wires)], shots=cell.circuit.shots)
+def _by_drawn_recipes(cell: SamplingCircuit, exact: bool) -> tuple[list[QuantumScript], Postprocessing]:
+    """A circuit for each of the different recipes of a classical shadow's shots: 0, 1 and 2 are X, Y and Z."""
+    (measurement,) = cell.circuit.measurements
+    assert isinstance(measurement, ClassicalShadowMP)
+    wires = measurement.wires
+    shots = cell.circuit.shots.total_shots
+    recipes = np.random.RandomState(measurement.seed).randint(0, 3, size=(shots, len(wires)))
+    different, number, times = np.unique(recipes, axis=0, return_inverse=True, return_counts=True)
+    operations, samples = cell.circuit.operations, [SampleMP(wires=wires)]
+    circuits = [
+        QuantumScript([*operations, *_turns(recipe, wires)], samples, shots=int(own if exact else times.max()))
+        for recipe, own in zip(different, times, strict=True)
+    ]
 
-
-@dataclass(frozen=True)
-class _AsItIs:
-    circuit: QuantumScript
-
-    @property
-    def circuits(self) -> list[QuantumScript]:
-        return [self.circuit]
-
-    def joined(self, results: Sequence[Result]) -> Result:
-        return results[0]
-
-
-@dataclass(frozen=True)
-class _Recipes:
-    """The shots of a classical shadow on ``M`` wires.
-
-    Attributes:
-        circuits: one for each of the ``U`` different recipes.
-        recipes: the recipes of all ``T`` shots, ``(T, M)``: 0, 1 and 2 are X, Y and Z.
-        number: for each shot, which of the circuits has its recipe, ``(T,)``.
-    """
-
-    circuits: list[QuantumScript]
-    recipes: np.ndarray
-    number: np.ndarray
-
-    @classmethod
-    def drawn(cls, cell: SamplingCircuit, exact: bool) -> _Recipes:
-        (measurement,) = cell.circuit.measurements
-        assert isinstance(measurement, ClassicalShadowMP)
-        wires = measurement.wires
-        shots = cell.circuit.shots.total_shots
-        recipes = np.random.RandomState(measurement.seed).randint(0, 3, size=(shots, len(wires)))
-        different, number, times = np.unique(recipes, axis=0, return_inverse=True, return_counts=True)
-        operations, samples = cell.circuit.operations, [SampleMP(wires=wires)]
-        circuits = [
-            QuantumScript([*operations, *_turns(recipe, wires)], samples, shots=int(own if exact else times.max()))
-            for recipe, own in zip(different, times, strict=True)
-        ]
-        return cls(circuits, recipes, number.reshape(-1))
-
-    def joined(self, results: Sequence[Result]) -> Any:
-        bits = np.empty_like(self.recipes)
+    def postprocess(results: Sequence[Result]) -> Result:
+        bits = np.empty_like(recipes)
         for index, result in enumerate(results):
-            mine = np.flatnonzero(self.number == index)
-            bits[mine] = np.asarray(result).reshape(-1, self.recipes.shape[1])[: len(mine)]
-        return np.stack([bits, self.recipes]).astype(np.int8)
+            mine = np.flatnonzero(number.reshape(-1) == index)
+            bits[mine] = np.asarray(result).reshape(-1, len(wires))[: len(mine)]
+        return np.stack([bits, recipes]).astype(np.int8)
+
+    return circuits, postprocess
 
 
 def _turns(recipe: np.ndarray, wires: Wires) -> list[Operator]:
@@ -302,7 +282,7 @@ class QiskitBinder:
     def _with_measurements_deferred(self, circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
         if not any(isinstance(operation, MidMeasure) for operation in circuit.operations):
             return (circuit,), only
-        if self._config.mcm_config.postselect_mode == "fill-shots" and any(map(_postselects, circuit.operations)):
+        if self._config.mcm_config.postselect_mode == "fill-shots" and postselects(circuit):
             raise ConfigurationError(
                 "postselect_mode='fill-shots' is not known here: shots that postselection discards are not run again. "
                 "Take 'hw-like', and more shots."
@@ -323,13 +303,7 @@ def _prepared(circuit: QuantumScript, steps: Sequence[Step]) -> tuple[Sequence[Q
     if not steps:
         return (circuit,), only
     circuits, join = steps[0](circuit)
-    parts = [_prepared(one, steps[1:]) for one in circuits]
-
-    def postprocess(results: Sequence[Result]) -> Result:
-        remaining = iter(results)
-        return join([post([next(remaining) for _ in ready]) for ready, post in parts])
-
-    return [one for ready, _ in parts for one in ready], postprocess
+    return _joined([_prepared(one, steps[1:]) for one in circuits], join)
 
 
 def _each_number_of_shots(circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
@@ -380,7 +354,3 @@ def _in_columns(rows: Sequence[Result]) -> Result:
     if isinstance(rows[0], tuple):
         return tuple(map(_in_columns, zip(*rows, strict=True)))
     return list(rows) if isinstance(rows[0], dict) else np.stack(rows)
-
-
-def _postselects(operation: Any) -> bool:
-    return isinstance(operation, MidMeasure) and operation.postselect is not None

@@ -7,6 +7,7 @@ Qubit number ``k`` becomes wire number ``k``; measured bits become expressions o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from math import isfinite
 from operator import add, and_, eq, ge, gt, le, lshift, lt, mul, ne, or_, rshift, sub, xor
 from typing import Any, NamedTuple
@@ -183,9 +184,9 @@ def write_control_flow(flow: Flow, operation: Any, wires: Sequence[int], clbits:
         flow.write(flow.draft, block, wires, {**flow.bits, **dict(zip(block.clbits, clbits, strict=True))})
 
     if isinstance(operation, IfElseOp):
-        _write_if(flow, operation, write)
+        _write_cases(flow, operation.condition, list(zip(((True,), (False,)), operation.blocks, strict=False)), write)
     elif isinstance(operation, SwitchCaseOp):
-        _write_switch(flow, operation, write)
+        _write_cases(flow, operation.target, operation.cases_specifier(), write)
     elif isinstance(operation, ForLoopOp):
         turns = _turns(operation)
         flow.draft.spend(_PER_TURN * len(operation.params[0]))
@@ -213,35 +214,24 @@ def loop_parameters(circuit: QuantumCircuit) -> set[Any]:
     return found
 
 
-def _write_if(flow: Flow, operation: Any, write: Callable[[QuantumCircuit], None]) -> None:
-    condition = reading(operation.condition)
-    bits = [flow.bits[bit] for bit in condition.bits]
-    for block, wanted in zip(operation.blocks, (True, False), strict=False):
-        with flow.draft.only_if(bits, _is(condition.value, {wanted})) as possible:
-            if possible:
-                write(block)
-
-
-def _write_switch(flow: Flow, operation: Any, write: Callable[[QuantumCircuit], None]) -> None:
-    target = reading(operation.target)
+def _write_cases(flow: Flow, source: Any, given: Iterable[Any], write: Callable[[QuantumCircuit], None]) -> None:
+    """Write down the blocks of an ``if`` or a ``switch``, given the values of each of them."""
+    target = reading(source)
     bits = [flow.bits[bit] for bit in target.bits]
-    cases = [(set(values), block) for values, block in operation.cases_specifier()]
+    cases = [(set(values), block) for values, block in given]
     named = {int(value) for values, _ in cases for value in values if value is not CASE_DEFAULT}
     for values, block in cases:
         mine = {int(value) for value in values if value is not CASE_DEFAULT}
-        unless = named - mine if CASE_DEFAULT in values else None
-        is_met = _is(target.value, mine) if unless is None else _is_not(target.value, unless)
+        others = CASE_DEFAULT in values
+        is_met = partial(_is_met, target.value, named - mine if others else mine, others)
         with flow.draft.only_if(bits, is_met) as possible:
             if possible:
                 write(block)
 
 
-def _is(value: Callable[[Sequence[int]], int], wanted: Iterable[int]) -> Callable[[tuple[int, ...]], bool]:
-    return lambda bits: int(value(bits)) in wanted
-
-
-def _is_not(value: Callable[[Sequence[int]], int], others: Iterable[int]) -> Callable[[tuple[int, ...]], bool]:
-    return lambda bits: int(value(bits)) not in others
+def _is_met(value: Callable[[Sequence[int]], int], named: set[int], others: bool, bits: tuple[int, ...]) -> bool:
+    """Whether bits have one of the values that are named, or one of the others."""
+    return (int(value(bits)) in named) is not others
 
 
 def _turns(operation: Any) -> Iterable[QuantumCircuit]:
@@ -349,7 +339,8 @@ def _write_other(
     elif isinstance(operation, UnitaryGate):
         _write_matrix(draft, operation.params[0], wires)
     elif isinstance(operation, Initialize) and _is_vector(operation) and draft.can_prepare(wires):
-        draft.prepare(qml.StatePrep(_amplitudes(operation), wires[::-1]), wires)
+        amplitudes = np.asarray([complex(number) for number in operation.params])
+        draft.prepare(qml.StatePrep(amplitudes / np.linalg.norm(amplitudes), wires[::-1]), wires)
     elif isinstance(operation, ControlledGate) and _base(operation) is not None:
         _write_controlled(draft, operation, wires)
     elif isinstance(operation, Instruction) and operation.definition is not None:
@@ -405,8 +396,3 @@ def _not_known(operation: Any) -> str:
 def _is_vector(operation: Any) -> bool:
     """Whether an initialisation is by amplitudes. Those by letters or a number are a few gates."""
     return len(operation.params) == 2**operation.num_qubits and not isinstance(operation.params[0], str)
-
-
-def _amplitudes(operation: Any) -> np.ndarray:
-    numbers = np.asarray([complex(number) for number in operation.params])
-    return np.asarray(numbers / np.linalg.norm(numbers))

@@ -12,7 +12,7 @@ import itertools
 import os
 import secrets
 import threading
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
@@ -69,18 +69,14 @@ class _OwnShots:
         return super().measure_with_samples(measurements, shots, mid_measurements)  # type: ignore[misc]
 
     def _measure_with_samples_diagonalizing_gates(self, mps: Any, shots: Any) -> Any:
-        if self._last is not None and not _read_as_it_is([*self._last, *mps]):
+        # What reads the state as it is may have one set of shots, as on a QPU.
+        if self._last is not None and any(mp.diagonalizing_gates() for mp in [*self._last, *mps]):
             self._begin_anew()
         self._last = mps
         return super()._measure_with_samples_diagonalizing_gates(mps, shots)  # type: ignore[misc]
 
     def _begin_anew(self) -> None:
         self._measurement_lightning.set_random_seed(self._qubit_state._rng.integers(0, _MOST_SEED))
-
-
-def _read_as_it_is(mps: Sequence[Any]) -> bool:
-    """Whether measurements read the state as it is: these may have one set of shots, as on a QPU."""
-    return not any(mp.diagonalizing_gates() for mp in mps)
 
 
 @lru_cache(maxsize=8)
@@ -104,17 +100,27 @@ some millions. Copies in other processes draw others then, or all of them would 
 
 
 _locks: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()
+"""The locks under which devices are used, one for all executors that have been given a device."""
+
 _locking = threading.Lock()
 
 
-def _lock_of(device: Device) -> threading.RLock:
-    """The lock under which a device is used, one for all executors that have been given it."""
-    used = device.target_device if isinstance(device, LegacyDeviceFacade) else device
-    with _locking:
-        return _locks.setdefault(used, threading.RLock())
+class _DeviceSource:
+    """Where devices come from."""
+
+    takes_circuits_wires = False
+    traits: DeviceTraits
+    wires: Wires | None
+
+    def with_wires(self, circuit: QuantumScript) -> tuple[QuantumScript, ...]:
+        """The circuit; where the device does not find them itself, with the circuit's wires in its measurements."""
+        needed = self.takes_circuits_wires or (self.wires is None and self.traits.needs_measured_wires)
+        if not needed or not circuit.wires:
+            return (circuit,)
+        return tuple(validate_device_wires(circuit, wires=wires_in_order(circuit))[0])
 
 
-class GivenDevice:
+class GivenDevice(_DeviceSource):
     """A device that the user built: one object, used by one thread at a time, in however many executors it is."""
 
     def __init__(self, device: Any, options: dict[str, Any]) -> None:
@@ -129,10 +135,11 @@ class GivenDevice:
                 f"the device {device.name!r} is built already: build it with {sorted(options)} yourself."
             )
         self._device = with_own_gates(device)
-        self._lock = _lock_of(device)
+        with _locking:
+            used = device.target_device if isinstance(device, LegacyDeviceFacade) else device
+            self._lock = _locks.setdefault(used, threading.RLock())
         self.name = str(device.name)
-        self.wires: Wires | None = device.wires
-        self.takes_circuits_wires = False
+        self.wires = device.wires
         self.seeded = False
         self.traits = DeviceTraits.of(self.name, seen_options(device))
         self.numbering = Numbering.seen_in(vars(device).get("_rng"))
@@ -170,11 +177,6 @@ class GivenDevice:
     def program(self, device: Device, config: ExecutionConfig) -> Any:
         return device.preprocess_transforms(config)
 
-    def with_wires(self, circuit: QuantumScript) -> tuple[QuantumScript, ...]:
-        if self.wires is not None or not self.traits.needs_measured_wires or not circuit.wires:
-            return (circuit,)
-        return tuple(validate_device_wires(circuit, wires=wires_in_order(circuit))[0])
-
     def with_seed(self, circuit: QuantumScript, seed: int) -> Device:
         return self._device
 
@@ -187,10 +189,11 @@ class GivenDevice:
         )
 
 
-class BuiltDevices:
+class BuiltDevices(_DeviceSource):
     """A device's name and options, from which every thread builds its own, and keeps it.
 
     Attributes:
+        options: what ``qml.device`` is given besides the name and the wires.
         seed_is_seen: whether its seed was not given here, but seen in a device, which may have drawn it itself.
     """
 
@@ -202,13 +205,12 @@ class BuiltDevices:
         self.traits = DeviceTraits.of(name, options)
         if self.traits.seeded_later and {"seed", "simulator"} <= options.keys():
             raise ConfigurationError(f"seed= and simulator= were given for {name!r}: give the seed to the simulator.")
-        self._options = options
+        self.options = options
         self.numbering = Numbering.of(self._seed)
         self._replica = 0
         self.seed_is_seen = False
         self._wires = wires
         self._start()
-        self.takes_circuits_wires = False
         self.wires = self._first_wires()
 
     def _start(self) -> None:
@@ -219,28 +221,23 @@ class BuiltDevices:
 
     def _first_wires(self) -> Wires | None:
         """Build the first device, which shows at once whether the options are right."""
-        if self._wires is None:
-            try:
-                return self._new_device((None, False)).wires
-            except ConfigurationError:
-                self.takes_circuits_wires = True
-                self._new_device(((0,), False))
-                return None
-        return self._new_device((None, False)).wires
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """What ``qml.device`` is given besides the name and the wires."""
-        return self._options
+        try:
+            return self._new_device((None, False)).wires
+        except ConfigurationError:
+            if self._wires is not None:
+                raise
+            self.takes_circuits_wires = True
+            self._new_device(((0,), False))
+            return None
 
     @property
     def seeded(self) -> bool:
         """Whether a number was given as its seed."""
-        return isinstance(self._options.get("seed"), int | np.integer)
+        return isinstance(self.options.get("seed"), int | np.integer)
 
     @property
     def _seed(self) -> Any:
-        return self._options.get("seed", self._options.get(_OF_QISKIT))
+        return self.options.get("seed", self.options.get(_OF_QISKIT))
 
     @property
     def streams(self) -> frozenset[Hashable]:
@@ -251,7 +248,7 @@ class BuiltDevices:
         """Build all devices anew, with another seed, if they take one."""
         option = self._takes
         if option is not None:
-            self._options = {**self._options, option: seed}
+            self.options = {**self.options, option: seed}
             self.numbering = Numbering.of(seed)
             self.seed_is_seen = False
             self._start()
@@ -262,7 +259,7 @@ class BuiltDevices:
         if self.name in _QISKITS:
             return _OF_QISKIT
         if self.traits.seeded_later:
-            return None if "simulator" in self._options else "seed"
+            return None if "simulator" in self.options else "seed"
         return "seed" if "seed" in inspect.signature(qml.plugin_devices[self.name].load()).parameters else None
 
     def numbered(self, numbers: Sequence[int], circuits: int) -> tuple[Sequence[int], Numbering | None]:
@@ -270,7 +267,7 @@ class BuiltDevices:
 
         Qiskit's devices would draw by their seed in every run anew, so that circuits are numbered as they come.
         """
-        if numbers or self.numbering is None or _OF_QISKIT not in self._options:
+        if numbers or self.numbering is None or _OF_QISKIT not in self.options:
             return numbers, self.numbering
         return [next(self._counter) for _ in range(circuits)], self.numbering.beside(self._replica)
 
@@ -311,7 +308,7 @@ class BuiltDevices:
 
     def _build(self, key: tuple[Any, bool], seeds: dict[str, Any]) -> Device:
         wires, exact = key
-        options = {**self._options, **(self.traits.exact_options or {} if exact else {}), **seeds}
+        options = {**self.options, **(self.traits.exact_options or {} if exact else {}), **seeds}
         seed = options.pop("seed", None) if self.traits.seeded_later else None
         try:
             device = with_own_gates(
@@ -329,8 +326,8 @@ class BuiltDevices:
 
     def _next_seeds(self) -> dict[str, Any]:
         """The option that is the seed of the next device, if it has one."""
-        if "seed" in self._options and self.streams:
-            return {"seed": self._next_seed(self._options["seed"])}
+        if "seed" in self.options and self.streams:
+            return {"seed": self._next_seed(self.options["seed"])}
         # Without one, devices take a seed from NumPy's global generator, whose state a forked process has a copy of.
         return {"seed": secrets.randbits(31)} if self._replica and self._takes == "seed" else {}
 
@@ -356,13 +353,6 @@ class BuiltDevices:
             last = programs[id(device)] = (by_graph, config, device.preprocess_transforms(config))
         return last[2]
 
-    def with_wires(self, circuit: QuantumScript) -> tuple[QuantumScript, ...]:
-        """The circuit; where the device does not find them itself, with the circuit's wires in its measurements."""
-        needed = self.takes_circuits_wires or (self.wires is None and self.traits.needs_measured_wires)
-        if not needed or not circuit.wires:
-            return (circuit,)
-        return tuple(validate_device_wires(circuit, wires=wires_in_order(circuit))[0])
-
     def become_replica(self, number: int) -> None:
         self._replica = number + 1
 
@@ -374,7 +364,7 @@ class BuiltDevices:
         home = state.pop("home")
         self.__dict__.update(state)
         self._start()
-        if self.seed_is_seen and home != os.getpid() and self._options["seed"] >= _MOST_GIVEN:
+        if self.seed_is_seen and home != os.getpid() and self.options["seed"] >= _MOST_GIVEN:
             self.reseed(secrets.randbits(31))
 
 

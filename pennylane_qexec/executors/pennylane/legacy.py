@@ -12,13 +12,11 @@ import pennylane as qml
 from pennylane.devices import Device, LegacyDevice, LegacyDeviceFacade, QubitDevice
 from pennylane.exceptions import DeviceError, WireError
 from pennylane.measurements import (
-    ClassicalShadowMP,
     ExpectationMP,
     MeasurementProcess,
     MutualInfoMP,
     ProbabilityMP,
     SampleMeasurement,
-    ShadowExpvalMP,
     StateMeasurement,
     StateMP,
     VarianceMP,
@@ -30,6 +28,7 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
+from pennylane_qexec.circuits.measurement_bases import SHADOWS
 from pennylane_qexec.circuits.sampling import can_pool
 from pennylane_qexec.executors.pennylane.traits import DeviceTraits
 
@@ -103,7 +102,7 @@ def _objection(device: Device, target: Any, measurement: MeasurementProcess, sam
         if exact and not sampled:
             return f"measures {measurement} without shots only: it is not accepted with finite shots"
         return None if target.capabilities().get("supports_finite_shots", True) else "runs circuits without shots only"
-    if (sampled and not exact) or isinstance(measurement, ClassicalShadowMP | ShadowExpvalMP):
+    if (sampled and not exact) or isinstance(measurement, SHADOWS):
         return f"measures {measurement} with shots only"
     method = _ESTIMATED.get(type(measurement))
     if method is not None:
@@ -267,4 +266,4 @@ def takes_shadows(circuit: QuantumScript) -> bool:
     A legacy device runs circuits of its own for them: what it remembers of the other circuits of a batch is lost, and
     it takes a shot vector for one number of shots. Such circuits need a batch of their own for each number of shots.
     """
-    return any(isinstance(measurement, ClassicalShadowMP | ShadowExpvalMP) for measurement in circuit.measurements)
+    return any(isinstance(measurement, SHADOWS) for measurement in circuit.measurements)

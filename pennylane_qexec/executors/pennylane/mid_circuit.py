@@ -23,9 +23,10 @@ from pennylane.measurements import (
     VarianceMP,
 )
 from pennylane.operation import StatePrepBase
-from pennylane.ops import MidMeasure, Snapshot
+from pennylane.ops import Snapshot
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.circuits.mid_circuit import measured_in, postselects
 from pennylane_qexec.circuits.structure import wires_in
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.job import Result
@@ -35,15 +36,6 @@ _DEVICES = ("default.qubit", "lightning.qubit", "lightning.gpu", "lightning.kokk
 _MEASUREMENTS = (CountsMP, ExpectationMP, ProbabilityMP, SampleMP, VarianceMP)
 _MOST_BYTES_OF_STATES = 2**31
 _BYTES_OF_AMPLITUDE = 16
-
-
-def postselects(circuit: QuantumScript) -> bool:
-    """Whether a circuit keeps the shots with some outcomes only."""
-    return any(operation.postselect is not None for operation in _measured(circuit))
-
-
-def _measured(circuit: QuantumScript) -> list[MidMeasure]:
-    return [operation for operation in circuit.operations if isinstance(operation, MidMeasure)]
 
 
 def by_tree(name: str, config: ExecutionConfig, circuit: QuantumScript) -> ExecutionConfig | None:
@@ -57,7 +49,7 @@ def by_tree(name: str, config: ExecutionConfig, circuit: QuantumScript) -> Execu
     asked = config.mcm_config
     if name not in _DEVICES or asked.mcm_method is not None:
         return None
-    if asked.postselect_mode == "fill-shots" or not circuit.shots or not _measured(circuit):
+    if asked.postselect_mode == "fill-shots" or not circuit.shots or not measured_in(circuit):
         return None
     return replace(config, mcm_config=replace(asked, mcm_method=_TREE))
 
@@ -67,7 +59,7 @@ def suits(circuit: QuantumScript) -> bool:
 
     It keeps a state for each measurement. Postselected branches it weighs wrongly, in PennyLane 0.45.
     """
-    states = (len(_measured(circuit)) + 1) * _BYTES_OF_AMPLITUDE * 2.0 ** len(wires_in(circuit))
+    states = (len(measured_in(circuit)) + 1) * _BYTES_OF_AMPLITUDE * 2.0 ** len(wires_in(circuit))
     return (
         states <= _MOST_BYTES_OF_STATES
         and not postselects(circuit)
@@ -106,7 +98,7 @@ def groups_of_tree(circuit: QuantumScript) -> list[list[int]] | None:
     Without shots, PennyLane takes outcomes beside other measurements for rows, and returns one number of each, or
     raises; outcomes of one measurement alone come as a row of their own, and are to be measured twice.
     """
-    if circuit.shots or not _measured(circuit):
+    if circuit.shots or not measured_in(circuit):
         return None
     of_outcomes = [index for index, one in enumerate(circuit.measurements) if one.mv is not None]
     others = [index for index, one in enumerate(circuit.measurements) if one.mv is None]
@@ -174,7 +166,7 @@ def _in_tuples(result: Result, circuit: QuantumScript) -> Result:
 
 def _shuffled(result: Result, circuit: QuantumScript, rng: np.random.Generator) -> Result:
     sampled = [isinstance(measurement, SampleMP) for measurement in circuit.measurements]
-    if not any(sampled) or not _measured(circuit):
+    if not any(sampled) or not measured_in(circuit):
         return result
     if circuit.shots.has_partitioned_shots:
         return tuple([_shuffled_once(part, sampled, rng) for part in result])

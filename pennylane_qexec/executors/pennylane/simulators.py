@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from pennylane.devices import Device
-from pennylane.wires import Wires
 
 from pennylane_qexec.concurrency.resources import cores
 from pennylane_qexec.errors import ConfigurationError
@@ -118,7 +117,9 @@ def _rebuilt(device: Device) -> Executor | None:
     """An executor with devices of its own; ``None`` if they might differ from this device."""
     try:
         options = {**_options(device), **_seed(device)}
-        for wires in _ways_to_give(device.wires):
+        # By number first, if they can be: lightning keeps a map of labels.
+        numbered = device.wires is not None and device.wires.tolist() == list(range(len(device.wires)))
+        for wires in [len(device.wires), device.wires] if numbered else [device.wires]:
             executor = DeviceExecutor(str(device.name), wires=wires, **options)
             executor.note_seed_of_another()
             if _same(device, executor.device()):
@@ -126,13 +127,6 @@ def _rebuilt(device: Device) -> Executor | None:
     except (ConfigurationError, TypeError, ValueError):
         pass
     return None
-
-
-def _ways_to_give(wires: Wires | None) -> list[Any]:
-    """The labels, or a number of wires: lightning keeps a map of labels."""
-    if wires is None or wires.tolist() != list(range(len(wires))):
-        return [wires]
-    return [len(wires), wires]
 
 
 def _options(device: Device) -> dict[str, Any]:
@@ -178,10 +172,7 @@ def _seed(device: Device) -> dict[str, Any]:
     by_number = isinstance(origin, np.random.SeedSequence) and isinstance(origin.entropy, int | np.integer)
     if not by_number or not isinstance(generator.bit_generator, np.random.PCG64):
         raise TypeError("the seed cannot be seen")
-    first = origin.n_children_spawned == 0 and _is_unused(generator, origin.entropy)
+    unused = generator.bit_generator.state == np.random.default_rng(origin.entropy).bit_generator.state
+    first = origin.n_children_spawned == 0 and unused
     (child,) = origin.spawn(1)
     return {"seed": int(origin.entropy if first else child.generate_state(1, np.uint64)[0])}
-
-
-def _is_unused(generator: np.random.Generator, seed: int) -> bool:
-    return bool(generator.bit_generator.state == np.random.default_rng(seed).bit_generator.state)

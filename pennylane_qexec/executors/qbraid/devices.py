@@ -54,7 +54,9 @@ class QBraidJob(VendorJob):
         return super().has_ended and not self._withheld
 
     def ask(self) -> JobState:
-        before = _last_message()
+        from qbraid.runtime import JobStatus
+
+        before = JobStatus.FAILED.status_message
         status = ask_about(self.job_id, self._job.status)
         self._withheld = status.name == _WITHHELD
         state = _STATES.get(status.name, JobState.RUNNING)
@@ -101,12 +103,6 @@ def ask_about(job_id: str, call: Callable[[], Any]) -> Any:
         raise
 
 
-def _last_message() -> Any:
-    from qbraid.runtime import JobStatus
-
-    return JobStatus.FAILED.status_message
-
-
 _CONNECTIONS = {
     "aqt": ("session", "session"),
     "azure": ("workspace", "workspace"),
@@ -121,7 +117,7 @@ _CONNECTIONS = {
 }
 """What a provider's jobs ask through: the argument of its jobs, and the provider's attribute."""
 
-_EXTRAS = {"aws": "braket", "ibm": "qiskit"}
+EXTRAS = {"aws": "braket", "ibm": "qiskit"}
 """qBraid's extras that are not called like the provider."""
 
 
@@ -142,12 +138,13 @@ def connect(name: str, given: Mapping[str, Any]) -> Any:
     if canonical not in get_providers():
         raise NoAccessError(unknown("provider of qBraid", name, get_providers()))
     try:
-        arguments = credentials.arguments(canonical, given)
+        shown = {key: one.reveal() if isinstance(one, credentials.Hidden) else one for key, one in given.items()}
+        arguments = credentials.arguments(canonical, shown)
         return credentials.guarded(lambda: load_provider(canonical, **arguments))
     except (ProviderLoaderError, ImportError) as error:
         raise NoAccessError(
             f"the provider {name!r} cannot be loaded ({_root(error)}). Install what it needs, usually with "
-            f"`pip install 'qbraid[{_EXTRAS.get(canonical, canonical)}]'`."
+            f"`pip install 'qbraid[{EXTRAS.get(canonical, canonical)}]'`."
         ) from error
     except TypeError as error:
         raise NoAccessError(f"the provider {name!r} with the arguments {sorted(arguments)}: {error}.") from error
@@ -196,7 +193,7 @@ class QBraidDevice(RemoteBackend):
 
     def __init__(self, provider: Any, device: Any, given: Mapping[str, Any] | None) -> None:
         super().__init__(device if isinstance(device, str) else str(device.id))
-        self._given = {name: _hidden(value) for name, value in (given or {}).items()}
+        self._given = credentials.hidden(given or {})
         self._provider_spec = provider
         self._device_spec = device
         self._sending = threading.Lock()
@@ -214,8 +211,10 @@ class QBraidDevice(RemoteBackend):
         found = self._device_spec
         if isinstance(found, str):
             provider = self._loaded_provider()
-            found = _look_up(lambda: provider.get_device(self._device_spec), self._provider_name, self.name)
-        device, self._convert = _without_repeated_checks(_check_paradigm(found, self.name))
+            name = self._provider_spec if isinstance(self._provider_spec, str) else type(self._provider_spec).__name__
+            found = _look_up(lambda: provider.get_device(self._device_spec), name, self.name)
+        _check_paradigm(found, self.name)
+        device, self._convert = _without_repeated_checks(found)
         return device
 
     def ask(self) -> Status:
@@ -280,15 +279,8 @@ class QBraidDevice(RemoteBackend):
     def _loaded_provider(self) -> Any:
         with self._lock:
             if self._provider is None:
-                self._provider = connect(
-                    self._provider_spec, {name: _shown(value) for name, value in self._given.items()}
-                )
+                self._provider = connect(self._provider_spec, self._given)
             return self._provider
-
-    @property
-    def _provider_name(self) -> str:
-        spec = self._provider_spec
-        return spec if isinstance(spec, str) else type(spec).__name__
 
     def __getstate__(self) -> dict[str, Any]:
         if not isinstance(self._provider_spec, str) or not isinstance(self._device_spec, str):
@@ -300,15 +292,6 @@ class QBraidDevice(RemoteBackend):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)
-
-
-def _hidden(value: Any) -> Any:
-    """An argument of a provider; all texts may be secret."""
-    return credentials.Hidden(value) if isinstance(value, str) else value
-
-
-def _shown(value: Any) -> Any:
-    return value.reveal() if isinstance(value, credentials.Hidden) else value
 
 
 def _look_up(call: Callable[[], Any], provider: str, device: str) -> Any:
@@ -328,7 +311,7 @@ def _look_up(call: Callable[[], Any], provider: str, device: str) -> Any:
         ) from error
 
 
-def _check_paradigm(device: Any, name: str) -> Any:
+def _check_paradigm(device: Any, name: str) -> None:
     """Refuse what runs no circuits.
 
     Raises:
@@ -342,7 +325,6 @@ def _check_paradigm(device: Any, name: str) -> Any:
             f"the device {name!r} runs no circuits: qBraid says that it is of the kind {paradigm.value!r}. Choose a "
             f"device of the kind {ExperimentType.GATE_MODEL.value!r}."
         )
-    return device
 
 
 def _without_repeated_checks(device: Any) -> tuple[Any, Callable[[Any], Any]]:
