@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pennylane_qexec.cli.console import escape, mistakes, remarks, results
+from pennylane_qexec.cli.console import JSON, aligned, escape, mistakes, remarks, results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ def list_backends(
     provider: Annotated[list[str] | None, typer.Option(help="Only this provider. May be given several times.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Try all providers, also those without credentials.")] = False,
     online: Annotated[bool, typer.Option("--online", help="Only backends that take jobs now.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: JSON = False,
 ) -> None:
     """List backends: those of the local providers, and of the providers that have credentials."""
     logging.getLogger("pennylane_qexec").addHandler(logging.NullHandler())  # what does not load is listed below
@@ -70,22 +70,17 @@ def _rows(
 def _print(rows: list[dict[str, str | int | bool | None]], errors: Mapping[str, str]) -> None:
     console = results()
     table = Table("provider", "backend", "kind", "qubits", "online")
-    table.columns[3].justify = "right"
-    for column in table.columns:
-        column.overflow = "fold"
     for row in rows:
         qubits = "any" if row["qubits"] is None else str(row["qubits"])
         state = "[green]yes[/]" if row["online"] else "[red]no[/]"
         names = [escape(str(row[name])) for name in ("provider", "backend", "kind")]
         table.add_row(*names, qubits, state)
-    console.print(table if rows else "No backends.")
+    console.print(aligned(table, (3,)) if rows else "No backends.")
     for provider, reason in errors.items():
         console.print(f"[red]{escape(provider)}[/] cannot be used: {escape(reason)}", highlight=False)
 
 
-def list_executors(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
-) -> None:
+def list_executors(as_json: JSON = False) -> None:
     """List the executors that can be used here."""
     console = Console()
     with console.status("Trying every installed device ..."):

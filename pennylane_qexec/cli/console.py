@@ -6,11 +6,13 @@ Errors that users can mend are shown in a few lines, without a traceback.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Collection
+from typing import Annotated, Any
 
 import typer
 from rich import markup
 from rich.console import Console
+from rich.table import Table
 
 from pennylane_qexec.redaction.display import printable
 
@@ -35,6 +37,24 @@ def escape(text: str) -> str:
 
 WRONG_USE = 2
 """The exit status where nothing was run, because something that was asked for makes no sense."""
+
+
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def aligned(table: Table, numbers: Collection[int], whole: Collection[int] = ()) -> Table:
+    """A table with numbers to the right, no name cut short, and some columns in one piece.
+
+    Args:
+        table: the table, which is changed.
+        numbers: the columns with numbers.
+        whole: the columns that are never broken.
+    """
+    for place, column in enumerate(table.columns):
+        column.overflow = "fold"
+        column.no_wrap = place in whole
+        column.justify = "right" if place in numbers else "left"
+    return table
 
 
 class mistakes:

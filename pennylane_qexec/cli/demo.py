@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pennylane_qexec.cli.console import escape, mistakes
+from pennylane_qexec.cli.console import aligned, escape, mistakes
 
 _SIMULATORS = "lightning.qubit,aer,cirq.simulator"
 
@@ -55,6 +55,4 @@ def _who_ran_what(history: Any) -> Table:
         table.add_row(
             escape(str(name)), str(len(group)), f"{group.shots.sum():,}", f"{group.seconds_running.sum():.2f}"
         )
-    for column in table.columns[1:]:
-        column.justify = "right"
-    return table
+    return aligned(table, (1, 2, 3))

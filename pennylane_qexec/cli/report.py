@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 from rich.table import Table
 
-from pennylane_qexec.cli.console import escape, remarks, results, show
+from pennylane_qexec.cli.console import aligned, escape, remarks, results, show
 from pennylane_qexec.cli.runs import Totals
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def who_ran_what(records: Sequence[Record]) -> Table:
             f"{totals.seconds:.2f}",
             ", ".join(_in_colour(state, number if len(states) > 1 else 0) for state, number in states.items()),
         )
-    return _aligned(table, 1, 2, 3)
+    return aligned(table, (1, 2, 3))
 
 
 def errors(records: Sequence[Record]) -> dict[str, str]:
@@ -88,7 +88,7 @@ def _bars(counts: Mapping[str, int], title: str) -> Table:
     if rest:
         count = sum(count for _, count in rest)
         table.add_row(f"{len(rest)} others", f"{count:,}", _percent(count, total), "")
-    return _aligned(table, 1, 2)
+    return aligned(table, (1, 2))
 
 
 def _columns(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
@@ -99,7 +99,7 @@ def _columns(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
     table = Table("outcome", *[escape(label) for label in rows], title=title)
     for number, outcome in enumerate(shown):
         table.add_row(escape(outcome), *[f"{row[number]:.1f} %" for row in rows.values()])
-    return _aligned(table, *range(1, len(rows) + 1))
+    return aligned(table, range(1, len(rows) + 1))
 
 
 def _lines(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
@@ -110,23 +110,14 @@ def _lines(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
     table = Table("backend", *[escape(outcome) for outcome in shown], title=title)
     for label, row in rows.items():
         table.add_row(escape(label), *[f"{share:.1f} %" for share in row])
-    return _aligned(table, *range(1, len(shown) + 1))
+    return aligned(table, range(1, len(shown) + 1))
 
 
 def _scores(scores: Mapping[str, float], title: str) -> Table:
     table = Table("backend", "value", title=title)
     for label, value in sorted(scores.items(), key=lambda item: item[1]):
         table.add_row(escape(label), f"{value:.5g}")
-    return _aligned(table, 1)
-
-
-def _aligned(table: Table, *numbers: int) -> Table:
-    """Numbers to the right, and no name cut short."""
-    for place, column in enumerate(table.columns):
-        column.overflow = "fold"
-        if place in numbers:
-            column.justify = "right"
-    return table
+    return aligned(table, (1,))
 
 
 def _percent(count: int, total: int) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from pennylane_qexec.cli.console import mistakes, remarks, show
+from pennylane_qexec.cli.console import JSON, mistakes, remarks, show
 from pennylane_qexec.concurrency import interrupts
 from pennylane_qexec.concurrency.files import MOST_OF_CIRCUIT, content_of
 from pennylane_qexec.errors import ConfigurationError
@@ -91,16 +91,7 @@ _BETWEEN = 0.1
 """Seconds between two looks at what has been done."""
 
 
-class Followable(Protocol):
-    """What can be followed: a :class:`~pennylane_qexec.ResultCollector`."""
-
-    @property
-    def progress(self) -> float: ...
-    def wait(self, timeout: float | None = None) -> bool: ...
-    def cancel(self) -> None: ...
-
-
-def follow(experiment: Followable, console: Console) -> None:
+def follow(experiment: ResultCollector, console: Console) -> None:
     """Show a bar until the experiment has ended.
 
     Args:
@@ -159,7 +150,7 @@ def run(
     timeout: _Timeout = None,
     save: _Save = None,
     plot: _Plot = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: JSON = False,
 ) -> None:
     """Run circuits on one or several backends, and show what was counted."""
     logging.getLogger("pennylane_qexec").addHandler(logging.NullHandler())  # errors are shown at the end

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from pennylane_qexec.cli.console import escape, mistakes, remarks, results
+from pennylane_qexec.cli.console import JSON, aligned, escape, mistakes, remarks, results
 from pennylane_qexec.persistence.store import State
 from pennylane_qexec.redaction import scrub, scrub_argv
 
@@ -128,7 +128,10 @@ def summary_of(store: Store, run: Run) -> RunSummary:
         found.together.add(job, state)
         found.executors.setdefault((job.executor, job.backend), Totals()).add(job, state)
         if state == "at backends":
-            _add_to_backend_job(found, job)
+            one = BackendJob(job.executor, job.backend, str(job.remote_id), job.state == State.SENT, job.submitted)
+            sent = found.at_backends.setdefault((one.executor, one.job), one)
+            sent.asked = min(sent.asked, job.submitted)
+            sent.circuits += 1
     failed = sorted(store.jobs(run.id, [State.FAILED]), key=lambda job: -(job.finished or 0.0))
     found.failures = [job._replace(error=scrub(job.error)) for job in failed]
     return found
@@ -139,14 +142,6 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _add_to_backend_job(found: RunSummary, job: StoredJob) -> None:
-    name, arrived = str(job.remote_id), job.state == State.SENT
-    one = BackendJob(job.executor, job.backend, name, arrived, job.submitted)
-    sent = found.at_backends.setdefault((job.executor, name), one)
-    sent.asked = min(sent.asked, job.submitted)
-    sent.circuits += 1
-
-
 # The store
 
 VARIABLE = "QEXEC_STORE"
@@ -155,7 +150,6 @@ STORE = Annotated[
     str | None,
     typer.Option("--store", help=f"The file or URL of the store. Default: the environment variable {VARIABLE}."),
 ]
-JSON = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 @contextmanager
@@ -207,7 +201,7 @@ def list_runs(store: STORE = None, as_json: JSON = False) -> None:
     for one in found:
         times = f"{_clock(one.run.created)}\n{_clock(one.run.opened)}"
         table.add_row(escape(one.run.name), times, _state(one), *_used(one.together))
-    results().print(_aligned(table, whole=(1, 3), numbers=(4, 5)))
+    results().print(aligned(table, (4, 5), whole=(1, 3, 4, 5)))
 
 
 def show_run(
@@ -264,7 +258,7 @@ def _by_executor(found: RunSummary) -> Table:
         circuits, shots, cost = _used(used)
         who = escape(executor) or "[dim]none yet[/]"
         table.add_row(who, escape(backend), circuits, shots, f"{used.seconds:,.2f}", cost)
-    return _aligned(table, whole=(2,), numbers=(3, 4, 5))
+    return aligned(table, (3, 4, 5), whole=(2, 3, 4, 5))
 
 
 def _at_backends(found: RunSummary) -> Table:
@@ -272,7 +266,7 @@ def _at_backends(found: RunSummary) -> Table:
     for sent in found.at_backends.values():
         name = escape(sent.job) if sent.arrived else f"perhaps, with the label {escape(sent.job)}"
         table.add_row(escape(sent.executor), name, f"{sent.circuits:,}", _clock(sent.asked))
-    return _aligned(table, whole=(3,), numbers=(2,))
+    return aligned(table, (2,), whole=(2, 3))
 
 
 def _used(used: Totals) -> tuple[str, str, str]:
@@ -318,15 +312,6 @@ def _clock(seconds: float) -> str:
     return moment(seconds)[:16].replace("T", " ")
 
 
-def _aligned(table: Table, whole: tuple[int, ...], numbers: tuple[int, ...]) -> Table:
-    """Numbers to the right and in one piece, as some other columns, and no name cut short."""
-    for place, column in enumerate(table.columns):
-        column.overflow = "fold"
-        column.no_wrap = place in (*whole, *numbers)
-        column.justify = "right" if place in numbers else "left"
-    return table
-
-
 # Cached results
 
 caches = typer.Typer(help="Look at cached results, or forget them.", no_args_is_help=True)
@@ -334,17 +319,16 @@ caches = typer.Typer(help="Look at cached results, or forget them.", no_args_is_
 _URL = Annotated[
     str | None, typer.Argument(metavar="[URL]", help="A file or a database. Default: QEXEC_CACHE, or the user's cache.")
 ]
-_JSON = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 @caches.command()
-def info(url: _URL = None, as_json: _JSON = False) -> None:
+def info(url: _URL = None, as_json: JSON = False) -> None:
     """Show how much is cached, and where."""
     from pennylane_qexec.persistence.cache.location import in_words
 
     with mistakes(remarks(), as_json), _store(url) as store:
         found, where = store.cache_info(), store.url
-    oldest = datetime.fromtimestamp(found.oldest, UTC).isoformat(timespec="seconds") if found.entries else None
+    oldest = moment(found.oldest) if found.entries else None
     if as_json:
         typer.echo(json.dumps({**found._asdict(), "oldest": oldest, "url": where}, indent=2))
         return
@@ -354,7 +338,7 @@ def info(url: _URL = None, as_json: _JSON = False) -> None:
 
 
 @caches.command()
-def clear(url: _URL = None, as_json: _JSON = False) -> None:
+def clear(url: _URL = None, as_json: JSON = False) -> None:
     """Forget all cached results."""
     with mistakes(remarks(), as_json), _store(url) as store:
         forgotten, where = store.cache_clear(), store.url

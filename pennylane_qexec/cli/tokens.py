@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from pennylane_qexec.cli.console import WRONG_USE, escape, mistakes, remarks, results, show
+from pennylane_qexec.cli.console import JSON, WRONG_USE, escape, mistakes, remarks, results, show
 
 tokens = typer.Typer(help="Keep the tokens of providers in the system's keyring.", no_args_is_help=True)
 
@@ -36,16 +36,15 @@ def set_token(provider: _PROVIDER) -> None:
 
 
 @tokens.command(name="list")
-def list_tokens(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
-) -> None:
+def list_tokens(as_json: JSON = False) -> None:
     """List the providers, and where the token of each comes from. Tokens themselves are never shown."""
     with mistakes(remarks(), as_json):
         from pennylane_qexec import credentials
+        from pennylane_qexec.credentials.table import described
 
         found: list[dict[str, Any]] = [
-            {"provider": provider, "source": credentials.source(provider), "variables": _variables(provider)}
-            for provider in sorted({*credentials.VARIABLES, *credentials.stored()})
+            {"provider": one, "source": credentials.source(one), "variables": [arg.variable for arg in described(one)]}
+            for one in sorted({*credentials.VARIABLES, *credentials.stored()})
         ]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -67,12 +66,6 @@ def remove_token(provider: _PROVIDER) -> None:
 
         credentials.remove(provider)
     typer.echo(f"The token of {credentials.canonical(provider)} is no longer in the system's keyring.")
-
-
-def _variables(provider: str) -> list[str]:
-    from pennylane_qexec.credentials.table import described
-
-    return [one.variable for one in described(provider)]
 
 
 def _asked(provider: str, names: tuple[str, ...]) -> dict[str, str]:
