@@ -11,6 +11,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from pennylane_qexec.cli.console import JSON, mistakes, remarks, show
+from pennylane_qexec.cli.demo import check_picture
 from pennylane_qexec.concurrency import interrupts
 from pennylane_qexec.concurrency.files import MOST_OF_CIRCUIT, content_of
 from pennylane_qexec.errors import ConfigurationError
@@ -228,8 +229,6 @@ def _check_numbers(shots: int, seed: int | None) -> None:
 
 def _check_files(save: Path | None, plot: Path | None) -> None:
     """See before anything runs whether what comes of it can be written."""
-    from pennylane_qexec.cli.vqe import check_picture
-
     if plot is not None:
         check_picture(plot)
     if save is not None and not save.resolve().parent.is_dir():
