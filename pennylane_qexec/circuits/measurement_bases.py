@@ -67,7 +67,9 @@ class Counter:
         content = measured_by(circuit)
         with self._lock:
             number = self._by_content.get(content, 0)
-        number = number or self._count(circuit)
+        if not number:
+            with QueuingManager.stop_recording():
+                number = self._count(circuit)
         with self._lock:
             _remember(self._seen, key, (tuple(map(weakref.ref, observables)), number))
             if content is not None:
@@ -95,13 +97,8 @@ def _in_one_basis(measurements: Sequence[MeasurementProcess]) -> bool:
     return all(mp.obs is None and mp.mv is None and not isinstance(mp, SHADOWS) for mp in measurements)
 
 
-def _groups_sampled(circuit: QuantumScript) -> int:
-    """The groups of measurements that PennyLane's simulators sample, one after the other."""
-    with QueuingManager.stop_recording():
-        return _groups(circuit.measurements)
-
-
 def _groups(measurements: Sequence[MeasurementProcess]) -> int:
+    """The groups of measurements that PennyLane's simulators sample, one after the other."""
     if len(measurements) == 1:
         return _groups_of_terms(measurements[0])
     words: list[Any] = []
@@ -130,8 +127,7 @@ def _cells(circuit: QuantumScript) -> int:
     """The sampling circuits that are run for a circuit where bits are counted; one if there is nothing to count."""
     # PennyLane writes the groups into an observable when it splits it: this is to leave the user's as it is.
     measurements = [_copied(measurement) for measurement in circuit.measurements]
-    with QueuingManager.stop_recording():
-        on_the_wires = [qml.Identity(wire) for wire in circuit.wires]
+    on_the_wires = [qml.Identity(wire) for wire in circuit.wires]
     return max(1, len(pool(QuantumScript(on_the_wires, measurements, shots=1)).cells))
 
 
@@ -142,7 +138,7 @@ def _copied(measurement: MeasurementProcess) -> MeasurementProcess:
     return copied
 
 
-_sampled_by_simulators = Counter(_groups_sampled)
+_sampled_by_simulators = Counter(lambda circuit: _groups(circuit.measurements))
 _counted_by_backends = Counter(_cells)
 
 
@@ -210,11 +206,8 @@ def identity_weight(measurement: MeasurementProcess) -> float:
 
 
 def _word_groups(circuit: QuantumScript) -> int:
-    found = dict.fromkeys(
-        [PauliWord(word) for measurement in circuit.measurements for word, _ in pauli_words(measurement)]
-    )
-    with QueuingManager.stop_recording():
-        return len(compute_partition_indices([word.operation() for word in found]))
+    words = dict.fromkeys([PauliWord(word) for one in circuit.measurements for word, _ in pauli_words(one)])
+    return len(compute_partition_indices([word.operation() for word in words]))
 
 
 estimated_together = Counter(_word_groups)

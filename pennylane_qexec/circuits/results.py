@@ -90,7 +90,8 @@ def check_result(circuit: QuantumScript, result: Result, *, values: bool = True)
     if not measurements:
         return
     if shots.total_shots == 1 and any(isinstance(one, MidMeasure) for one in circuit.operations):
-        result = _of_only_shot(circuit, result)
+        # Devices that run circuits shot by shot have the results of one shot in a tuple.
+        result = result[0] if len(measurements) > 1 and isinstance(result, tuple) and len(result) == 1 else result
     bins = list(shots) if shots.has_partitioned_shots else [shots.total_shots]
     parts = _parts(result, len(bins), "number of shots") if shots.has_partitioned_shots else [result]
     for size, part in zip(bins, parts, strict=True):
@@ -135,15 +136,11 @@ def check_derivative(circuit: QuantumScript, result: Result, vector: Any = None)
             raise ResultError("a derivative", f"expected finite numbers, got {_shown(leaf)}")
 
 
-def _of_only_shot(circuit: QuantumScript, result: Result) -> Result:
-    """The results of a circuit with one shot: devices that run circuits shot by shot have them in a tuple."""
-    return result[0] if len(circuit.measurements) > 1 and isinstance(result, tuple) and len(result) == 1 else result
-
-
 def _parts(result: Result, length: int, of: str) -> Sequence[Result]:
     if isinstance(result, list | tuple) and len(result) == length:
         return result
-    if _is_array(result) and len(result.shape) and result.shape[0] == length:
+    is_array = isinstance(result, np.ndarray) or qml.math.get_interface(result) in ("autograd", "jax", "torch")
+    if is_array and len(result.shape) and result.shape[0] == length:
         return [result[index] for index in range(length)]
     came = f"{len(result)} results" if isinstance(result, list | tuple) else _shown(result)
     raise ResultError("a circuit", f"expected {length} results, one for each {of}, got {came}")
@@ -341,11 +338,6 @@ _CHECKS: dict[type, Callable[[_Check], None]] = {
     ClassicalShadowMP: _Check.shadow,
 }
 """How the results of each class of measurements are checked."""
-
-
-def _is_array(value: Any) -> bool:
-    """Whether a value is one array, of NumPy or of a library that differentiates."""
-    return isinstance(value, np.ndarray) or qml.math.get_interface(value) in ("autograd", "jax", "torch")
 
 
 def _is_array_of_one(value: Any) -> bool:

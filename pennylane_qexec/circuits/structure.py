@@ -140,7 +140,7 @@ def with_outcomes_in_order(circuit: QuantumScript) -> QuantumScript:
             Conditional(in_order(one.meas_val), one.base) if type(one) is Conditional else one
             for one in circuit.operations
         ]
-        measurements = [_of_value(one, in_order(one.mv)) if _computes(one) else one for one in circuit.measurements]
+        measurements = [with_value(one, in_order(one.mv)) if _computes(one) else one for one in circuit.measurements]
     if not changed:
         return circuit
     return circuit.copy(operations=operations, measurements=measurements, trainable_params=circuit.trainable_params)
@@ -160,7 +160,8 @@ def _reordered(value: MeasurementValue, order: list[int]) -> MeasurementValue:
     return MeasurementValue([value.measurements[index] for index in order], computed)
 
 
-def _of_value(measurement: MeasurementProcess, value: MeasurementValue) -> MeasurementProcess:
+def with_value(measurement: MeasurementProcess, value: MeasurementValue) -> MeasurementProcess:
+    """A measurement of other mid-circuit outcomes."""
     changed = copy(measurement)
     changed.mv = value
     return changed

@@ -111,7 +111,11 @@ class Group:
 
     def matrix(self) -> np.ndarray | None:
         """The parameters of the circuits, ``(R, P)``; ``None`` if some are no numbers."""
-        return _matrix(self._rows)
+        try:
+            matrix = np.array(self._rows)
+        except (TypeError, ValueError, RuntimeError):
+            return None
+        return matrix.astype(np.float64, copy=False) if matrix.ndim == 2 and matrix.dtype.kind in REAL else None
 
     @cached_property
     def _kinds(self) -> list[str]:
@@ -201,15 +205,6 @@ def _all_labels(controlled: Sequence[Operator]) -> list[Any]:
     return [*map(labels, controlled), *map(control_labels, controlled)]
 
 
-def _matrix(rows: list[list[Any]]) -> np.ndarray | None:
-    """Parameters as an array ``(R, P)``; ``None`` if some are no numbers."""
-    try:
-        matrix = np.array(rows)
-    except (TypeError, ValueError, RuntimeError):
-        return None
-    return matrix.astype(np.float64, copy=False) if matrix.ndim == 2 and matrix.dtype.kind in REAL else None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Template:
     """What circuits of one structure share.
@@ -288,15 +283,14 @@ def fuse(circuits: Sequence[QuantumScript]) -> list[Fused]:
             groups.append(group)
             known.append(group)
         index = group.add_variations(circuits, index + 1)
-    return [fused for group in groups for fused in _fused(group, circuits)]
-
-
-def _fused(group: Group, circuits: Sequence[QuantumScript]) -> list[Fused]:
-    """A group; or each of its circuits by itself, if what should be numbers is none."""
-    matrix = group.matrix()
-    if group.key is not None and matrix is not None:
-        return [Fused(Template(group.circuit, group.slots, group.key), matrix, tuple(group.indices))]
-    return [Fused(Template(circuits[index], (), None), np.empty((1, 0)), (index,)) for index in group.indices]
+    found: list[Fused] = []
+    for group in groups:
+        matrix = group.matrix()
+        if group.key is not None and matrix is not None:
+            found.append(Fused(Template(group.circuit, group.slots, group.key), matrix, tuple(group.indices)))
+        else:  # what should be numbers is none, so that each circuit is by itself
+            found += [Fused(Template(circuits[one], (), None), np.empty((1, 0)), (one,)) for one in group.indices]
+    return found
 
 
 def unfused(results: Iterable[tuple[Fused, Sequence[Any]]], number: int) -> list[Any]:

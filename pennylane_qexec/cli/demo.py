@@ -110,7 +110,8 @@ def vqe(executors: Sequence[str], steps: int, shots: int, seed: int, tick: Calla
     molecule = qml.qchem.Molecule(["H", "H"], np.array([[0.0, 0.0, 0.0], [0.0, 0.0, BOND_LENGTH]]))
     hamiltonian, wires = qml.qchem.molecular_hamiltonian(molecule)
     exact = float(np.linalg.eigvalsh(qml.matrix(hamiltonian, wire_order=range(wires))).min())
-    specs = [_seeded(spec, seed) for spec in executors]
+    seeded = ("lightning.", "default.", "aer", "jax")
+    specs = [{"type": spec, "seed": seed} if spec.startswith(seeded) else spec for spec in executors]
     with qml.device("qexec.cluster", wires=wires, executors=specs, split="uniform", seed=seed) as device:
 
         @qml.qnode(device, diff_method="parameter-shift")
@@ -169,7 +170,3 @@ def draw(result: Vqe, path: Path) -> None:
     above.spines[["top", "right"]].set_visible(False)
     result.history.plot_timeline(below)
     figure.savefig(path, dpi=120)
-
-
-def _seeded(spec: str, seed: int) -> Any:
-    return {"type": spec, "seed": seed} if spec.startswith(("lightning.", "default.", "aer", "jax")) else spec

@@ -8,7 +8,7 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from functools import cache, partial
 from importlib.metadata import entry_points
@@ -82,11 +82,6 @@ def checked_choice(providers: Iterable[str] | Mapping[str, Any] | None) -> tuple
     return chosen
 
 
-def with_credentials() -> list[str]:
-    """The names of providers for which there are credentials in the keyring, the environment or ``.env``."""
-    return [name for name in elsewhere() if credentials.source(name) is not None]
-
-
 # Why a provider cannot be used
 
 _LONGEST = 300
@@ -105,7 +100,9 @@ def reason(provider: str, error: BaseException, given: bool = False) -> str:
     """
     if isinstance(error, QExecError):
         return _line(error)
-    missing = next((cause for cause in _causes(error) if isinstance(cause, ImportError)), None)
+    missing: BaseException | None = error
+    while missing is not None and not isinstance(missing, ImportError):
+        missing = missing.__cause__ or missing.__context__
     if missing is not None and provider in credentials.VARIABLES:
         extra = EXTRAS.get(provider, provider)
         return f"{_line(missing).rstrip('.')}. Install what it needs with `pip install 'qbraid[{extra}]'`."
@@ -113,14 +110,6 @@ def reason(provider: str, error: BaseException, given: bool = False) -> str:
     if provider in credentials.VARIABLES and not given and credentials.source(provider) is None:
         return f"{what.rstrip('.')}. {credentials.advice(provider)}"
     return what
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, what it was raised from, and so on."""
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
 
 
 def _line(error: BaseException) -> str:
@@ -240,7 +229,8 @@ class VirtualProvider:
     def _names(self) -> list[str]:
         chosen = self._chosen
         if chosen is None:
-            chosen = (*LOCAL, *sorted({*self._info, *with_credentials()} - LOCAL.keys()))
+            known = [name for name in elsewhere() if credentials.source(name) is not None]
+            chosen = (*LOCAL, *sorted({*self._info, *known} - LOCAL.keys()))
         with self._lock:
             return list(dict.fromkeys([*chosen, *self._added]))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -123,19 +124,13 @@ def instructions(operation: Operator, numbers: Sequence[Any]) -> Iterator[tuple[
     elif kind is qml.GlobalPhase:
         yield gates.GlobalPhaseGate(-_plain(numbers[0])), []
     elif kind in _BY_NUMBERS:
-        yield from _by_numbers(operation, numbers)
+        with QueuingManager.stop_recording():
+            parts = bind_new_parameters(operation, list(numbers)).decomposition()
+        yield from chain.from_iterable(instructions(part, part.data) for part in parts)
     elif convertible(operation):
         yield from _fixed(operation)
     else:
-        for part in taken_apart(operation):
-            yield from instructions(part, part.data)
-
-
-def _by_numbers(operation: Operator, numbers: Sequence[Any]) -> Iterator[tuple[Instruction, Sequence[Any]]]:
-    with QueuingManager.stop_recording():
-        parts = bind_new_parameters(operation, list(numbers)).decomposition()
-    for part in parts:
-        yield from instructions(part, part.data)
+        yield from chain.from_iterable(instructions(part, part.data) for part in taken_apart(operation))
 
 
 def _fixed(operation: Operator) -> Iterator[tuple[Instruction, Sequence[Any]]]:
@@ -154,7 +149,8 @@ def _fixed(operation: Operator) -> Iterator[tuple[Instruction, Sequence[Any]]]:
             (gates.XGate(), [wire]) for wire, bit in zip(wires, np.asarray(operation.data[0]), strict=True) if bit
         )
     elif isinstance(operation, qml.StatePrep):
-        yield gates.Initialize(_vector(operation)), wires[::-1]
+        vector = np.asarray(qml.math.toarray(operation.state_vector()), dtype=complex)
+        yield gates.Initialize(vector.reshape(-1)), wires[::-1]
     elif type(operation) in _MATRICES:
         yield UnitaryGate(qml.math.toarray(operation.matrix())), wires[::-1]
 
@@ -162,10 +158,6 @@ def _fixed(operation: Operator) -> Iterator[tuple[Instruction, Sequence[Any]]]:
 def _plain(number: Any) -> Any:
     """A number as Qiskit takes it; its parameters are left as they are."""
     return number if isinstance(number, ParameterExpression) else float(np.real(qml.math.toarray(number)))
-
-
-def _vector(operation: Operator) -> np.ndarray:
-    return np.asarray(qml.math.toarray(operation.state_vector()), dtype=complex).reshape(-1)
 
 
 # From Qiskit to PennyLane

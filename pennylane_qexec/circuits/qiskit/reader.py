@@ -125,17 +125,13 @@ def _value(node: Any, values: Values) -> int:
     if isinstance(node, expr.Cast):
         return _limited(_value(node.operand, values), node.type)
     if isinstance(node, expr.Unary):
-        return _inverted(node, _value(node.operand, values))
+        value = _value(node.operand, values)
+        if node.op is expr.Unary.Op.LOGIC_NOT or isinstance(node.type, types.Bool):
+            return not value
+        if node.op is expr.Unary.Op.BIT_NOT:
+            return _limited(~value, node.type)
     if isinstance(node, expr.Binary) and node.op in _BINARY:
         return _limited(_BINARY[node.op](_value(node.left, values), _value(node.right, values)), node.type)
-    raise ConfigurationError(f"{node!r} in a condition is not known here. Compare bits and registers with numbers.")
-
-
-def _inverted(node: Any, value: int) -> int:
-    if node.op is expr.Unary.Op.LOGIC_NOT or isinstance(node.type, types.Bool):
-        return not value
-    if node.op is expr.Unary.Op.BIT_NOT:
-        return _limited(~value, node.type)
     raise ConfigurationError(f"{node!r} in a condition is not known here. Compare bits and registers with numbers.")
 
 
@@ -341,22 +337,15 @@ def _write_other(
     elif isinstance(operation, Initialize) and _is_vector(operation) and draft.can_prepare(wires):
         amplitudes = np.asarray([complex(number) for number in operation.params])
         draft.prepare(qml.StatePrep(amplitudes / np.linalg.norm(amplitudes), wires[::-1]), wires)
-    elif isinstance(operation, ControlledGate) and _base(operation) is not None:
-        _write_controlled(draft, operation, wires)
+    elif isinstance(operation, ControlledGate) and (base := _base(operation)) is not None:
+        number = operation.num_ctrl_qubits
+        values = [bool(operation.ctrl_state >> place & 1) for place in range(number)]
+        draft.apply(qml.ctrl(base(wires[number:]), control=wires[:number], control_values=values), wires)
     elif isinstance(operation, Instruction) and operation.definition is not None:
         inner = operation.definition
         _write(draft, inner, wires, dict(zip(inner.clbits, clbits, strict=True)))
     else:
         _write_matrix(draft, _matrix(operation), wires)
-
-
-def _write_controlled(draft: CircuitBuilder, gate: Any, wires: Sequence[int]) -> None:
-    number = gate.num_ctrl_qubits
-    make = _base(gate)
-    assert make is not None
-    values = [bool(gate.ctrl_state >> place & 1) for place in range(number)]
-    base = make(wires[number:])
-    draft.apply(qml.ctrl(base, control=wires[:number], control_values=values), wires)
 
 
 def _base(gate: Any) -> Callable[[Sequence[int]], Any] | None:

@@ -7,7 +7,6 @@ outcomes that occurs once, and draws all shots that have it together (``mcm_meth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +26,7 @@ from pennylane.ops import Snapshot
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.mid_circuit import measured_in, postselects
-from pennylane_qexec.circuits.structure import wires_in
+from pennylane_qexec.circuits.structure import wires_in, with_value
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.job import Result
 
@@ -117,9 +116,7 @@ def _of_integers(measurement: MeasurementProcess) -> MeasurementProcess:
     def computed(*outcomes: Any) -> Any:
         return value.processing_fn(*[one.astype(int) if np.ndim(one) else int(one) for one in outcomes])
 
-    changed = copy(measurement)
-    changed.mv = MeasurementValue(value.measurements, computed)
-    return changed
+    return with_value(measurement, MeasurementValue(value.measurements, computed))
 
 
 def refuse(circuit: QuantumScript) -> None:

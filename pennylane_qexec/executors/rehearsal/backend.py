@@ -83,7 +83,10 @@ class TimelinePlanner:
         moment, (circuits, shots) = now - self.began, runs
         queue, overhead = self.queue(rng), self.overhead(rng)
         length = overhead + self.circuit_time * circuits + self.shot_time * shots
-        start = self.outages.resumes(max(moment + queue, self._free(ends)))
+        free = 0.0  # when there is a place for a job, behind those that came before it
+        if self.capacity is not None and len(ends) >= self.capacity:
+            free = sorted(ends)[-self.capacity] - self.began
+        start = self.outages.resumes(max(moment + queue, free))
         end, broken = self._end(start, start if drawn.lost else start + length)
         reason = broken or _reason(drawn)
         run = 0.0 if drawn.lost else 1.0 if not broken else (end - start) / length if end > start else 0.0
@@ -105,12 +108,6 @@ class TimelinePlanner:
             "flips": self.drift.after(start, jobs) if self.drift else 0.0,
             "runs": runs,
         }
-
-    def _free(self, ends: Sequence[float]) -> float:
-        """When a place gets free for a job, behind those that came before it."""
-        if self.capacity is None or len(ends) < self.capacity:
-            return 0.0
-        return sorted(ends)[-self.capacity] - self.began
 
     def _end(self, start: float, end: float) -> tuple[float, str]:
         """When a job ends that begins at ``start``, and what has broken it off."""
@@ -209,7 +206,9 @@ class RehearsedBackend:
             timeline = self._planner.timeline(runs, now, ends, len(self._jobs), fate, rng, cost)
             record = JobRecord("", name, fingerprints, numbers, shots, label=label, **timeline)
             job = self._jobs.add(record, circuits)
-            self._perhaps_die(job, now)
+            if self._dead:
+                for lost in (job, *self._jobs.going(now)):
+                    self._jobs.stop(lost, Stop(now, JobState.FAILED, DEAD, charged=False))
             self.clock.expect(job, job.end)
             return job
 
@@ -276,8 +275,3 @@ class RehearsedBackend:
     def _dead(self) -> bool:
         """Whether it has died of too many jobs."""
         return self._faults.dies_after is not None and len(self._jobs) > self._faults.dies_after
-
-    def _perhaps_die(self, last: RehearsedJob, now: float) -> None:
-        if self._dead:
-            for job in (last, *self._jobs.going(now)):
-                self._jobs.stop(job, Stop(now, JobState.FAILED, DEAD, charged=False))

@@ -236,7 +236,9 @@ class Hybrid(Executor):
         if options.get("workers") is None and not self.local:
             options["workers"] = sum(member.workers or 1 for member in self._members)
         if self._by_member:
-            options["cost"] = _dearest(self._members)
+            # What no member goes beyond; asked for what nothing more is known of.
+            costs = [astuple(member.cost) for member in self._members]
+            options["cost"] = Cost(*map(max, zip(*costs, strict=True)))
         super().__init__(**options)
         wanted = [member.wires for member in self._members]
         self.wires = wanted[0] if all(one == wanted[0] for one in wanted) else None
@@ -428,8 +430,3 @@ def _built(members: Any, wires: Any) -> list[Executor]:
     for name, member in zip(members, built, strict=True):
         member.name = str(name)
     return built
-
-
-def _dearest(members: Sequence[Executor]) -> Cost:
-    """What no member goes beyond; asked for what nothing more is known of."""
-    return Cost(*map(max, zip(*[astuple(member.cost) for member in members], strict=True)))

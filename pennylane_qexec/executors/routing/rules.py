@@ -95,7 +95,9 @@ class BySize:
     tiers: Sequence[Tier]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tiers", tuple([_tier(given) for given in self.tiers]))
+        hint = "give Tier(member, wires=..., memory=...), or a mapping."
+        tiers = tuple([coerce(Tier, given, f"{given!r} is no tier: {hint}") for given in self.tiers])
+        object.__setattr__(self, "tiers", tiers)
         if not self.tiers:
             raise ConfigurationError("a rule without tiers gives circuits to nobody: give at least one Tier.")
 
@@ -198,7 +200,3 @@ def in_figures(circuit: QuantumScript) -> str:
     """The figures of a circuit that rules look at."""
     shots = circuit.shots.total_shots
     return f"{len(circuit.wires)} wires, depth {depth_of(circuit)}, {'analytic' if shots is None else f'{shots} shots'}"
-
-
-def _tier(given: Any) -> Tier:
-    return coerce(Tier, given, f"{given!r} is no tier: give Tier(member, wires=..., memory=...), or a mapping.")
