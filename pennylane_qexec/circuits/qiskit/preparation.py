@@ -18,7 +18,7 @@ import numpy as np
 import pennylane as qml
 from pennylane.devices import ExecutionConfig
 from pennylane.devices.preprocess import decompose, validate_device_wires
-from pennylane.measurements import ClassicalShadowMP, CountsMP, MeasurementProcess, SampleMP, ShadowExpvalMP
+from pennylane.measurements import ClassicalShadowMP, CountsMP, MeasurementProcess, SampleMP
 from pennylane.operation import Operator
 from pennylane.ops import MidMeasure
 from pennylane.queuing import QueuingManager
@@ -28,6 +28,7 @@ from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import Barrier, ParameterVector
 from qiskit.circuit.library import GlobalPhaseGate
 
+from pennylane_qexec.circuits.measurement_bases import SHADOWS
 from pennylane_qexec.circuits.mid_circuit import dynamic_part, postselects
 from pennylane_qexec.circuits.qiskit.gates import KINDS, convertible, instructions, taken_apart
 from pennylane_qexec.circuits.sampling import SamplingCircuit, pool
@@ -224,8 +225,6 @@ def _append(circuit: QuantumCircuit, operation: Operator, numbers: Sequence[Any]
 
 # Preparation
 
-_BY_RECIPES = (ClassicalShadowMP, ShadowExpvalMP)
-
 
 class QiskitBinder:
     """Prepares circuits for backends that take Qiskit's circuits.
@@ -265,7 +264,7 @@ class QiskitBinder:
             KINDS.issuperset(map(type, circuit.operations))
             and not is_broadcasted(circuit)
             and not circuit.shots.has_partitioned_shots
-            and not (circuit.shots and any(isinstance(mp, _BY_RECIPES) for mp in circuit.measurements))
+            and not (circuit.shots and any(isinstance(mp, SHADOWS) for mp in circuit.measurements))
             and (not any(map(measures_everything, circuit.measurements)) or self._wires_of(circuit) is circuit.wires)
         )
 
@@ -293,7 +292,7 @@ class QiskitBinder:
     def _sampled_otherwise(self, circuit: QuantumScript) -> tuple[Sequence[QuantumScript], Postprocessing]:
         if circuit.shots and any(isinstance(operation, qml.Projector) for operation in circuit.operations):
             return postselected(circuit)
-        if circuit.shots and any(isinstance(mp, _BY_RECIPES) for mp in circuit.measurements):
+        if circuit.shots and any(isinstance(mp, SHADOWS) for mp in circuit.measurements):
             return by_recipes(circuit, self._exact_shots)
         return (circuit,), only
 

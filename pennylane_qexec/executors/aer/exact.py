@@ -31,7 +31,6 @@ from qiskit_aer.library import (
 
 from pennylane_qexec.circuits.qiskit.preparation import parametrised
 from pennylane_qexec.circuits.readout import TABLE_WIRES, Readout
-from pennylane_qexec.circuits.sampling import SamplingCircuit
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.aer.noise import FakeMachine
@@ -211,12 +210,8 @@ class ExactWithNoise(Program):
 
     def results(self, outputs: Sequence[Sequence[Any]], generators: Sequence[np.random.Generator]) -> list[Result]:
         """What was saved, in PennyLane's form."""
-        tables = iter(
-            [
-                np.array([_as_read(np.asarray(saved[LABEL]), confusions) for saved in rows])
-                for rows, confusions in zip(outputs, self._confusions, strict=False)
-            ]
-        )
+        read = zip(outputs, self._confusions, strict=False)
+        tables = (np.array([_as_read(np.asarray(saved[LABEL]), errors) for saved in rows]) for rows, errors in read)
         found: list[dict[int, Result]] = [{} for _ in outputs[0]]
         for readout, numbers in self._readouts:
             values = readout.results([next(tables) for _ in readout.cells], generators)
@@ -240,21 +235,17 @@ def _readouts(
     if not numbers:
         return
     readout = Readout(QuantumScript(operations, [measurements[number] for number in numbers], shots=1))
-    for cell in readout.cells:
-        _check_width(cell)
+    wide = [len(cell.wires) for cell in readout.cells if cell.wires and len(cell.wires) > TABLE_WIRES]
+    if wide:
+        raise ConfigurationError(
+            f"{wide[0]} wires are measured together, and exact results with noise are computed of at most "
+            f"{TABLE_WIRES}: give the circuit shots."
+        )
     if readout.sums:
         yield readout, numbers
     elif len(numbers) > 1:
         for number in numbers:
             yield from _readouts(operations, measurements, [number])
-
-
-def _check_width(cell: SamplingCircuit) -> None:
-    if len(cell.wires or ()) > TABLE_WIRES:
-        raise ConfigurationError(
-            f"{len(cell.wires or ())} wires are measured together, and exact results with noise are computed of at "
-            f"most {TABLE_WIRES}: give the circuit shots."
-        )
 
 
 def _measured_qubits(circuit: QuantumCircuit) -> list[int]:

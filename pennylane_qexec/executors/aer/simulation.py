@@ -106,11 +106,9 @@ class Simulation:
         circuits of one run by seeds that are :data:`STEP` apart.
         """
         shots = program.shots or 0
-        return self._mixed and shots > STEP and self._by_shots(shots, program.circuits[cell].width)
-
-    def _by_shots(self, shots: int, width: int) -> bool:
-        """Whether Aer may simulate shots one by one, where it would choose a density matrix for more of them."""
-        return not self._free_method or shots <= 2 ** (width + 1)
+        # Where it may choose, it takes a density matrix for more shots than this.
+        by_shots = not self._free_method or shots <= 2 ** (program.circuits[cell].width + 1)
+        return self._mixed and shots > STEP and by_shots
 
     def counted(self, circuit: Compiled, shots: int, seed: int) -> dict[str, int]:
         """What Aer counts of one circuit without parameters, by hexadecimal number.

@@ -15,11 +15,12 @@ from typing import TypeVar
 
 import numpy as np
 from pennylane.devices import ExecutionConfig
-from pennylane.measurements import ClassicalShadowMP, ProbabilityMP, ShadowExpvalMP, StateMeasurement
+from pennylane.measurements import ProbabilityMP, StateMeasurement
 from pennylane.operation import Operation, StatePrepBase
 from pennylane.ops import Conditional, MidMeasure, Projector, Snapshot
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.circuits.measurement_bases import SHADOWS
 from pennylane_qexec.circuits.readout import Readout
 from pennylane_qexec.circuits.sampling import can_pool
 from pennylane_qexec.circuits.structure import is_broadcasted
@@ -139,7 +140,6 @@ def _fastest(standing: _Standing) -> int | None:
 Exactly = Callable[[Sequence[QuantumScript]], Sequence[Result]]
 """Runs analytic circuits one by one."""
 
-_SHADOWS = (ClassicalShadowMP, ShadowExpvalMP)
 _NOT_TRACED = (Conditional, MidMeasure, Projector, Snapshot)
 
 
@@ -250,7 +250,7 @@ def can_be_traced(template: Template) -> bool:
     if any(isinstance(one, StatePrepBase) for one in others):
         return False
     if circuit.shots:
-        return can_pool(circuit) and not any(isinstance(one, _SHADOWS) for one in circuit.measurements)
+        return can_pool(circuit) and not any(isinstance(one, SHADOWS) for one in circuit.measurements)
     return all(isinstance(one, StateMeasurement) and one.mv is None for one in circuit.measurements)
 
 

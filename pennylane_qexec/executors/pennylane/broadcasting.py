@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate, groupby
+from itertools import accumulate, chain, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -170,11 +170,8 @@ def rows_at_once(device: Device, circuit: QuantumScript) -> int:
 
 def has_plain_numbers(circuit: QuantumScript) -> bool:
     """Whether no library but NumPy has a hand in a circuit's parameters."""
-    for operation in circuit.operations:
-        for value in operation.data:
-            if type(value) not in _PLAIN_NUMBERS and not isinstance(value, np.ndarray):
-                return False
-    return True
+    numbers = chain.from_iterable(operation.data for operation in circuit.operations)
+    return all(type(one) in _PLAIN_NUMBERS or isinstance(one, np.ndarray) for one in numbers)
 
 
 def _form(result: Result) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,8 @@ def _objection(device: Device, target: Any, measurement: MeasurementProcess, sam
     method = _ESTIMATED.get(type(measurement))
     if method is not None:
         computes = not isinstance(target, QubitDevice) or any(
-            _has_its_own(target, name) for name in (method, "probability", "analytic_probability")
+            getattr(type(target), name) is not getattr(QubitDevice, name)
+            for name in (method, "probability", "analytic_probability")
         )
         return None if computes else f"estimates {measurement} from shots, and the circuit has none"
     if type(measurement) is StateMP and measurement.wires:
@@ -118,10 +120,6 @@ def _objection(device: Device, target: Any, measurement: MeasurementProcess, sam
         return f"has a density matrix, which PennyLane takes for state vectors when it measures {measurement}"
     labelled = isinstance(measurement, VnEntropyMP | MutualInfoMP) and target.wires != Wires(range(target.num_wires))
     return f"measures {measurement} only if its wires are numbered from 0" if labelled else None
-
-
-def _has_its_own(target: Any, name: str) -> bool:
-    return getattr(type(target), name) is not getattr(QubitDevice, name)
 
 
 def together(device: Device, circuit: QuantumScript) -> list[list[int]]:
@@ -135,7 +133,9 @@ def together(device: Device, circuit: QuantumScript) -> list[list[int]]:
     everything = list(range(len(measurements)))
     if len(measurements) < 2 or not isinstance(device, LegacyDeviceFacade) or all(map(_is_expectation, measurements)):
         return [everything]
-    terms = [index for index in everything if _has_terms(measurements[index])]
+    # PennyLane takes sums apart by itself, in a circuit that has nothing else than such ones.
+    sums = [_is_expectation(one) and isinstance(one.obs, Sum | SProd) for one in measurements]
+    terms = list(compress(everything, sums))
     alone = [index for index in everything if index not in terms and _is_alone(measurements[index])]
     shared: list[tuple[list[int], dict[Any, Any]]] = []
     wires = Wires.all_wires([device.wires or [], circuit.wires])
@@ -153,11 +153,6 @@ def together(device: Device, circuit: QuantumScript) -> list[list[int]]:
 
 def _is_expectation(measurement: MeasurementProcess) -> bool:
     return isinstance(measurement, ExpectationMP) and measurement.obs is not None
-
-
-def _has_terms(measurement: MeasurementProcess) -> bool:
-    """Whether PennyLane takes a measurement apart by itself, in a circuit that has nothing else than such ones."""
-    return _is_expectation(measurement) and isinstance(measurement.obs, Sum | SProd)
 
 
 def _is_alone(measurement: MeasurementProcess) -> bool:

@@ -150,22 +150,17 @@ def execute(device: Any, circuits: Sequence[QuantumScript], config: ExecutionCon
     results = list(device.execute(tuple(circuits), execution_config=config))
     if config.mcm_config.mcm_method != _TREE:
         return results
-    results = [_in_tuples(result, circuit) for result, circuit in zip(results, circuits, strict=True)]
     return [_shuffled(result, circuit, device._rng) for result, circuit in zip(results, circuits, strict=True)]
 
 
-def _in_tuples(result: Result, circuit: QuantumScript) -> Result:
-    """Several results, which tree traversal may return as lists, as others do."""
-    if len(circuit.measurements) == 1:
-        return result
-    return tuple(map(tuple, result)) if circuit.shots.has_partitioned_shots else tuple(result)
-
-
 def _shuffled(result: Result, circuit: QuantumScript, rng: np.random.Generator) -> Result:
+    vector = circuit.shots.has_partitioned_shots
+    if len(circuit.measurements) > 1:  # which may be returned as lists
+        result = tuple(map(tuple, result)) if vector else tuple(result)
     sampled = [isinstance(measurement, SampleMP) for measurement in circuit.measurements]
     if not any(sampled) or not measured_in(circuit):
         return result
-    if circuit.shots.has_partitioned_shots:
+    if vector:
         return tuple([_shuffled_once(part, sampled, rng) for part in result])
     return _shuffled_once(result, sampled, rng)
 

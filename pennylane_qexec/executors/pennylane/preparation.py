@@ -18,13 +18,14 @@ from pennylane.devices.preprocess import validate_device_wires
 from pennylane.exceptions import DeviceError
 from pennylane.measurements import ClassicalShadowMP, ExpectationMP, MutualInfoMP, ShadowExpvalMP, VnEntropyMP
 from pennylane.operation import Operator
-from pennylane.ops import MidMeasure, SProd
+from pennylane.ops import SProd
 from pennylane.ops.op_math import CompositeOp
 from pennylane.ops.qubit.observables import BasisStateProjector
 from pennylane.shadows import ClassicalShadow
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs, counted, together
+from pennylane_qexec.circuits.mid_circuit import measured_in
 from pennylane_qexec.circuits.parameters import unwrapped
 from pennylane_qexec.circuits.sampling import pool
 from pennylane_qexec.circuits.structure import (
@@ -177,19 +178,24 @@ class DeviceBinder:
         """The circuit as several that the device can take, each prepared; ``None`` if it can take it in one."""
         if mid_circuit.is_by_tree(self._config) and (groups := mid_circuit.groups_of_tree(circuit)) is not None:
             return self._apart(circuit, groups)
-        if circuit.shots.has_partitioned_shots and self._takes_no_shot_vector(device):
+        # PennyLane reads shot vectors of devices of the older interface wrongly: several measurements where two
+        # neighbours are equal, and single shots.
+        no_vector = self._source.traits.no_shot_vectors or isinstance(device, LegacyDeviceFacade)
+        if circuit.shots.has_partitioned_shots and no_vector:
             if not self._source.traits.no_shot_vectors and legacy.samples_bits(device, circuit):
                 return self._in_bins(validate_device_wires(circuit, device.wires or wires_in_order(circuit))[0][0])
             return self._joined([circuit.copy(shots=shots) for shots in circuit.shots], tuple)
         if isinstance(device, LegacyDeviceFacade):
-            if self._defers(circuit):
+            if self._config.mcm_config.mcm_method == "deferred" and measured_in(circuit):  # wires come in their place
                 (given,) = self._source.with_wires(circuit)
                 return self._joined(*qml.defer_measurements(given, allow_postselect=False))
             groups = legacy.together(device, circuit)
             if len(groups) > 1:
                 return self._apart(circuit, groups)
         elif any(isinstance(one, SHADOWS) for one in circuit.measurements):
-            renamed = _has_other_wires(device, circuit)
+            # A simulator that replaces the names of wires by numbers forgets those of the observables of expectation
+            # values from shadows: it raises a KeyError, or takes another wire.
+            renamed = any(set(wires) != set(range(len(wires))) for wires in (circuit.wires, device.wires or ()))
             if is_broadcasted(circuit) and (renamed or device.name == "default.mixed"):  # which cannot broadcast them
                 return self._joined(*rows_of(circuit))
             if renamed and any(isinstance(one, ShadowExpvalMP) for one in circuit.measurements):
@@ -207,19 +213,6 @@ class DeviceBinder:
         if loses or (circuit.shots and self._source.traits.prepares_exactly_only):
             circuit = legacy.with_preparation_decomposed(circuit)
         return circuit
-
-    def _takes_no_shot_vector(self, device: Device) -> bool:
-        """Whether the device cannot be given a shot vector.
-
-        PennyLane reads those of devices of the older interface wrongly: several measurements where two neighbours are
-        equal, and single shots.
-        """
-        return self._source.traits.no_shot_vectors or isinstance(device, LegacyDeviceFacade)
-
-    def _defers(self, circuit: QuantumScript) -> bool:
-        """Whether the program would put wires in place of mid-circuit measurements: that decides what is measured."""
-        deferred = self._config.mcm_config.mcm_method == "deferred"
-        return deferred and any(isinstance(operation, MidMeasure) for operation in circuit.operations)
 
     def _in_bins(self, circuit: QuantumScript) -> Bound:
         """The circuit with all its shots at once, sampled, and each number of them evaluated by itself."""
@@ -274,15 +267,6 @@ class DeviceBinder:
         parts = [self(circuit) for circuit in circuits]
         prepared = tuple(one for part in parts for one in part.circuits)
         return Bound(prepared, self._config, lambda results: join(postprocessed(parts, results)))
-
-
-def _has_other_wires(device: Device, circuit: QuantumScript) -> bool:
-    """Whether a simulator replaces the names of wires by numbers.
-
-    PennyLane forgets those of the observables of expectation values from shadows: it raises a KeyError, or takes
-    another wire.
-    """
-    return any(set(wires) != set(range(len(wires))) for wires in (circuit.wires, device.wires or ()))
 
 
 def _refuse_other_bases(device: Device, circuit: QuantumScript) -> None:

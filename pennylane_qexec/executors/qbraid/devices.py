@@ -11,23 +11,12 @@ from typing import Any, final
 from pennylane_qexec import credentials
 from pennylane_qexec.credentials import guarded, scrub
 from pennylane_qexec.errors import ConfigurationError, NoAccessError, unknown
-from pennylane_qexec.executors.remote.jobs import RemoteBackend, VendorJob
+from pennylane_qexec.executors.remote.jobs import STATES, RemoteBackend, VendorJob
 from pennylane_qexec.job import JobState, Status
 
 _WITHHELD = "HOLD"
 
-_STATES = {
-    "INITIALIZING": JobState.WAITING,
-    "QUEUED": JobState.WAITING,
-    "VALIDATING": JobState.WAITING,
-    "RUNNING": JobState.RUNNING,
-    "CANCELLING": JobState.RUNNING,
-    "UNKNOWN": JobState.RUNNING,
-    "COMPLETED": JobState.DONE,
-    "FAILED": JobState.FAILED,
-    _WITHHELD: JobState.FAILED,
-    "CANCELLED": JobState.CANCELLED,
-}
+_STATES = {**STATES, "COMPLETED": JobState.DONE, "FAILED": JobState.FAILED, _WITHHELD: JobState.FAILED}
 
 
 @final

@@ -63,7 +63,11 @@ class QBraidExecutor(RemoteExecutor[QBraidDevice, "CircuitsProgram"]):
         **others: Unpack[QueueOptions],
     ) -> None:
         super().__init__(_device(provider, device, credentials), wires=wires, seed=seed, **others)
-        self._options = _checked_options(options)
+        if options is not None and not isinstance(options, Mapping):
+            raise ConfigurationError(f"options={options!r} must be a mapping of options of the device's run().")
+        if options and "shots" in options:
+            raise ConfigurationError("options={'shots': ...}: every circuit is run with exactly its own shots.")
+        self._options = dict(options or {})
 
     @property
     def identity(self) -> str | None:
@@ -112,11 +116,3 @@ def _device(provider: Any, device: Any, given: Mapping[str, Any] | None) -> QBra
     if given and not isinstance(provider, str):
         raise ConfigurationError("credentials= given beside a provider that is made already: give its name instead.")
     return QBraidDevice(provider, device, given)
-
-
-def _checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    if options is not None and not isinstance(options, Mapping):
-        raise ConfigurationError(f"options={options!r} must be a mapping of options of the device's run().")
-    if options and "shots" in options:
-        raise ConfigurationError("options={'shots': ...}: every circuit is run with exactly its own shots.")
-    return dict(options or {})

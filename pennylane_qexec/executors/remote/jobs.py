@@ -84,6 +84,15 @@ class RemoteBackend(ABC):
         return f"has {known.num_qubits} qubits"
 
 
+STATES = {
+    "INITIALIZING": JobState.WAITING,
+    "QUEUED": JobState.WAITING,
+    "VALIDATING": JobState.WAITING,
+    "RUNNING": JobState.RUNNING,
+    "CANCELLED": JobState.CANCELLED,
+}
+"""What Qiskit Runtime and qBraid both call states of jobs."""
+
 _JOINT = "+"
 _PART = re.compile(r"part-(\d+)-of-(\d+)")
 _LOST = (JobState.FAILED, JobState.CANCELLED)

@@ -11,20 +11,12 @@ from typing import Any, Literal, final
 
 from pennylane_qexec.concurrency.lifecycle import ExitPhase, at_exit
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.executors.remote.jobs import VendorJob
+from pennylane_qexec.executors.remote.jobs import STATES, VendorJob
 from pennylane_qexec.job import JobState
 
 _PREFIX = "Unable to retrieve job result. "
 
-_STATES = {
-    "INITIALIZING": JobState.WAITING,
-    "QUEUED": JobState.WAITING,
-    "VALIDATING": JobState.WAITING,
-    "RUNNING": JobState.RUNNING,
-    "CANCELLED": JobState.CANCELLED,
-    "DONE": JobState.DONE,
-    "ERROR": JobState.FAILED,
-}
+_STATES = {**STATES, "DONE": JobState.DONE, "ERROR": JobState.FAILED}
 
 
 @final
