@@ -9,8 +9,7 @@ from pennylane_qexec.concurrency import context
 from pennylane_qexec.engine.worker import BatchResult
 from pennylane_qexec.executors import Executor, objection_to_shots
 from pennylane_qexec.job import Job, Usage
-from pennylane_qexec.policies.amounts import NOTHING, Amount, amount
-from pennylane_qexec.policies.budgets import Account, Budget, of_process, opened, settle
+from pennylane_qexec.policies.budgets import NOTHING, Account, Amount, Budget, amount, of_process, opened, settle
 
 logger = logging.getLogger("pennylane_qexec")
 

@@ -28,7 +28,7 @@ from pennylane_qexec.engine.tables import OF_HISTORY, shown, to_dataframe
 from pennylane_qexec.errors import ExecutorError
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import CACHE, Job, JobState, Outcome, Result, Times, Usage, together
-from pennylane_qexec.policies.amounts import SCALES
+from pennylane_qexec.policies.budgets import SCALES
 from pennylane_qexec.redaction import scrub
 from pennylane_qexec.redaction.display import even_incomplete
 

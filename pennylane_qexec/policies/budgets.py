@@ -1,7 +1,7 @@
 """Budgets: limits on what circuits may use, reserved before they are sent and settled after.
 
 Those of the context and that of the process count for what is asked for; each job has an account of what it has
-reserved of them.
+reserved of them. Amounts are in whole units inside, so that sums are exact.
 """
 
 from __future__ import annotations
@@ -11,26 +11,60 @@ import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from numbers import Integral, Real
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pennylane_qexec.concurrency import context
 from pennylane_qexec.errors import BudgetExceededError, ConfigurationError, coerce
-from pennylane_qexec.policies.amounts import (
-    NAMES,
-    NOTHING,
-    SCALES,
-    WORDS,
-    Amount,
-    Amounts,
-    amount,
-    in_words,
-    together,
-    value,
-)
 from pennylane_qexec.redaction.display import even_incomplete
+
+NAMES = ("shots", "circuits", "cost", "seconds")
+
+SCALES = (1, 1, 10**12, 10**9)
+"""Units in one shot, one circuit, one US dollar, one second: in floats, three times 0.1 would be more than 0.3."""
+
+WORDS = ("shots", "circuits", "US dollars", "seconds")
+
+
+Amount = tuple[int, int, int, int]
+"""An amount in whole units: shots, circuits, 1e-12 US dollars, nanoseconds."""
+
+NOTHING: Amount = (0, 0, 0, 0)
+
+
+class Amounts(NamedTuple):
+    """Shots, circuits, cost in US dollars, and seconds of running time; of what is left, ``None`` is no limit."""
+
+    shots: int | None
+    circuits: int | None
+    cost: float | None
+    seconds: float | None
+
+
+def amount(shots: int, circuits: int, cost: float, seconds: float) -> Amount:
+    """An amount, given in shots, circuits, US dollars and seconds."""
+    return shots, circuits, round(cost * 1e12), round(seconds * 1e9)
+
+
+def together(amounts: Sequence[Amount]) -> Amount:
+    """The sum of amounts, of which there is at least one."""
+    if len(amounts) == 1:
+        return amounts[0]
+    shots, circuits, cost, seconds = map(sum, zip(*amounts, strict=True))
+    return shots, circuits, cost, seconds
+
+
+def value(index: int, units: int) -> int | float:
+    """What a number of units of one quantity is for users."""
+    return units if index < 2 else units / SCALES[index]
+
+
+def in_words(index: int, units: int) -> str:
+    """A number of units of one quantity, without its name."""
+    return f"{units:,}" if index < 2 else f"{units / SCALES[index]:,.6g}"
+
 
 logger = logging.getLogger("pennylane_qexec")
 
@@ -39,11 +73,6 @@ logger = logging.getLogger("pennylane_qexec")
 
 of_process: list[Budget] = []
 """The budget of this process, if there is one; from inside of a batch it does not count, as its circuits do already."""
-
-
-def for_process(budget: Budget | None) -> None:
-    """Let a budget, or none, count in this process."""
-    of_process[:] = [] if budget is None else [budget]
 
 
 def enter(budget: Budget) -> None:
@@ -67,14 +96,8 @@ def pass_on(budgets: tuple[Budget, ...]) -> None:
 @contextmanager
 def counting(budget: Budget | None) -> Iterator[None]:
     """While this lasts, let a budget count in this context, if it does not already."""
-    if budget is None or budget in context.current().budgets:
+    with nullcontext() if budget is None or budget in context.current().budgets else budget:
         yield
-        return
-    enter(budget)
-    try:
-        yield
-    finally:
-        leave(budget)
 
 
 # Budgets
@@ -284,7 +307,7 @@ def set_budget(budget: Budget | None) -> None:
     """
     if budget is not None and not isinstance(budget, Budget):
         raise ConfigurationError(f"{budget!r} is no budget: give qexec.Budget(shots=..., cost=...), or None.")
-    for_process(budget)
+    of_process[:] = [] if budget is None else [budget]
 
 
 def warn(warnings: Sequence[str]) -> None:

@@ -30,7 +30,7 @@ from pennylane_qexec.persistence.durable.jobs import (
 )
 from pennylane_qexec.persistence.store import Run, State, Store, StoredJob
 from pennylane_qexec.persistence.store.records import NewJob
-from pennylane_qexec.policies.amounts import Amounts
+from pennylane_qexec.policies.budgets import Amounts
 
 logger = logging.getLogger("pennylane_qexec")
 

@@ -21,8 +21,7 @@ from pennylane_qexec.persistence.durable.journal import Journal
 from pennylane_qexec.persistence.durable.transitions import Transitions
 from pennylane_qexec.persistence.runners import BaseRunner
 from pennylane_qexec.persistence.store import State, StoredJob
-from pennylane_qexec.policies.amounts import Amounts
-from pennylane_qexec.policies.budgets import Budget
+from pennylane_qexec.policies.budgets import Amounts, Budget
 
 logger = logging.getLogger("pennylane_qexec")
 
