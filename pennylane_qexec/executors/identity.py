@@ -89,14 +89,9 @@ def settle(executors: Sequence[Executor], seed: int | None = None) -> None:
     for place, one in enumerate(innermost(executors)):
         if seed is not None and not one.has_seed:
             one.reseed(derived(seed, place))
-        _keep_apart(one, place, taken)
+        origin = int.from_bytes(min(map(str, one.streams), default="").encode(), "little")
+        for attempt in range(_MOST_TRIES):  # those that take no seed stay as they are
+            if not one.streams & taken:
+                break
+            one.reseed(derived(origin, place, attempt))
         taken |= one.streams
-
-
-def _keep_apart(one: Executor, place: int, taken: set[Hashable]) -> None:
-    """Give an executor other seeds until it shares no stream with others; those that take none stay as they are."""
-    origin = int.from_bytes(min(map(str, one.streams), default="").encode(), "little")
-    for attempt in range(_MOST_TRIES):
-        if not one.streams & taken:
-            return
-        one.reseed(derived(origin, place, attempt))

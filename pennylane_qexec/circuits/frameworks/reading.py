@@ -192,16 +192,20 @@ def from_text(text: str, framework: str) -> Any:
 
 
 def _written(circuit: Any) -> str:
-    """OpenQASM of one of Qiskit's circuits, which can be read again."""
-    from qiskit import qasm2
+    """OpenQASM of one of Qiskit's circuits, which can be read again: version 2 where that can say it, else 3."""
+    from qiskit import qasm2, qasm3
 
     circuit = _with_registers(circuit)
-    try:
-        text: str = qasm2.dumps(circuit)
-        circuit_of(text)
-    except (qasm2.QASM2Error, ConfigurationError):
-        return _written_in_3(circuit)
-    return text
+    for dumps in (qasm2.dumps, qasm3.dumps):
+        try:
+            text: str = dumps(circuit)
+            circuit_of(text)
+            return text
+        except (qasm2.QASM2Error, qasm3.QASM3Error, ConfigurationError) as error:
+            problem = error
+    raise ConfigurationError(
+        f"circuit {circuit.name!r} cannot be written in OpenQASM, and read again: {problem}"
+    ) from problem
 
 
 def _with_registers(circuit: Any) -> Any:
@@ -217,19 +221,6 @@ def _with_registers(circuit: Any) -> Any:
     empty = QuantumCircuit(circuit.num_qubits)
     empty.add_register(*own)
     return empty.compose(circuit, range(circuit.num_qubits), range(circuit.num_clbits))
-
-
-def _written_in_3(circuit: Any) -> str:
-    from qiskit import qasm3
-
-    try:
-        text: str = qasm3.dumps(circuit)
-        circuit_of(text)
-    except (qasm3.QASM3Error, ConfigurationError) as error:
-        raise ConfigurationError(
-            f"circuit {circuit.name!r} cannot be written in OpenQASM, and read again: {error}"
-        ) from error
-    return text
 
 
 def _in_qiskit(program: Program) -> Any:

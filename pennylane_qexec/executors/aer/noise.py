@@ -121,7 +121,8 @@ class FakeMachine:
             new = used - self._errors.keys()
             self._errors.update(dict.fromkeys(new))
             if new:
-                properties = {**self._properties, "gates": [gate for gate in self._gates if _place(gate) in new]}
+                gates = [one for one in self._properties["gates"] if (one["gate"], tuple(one["qubits"])) in new]
+                properties = {**self._properties, "gates": gates}
                 found = basic_device_gate_errors(BackendProperties.from_dict(properties))
                 self._errors.update({(name, tuple(qubits)): error for name, qubits, error in found})
             return {key: self._errors[key] for key in sorted(used) if self._errors[key] is not None}
@@ -134,10 +135,6 @@ class FakeMachine:
     @cached_property
     def _properties(self) -> dict[str, Any]:
         return dict(self._backend.properties().to_dict())
-
-    @cached_property
-    def _gates(self) -> list[dict[str, Any]]:
-        return list(self._properties["gates"])
 
 
 class _KeptNoise(NoiseModel):
@@ -162,10 +159,6 @@ def used_by(circuit: QuantumCircuit) -> Used:
 def together(parts: Iterable[Used]) -> Used:
     """What several circuits use."""
     return frozenset().union(*parts)
-
-
-def _place(gate: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
-    return gate["gate"], tuple(gate["qubits"])
 
 
 @final

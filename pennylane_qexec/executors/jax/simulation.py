@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -125,27 +126,22 @@ def matrices_of(
         chosen = [operations[index] for index in steps[numbers[0]].operations]
         varying = [columns[index] is not None for index in steps[numbers[0]].operations]
         places = [_places(steps[number], columns) for number in numbers]
-        for number, matrix in zip(numbers, _alike(_Product(chosen, varying), places, parameters), strict=True):
+        for number, matrix in zip(numbers, _alike(partial(_product, chosen, varying), places, parameters), strict=True):
             made[number] = matrix
     return made
 
 
-class _Product:
-    """The product of the matrices of operations, as a function of their parameters."""
-
-    def __init__(self, operations: Sequence[Operator], varying: Sequence[bool]) -> None:
-        self._operations = list(zip(operations, varying, strict=True))
-
-    def __call__(self, numbers: Sequence[Any]) -> Any:
-        remaining = iter(numbers)
-        product = None
-        for operation, varies in self._operations:
-            if varies:
-                operation = bind_new_parameters(operation, [next(remaining) for _ in operation.data])
-            matrix = operation.matrix()
-            # Written out, since JAX would call a routine for large matrices many times.
-            product = matrix if product is None else (matrix[:, :, None] * product[None]).sum(1)
-        return product
+def _product(operations: Sequence[Operator], varying: Sequence[bool], numbers: Sequence[Any]) -> Any:
+    """The product of the matrices of operations, some of which have other numbers than their own."""
+    remaining = iter(numbers)
+    product = None
+    for operation, varies in zip(operations, varying, strict=True):
+        if varies:
+            operation = bind_new_parameters(operation, [next(remaining) for _ in operation.data])
+        matrix = operation.matrix()
+        # Written out, since JAX would call a routine for large matrices many times.
+        product = matrix if product is None else (matrix[:, :, None] * product[None]).sum(1)
+    return product
 
 
 def _alike(product: Callable[[Any], Any], places: list[list[int]], parameters: Any) -> list[Matrix]:

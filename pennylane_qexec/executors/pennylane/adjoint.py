@@ -21,7 +21,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import pennylane as qml
@@ -129,41 +129,31 @@ _COUNTED = (qml.QubitUnitary, qml.Rot, StatePrepBase)
 """Gates that are counted as PennyLane counts them, although they have no kernel."""
 
 
-class _Here(threading.local):
-    """Whether this thread is within :func:`without_roots`. A call's context would take that to other threads."""
-
-    without_roots = False
-
-
-_here = _Here()
-_installing = threading.Lock()
-_installed = False
+_here = threading.local()
+"""Whether this thread is within :func:`without_roots`. A call's context would take that to other threads."""
 
 
 @contextmanager
 def without_roots() -> Iterator[None]:
     """In this thread, probabilities of density matrices are polynomials of their numbers."""
     _install()
-    before, _here.without_roots = _here.without_roots, True
+    here = vars(_here)
+    before, here["without_roots"] = here.get("without_roots", False), True
     try:
         yield
     finally:
-        _here.without_roots = before
+        here["without_roots"] = before
 
 
+@cache
 def _install() -> None:
     """Let PennyLane's method ask which way is wanted. It stays so: another thread may be in it at any time."""
-    global _installed
-    with _installing:
-        if _installed:
-            return
-        theirs = ProbabilityMP.process_density_matrix
+    theirs = ProbabilityMP.process_density_matrix
 
-        def process_density_matrix(self: ProbabilityMP, density_matrix: Any, wire_order: Wires) -> Any:
-            return (_summed if _here.without_roots else theirs)(self, density_matrix, wire_order)
+    def process_density_matrix(self: ProbabilityMP, density_matrix: Any, wire_order: Wires) -> Any:
+        return (_summed if vars(_here).get("without_roots") else theirs)(self, density_matrix, wire_order)
 
-        ProbabilityMP.process_density_matrix = process_density_matrix
-        _installed = True
+    ProbabilityMP.process_density_matrix = process_density_matrix
 
 
 def _summed(measurement: ProbabilityMP, matrix: Any, wire_order: Wires) -> Any:

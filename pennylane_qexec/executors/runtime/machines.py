@@ -158,19 +158,39 @@ class Machine(RemoteBackend):
         most, shots = _most_shots(self.known), circuit.shots.total_shots or 0
         return f"takes at most {most} shots" if most is not None and shots > most else None
 
+    def service(self) -> Any:
+        """The service that has its jobs; ``None`` for a local machine, whose jobs end with their process."""
+        return None
+
     def job(self, job_id: str) -> Any:
         """A job that was sent by another process.
 
         Raises:
-            ConfigurationError: there is no such job, or the machine is local, and its jobs end with their process.
+            ConfigurationError: there is no such job, or the machine is local.
         """
-        raise ConfigurationError(
-            f"job {job_id!r} is not known here: jobs in local mode can be found only by the executor that sent them."
-        )
+        from qiskit_ibm_runtime.exceptions import RuntimeJobNotFound
+
+        service = self.service()
+        if service is None:
+            raise ConfigurationError(
+                f"job {job_id!r} is not known here: jobs in local mode can be found only by the executor that sent "
+                "them."
+            )
+        try:
+            return service.job(job_id)
+        except RuntimeJobNotFound as error:
+            raise ConfigurationError(
+                f"IBM Quantum has no job {job_id!r} for this account. See that channel and instance are those that it "
+                "was sent with."
+            ) from error
 
     def jobs(self, tag: str) -> Sequence[Any]:
         """The jobs with a tag, in the order in which they were sent, by whichever process."""
-        return ()
+        service = self.service()
+        if service is None:
+            return ()
+        self.backend()  # of several instances, a service asks the one whose backend it was asked for last
+        return service.jobs(limit=None, job_tags=[tag], descending=False)  # type: ignore[no-any-return]
 
 
 @final
@@ -193,11 +213,8 @@ class GivenMachine(Machine):
     def named(self) -> bool:
         return False
 
-    def job(self, job_id: str) -> Any:
-        return super().job(job_id) if self.local else _job(self._found.service, job_id)
-
-    def jobs(self, tag: str) -> Sequence[Any]:
-        return () if self.local else _jobs(self._found.service, tag)
+    def service(self) -> Any:
+        return None if self.local else self._found.service
 
     def find(self) -> Any:
         return self._found
@@ -223,12 +240,8 @@ class RemoteMachine(Machine):
         self._account = account
         self._qubits = qubits
 
-    def job(self, job_id: str) -> Any:
-        return _job(self._account.service(), job_id)
-
-    def jobs(self, tag: str) -> Sequence[Any]:
-        self.backend()  # of several instances, a service asks the one whose backend it was asked for last
-        return _jobs(self._account.service(), tag)
+    def service(self) -> Any:
+        return self._account.service()
 
     def find(self) -> Any:
         from qiskit.providers.exceptions import QiskitBackendNotFoundError
@@ -252,23 +265,6 @@ class RemoteMachine(Machine):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)
-
-
-def _job(service: Any, job_id: str) -> Any:
-    from qiskit_ibm_runtime.exceptions import RuntimeJobNotFound
-
-    try:
-        return service.job(job_id)
-    except RuntimeJobNotFound as error:
-        raise ConfigurationError(
-            f"IBM Quantum has no job {job_id!r} for this account. See that channel and instance are those that it was "
-            "sent with."
-        ) from error
-
-
-def _jobs(service: Any, tag: str) -> Sequence[Any]:
-    found: Sequence[Any] = service.jobs(limit=None, job_tags=[tag], descending=False)
-    return found
 
 
 def _most_shots(backend: Any) -> int | None:
