@@ -156,7 +156,7 @@ class CircuitBuilder:
             ConfigurationError: it depends on too many measurements.
         """
         outer, self._condition = self._condition, None
-        read = [self._read(bit) for bit in bits]
+        read = [self._measurement(bit) if bit in self._bits else None for bit in bits]
         known = outer.measurements if outer else ()
         measurements = (*known, *dict.fromkeys(one for one in read if one is not None and one not in known))
         if len(measurements) > MOST_BITS:
@@ -191,10 +191,8 @@ class CircuitBuilder:
             ConfigurationError: none of the bits was measured.
         """
         wanted = [bit for bit in bits if bit in self._bits]
-        if any(isinstance(self._bits[bit], MidMeasure) for bit in wanted):
-            sources: list[int | MidMeasure] = [self._measurement(bit) for bit in wanted]
-        else:
-            sources = [self._bits[bit] for bit in wanted]
+        middle = any(isinstance(self._bits[bit], MidMeasure) for bit in wanted)
+        sources = [self._measurement(bit) if middle else self._bits[bit] for bit in wanted]
         if not sources:
             raise ConfigurationError("a circuit without qubits has nothing that can be counted. Give it some.")
         order = {source: place for place, source in enumerate(dict.fromkeys(sources))}
@@ -202,9 +200,6 @@ class CircuitBuilder:
             self._operations.pop()
         circuit = QuantumScript(self._operations, [_counts(list(order))])
         return circuit, {bit: order[source] for bit, source in zip(wanted, sources, strict=True)}
-
-    def _read(self, bit: Hashable) -> MidMeasure | None:
-        return self._measurement(bit) if bit in self._bits else None
 
     def _measurement(self, bit: Hashable) -> MidMeasure:
         """The measurement of a bit, which is in the middle from now on."""

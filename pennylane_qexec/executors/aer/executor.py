@@ -12,7 +12,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.executors.base import IDEAL, Binder
 from pennylane_qexec.executors.identity import identity_of, is_ours
 from pennylane_qexec.executors.options import ExecutorOptions, lists_options, pop_executor_options, wires_from
-from pennylane_qexec.executors.pennylane.preparation import Prepared, PreparingExecutor
+from pennylane_qexec.executors.pennylane.preparation import PreparingExecutor
 from pennylane_qexec.executors.pennylane.seeds import of_parts
 from pennylane_qexec.executors.shots import objection_to_shots
 from pennylane_qexec.job import Result, Work, postprocessed
@@ -77,7 +77,6 @@ class AerExecutor(PreparingExecutor):
             (optimization_level, seed_transpiler),
         )
         self._machine = backend
-        self._prepared = Prepared(one_to_one=True)
 
     @cached_property
     def backend(self) -> str:

@@ -27,7 +27,7 @@ from pennylane_qexec.executors.identity import identity_of, is_ours
 from pennylane_qexec.executors.options import ExecutorOptions, lists_options, pop_executor_options
 from pennylane_qexec.executors.pennylane import adjoint, broadcasting, legacy, mid_circuit
 from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
-from pennylane_qexec.executors.pennylane.preparation import DeviceBinder, Prepared, PreparingExecutor, goes_by_structure
+from pennylane_qexec.executors.pennylane.preparation import DeviceBinder, PreparingExecutor, goes_by_structure
 from pennylane_qexec.executors.pennylane.seeds import Numbering, StreamOffsets, goes_to_places, of_parts, place_of
 from pennylane_qexec.executors.shots import all_reshot, objection_to_shots
 from pennylane_qexec.executors.validation import in_words, objection_to_wires
@@ -143,7 +143,7 @@ class DeviceExecutor(PreparingExecutor):
             )
         self._source = source
         self.wires = source.wires
-        self._prepared = Prepared(source.name in _WHOLE)
+        self._one_to_one = source.name in _WHOLE
 
     @cached_property
     def backend(self) -> str:

@@ -7,7 +7,8 @@ circuit that is not prepared yet.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -298,79 +299,26 @@ def _factors(observable: Operator) -> Iterator[Operator]:
         yield from _factors(operand)
 
 
-_PLAIN = BARE | CONTROLLED
-_PREPARED = 512
-
-
 # Counting before preparing
 
-
-class Prepared:
-    """Counts what is run for circuits once an executor has prepared them, which is done once for each structure.
-
-    Args:
-        one_to_one: whether a circuit of plain gates stays one circuit, whatever observables it measures.
-    """
-
-    def __init__(self, one_to_one: bool) -> None:
-        self._one_to_one = one_to_one
-        self._kept: OnceCache[Sequence[Runs]] = OnceCache(_PREPARED)
-
-    def __call__(
-        self, executor: Executor, circuit: QuantumScript, call: Call, count: Callable[[QuantumScript], Runs]
-    ) -> Sequence[Runs]:
-        """What is run for a circuit, for each of the circuits that the executor makes of it.
-
-        Args:
-            executor: who runs it.
-            circuit: a circuit of the call.
-            call: what is asked.
-            count: what is run for a circuit that the executor has prepared.
-        """
-        if call.bound:
-            return (count(circuit),)
-        circuit = executor.with_shots(circuit)
-        if self._one_to_one and _stays_one(circuit):
-            return (count(circuit),)
-        key = fuse([circuit])[0].template.key
-        outcomes = call.config.mcm_config
-        asked = None if key is None else (key, outcomes.mcm_method, outcomes.postselect_mode)
-        return self._kept.get(asked, lambda: _of_parts(executor, circuit, call.config, count))
-
-    def __reduce__(self) -> tuple[type[Prepared], tuple[bool]]:
-        return Prepared, (self._one_to_one,)
-
-
-def _of_parts(
-    executor: Executor, circuit: QuantumScript, config: ExecutionConfig, count: Callable[[QuantumScript], Runs]
-) -> Sequence[Runs]:
-    try:
-        parts = executor.binder(config, circuit)(circuit).circuits
-    except Exception:  # whatever it is, it will be raised again where the circuit runs
-        return (count(circuit),)
-    return [count(part) for part in parts]
-
-
-def _stays_one(circuit: QuantumScript) -> bool:
-    """Whether preparing a circuit makes no more circuits of it, as far as its gates and shots decide on it."""
-    return (
-        _PLAIN.issuperset(map(type, circuit.operations))
-        and not is_broadcasted(circuit)
-        and not circuit.shots.has_partitioned_shots
-        and not any(isinstance(measurement, SHADOWS) for measurement in circuit.measurements)
-    )
-
-
+_PLAIN = BARE | CONTROLLED
+_KEPT_COUNTS = 512
 _AS_ASKED = Call()
 
 
 class PreparingExecutor(Executor):
     """An executor whose own preparation may make several circuits of one: it counts what is really run.
 
-    Subclasses set ``_prepared``, and give :meth:`_runs` if their backend does not run a circuit for each basis.
+    Circuits are prepared to be counted, once for each structure. Subclasses give :meth:`_runs` if their backend does
+    not run a circuit for each basis.
     """
 
-    _prepared: Prepared
+    _one_to_one = True
+    """Whether a circuit of plain gates stays one circuit, whatever observables it measures."""
+
+    @cached_property
+    def _counts(self) -> OnceCache[Sequence[Runs]]:
+        return OnceCache(_KEPT_COUNTS)
 
     def _runs(self, circuit: QuantumScript) -> Runs:
         """What is run for a prepared circuit."""
@@ -382,10 +330,40 @@ class PreparingExecutor(Executor):
 
     def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
         """The same for a circuit of a call."""
-        if call.bound:
-            return self.billed(self._runs(circuit))
-        return self.billed(together(self._prepared(self, circuit, call, self._runs)))
+        return self.billed(together(self._runs_of_parts(circuit, call)))
 
     def most_shots(self, circuit: QuantumScript) -> int:
         """The shots of the largest of the circuits that are made of one."""
-        return max([shots for _, shots in self._prepared(self, circuit, _AS_ASKED, self._runs)], default=0)
+        return max([shots for _, shots in self._runs_of_parts(circuit, _AS_ASKED)], default=0)
+
+    def _runs_of_parts(self, circuit: QuantumScript, call: Call) -> Sequence[Runs]:
+        """What is run for a circuit of a call, for each of the circuits that are made of it."""
+        if call.bound:
+            return (self._runs(circuit),)
+        circuit = self.with_shots(circuit)
+        if self._one_to_one and _stays_one(circuit):
+            return (self._runs(circuit),)
+        key = fuse([circuit])[0].template.key
+        outcomes = call.config.mcm_config
+        asked = None if key is None else (key, outcomes.mcm_method, outcomes.postselect_mode)
+        return self._counts.get(asked, lambda: self._runs_once_prepared(circuit, call.config))
+
+    def _runs_once_prepared(self, circuit: QuantumScript, config: ExecutionConfig) -> Sequence[Runs]:
+        try:
+            parts = self.binder(config, circuit)(circuit).circuits
+        except Exception:  # whatever it is, it will be raised again where the circuit runs
+            return (self._runs(circuit),)
+        return list(map(self._runs, parts))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in super().__getstate__().items() if key != "_counts"}
+
+
+def _stays_one(circuit: QuantumScript) -> bool:
+    """Whether preparing a circuit makes no more circuits of it, as far as its gates and shots decide on it."""
+    return (
+        _PLAIN.issuperset(map(type, circuit.operations))
+        and not is_broadcasted(circuit)
+        and not circuit.shots.has_partitioned_shots
+        and not any(isinstance(measurement, SHADOWS) for measurement in circuit.measurements)
+    )

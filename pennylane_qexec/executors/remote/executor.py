@@ -16,7 +16,7 @@ from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
 from pennylane_qexec.executors.base import Binder
 from pennylane_qexec.executors.options import QueueOptions, check_options, lists_options, wires_from
-from pennylane_qexec.executors.pennylane.preparation import Prepared, PreparingExecutor
+from pennylane_qexec.executors.pennylane.preparation import PreparingExecutor
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.remote.jobs import (
     RemoteBackend,
@@ -70,7 +70,6 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
         super().__init__(**options)
         self.wires = wires_from(wires)
         self.machine = machine
-        self._prepared = Prepared(one_to_one=True)
         self._seed = checked_seed(seed)
         self._replica = 0
         self._start()
