@@ -21,7 +21,7 @@ from pennylane_qexec.engine import DelegatingExecutor, capacity_of
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.executors.identity import of_all
-from pennylane_qexec.job import Call, Result, Status, Usage, Work, without_derivatives
+from pennylane_qexec.job import Call, Result, Usage, Work, without_derivatives
 
 _NAMED = 3
 _MOST_WORKERS = 64
@@ -115,13 +115,6 @@ class ClusterExecutor(DelegatingExecutor):
         except NoExecutorError as error:
             return f"has no executor for it ({_joined(error.reasons)})"
         return None
-
-    def status(self) -> Status:
-        """Online while one of the executors inside is; the wait of the one that would start first."""
-        online = [status for executor in self.cluster.executors if (status := executor.status()).online]
-        if not online:
-            return Status(online=False)
-        return min(online, key=lambda status: (status.expected_wait, status.queue_length))
 
 
 def with_clusters_wrapped(specs: Any, outer: Nestable) -> Any:

@@ -158,8 +158,15 @@ class Executor(ABC):
         """
 
     def status(self) -> Status:
-        """What the backend says of itself; asked before circuits are sent, so it should answer at once."""
-        return Status()
+        """What the backend says of itself; asked before circuits are sent, so it should answer at once.
+
+        One that hands circuits on is online while a member is; its wait is that of the member that would start first.
+        """
+        if not self.members:
+            return Status()
+        online = [status for member in self.members if (status := member.status()).online]
+        none = Status(online=False)
+        return min(online, default=none, key=lambda status: (status.expected_wait, status.queue_length))
 
     def rejects(self, circuit: QuantumScript) -> str | None:
         """Why this circuit cannot run here, as the end of a sentence that begins with the executor's name.

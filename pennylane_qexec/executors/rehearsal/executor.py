@@ -27,7 +27,7 @@ from pennylane_qexec.executors.rehearsal.conditions import (
     faults_of,
     seconds,
 )
-from pennylane_qexec.executors.rehearsal.jobs import InnerExecutor, JobResults, RehearsedJobs, fingerprint_of
+from pennylane_qexec.executors.rehearsal.jobs import InnerExecutor, RehearsedJob, RehearsedJobs, fingerprint_of
 from pennylane_qexec.executors.rehearsal.records import Entry, Location, Records
 from pennylane_qexec.executors.shots import objection_to_shots
 from pennylane_qexec.job import JobState, Result, Status, Usage
@@ -136,7 +136,6 @@ class Rehearsal(QueuedExecutor):
             outages_kill,
             self._drift,
         )
-        self._results = JobResults(self._inner, self._records, self.seed, stream, self._drift is not None)
         self._backend = RehearsedBackend(planner, RehearsedJobs(self._records), self._clock, self.seed)
 
     @property
@@ -191,7 +190,7 @@ class Rehearsal(QueuedExecutor):
             return
         if not self._inner.reseed():
             self._inner.executor.reseed(seed)
-        self._seed = self._results.seed = self._backend.seed = seed
+        self._seed = self._backend.seed = seed
         self._given = True
 
     @property
@@ -285,7 +284,7 @@ class Rehearsal(QueuedExecutor):
         if not self._backend.answers_with_results(job):
             raise ConnectionError(f"{self.name!r} did not answer when it was asked for the results of job {job_id!r}.")
         with self._clock.standing(), job.computing:
-            results = job.results = self._results.of(job) if job.results is None else job.results
+            results = job.results = self._results_of(job) if job.results is None else job.results
         self._backend.delivered(job)
         return results
 
@@ -320,6 +319,25 @@ class Rehearsal(QueuedExecutor):
             f"rehearsal {self.name!r} has jobs, and cannot be copied or sent to another process: build it there, with "
             "the same folder= if it is to find them."
         )
+
+    def _results_of(self, job: RehearsedJob) -> Sequence[Result]:
+        """The results of a job: those that are kept, or else computed now."""
+        record = job.record
+        results = self._records.results(record.job_id)
+        if results is not None:
+            return results
+        circuits = job.circuits or self._records.circuits(record.job_id)
+        if circuits is None:
+            raise ConfigurationError(
+                f"the circuits of job {record.job_id!r} are not known here: use recover(job_id, circuits), or "
+                "adopt(job_id, circuits) before fetch."
+            )
+        stream = record.executor if self._stream is None else self._stream
+        numbered = zip(record.fingerprints, record.numbers, strict=True)
+        chances = [(self.seed, stream, one, number) for one, number in numbered]
+        results = self._inner.results(circuits, chances, None if self._drift is None else record.flips)
+        self._records.keep_results(record.job_id, results)
+        return results
 
     def _check(self, circuit: QuantumScript) -> None:
         """Refuse what the backend does not take."""

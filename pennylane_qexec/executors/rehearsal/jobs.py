@@ -11,7 +11,7 @@ import itertools
 import threading
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -309,47 +309,3 @@ class InnerExecutor:
     def _with_seed(self, seed: int) -> Executor:
         wires = {} if self.executor.wires is None or "wires" in self._spec else {"wires": self.executor.wires}
         return executor({**self._spec, **wires, "seed": seed})
-
-
-@dataclass
-class JobResults:
-    """Computes results.
-
-    Attributes:
-        inner: what computes them.
-        records: where they are kept, if there is a folder.
-        seed: of all chance.
-        stream: what they are drawn by; ``None`` for the executor's name.
-        drifts: whether bits may be read the wrong way round.
-    """
-
-    inner: InnerExecutor
-    records: Records
-    seed: int
-    stream: str | None
-    drifts: bool
-
-    def of(self, job: RehearsedJob) -> Sequence[Result]:
-        """The results of a job.
-
-        Raises:
-            ConfigurationError: the circuits of the job are not known.
-        """
-        job_id = job.record.job_id
-        results = self.records.results(job_id)
-        if results is None:
-            results = self._computed(job, job.circuits or self.records.circuits(job_id))
-            self.records.keep_results(job_id, results)
-        return results
-
-    def _computed(self, job: RehearsedJob, circuits: Sequence[QuantumScript] | None) -> list[Result]:
-        record = job.record
-        if circuits is None:
-            raise ConfigurationError(
-                f"the circuits of job {record.job_id!r} are not known here: use recover(job_id, circuits), or "
-                "adopt(job_id, circuits) before fetch."
-            )
-        stream = record.executor if self.stream is None else self.stream
-        numbered = zip(record.fingerprints, record.numbers, strict=True)
-        chances = [(self.seed, stream, one, number) for one, number in numbered]
-        return self.inner.results(circuits, chances, record.flips if self.drifts else None)

@@ -20,7 +20,7 @@ from pennylane_qexec.executors.options import ExecutorOptions, check_options, li
 from pennylane_qexec.executors.routing.rules import BySize, Rule, in_figures, rule_of
 from pennylane_qexec.executors.shots import as_asked
 from pennylane_qexec.executors.validation import present_objection
-from pennylane_qexec.job import Bound, Call, Cost, Result, Status, Usage, Work
+from pennylane_qexec.job import Bound, Call, Cost, Result, Usage, Work
 from pennylane_qexec.redaction.display import even_incomplete
 
 _FRESH = 1.0  # seconds
@@ -309,13 +309,6 @@ class Hybrid(Executor):
         """The circuit with the shots that it has on the member that gets it."""
         member = self._choose.if_any(circuit)
         return circuit if member is None else member.with_shots(circuit)
-
-    def status(self) -> Status:
-        """Online while a member is; the wait of the member that would start first."""
-        online = [status for member in self._members if (status := member.status()).online]
-        if not online:
-            return Status(online=False)
-        return min(online, key=lambda status: (status.expected_wait, status.queue_length))
 
     def effort(self, circuits: Sequence[QuantumScript]) -> float:
         """What the members that get the circuits compute."""
