@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import pennylane as qml
 
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors import DeviceExecutor, Executor
+from pennylane_qexec.executors import AerExecutor, DeviceExecutor
 from pennylane_qexec.executors.pennylane.traits import DeviceTraits
 from pennylane_qexec.job import Status
 from pennylane_qexec.providers.backend import Backend, Provider, own_options
@@ -88,24 +88,16 @@ class LocalAer(Provider):
     name = "local_aer"
 
     def backends(self) -> Mapping[str, Backend]:
-        ideal = Backend(self.name, IDEAL, partial(_executor, None), options=_aer_options)
+        ideal = Backend(self.name, IDEAL, partial(AerExecutor, None), options=_aer_options)
         return {IDEAL: ideal, **{name: self._noisy(name) for name in fake_backends()}}
 
     def _noisy(self, name: str) -> Backend:
-        make = partial(_executor, name)
-        count = partial(qubits, name)
+        make, count = partial(AerExecutor, name), partial(qubits, name)
         return Backend(self.name, name, make, kind="noisy simulator", num_qubits=count, options=_aer_options)
-
-
-def _executor(machine: str | None, **config: Any) -> Executor:
-    from pennylane_qexec.executors import AerExecutor
-
-    return AerExecutor(machine, **config)
 
 
 @cache
 def _aer_options() -> frozenset[str]:
-    from pennylane_qexec.executors import AerExecutor
     from pennylane_qexec.executors.aer.backend import known_options
 
     return own_options(AerExecutor, "backend") | frozenset(known_options())

@@ -30,7 +30,7 @@ Wires = Sequence[int]
 MATRIX_WIRES = 10
 """The most wires of an operation that is passed on as a matrix."""
 
-_PLAIN: dict[type, Callable[..., Instruction]] = {
+_SAME_FIXED: dict[type[Operator], type[Instruction]] = {
     qml.X: gates.XGate,
     qml.Y: gates.YGate,
     qml.Z: gates.ZGate,
@@ -48,12 +48,14 @@ _PLAIN: dict[type, Callable[..., Instruction]] = {
     qml.Toffoli: gates.CCXGate,
     qml.CCZ: gates.CCZGate,
     qml.CSWAP: gates.CSwapGate,
+}
+"""Gates without numbers that are the same in both."""
+
+_SAME_TURNS: dict[type[Operator], type[Instruction]] = {
     qml.RX: gates.RXGate,
     qml.RY: gates.RYGate,
     qml.RZ: gates.RZGate,
     qml.PhaseShift: gates.PhaseGate,
-    qml.U1: gates.PhaseGate,
-    qml.U2: lambda phi, delta: gates.UGate(np.pi / 2, phi, delta),
     qml.U3: gates.UGate,
     qml.CRX: gates.CRXGate,
     qml.CRY: gates.CRYGate,
@@ -62,6 +64,14 @@ _PLAIN: dict[type, Callable[..., Instruction]] = {
     qml.IsingXX: gates.RXXGate,
     qml.IsingYY: gates.RYYGate,
     qml.IsingZZ: gates.RZZGate,
+}
+"""Gates with numbers that are the same in both."""
+
+_PLAIN: dict[type, Callable[..., Instruction]] = {
+    **_SAME_FIXED,
+    **_SAME_TURNS,
+    qml.U1: gates.PhaseGate,
+    qml.U2: lambda phi, delta: gates.UGate(np.pi / 2, phi, delta),
     qml.IsingXY: lambda phi: gates.XXPlusYYGate(-phi, 0),
     qml.SISWAP: lambda: gates.XXPlusYYGate(-np.pi / 2, 0),
     qml.SingleExcitation: lambda phi: gates.XXPlusYYGate(phi, -np.pi / 2),
@@ -163,51 +173,24 @@ def _plain(number: Any) -> Any:
 # From Qiskit to PennyLane
 
 _FIXED: dict[str, Callable[[Wires], Operator]] = {
-    "x": qml.X,
-    "y": qml.Y,
-    "z": qml.Z,
-    "h": qml.H,
-    "s": qml.S,
-    "t": qml.T,
-    "sx": qml.SX,
+    **{gate().name: kind for kind, gate in _SAME_FIXED.items()},
     "sdg": lambda wires: qml.adjoint(qml.S(wires)),
     "tdg": lambda wires: qml.adjoint(qml.T(wires)),
     "sxdg": lambda wires: qml.adjoint(qml.SX(wires)),
-    "cx": qml.CNOT,
-    "cy": qml.CY,
-    "cz": qml.CZ,
-    "ch": qml.CH,
     "cs": lambda wires: qml.ControlledPhaseShift(np.pi / 2, wires),
     "csdg": lambda wires: qml.ControlledPhaseShift(-np.pi / 2, wires),
     "csx": lambda wires: qml.ctrl(qml.SX(wires[1]), wires[0]),
-    "swap": qml.SWAP,
-    "iswap": qml.ISWAP,
-    "ecr": qml.ECR,
-    "ccx": qml.Toffoli,
-    "ccz": qml.CCZ,
-    "cswap": qml.CSWAP,
 }
 """Gates without numbers."""
 
 TURNS: dict[str, Callable[..., Operator]] = {
-    "rx": qml.RX,
-    "ry": qml.RY,
-    "rz": qml.RZ,
-    "p": qml.PhaseShift,
+    **{gate(*[0.0] * kind.num_params).name: kind for kind, gate in _SAME_TURNS.items()},
     "u1": qml.PhaseShift,
     "u2": qml.U2,
-    "u": qml.U3,
     "u3": qml.U3,
     "r": lambda theta, phi, wires: qml.U3(theta, phi - np.pi / 2, np.pi / 2 - phi, wires),
-    "crx": qml.CRX,
-    "cry": qml.CRY,
-    "crz": qml.CRZ,
-    "cp": qml.ControlledPhaseShift,
     "cu1": qml.ControlledPhaseShift,
     "cu3": lambda theta, phi, lam, wires: qml.ctrl(qml.U3(theta, phi, lam, wires[1]), wires[0]),
-    "rxx": qml.IsingXX,
-    "ryy": qml.IsingYY,
-    "rzz": qml.IsingZZ,
     "rzx": lambda theta, wires: qml.PauliRot(theta, "ZX", wires),
 }
 """Gates with numbers, which come before the wires."""

@@ -18,21 +18,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pennylane as qml
 from pennylane.devices.qubit import apply_operation
 from pennylane.operation import Operator, StatePrepBase
 from pennylane.ops.functions import bind_new_parameters
+
+from pennylane_qexec.circuits.structure import BARE, CONTROLLED
 
 # Matrices
 
 _MOST_WIRES = 4
 """The most wires of an operation that is applied as a matrix here; larger ones are left to PennyLane."""
 
-_PLAIN = frozenset(
-    {qml.Identity, qml.X, qml.Y, qml.Z, qml.H, qml.S, qml.T, qml.SX, qml.RX, qml.RY, qml.RZ, qml.PhaseShift, qml.Rot}
-    | {qml.U1, qml.U2, qml.U3, qml.IsingXX, qml.IsingYY, qml.IsingZZ, qml.IsingXY, qml.SingleExcitation}
-    | {qml.CRX, qml.CRY, qml.CRZ, qml.CRot, qml.ControlledPhaseShift, qml.DoubleExcitation}
-)
+_PLAIN = BARE | CONTROLLED
 """Kinds of operations whose matrix is a function of their numbers, and of nothing else."""
 
 _TRIALS = 3
