@@ -12,8 +12,7 @@ from typing import Any, final
 from pennylane_qexec import credentials
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors import Executor
-from pennylane_qexec.executors.qbraid.devices import connect
-from pennylane_qexec.job import Status
+from pennylane_qexec.executors.qbraid.devices import connect, status_of
 from pennylane_qexec.providers.backend import Backend, Provider, own_options
 
 
@@ -70,7 +69,7 @@ def _backend(provider: str, name: str, source: Any, device: Any) -> Backend:
         partial(_executor, source, device),
         kind="simulator" if device.simulator else "QPU",
         num_qubits=device.num_qubits,
-        ask=partial(_status, device),
+        ask=partial(status_of, device),
         options=lambda: None,  # which there are, the device knows
     )
 
@@ -89,18 +88,3 @@ def _executor(source: Any, device: Any, **config: Any) -> Executor:
 def _runs_circuits(device: Any) -> bool:
     kind = device.profile.experiment_type
     return kind is None or kind.name == "GATE_MODEL"
-
-
-def _status(device: Any) -> Status:
-    """What a device says of itself, over the network."""
-    from qbraid.runtime import DeviceStatus
-
-    online = credentials.guarded(device.status) == DeviceStatus.ONLINE
-    return Status(online, _queue_length(device) if online else 0)
-
-
-def _queue_length(device: Any) -> int:
-    try:
-        return int(device.queue_depth())
-    except Exception:  # most devices cannot say, each in its own way
-        return 0

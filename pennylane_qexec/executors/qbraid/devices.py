@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, final
 
@@ -208,7 +209,7 @@ class QBraidDevice(RemoteBackend):
 
     def ask(self) -> Status:
         """Whether it is online, and how many jobs wait."""
-        return _status(self._found)
+        return status_of(self._found)
 
     @property
     def known(self) -> Any:
@@ -343,12 +344,12 @@ def _unchanged(circuit: Any) -> Any:
     return circuit
 
 
-def _status(device: Any) -> Status:
+def status_of(device: Any) -> Status:
+    """What a device says of itself, over the network."""
     from qbraid.runtime import DeviceStatus
-    from qbraid.runtime.exceptions import ResourceNotFoundError
 
-    try:
-        waiting = int(device.queue_depth())
-    except ResourceNotFoundError:  # not every provider tells
-        waiting = 0
-    return Status(device.status() is DeviceStatus.ONLINE, waiting)
+    online, waiting = guarded(device.status) == DeviceStatus.ONLINE, 0
+    if online:
+        with suppress(Exception):  # most devices cannot say, each in its own way
+            waiting = int(device.queue_depth())
+    return Status(online, waiting)
