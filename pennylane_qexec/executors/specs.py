@@ -67,7 +67,13 @@ def make_executor(spec: Any, **options: Any) -> Executor:
             raise ConfigurationError(f"{spec!r} is built already: give {sorted(options)} when building it.")
         return spec
     if isinstance(spec, Mapping):
-        return _from_dict({**spec, **options})
+        options = {**spec, **options}
+        kind = options.pop("type", None)
+        if not isinstance(kind, str):
+            raise ConfigurationError(
+                f"the executor with {sorted(options)} has no 'type': name a device, as in 'lightning.qubit'."
+            )
+        return make_executor(kind, **options)
     if isinstance(spec, Device | LegacyDevice):
         return DeviceExecutor(spec, **options)
     if isinstance(spec, str):
@@ -105,15 +111,6 @@ def executors(specs: Any, wires: Any = None) -> list[Executor]:
 def schemes() -> dict[str, Any]:
     """The executors of this package and of installed ones, by scheme. What is built in cannot be replaced."""
     return {**{point.name: point for point in entry_points(group=GROUP)}, **BUILT_IN}
-
-
-def _from_dict(options: dict[str, Any]) -> Executor:
-    kind = options.pop("type", None)
-    if not isinstance(kind, str):
-        raise ConfigurationError(
-            f"the executor with {sorted(options)} has no 'type': name a device, as in 'lightning.qubit'."
-        )
-    return make_executor(kind, **options)
 
 
 def _from_string(spec: str, options: dict[str, Any]) -> Executor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import compress
 from typing import Any, final
 
 from pennylane_qexec import credentials
@@ -34,7 +35,9 @@ class QBraidProvider(Provider):
         """The provider's devices that run circuits, by their ids, sorted. This asks over the network."""
         provider = credentials.guarded(self._loaded)
         found = credentials.guarded(provider.get_devices)
-        devices = {device.id: device for device in found if _runs_circuits(device)}
+        kinds = [device.profile.experiment_type for device in found]
+        runs_circuits = [kind is None or kind.name == "GATE_MODEL" for kind in kinds]
+        devices = {device.id: device for device in compress(found, runs_circuits)}
         return {name: _backend(self.name, name, provider, devices[name]) for name in sorted(devices)}
 
     def _loaded(self) -> Any:
@@ -83,8 +86,3 @@ def _executor(source: Any, device: Any, **config: Any) -> Executor:
     own = {name: value for name, value in config.items() if name in names}
     made: Executor = QBraidExecutor(source, device, options=runtime, **own)
     return made
-
-
-def _runs_circuits(device: Any) -> bool:
-    kind = device.profile.experiment_type
-    return kind is None or kind.name == "GATE_MODEL"

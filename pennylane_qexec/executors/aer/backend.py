@@ -211,8 +211,11 @@ class AerBackend:
         if backend is not None and seed_transpiler is None:
             return None
         noise = options.get("noise_model")
-        plain = options if noise is None else {**options, "noise_model": _plain_noise(noise)}
-        return [backend, wires, seed, plain, level, seed_transpiler]
+        if noise is not None:  # as plain values, without its random ids
+            errors = noise.to_dict(serializable=True)["errors"]
+            plain = [{name: error[name] for name in error if name != "id"} for error in errors]
+            options = {**options, "noise_model": [noise.basis_gates, *plain]}
+        return [backend, wires, seed, options, level, seed_transpiler]
 
     def effort(self, circuit: QuantumScript) -> float:
         """How much computing a circuit is, in amplitude updates."""
@@ -237,12 +240,6 @@ class AerBackend:
 
     def __reduce__(self) -> Any:
         return AerBackend, self._arguments
-
-
-def _plain_noise(model: Any) -> list[Any]:
-    """The gates and errors of a noise model as plain values, without their random ids."""
-    errors: list[dict[str, Any]] = model.to_dict(serializable=True)["errors"]
-    return [model.basis_gates, *[{name: error[name] for name in error if name != "id"} for error in errors]]
 
 
 def _objection_to_flow(part: QiskitCircuit, wires: Wires | None, machine: FakeMachine | None) -> str | None:

@@ -155,8 +155,12 @@ class Machine(RemoteBackend):
         objection = super().objection(circuit)
         if objection is not None or self.local or self.known is None:
             return objection
-        most, shots = _most_shots(self.known), circuit.shots.total_shots or 0
-        return f"takes at most {most} shots" if most is not None and shots > most else None
+        from qiskit_ibm_runtime import IBMBackend
+
+        if not isinstance(self.known, IBMBackend):
+            return None
+        most = int(self.known.configuration().max_shots)
+        return f"takes at most {most} shots" if (circuit.shots.total_shots or 0) > most else None
 
     def service(self) -> Any:
         """The service that has its jobs; ``None`` for a local machine, whose jobs end with their process."""
@@ -265,12 +269,6 @@ class RemoteMachine(Machine):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)
-
-
-def _most_shots(backend: Any) -> int | None:
-    from qiskit_ibm_runtime import IBMBackend
-
-    return int(backend.configuration().max_shots) if isinstance(backend, IBMBackend) else None
 
 
 _AER = ("aer", "aer_simulator")
