@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pennylane as qml
-from pennylane.measurements import ClassicalShadowMP, ExpectationMP, MeasurementProcess, ShadowExpvalMP
+from pennylane.measurements import ExpectationMP, MeasurementProcess
 from pennylane.ops import LinearCombination, Prod, Sum
 from pennylane.pauli import PauliWord, compute_partition_indices, is_pauli_word
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.sampling import pool
+from pennylane_qexec.circuits.sampling import SHADOWS, pool
 from pennylane_qexec.circuits.structure import batch_size, measured_by
 
 V = TypeVar("V")
@@ -34,7 +34,6 @@ ONCE: Runs = (1, 0)
 _KEPT = 512
 _LETTERS = frozenset({qml.Identity, qml.X, qml.Y, qml.Z, qml.H})
 _SINGLE = _LETTERS | {qml.Hermitian, qml.Projector}
-SHADOWS = (ClassicalShadowMP, ShadowExpvalMP)
 
 Group = Callable[[QuantumScript], int]
 

@@ -37,7 +37,9 @@ from pennylane.wires import Wires
 from pennylane_qexec.circuits.structure import rows_of, wires_in_order
 from pennylane_qexec.job import Result
 
-POOLED = (SampleMeasurement, ClassicalShadowMP, ShadowExpvalMP)
+SHADOWS = (ClassicalShadowMP, ShadowExpvalMP)
+
+POOLED = (SampleMeasurement, *SHADOWS)
 """Measurements that are evaluated on samples."""
 
 Evaluate = Callable[[Sequence[Result]], list[Result]]
@@ -131,7 +133,7 @@ class _SamplingCircuits:
         for index, measurement in enumerate(measurements):
             if measurement.mv is not None:
                 outcomes.append(index)
-            elif isinstance(measurement, ClassicalShadowMP | ShadowExpvalMP):
+            elif isinstance(measurement, SHADOWS):
                 sources[index] = self._shadow(measurement)
             elif isinstance(measurement, ExpectationMP) or _is_simple(measurement):
                 linear.append(index)

@@ -28,10 +28,9 @@ from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import Barrier, ParameterVector
 from qiskit.circuit.library import GlobalPhaseGate
 
-from pennylane_qexec.circuits.measurement_bases import SHADOWS
 from pennylane_qexec.circuits.mid_circuit import dynamic_part, postselects
 from pennylane_qexec.circuits.qiskit.gates import KINDS, convertible, instructions, taken_apart
-from pennylane_qexec.circuits.sampling import SamplingCircuit, pool
+from pennylane_qexec.circuits.sampling import SHADOWS, SamplingCircuit, pool
 from pennylane_qexec.circuits.structure import is_broadcasted, measures_everything, rows_of, wires_in_order
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.job import Bound, Postprocessing, Result, for_device, only

@@ -20,9 +20,8 @@ from pennylane.operation import Operation, StatePrepBase
 from pennylane.ops import Conditional, MidMeasure, Projector, Snapshot
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.measurement_bases import SHADOWS
 from pennylane_qexec.circuits.readout import Readout
-from pennylane_qexec.circuits.sampling import can_pool
+from pennylane_qexec.circuits.sampling import SHADOWS, can_pool
 from pennylane_qexec.circuits.structure import is_broadcasted
 from pennylane_qexec.circuits.templates import Fused, Template
 from pennylane_qexec.concurrency.once import OnceCache

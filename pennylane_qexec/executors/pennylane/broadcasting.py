@@ -16,7 +16,7 @@ import numpy as np
 from pennylane.devices import DefaultMixed, DefaultQubit, Device, ExecutionConfig
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.measurement_bases import SHADOWS
+from pennylane_qexec.circuits.sampling import SHADOWS
 from pennylane_qexec.circuits.templates import Fused, Template, fuse
 from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.executors.pennylane import mid_circuit

@@ -17,8 +17,9 @@ from pennylane.devices import Device, ExecutionConfig, LegacyDeviceFacade
 from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs, simulated
+from pennylane_qexec.circuits.measurement_bases import Runs, simulated
 from pennylane_qexec.circuits.results import check_kept, check_work
+from pennylane_qexec.circuits.sampling import SHADOWS
 from pennylane_qexec.circuits.structure import broadcasted_over, wires_in
 from pennylane_qexec.concurrency.resources import free_memory
 from pennylane_qexec.errors import ConfigurationError

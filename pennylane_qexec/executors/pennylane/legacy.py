@@ -29,8 +29,7 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
-from pennylane_qexec.circuits.measurement_bases import SHADOWS
-from pennylane_qexec.circuits.sampling import can_pool
+from pennylane_qexec.circuits.sampling import SHADOWS, can_pool
 from pennylane_qexec.executors.pennylane.traits import DeviceTraits
 
 _LETTERS: Mapping[Any, str] = {qml.X: "X", qml.Y: "Y", qml.Z: "Z"}

@@ -25,10 +25,10 @@ from pennylane.ops.qubit.observables import BasisStateProjector
 from pennylane.shadows import ClassicalShadow
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs, counted, together
+from pennylane_qexec.circuits.measurement_bases import Runs, counted, together
 from pennylane_qexec.circuits.mid_circuit import measured_in
 from pennylane_qexec.circuits.parameters import unwrapped
-from pennylane_qexec.circuits.sampling import pool
+from pennylane_qexec.circuits.sampling import SHADOWS, pool
 from pennylane_qexec.circuits.structure import (
     BARE,
     CONTROLLED,

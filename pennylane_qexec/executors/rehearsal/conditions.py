@@ -13,8 +13,8 @@ import numpy as np
 from pennylane.measurements import ClassicalShadowMP
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.measurement_bases import SHADOWS, Runs, counted, simulated, together
-from pennylane_qexec.circuits.sampling import SamplingPlan, can_pool, pool
+from pennylane_qexec.circuits.measurement_bases import Runs, counted, simulated, together
+from pennylane_qexec.circuits.sampling import SHADOWS, SamplingPlan, can_pool, pool
 from pennylane_qexec.circuits.structure import batch_size
 from pennylane_qexec.errors import ConfigurationError, coerce
 from pennylane_qexec.job import Result
