@@ -31,7 +31,10 @@ class Results:
     def __init__(self, tasks: Sequence[CircuitTask], many: bool) -> None:
         self._tasks = tasks
         self._many = many
-        self.circuits = sorted({task.circuit for task in tasks})
+        self._by_circuit: dict[int, list[CircuitTask]] = {}
+        for task in tasks:
+            self._by_circuit.setdefault(task.circuit, []).append(task)
+        self.circuits = sorted(self._by_circuit)
         self.places = list(dict.fromkeys(task.place for task in tasks if task.done))
 
     @classmethod
@@ -68,11 +71,11 @@ class Results:
         Raises:
             PolicyError: results of the circuit cannot be put together.
         """
-        return _joined([task for task in self._of(circuit) if place in (None, task.place)])
+        return _joined([task for task in self._by_circuit[circuit] if place in (None, task.place)])
 
     def outcomes(self, circuit: int) -> list[Outcome]:
         """What came back for a circuit, share by share, as a merge ``(circuit, outcomes) -> result`` takes it."""
-        return [_outcome(task.record()) for task in self._of(circuit) if task.done]
+        return [_outcome(task.record()) for task in self._by_circuit[circuit] if task.done]
 
     def each(self, results: Sequence[Any]) -> Any:
         """Results of all circuits as the user gets them: a list, or the only one."""
@@ -84,10 +87,7 @@ class Results:
         Raises:
             PolicyError: only its results are known.
         """
-        return self._of(circuit)[0].circuits()[0]
-
-    def _of(self, circuit: int) -> list[CircuitTask]:
-        return [task for task in self._tasks if task.circuit == circuit]
+        return self._by_circuit[circuit][0].circuits()[0]
 
 
 def _joined(tasks: Sequence[CircuitTask]) -> Result:

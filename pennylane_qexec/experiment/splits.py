@@ -77,8 +77,7 @@ def too_small(backend: Backend, circuit: QuantumScript) -> str | None:
         qubits = backend.num_qubits
     except Exception as error:  # of a user's provider
         return f"does not say how many qubits it has ({type(error).__name__}: {error})"
-    needed = qubits_of(circuit)
-    if qubits is None or needed <= qubits:
+    if qubits is None or (needed := qubits_of(circuit)) <= qubits:
         return None
     return f"has {qubits} qubit{'s'[: qubits != 1]}, and the circuit needs {needed}"
 

@@ -7,6 +7,7 @@ cluster that can run the circuit and are up. The shots it returns add up to thos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -35,11 +36,12 @@ def apportion(total: int, weights: Sequence[float]) -> list[int]:
     Source:
         Hamilton's method: Balinski and Young, *Fair Representation*, 1982.
     """
-    exact_weights = [Fraction(weight) for weight in weights]
-    whole = sum(exact_weights)
-    quotas = [total * weight / whole for weight in exact_weights]
-    shares = [int(quota) for quota in quotas]
-    by_remainder = sorted(range(len(weights)), key=lambda index: shares[index] - quotas[index])
+    ratios = [Fraction(weight).as_integer_ratio() for weight in weights]
+    scale = math.lcm(*[denominator for _, denominator in ratios])
+    integers = [numerator * (scale // denominator) for numerator, denominator in ratios]
+    quotas = [divmod(total * weight, sum(integers)) for weight in integers]
+    shares = [share for share, _ in quotas]
+    by_remainder = sorted(range(len(weights)), key=lambda index: -quotas[index][1])
     for index in by_remainder[: total - sum(shares)]:
         shares[index] += 1
     return shares
