@@ -222,7 +222,7 @@ class Submission:
                     self._settle(task)
                 except BaseException as error:
                     logger.exception("the end of circuit %d on %s could not be told", task.circuit, task.place)
-                    self._end(task, JobState.FAILED, error=error)
+                    self._end(task, error)
         finally:
             if self._cluster is not None:
                 self._cluster.close()
@@ -317,11 +317,10 @@ class Submission:
             self._fail(task, wrong, outcomes)
             return
         self._failures_in_a_row[task.place] = 0
-        self._end(task, JobState.DONE, outcomes, returned)
+        self._end(task, None, outcomes, returned)
 
     def _fail(self, task: CircuitTask, error: BaseException, outcomes: tuple[Outcome, ...] = ()) -> None:
-        given_up = isinstance(error, JobCancelledError)
-        self._end(task, JobState.CANCELLED if given_up else JobState.FAILED, outcomes, error=error)
+        self._end(task, error, outcomes)
         if isinstance(error, ExecutorError) and classify(error.cause) is not Fault.REJECTED:
             self._give_up_dead(task, error)
 
@@ -333,24 +332,24 @@ class Submission:
             return
         for future, task in self._sent.items():
             if task in alike:
-                self._end(task, JobState.FAILED, error=error)
+                self._end(task, error)
                 future.cancel()
 
     def _end(
         self,
         task: CircuitTask,
-        state: JobState,
+        error: BaseException | None,
         outcomes: tuple[Outcome, ...] = (),
         returned: ShareResult | None = None,
-        error: BaseException | None = None,
     ) -> None:
         """A task comes to its end. One that has come to it already stays as it is."""
         if task.state.final:
             return
         task.outcomes, task.returned, task.ended = outcomes, returned, time.time()
         task.error = without_secrets(error) if isinstance(error, Exception) else error  # of somebody else's code
-        task.state = state
-        if state is JobState.FAILED and error is not None and not isinstance(error, ExecutorError):
+        given_up = isinstance(error, JobCancelledError)
+        task.state = JobState.DONE if error is None else JobState.CANCELLED if given_up else JobState.FAILED
+        if error is not None and not isinstance(error, ExecutorError | JobCancelledError):
             # The engine has logged what executors raise.
             logger.warning("circuit %d failed on %s: %s", task.circuit, task.place, in_words(error))
         self._ended()
