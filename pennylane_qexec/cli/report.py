@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,7 +44,7 @@ def of_circuit(panel: Panel, name: str) -> Table:
         return _scores(panel.scores, title)
     if len(panel.counts) == 1:
         return _bars(next(iter(panel.counts.values())), title)
-    return _columns(panel.counts, title) if len(panel.counts) <= _MOST_COLUMNS else _lines(panel.counts, title)
+    return _shares(panel.counts, title)
 
 
 def who_ran_what(records: Sequence[Record]) -> Table:
@@ -91,26 +91,20 @@ def _bars(counts: Mapping[str, int], title: str) -> Table:
     return aligned(table, (1, 2))
 
 
-def _columns(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
-    """A column for each of a few backends, a line for each outcome."""
+def _shares(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
+    """The most frequent outcomes of several backends, one of which has a column if they are few, and else a line."""
     from pennylane_qexec.experiment.plots import shares
 
-    shown, rows = shares(counts, MOST_OUTCOMES)
-    table = Table("outcome", *[escape(label) for label in rows], title=title)
-    for number, outcome in enumerate(shown):
-        table.add_row(escape(outcome), *[f"{row[number]:.1f} %" for row in rows.values()])
-    return aligned(table, range(1, len(rows) + 1))
-
-
-def _lines(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
-    """A line for each of many backends, a column for each of the most frequent outcomes."""
-    from pennylane_qexec.experiment.plots import shares
-
-    shown, rows = shares(counts, _OUTCOMES_IN_COLUMNS)
-    table = Table("backend", *[escape(outcome) for outcome in shown], title=title)
-    for label, row in rows.items():
-        table.add_row(escape(label), *[f"{share:.1f} %" for share in row])
-    return aligned(table, range(1, len(shown) + 1))
+    few = len(counts) <= _MOST_COLUMNS
+    outcomes, rows = shares(counts, MOST_OUTCOMES if few else _OUTCOMES_IN_COLUMNS)
+    cells: Iterable[Iterable[str]] = [[f"{share:.1f} %" for share in row] for row in rows.values()]
+    lines, columns = list(rows), list(outcomes)
+    if few:
+        lines, columns, cells = columns, lines, zip(*cells, strict=True)
+    table = Table("outcome" if few else "backend", *map(escape, columns), title=title)
+    for name, line in zip(lines, cells, strict=True):
+        table.add_row(escape(name), *line)
+    return aligned(table, range(1, len(columns) + 1))
 
 
 def _scores(scores: Mapping[str, float], title: str) -> Table:

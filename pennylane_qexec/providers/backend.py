@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from functools import cached_property
 from typing import Any, Literal, final
 
@@ -117,15 +118,9 @@ class Backend:
         """The same backend, under other names."""
         if (provider, name) == (self.provider, self.name):
             return self
-        return Backend(
-            provider,
-            name,
-            self._make,
-            kind=self.kind,
-            num_qubits=self._num_qubits,
-            ask=self._ask,
-            options=self._options,
-        )
+        same = copy(self)
+        same.provider, same.name = provider, name
+        return same
 
     def check(self, config: Mapping[str, Any]) -> None:
         """See that there are such options, as far as can be told without making an executor.

@@ -8,7 +8,7 @@ such circuit is read.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -30,12 +30,10 @@ from qiskit.circuit.classical import expr
 
 from pennylane_qexec.circuits.frameworks.builder import MOST_OPERATIONS
 from pennylane_qexec.circuits.mid_circuit import QiskitCircuit
-from pennylane_qexec.circuits.qiskit.reader import bits_of
+from pennylane_qexec.circuits.qiskit.reader import ClassicalBits, bits_of
 from pennylane_qexec.errors import ConfigurationError
 
 _WHOLE = (BreakLoopOp, ContinueLoopOp)
-
-ClassicalBits = Mapping[Any, Any]
 
 
 def as_it_is(circuit: QuantumCircuit, reason: str) -> QiskitCircuit:

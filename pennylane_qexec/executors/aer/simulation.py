@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -195,22 +196,16 @@ def _runs(plans: Sequence[Planned], seeds: Seeds, alone: Callable[[Program, int]
 def _in_order(chosen: Sequence[int], cell: int, plans: Sequence[Planned], seeds: Seeds) -> Iterator[_Run]:
     """One circuit of some plans, for all rows: a run for each stretch of numbers with the same shots."""
     rows = sorted((number, plan, row) for plan in chosen for row, number in enumerate(plans[plan].numbers))
-    segments: list[_Segment] = []
-    first = previous = -1
-    for number, plan, row in rows:
-        shots = plans[plan].program.shots
-        if segments and (number != previous + 1 or shots != plans[segments[0].plan].program.shots):
-            yield _Run(segments, plans[segments[0].plan].program.shots, seeds.aer(first, cell))
-            segments = []
-        if not segments:
-            first = number
-        if segments and segments[-1].plan == plan:
-            segments[-1].rows.append(row)
-        else:
-            segments.append(_Segment(plan, cell, [row]))
-        previous = number
-    if segments:
-        yield _Run(segments, plans[segments[0].plan].program.shots, seeds.aer(first, cell))
+
+    def stretch_of(placed: tuple[int, tuple[int, int, int]]) -> tuple[int, int | None]:
+        place, (number, plan, _) = placed
+        return number - place, plans[plan].program.shots  # the first is the same as long as numbers follow each other
+
+    for (_, shots), stretch in groupby(enumerate(rows), stretch_of):
+        found = [row for _, row in stretch]
+        parts = groupby(found, itemgetter(1))
+        segments = [_Segment(plan, cell, [row for _, _, row in part]) for plan, part in parts]
+        yield _Run(segments, shots, seeds.aer(found[0][0], cell))
 
 
 _CLIFFORD = frozenset(
