@@ -138,7 +138,15 @@ class Group:
 
     @cached_property
     def _gates(self) -> list[tuple[Any, Any, int]]:
-        return _gates(self._first, self._kinds, self.slots)
+        """For each operation its kind, its wires, and the column of its first number; of no kind if it has none."""
+        gates: list[tuple[Any, Any, int]] = [(None, (), 0)] * len(self._first)
+        start = 0
+        for place in self.slots:
+            operation = self._first[place]
+            if self._kinds[place]:
+                gates[place] = type(operation), wire_labels(operation), start
+            start += len(operation.data)
+        return gates
 
     @cached_property
     def key(self) -> tuple[Hashable, ...] | None:
@@ -177,17 +185,6 @@ class Group:
 
     def _row(self, circuit: QuantumScript) -> list[Any]:
         return list(chain.from_iterable(map(_data, self._with_numbers(circuit.operations))))
-
-
-def _gates(operations: Sequence[Operator], kinds: Sequence[str], slots: Sequence[int]) -> list[tuple[Any, Any, int]]:
-    """For each operation its kind, its wires, and the column of its first number; of no kind if it has none."""
-    gates: list[tuple[Any, Any, int]] = [(None, (), 0)] * len(operations)
-    start = 0
-    for place in slots:
-        if kinds[place]:
-            gates[place] = type(operations[place]), wire_labels(operations[place]), start
-        start += len(operations[place].data)
-    return gates
 
 
 def _identical(one: Sequence[Any], other: Sequence[Any]) -> bool:

@@ -14,6 +14,8 @@ from rich import markup
 from rich.console import Console
 from rich.table import Table
 
+from pennylane_qexec.errors import QExecError
+from pennylane_qexec.redaction import scrub, without_secrets
 from pennylane_qexec.redaction.display import printable
 
 _WIDTH_OF_FILES = 160
@@ -75,21 +77,15 @@ class mistakes:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
         if error is None:
             return
-        from pennylane_qexec.errors import QExecError
-
         if isinstance(error, QExecError):
             show(self._console, f"{type(error).__name__}", str(error))
             if self._as_json:
                 typer.echo(json.dumps({"error": f"{type(error).__name__}: {error}"}, indent=2))
             raise typer.Exit(WRONG_USE)
-        from pennylane_qexec.redaction import without_secrets
-
         if isinstance(error, Exception) and (safe := without_secrets(error)) is not error:
             raise safe from safe.__cause__
 
 
 def show(console: Console, what: str, why: str) -> None:
     """Show what went wrong, in red, and why."""
-    from pennylane_qexec.redaction import scrub
-
     console.print(f"[red]{escape(scrub(what))}[/]: {escape(scrub(why))}", highlight=False)

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from pennylane_qexec.cli.console import aligned, escape, remarks, results, show
 from pennylane_qexec.cli.runs import Totals
+from pennylane_qexec.errors import ConfigurationError, PartialResultError, QExecError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,8 +162,6 @@ def find(names: Sequence[str], collector: ResultCollector, merges: bool, forgive
         merges: whether merged results are wanted.
         forgives: whether jobs that failed do not matter if others have run their shots.
     """
-    from pennylane_qexec.errors import PartialResultError, QExecError
-
     merged, problem, failed = None, "", bool(collector.errors) and not forgives
     try:
         merged = collector.get_merged_results()
@@ -225,7 +224,6 @@ def draw(found: Findings, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from pennylane_qexec.errors import ConfigurationError
     from pennylane_qexec.experiment.plots import panels, panels_of_records, plot_panels
 
     figure = Figure()

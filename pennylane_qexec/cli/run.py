@@ -14,7 +14,7 @@ from pennylane_qexec.cli.console import JSON, mistakes, remarks, show
 from pennylane_qexec.cli.demo import check_picture
 from pennylane_qexec.concurrency import interrupts
 from pennylane_qexec.concurrency.files import MOST_OF_CIRCUIT, content_of
-from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.errors import ConfigurationError, PolicyError, checked_seed, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -157,7 +157,9 @@ def run(
     logging.getLogger("pennylane_qexec").addHandler(logging.NullHandler())  # errors are shown at the end
     console = remarks()
     with mistakes(console, as_json):
-        _check_numbers(shots, seed)
+        checked_seed(seed)
+        if shots < 1:
+            raise ConfigurationError(f"--shots {shots} must be at least 1.")
         circuits = texts_of(files)
         with console.status("Importing PennyLane ..."):
             from pennylane_qexec.cli.report import draw, find, print_json, print_problems, print_tables
@@ -205,8 +207,6 @@ def _experiment(**options: Any) -> ResultCollector:
 
 
 def _merge_data(merge: str | None, reference: str, backends: list[str]) -> dict[str, str] | None:
-    from pennylane_qexec.errors import PolicyError, unknown
-
     if merge not in _COMPARING:
         if reference != _SIMULATOR:
             raise PolicyError(f"--reference {reference} is for --merge tvd and --merge hellinger: add one of them.")
@@ -217,14 +217,6 @@ def _merge_data(merge: str | None, reference: str, backends: list[str]) -> dict[
         hint = "Name one of them with --reference, or add it with --backend."
         raise PolicyError(unknown(f"reference of merge {merge!r} among the backends", reference, backends, hint))
     return {"reference": reference}
-
-
-def _check_numbers(shots: int, seed: int | None) -> None:
-    from pennylane_qexec.errors import checked_seed
-
-    checked_seed(seed)
-    if shots < 1:
-        raise ConfigurationError(f"--shots {shots} must be at least 1.")
 
 
 def _check_files(save: Path | None, plot: Path | None) -> None:

@@ -17,6 +17,7 @@ import typer
 from rich.table import Table
 
 from pennylane_qexec.cli.console import JSON, aligned, escape, mistakes, remarks, results
+from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.persistence.store import State
 from pennylane_qexec.redaction import scrub, scrub_argv
 
@@ -159,7 +160,6 @@ def opened(given: str | None) -> Iterator[Store]:
     Raises:
         ConfigurationError: none was named, or there is no such file.
     """
-    from pennylane_qexec.errors import ConfigurationError
     from pennylane_qexec.persistence.store.sql import open_to_read
 
     url = given or os.environ.get(VARIABLE)
@@ -351,7 +351,6 @@ def clear(url: _URL = None, as_json: JSON = False) -> None:
 @contextmanager
 def _store(url: str | None) -> Iterator[Store]:
     """The store of a cache; a file that was named must be there."""
-    from pennylane_qexec.errors import ConfigurationError
     from pennylane_qexec.persistence.cache.location import default_url
     from pennylane_qexec.persistence.store import open_store
 

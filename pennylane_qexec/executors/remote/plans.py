@@ -91,12 +91,8 @@ def counted(packed: np.ndarray, wires: int) -> Counted:
     Returns:
         A table ``(R, 2**M)``, or ``R`` histograms if that would be too wide.
     """
-    if wires <= TABLE_WIRES:
-        return _table(packed, wires)
-    return [_histogram(row, wires) for row in packed]
-
-
-def _table(packed: np.ndarray, wires: int) -> np.ndarray:
+    if wires > TABLE_WIRES:
+        return [_histogram(row, wires) for row in packed]
     rows, shots, size = packed.shape
     numbers = np.zeros((rows, shots), dtype=np.int64)
     for place in range(size):
