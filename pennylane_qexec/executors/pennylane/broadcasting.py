@@ -6,8 +6,7 @@ circuits ran one after the other. Whether that is faster depends on the size: se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, groupby
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from pennylane_qexec.circuits.sampling import SHADOWS
 from pennylane_qexec.circuits.templates import Fused, Template, fuse
 from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.executors.pennylane import mid_circuit
+from pennylane_qexec.executors.pennylane.legacy import replaced
 from pennylane_qexec.executors.pennylane.seeds import (
     Draws,
     PartitionedGenerator,
@@ -99,7 +99,7 @@ class Native:
         """
         circuit = template.bind(list(np.ascontiguousarray(parameters.T)))
         turns = PartitionedGenerator(stream, plan.draws, starts)
-        with self._drawing_from(turns):
+        with replaced(self._device, "_rng", turns):
             (result,) = self.alone([circuit])
         turns.check_over()
         return _rows_of(result, len(parameters), plan.form)
@@ -124,7 +124,7 @@ class Native:
         try:
             witnesses, alone = [RecordingGenerator(stream) for _ in circuits], []
             for circuit, witness in zip(circuits, witnesses, strict=True):
-                with self._drawing_from(witness):
+                with replaced(self._device, "_rng", witness):
                     alone += self.alone([circuit])
             draws = witnesses[0].draws
             plan, number = Plan(draws, _form(alone[0])), sum(draws)
@@ -136,15 +136,6 @@ class Native:
             return None
         finally:
             stream.go_to(0)
-
-    @contextmanager
-    def _drawing_from(self, generator: np.random.Generator) -> Iterator[None]:
-        own = self._device._rng
-        self._device._rng = generator
-        try:
-            yield
-        finally:
-            self._device._rng = own
 
 
 def broadcasts(device: Any, config: ExecutionConfig) -> bool:

@@ -27,7 +27,7 @@ from pennylane.wires import Wires
 
 from pennylane_qexec.circuits.structure import wires_in_order
 from pennylane_qexec.errors import ConfigurationError, unknown
-from pennylane_qexec.executors.pennylane.legacy import seed_simulator, takes_seeds, with_own_gates
+from pennylane_qexec.executors.pennylane.legacy import replaced, seed_simulator, takes_seeds, with_own_gates
 from pennylane_qexec.executors.pennylane.seeds import Numbering, goes_to_places, streams_of
 from pennylane_qexec.executors.pennylane.traits import DeviceTraits, seen_options
 
@@ -47,12 +47,8 @@ def drawing_independently(device: Any) -> Iterator[None]:
     if device.name != _NAME:
         yield
         return
-    kept = device.LightningMeasurements
-    draw_independently(device)
-    try:
+    with replaced(device, "LightningMeasurements", _with_own_shots(device.LightningMeasurements)):
         yield
-    finally:
-        device.LightningMeasurements = kept
 
 
 class _OwnShots:

@@ -192,6 +192,17 @@ def with_own_gates(device: Device) -> Device:
     return device
 
 
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Give an object another attribute for a while."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
 def seed_simulator(device: LegacyDeviceFacade, seed: Any) -> None:
     """Have a device draw from a seeded simulator of the same kind as the one that it was built with."""
     kept = device.target_device
@@ -218,18 +229,12 @@ def drawing_by(device: Device, number: int) -> Iterator[bool]:
     target: Any = device.target_device if isinstance(device, LegacyDeviceFacade) else None
     known = {} if target is None else vars(target)
     if "seed_simulator" in known.get("run_args", ()):  # Qiskit's
-        kept, target.run_args = target.run_args, {**target.run_args, "seed_simulator": number}
-        try:
+        with replaced(target, "run_args", {**target.run_args, "seed_simulator": number}):
             yield True
-        finally:
-            target.run_args = kept
     elif "_simulator" in known:  # Cirq's
-        kept = target._simulator
-        seed_simulator(device, np.random.RandomState(np.random.MT19937(number)))
-        try:
+        with replaced(target, "_simulator", target._simulator):
+            seed_simulator(device, np.random.RandomState(np.random.MT19937(number)))
             yield True
-        finally:
-            target._simulator = kept
     else:
         yield False
 
