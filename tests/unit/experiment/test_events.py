@@ -320,6 +320,32 @@ def test_the_circuits_of_a_backend_that_is_given_up_fail_with_the_error_that_it_
     assert all(record.finished >= record.submitted > 0 for record in collector.records)
 
 
+def test_what_runs_at_a_backend_that_is_given_up_is_not_waited_for():
+    begun, go_on = threading.Barrier(2), threading.Event()
+    numbers = itertools.count()
+
+    class HalfDead(qexec.Executor):
+        def run(self, circuits: Any) -> Any:
+            number = next(numbers)
+            begun.wait(30)
+            if number == 0:
+                raise ConnectionError("gone")
+            assert go_on.wait(30)
+            return [{"00": circuit.shots.total_shots} for circuit in circuits]
+
+    class Provider(qexec.Provider):
+        def backends(self) -> dict[str, qexec.Backend]:
+            return {"x": qexec.Backend("own", "x", lambda: HalfDead(max_circuits=1, workers=2))}
+
+    executor = qexec.QuantumExecutor(providers={"own": Provider()})
+    collector = executor.run_experiment([QASM, f"{QASM}\n"], 10, "own/x", retry=NEVER)
+    assert not go_on.is_set()
+    go_on.set()
+    assert [(record.state, record.error) for record in collector.records] == [("failed", "ConnectionError: gone")] * 2
+    first, second = collector.errors["own"]["x"]
+    assert str(first) == str(second)
+
+
 def test_many_missing_results_are_summed_up_in_one_line():
     backends = {name: {"failures": [ValueError(f"burnt out {name}")]} for name in "bcdef"}
     collector = experiments(Fakes(a={}, **backends)).run_experiment(QASM, 60, {"fakes": list("abcdef")}, retry=NEVER)
@@ -433,6 +459,19 @@ def test_shots_that_are_run_again_are_drawn_from_seeds_of_their_own_the_same_eve
     executor.run_experiment(QASM, 20, ["fakes/a", "fakes/b"], **options).rerun().wait()
     seeds = {name: [made["seed"] for made in ledger.options] for name, ledger in provider.ledgers.items()}
     assert seeds == {"a": [7, 1009178997, 7], "b": [369571992, 369571992, 3603199661]}
+
+
+def test_a_program_that_is_run_again_asks_backends_for_what_had_not_ended_and_nothing_else(tmp_path: Path):
+    asked = []
+    for failures in ([ConnectionError("gone")], []):
+        provider = Fakes(a={}, b={"failures": failures})
+        with qexec.durable_run("two programs", f"sqlite:///{tmp_path / 'runs.db'}"):
+            collector = experiments(provider).run_experiment(
+                [QASM, QASM], [10, 20], ["fakes/a", "fakes/b"], on_failure="partial", retry=NEVER
+            )
+            assert collector.get_merged_results() == [{"00": 5 if failures else 10}, {"00": 10 if failures else 20}]
+        asked.append({name: ledger.shots for name, ledger in provider.ledgers.items()})
+    assert asked == [{"a": [5, 10], "b": []}, {"a": [], "b": [5, 10]}]
 
 
 # -- saved while it runs
