@@ -178,6 +178,8 @@ class _Check:
             return
         wires = len(self.measurement.wires)
         batch = 1 if array.size == 2**wires else self.circuit.batch_size or 1
+        if wires and batch == 1 and array.ndim == 2 and array.shape[1] == 2**wires and self._may_hide_a_batch:
+            batch = len(array)
         size, rest = divmod(array.size, batch)
         if array.size == 0 or rest or (wires and round(size ** (1 / wires)) ** wires != size):
             self._refuse(f"the probabilities of {2**wires} outcomes")

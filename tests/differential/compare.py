@@ -164,6 +164,8 @@ def _counts(measured: Measured, right: Right, leaf: Any, shots: int, least: int,
 
 def _sample(measured: Measured, right: Right, leaf: Any, shots: int, least: int, noisy: float) -> str | None:
     got = as_array(leaf)
+    if shots == 1 and got.ndim == 0:  # PennyLane has no axis for the only outcome of a mid-circuit measurement
+        got = got.reshape(1)
     assert right.values is not None or right.probabilities is None
     width = None if measured.observable is not None else right.values.shape[1]  # type: ignore[union-attr]
     if measured.mid and len(measured.mid) == 1:

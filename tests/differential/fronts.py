@@ -106,6 +106,12 @@ def bare(case: Case, kind: str, derive: bool = True) -> Answer:
     return _caught(answered)
 
 
+def executed(case: Case, kind: str) -> Answer:
+    """What the bare device of a kind makes of the circuit if it is not given by PennyLane."""
+    device = bare_device(kind, wires_of(case), case.program.labels, bool(case.total_shots))
+    return _caught(lambda: _carried_out(case, lambda x, c: device.execute((_tape(case, x, c),))[0]))
+
+
 def _caught(answered: Callable[[], Answer]) -> Answer:
     try:
         return answered()
@@ -116,11 +122,16 @@ def _caught(answered: Callable[[], Answer]) -> Answer:
 # -- calls
 
 
+STEP_WITH_SHOTS = 0.1
+"""The step of finite differences and of spsa with shots: of smaller ones nothing is left."""
+
+
 def _gradient_kwargs(case: Case) -> dict[str, Any]:
+    step = STEP_WITH_SHOTS if case.total_shots else 1e-3
     if case.method == "spsa":
-        return {"sampler_rng": np.random.default_rng(5), "num_directions": 2, "h": 1e-3}
+        return {"sampler_rng": np.random.default_rng(5), "num_directions": 2, "h": step}
     if case.method == "finite-diff":
-        return {"h": 1e-3, "strategy": "center", "approx_order": 2}
+        return {"h": step, "strategy": "center", "approx_order": 2}
     return {"aux_wire": SPARE} if case.method == "hadamard" and case.wires == "spare" else {}
 
 
@@ -153,7 +164,7 @@ def _origin_wires(case: Case) -> Any:
 
 
 def _by_tape(case: Case, device: Any, cluster: qexec.QCluster | None, x: Any, c: Any) -> Any:
-    tape = qml.tape.make_qscript(function(case.program))(x, c).copy(shots=case.shots)
+    tape = _tape(case, x, c)
     if cluster is not None and case.front == "execute":
         return cluster.execute([tape])[0]
     if cluster is not None and case.front == "dev.execute":
@@ -164,6 +175,10 @@ def _by_tape(case: Case, device: Any, cluster: qexec.QCluster | None, x: Any, c:
     kwargs = _gradient_kwargs(case) if case.order else {}
     (result,) = qml.execute([tape], device, diff_method=method, max_diff=case.max_diff, gradient_kwargs=kwargs)
     return result
+
+
+def _tape(case: Case, x: Any, c: Any) -> qml.tape.QuantumScript:
+    return qml.tape.make_qscript(function(case.program))(x, c).copy(shots=case.shots)
 
 
 def _by_its_program(tape: qml.tape.QuantumScript, device: Any, interface: str) -> Any:

@@ -275,6 +275,18 @@ def test_circuits_with_one_shot_that_run_shot_by_shot_have_a_result(executor: st
     assert value == 1 - 2 * np.ravel(sample)[0]
 
 
+def test_probabilities_of_a_template_that_does_not_tell_its_batch_are_taken_from_a_remote_executor() -> None:
+    def circuit(times: Any) -> Any:
+        qml.Hadamard(0)
+        qml.ApproxTimeEvolution(qml.Hamiltonian([0.7, -0.4], [qml.X(0) @ qml.Y(1), qml.Z(1)]), times, 1)
+        return qml.probs(wires=[0, 1])
+
+    times = np.array([0.1, 0.7, 0.9])
+    with qml.device("qexec.cluster", executors=["rehearsal:lightning.qubit"], wires=2) as device:
+        found = qml.QNode(circuit, device)(times)
+    assert np.allclose(found, qml.QNode(circuit, qml.device("default.qubit", wires=2))(times))
+
+
 def test_a_template_that_does_not_tell_its_batch_runs_in_worker_processes() -> None:
     def circuit(times: Any) -> Any:
         qml.Hadamard(0)
