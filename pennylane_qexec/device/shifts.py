@@ -11,7 +11,6 @@ import numpy as np
 import pennylane as qml
 from pennylane.decomposition import gate_sets
 from pennylane.exceptions import ParameterFrequenciesUndefinedError, QuantumFunctionError
-from pennylane.gradients.gradient_transform import _all_zero_grad
 from pennylane.operation import Operation, Operator
 from pennylane.ops import Adjoint, Conditional, Controlled
 from pennylane.queuing import QueuingManager
@@ -103,7 +102,7 @@ def by_shifts(tape: QuantumScript, *args: Any, **options: Any) -> Any:
     """
     trained = [tape.par_info[index] for index in tape.trainable_params]
     if trained and all(isinstance(one["op"], qml.GlobalPhase) for one in trained):  # PennyLane's shifts fail
-        return _all_zero_grad(tape)
+        return _constant(tape)
     given = _with_conditions(tape, {one["op_idx"] for one in trained})
     for index in tape.trainable_params:
         operation = given.par_info[index]["op"]
@@ -121,6 +120,23 @@ def by_shifts(tape: QuantumScript, *args: Any, **options: Any) -> Any:
             "offers it."
         ) from error
     return tapes if given is tape else [_without_conditions(one) for one in tapes], postprocess
+
+
+def _constant(tape: QuantumScript) -> Any:
+    """The circuit itself, and what makes a derivative of zeros of its result, whose shape only its device knows."""
+
+    def of_measurement(result: Any) -> Any:
+        zeros = qml.math.zeros_like(result)
+        return zeros if len(tape.trainable_params) == 1 else (zeros,) * len(tape.trainable_params)
+
+    def of_shots(result: Any) -> Any:
+        return of_measurement(result) if len(tape.measurements) == 1 else tuple(map(of_measurement, result))
+
+    def postprocess(results: Any) -> Any:
+        (result,) = results
+        return tuple(map(of_shots, result)) if tape.shots.has_partitioned_shots else of_shots(result)
+
+    return [tape], postprocess
 
 
 def _with_conditions(tape: QuantumScript, trained: Set[int]) -> QuantumScript:
