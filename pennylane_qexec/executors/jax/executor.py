@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -78,8 +78,6 @@ class JaxExecutor(DeviceExecutor):
         super().__init__("default.qubit", wires=wires, **options, **({} if seed is None else {"seed": seed}))
         self._options: dict[str, Any] = {"platform": platform, "seed": seed, "cache": cache}
         self._options |= {"compile": compile, "chunk": chunk}
-        self._starting = threading.Lock()
-        self._started: Fusion | None = None
         self._replica = 0
         self._fusion  # noqa: B018
 
@@ -170,29 +168,21 @@ class JaxExecutor(DeviceExecutor):
         """Draw by this seed, also on the simulator."""
         super().reseed(seed)
         self._options["seed"] = seed
-        self._started = None
+        vars(self).pop("_fusion", None)
 
-    @property
+    @cached_property
     def _fusion(self) -> Fusion:
-        """What JAX is needed for, started when first used."""
-        with self._starting:
-            if self._started is None:
-                self._started = _start(self._options, self._replica)
-            return self._started
+        """What JAX is needed for, started when first used; threads that come together get the one made first."""
+        return vars(self).setdefault("_fusion", _start(self._options, self._replica))  # type: ignore[no-any-return]
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {key: value for key, value in state.items() if key not in ("_starting", "_started")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._starting, self._started = threading.Lock(), None
+        return {key: value for key, value in super().__getstate__().items() if key != "_fusion"}
 
     def become_replica(self, number: int) -> None:
         """Draw from streams of random numbers of this replica's own."""
         super().become_replica(number)
         self._replica = number + 1
-        self._started = None
+        vars(self).pop("_fusion", None)
 
     def close(self) -> None:
         """Compile nothing more."""

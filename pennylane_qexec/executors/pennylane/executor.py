@@ -5,14 +5,13 @@ A circuit with a number draws from the random stream of its number.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Hashable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 from pennylane.devices import Device, ExecutionConfig, LegacyDeviceFacade
 from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
@@ -62,7 +61,9 @@ def execute(
     """
     generator = vars(device).get("_rng")
     if goes_to_places(generator):
-        with _kept(device, generator):
+        bits: Any = generator.bit_generator
+        # The device draws afterwards as if it had not drawn in between.
+        with legacy.replaced(device, "_rng", generator), legacy.replaced(bits, "state", bits.state):
             places = StreamOffsets(numbering.stream(generator), [place_of(number) for number in numbers])
             return broadcasting.execute(device, circuits, config, places=places)
     results: list[Result] = []
@@ -71,18 +72,6 @@ def execute(
             used = device if known else source.with_seed(circuit, numbering.small_seed(number))
             results += mid_circuit.execute(used, (circuit,), config)
     return results
-
-
-@contextmanager
-def _kept(device: Any, generator: np.random.Generator) -> Iterator[None]:
-    """The device draws afterwards as if it had not drawn in between."""
-    bits: Any = generator.bit_generator
-    state = bits.state
-    try:
-        yield
-    finally:
-        bits.state = state
-        device._rng = generator
 
 
 _STATE_VECTORS = ("default.qubit", "lightning.qubit")

@@ -7,6 +7,7 @@ circuit that is not prepared yet.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -62,7 +63,7 @@ class UnchangedCircuits:
     """
 
     def __init__(self) -> None:
-        self._structures: dict[Hashable, None] = {}
+        self._structures: deque[Hashable] = deque(maxlen=_KEPT)
         self._tries = _KEPT
 
     def covers(self, circuit: QuantumScript) -> bool:
@@ -80,9 +81,7 @@ class UnchangedCircuits:
             return
         self._tries -= 1
         if postprocess((result,))[0] is result:
-            self._structures[structure] = None
-            while len(self._structures) > _KEPT:
-                del self._structures[next(iter(self._structures))]
+            self._structures.append(structure)
 
 
 _here = threading.local()
