@@ -90,8 +90,11 @@ class Readout:
         """
         if self._weighs is not None and {np.ndarray}.issuperset(map(type, counted)):
             return self._by_table(cast(Sequence[np.ndarray], counted), self._weighs)
-        cells = [_Samples(cell, counts) for cell, counts in zip(self._pool.cells, counted, strict=False)]
-        return [self._pool.evaluate([[cell.of(row, rng)] for cell in cells]) for row, rng in enumerate(rngs)]
+        cells = list(zip(self._pool.cells, counted, strict=False))
+        return [
+            self._pool.evaluate([[_samples(cell, counts[row], rng)] for cell, counts in cells])
+            for row, rng in enumerate(rngs)
+        ]
 
     @cached_property
     def _weighs(self) -> list[list[_Weigh]] | None:
@@ -133,25 +136,14 @@ def _counting_for_nothing(circuit: QuantumScript) -> SamplingCircuit:
     return SamplingCircuit(sampling, circuit.wires, (), lambda shares: [])
 
 
-class _Samples:
-    """Samples of a cell, made of what was counted."""
-
-    def __init__(self, cell: SamplingCircuit, counted: Counted) -> None:
-        self._cell = cell
-        self._counted = counted
-
-    def of(self, row: int, rng: np.random.Generator) -> Any:
-        if self._cell.wires is None:
-            return self._counted[row]
-        bits, counts = self._histogram(row)
-        return bits[rng.permutation(np.repeat(np.arange(len(counts)), counts))]
-
-    def _histogram(self, row: int) -> Histogram:
-        counted = self._counted[row]
-        if isinstance(counted, Histogram):
-            return counted
+def _samples(cell: SamplingCircuit, counted: Any, rng: np.random.Generator) -> Any:
+    """Samples of a cell, made of what was counted for one circuit: a row of a table, or a histogram."""
+    if cell.wires is None:
+        return counted
+    if not isinstance(counted, Histogram):
         outcomes = np.flatnonzero(counted)
-        return Histogram(bits_of(outcomes, len(self._cell.wires or ())), counted[outcomes])
+        counted = Histogram(bits_of(outcomes, len(cell.wires)), counted[outcomes])
+    return counted.bits[rng.permutation(np.repeat(np.arange(len(counted.counts)), counted.counts))]
 
 
 def bits_of(outcomes: np.ndarray, wires: int) -> np.ndarray:

@@ -180,7 +180,11 @@ class Parametrised(NamedTuple):
 
     def measured(self, wires: Wires) -> QuantumCircuit:
         """The circuit with measurements of ``M`` wires into one register: outcomes have PennyLane's numbers."""
-        return measured(self.circuit, self.wires.indices(wires))
+        copy = self.circuit.copy()
+        if len(wires):
+            copy.add_register(ClassicalRegister(len(wires), REGISTER))
+            copy.measure(self.wires.indices(wires), range(len(wires) - 1, -1, -1))
+        return copy
 
 
 def parametrised(operations: Sequence[Operator], slots: Sequence[int], wires: Wires) -> Parametrised:
@@ -201,15 +205,6 @@ def parametrised(operations: Sequence[Operator], slots: Sequence[int], wires: Wi
         numbers = [next(remaining) if index in variable else number for number in operation.data]
         _append(circuit, operation, numbers, place)
     return Parametrised(circuit, parameters, Wires(wires))
-
-
-def measured(circuit: QuantumCircuit, qubits: Sequence[int]) -> QuantumCircuit:
-    """A copy of a circuit that measures qubits, the last one into classical bit 0."""
-    copy = circuit.copy()
-    if qubits:
-        copy.add_register(ClassicalRegister(len(qubits), REGISTER))
-        copy.measure(list(qubits), range(len(qubits) - 1, -1, -1))
-    return copy
 
 
 def _append(circuit: QuantumCircuit, operation: Operator, numbers: Sequence[Any], place: dict[Any, int]) -> None:
