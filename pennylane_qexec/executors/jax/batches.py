@@ -186,8 +186,18 @@ class Structure:
 
     @cached_property
     def traceable(self) -> bool:
-        """Whether JAX may be able to run such circuits."""
-        return can_be_traced(self._template)
+        """Whether circuits are worth tracing by JAX, and nothing speaks against it before it is tried."""
+        template, circuit = self._template, self._template.circuit
+        if template.key is None or not template.slots or circuit.shots.has_partitioned_shots or is_broadcasted(circuit):
+            return False
+        _, *others = circuit.operations
+        if not all(isinstance(one, Operation) and not isinstance(one, _NOT_TRACED) for one in circuit.operations):
+            return False
+        if any(isinstance(one, StatePrepBase) for one in others):
+            return False
+        if circuit.shots:
+            return can_pool(circuit) and not any(isinstance(one, SHADOWS) for one in circuit.measurements)
+        return all(isinstance(one, StateMeasurement) and one.mv is None for one in circuit.measurements)
 
     @cached_property
     def functions(self) -> Functions:
@@ -236,21 +246,6 @@ class Structure:
             table = np.clip(exactly(analytic), 0, None)
             tables.append(table / table.sum(axis=1, keepdims=True))
         return sampler.results(self.readout, tables, self._shots, numbers)
-
-
-def can_be_traced(template: Template) -> bool:
-    """Whether circuits of a structure are worth tracing, and nothing speaks against it before it is tried."""
-    circuit = template.circuit
-    if template.key is None or not template.slots or circuit.shots.has_partitioned_shots or is_broadcasted(circuit):
-        return False
-    _, *others = circuit.operations
-    if not all(isinstance(one, Operation) and not isinstance(one, _NOT_TRACED) for one in circuit.operations):
-        return False
-    if any(isinstance(one, StatePrepBase) for one in others):
-        return False
-    if circuit.shots:
-        return can_pool(circuit) and not any(isinstance(one, SHADOWS) for one in circuit.measurements)
-    return all(isinstance(one, StateMeasurement) and one.mv is None for one in circuit.measurements)
 
 
 _KEPT_STRUCTURES = 1024

@@ -11,7 +11,7 @@ only what it had not run before, gets what it would have got without the interru
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from hashlib import blake2b
 from itertools import accumulate
 from typing import Any, NamedTuple, cast
@@ -204,13 +204,10 @@ def of_parts(numbers: Sequence[int], parts: Sequence[int]) -> tuple[int, ...]:
         numbers: of the circuits, at least 0 and below ``2**63``; may be empty.
         parts: how many circuits each of them has become.
     """
-    return tuple(_of_parts(numbers, parts)) if numbers else ()
-
-
-def _of_parts(numbers: Sequence[int], parts: Sequence[int]) -> Iterator[int]:
-    for number, count in zip(numbers, parts, strict=True):
-        for part in range(count):
-            yield number if part == 0 else _hashed(b"%d/%d" % (number, part), 8) >> 1
+    if not numbers:
+        return ()
+    each = [(number, part) for number, count in zip(numbers, parts, strict=True) for part in range(count)]
+    return tuple([_hashed(b"%d/%d" % (number, part), 8) >> 1 if part else number for number, part in each])
 
 
 def _hashed(text: bytes, size: int) -> int:
