@@ -238,6 +238,8 @@ def _is_pennylanes_limit(case: Case, text: str) -> bool:
         return adjoint or (tree and _postselects(case))
     if "probability of what is postselected depends" in text:
         return _postselects(case)
+    if "gradient of variances with the Hadamard test" in text:
+        return case.method == "hadamard" and any(one.kind == "var" for one in program.measurements)
     return case.method == "hadamard" and "multiple measurements with partitioned shots" in text
 
 
