@@ -20,8 +20,9 @@ from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.engine import DelegatingExecutor, capacity_of
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError
 from pennylane_qexec.executors import Executor
+from pennylane_qexec.executors.base import status_of_members
 from pennylane_qexec.executors.identity import of_all
-from pennylane_qexec.job import Call, Result, Usage, Work, without_derivatives
+from pennylane_qexec.job import Call, Result, Status, Usage, Work, without_derivatives
 
 _NAMED = 3
 _MOST_WORKERS = 64
@@ -76,6 +77,10 @@ class ClusterExecutor(DelegatingExecutor):
     def members(self) -> Sequence[Executor]:
         """The executors of the cluster inside."""
         return self.cluster.executors
+
+    def status(self) -> Status:
+        """Online while an executor inside is."""
+        return status_of_members(self.members)
 
     @property
     def equivalence(self) -> Hashable:

@@ -158,15 +158,8 @@ class Executor(ABC):
         """
 
     def status(self) -> Status:
-        """What the backend says of itself; asked before circuits are sent, so it should answer at once.
-
-        One that hands circuits on is online while a member is; its wait is that of the member that would start first.
-        """
-        if not self.members:
-            return Status()
-        online = [status for member in self.members if (status := member.status()).online]
-        none = Status(online=False)
-        return min(online, default=none, key=lambda status: (status.expected_wait, status.queue_length))
+        """What the backend says of itself; asked before circuits are sent, so it should answer at once."""
+        return Status()
 
     def rejects(self, circuit: QuantumScript) -> str | None:
         """Why this circuit cannot run here, as the end of a sentence that begins with the executor's name.
@@ -422,6 +415,13 @@ def _check_counts(**counts: int | None) -> None:
     for option, count in counts.items():
         if count is not None and (not isinstance(count, int) or count < 1):
             raise ConfigurationError(f"{option}={count!r} must be a whole number of at least 1, or None for no limit.")
+
+
+def status_of_members(members: Sequence[Executor]) -> Status:
+    """That of an executor that hands circuits on: online while a member is, with the wait of who would start first."""
+    online = [status for member in members if (status := member.status()).online]
+    none = Status(online=False)
+    return min(online, default=none, key=lambda status: (status.expected_wait, status.queue_length))
 
 
 class DelegatingExecutor(Executor):

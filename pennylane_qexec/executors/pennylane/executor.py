@@ -283,19 +283,19 @@ class DeviceExecutor(PreparingExecutor):
         return self._perform_bound(work) if work.call.bound else self._prepare_and_perform(work)
 
     def _perform_bound(self, work: Work) -> list[Result]:
-        def device_of(index: int) -> tuple[Device, int]:
-            """The circuit's device, and a number of its own if it must not run with others."""
-            circuit = work.circuits[index]
+        groups: list[tuple[Device, bool, list[int]]] = []
+        for index, circuit in enumerate(work.circuits):
             device = self._source.device(circuit)
             alone = isinstance(device, LegacyDeviceFacade) and legacy.takes_shadows(circuit)
-            return device, index if alone else -1
-
+            if groups and groups[-1][0] is device and not alone and not groups[-1][1]:
+                groups[-1][2].append(index)
+            else:
+                groups.append((device, alone, [index]))
         takes_roots = self._source.traits.takes_roots and work.call.config.gradient_method == "backprop"
         results: list[Result] = []
-        for (device, _), group in groupby(range(len(work.circuits)), device_of):
-            indices = list(group)
+        for device, _, indices in groups:
             with self._source.exclusive(), adjoint.without_roots() if takes_roots else nullcontext():
-                results += self._call(device, work if len(indices) == len(work.circuits) else work.part(indices))
+                results += self._call(device, work if len(groups) == 1 else work.part(indices))
         return results
 
     def _call(self, device: Device, work: Work) -> list[Result]:

@@ -329,16 +329,14 @@ class PreparingExecutor(Executor):
 
     def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
         """The same for a circuit of a call."""
-        return self.billed(together(self._runs_of_parts(circuit, call)))
+        return self.billed(self._runs(circuit) if call.bound else together(self._runs_of_parts(circuit, call)))
 
     def most_shots(self, circuit: QuantumScript) -> int:
         """The shots of the largest of the circuits that are made of one."""
         return max([shots for _, shots in self._runs_of_parts(circuit, _AS_ASKED)], default=0)
 
     def _runs_of_parts(self, circuit: QuantumScript, call: Call) -> Sequence[Runs]:
-        """What is run for a circuit of a call, for each of the circuits that are made of it."""
-        if call.bound:
-            return (self._runs(circuit),)
+        """What is run for a circuit that is not prepared yet, for each of the circuits that are made of it."""
         circuit = self.with_shots(circuit)
         if self._one_to_one and _stays_one(circuit):
             return (self._runs(circuit),)

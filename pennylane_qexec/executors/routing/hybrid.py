@@ -14,13 +14,13 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import NoExecutorError, PolicyError, ResultError
 from pennylane_qexec.executors import executors
-from pennylane_qexec.executors.base import Binder, Executor
+from pennylane_qexec.executors.base import Binder, Executor, status_of_members
 from pennylane_qexec.executors.identity import derived, identity_of, of_all, settle
 from pennylane_qexec.executors.options import ExecutorOptions, check_options, lists_options
 from pennylane_qexec.executors.routing.rules import BySize, Rule, in_figures, rule_of
 from pennylane_qexec.executors.shots import as_asked
 from pennylane_qexec.executors.validation import present_objection
-from pennylane_qexec.job import Bound, Call, Cost, Result, Usage, Work
+from pennylane_qexec.job import Bound, Call, Cost, Result, Status, Usage, Work
 from pennylane_qexec.redaction.display import even_incomplete
 
 _FRESH = 1.0  # seconds
@@ -249,6 +249,10 @@ class Hybrid(Executor):
     def members(self) -> Sequence[Executor]:
         """The executors that circuits are handed on to."""
         return self._members
+
+    def status(self) -> Status:
+        """Online while a member is."""
+        return status_of_members(self._members)
 
     @property
     def local(self) -> bool:
