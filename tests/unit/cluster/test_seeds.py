@@ -215,6 +215,7 @@ def test_worker_processes_that_have_started_change_neither_numbers_nor_what_is_r
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     monkeypatch.setattr(type(process_pool.shared_pool), "warm", True)
+    monkeypatch.setattr(process_pool.shared_pool, "hands", 1)
     circuit = QuantumScript([qml.QFT(range(3))], [qml.counts(qml.X(0)), qml.counts(qml.Z(0))], shots=10)
 
     def prepared_late(cluster: qexec.QCluster, executor: int = 0) -> bool:
