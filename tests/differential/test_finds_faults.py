@@ -42,6 +42,7 @@ def _found(fault: Fault, case: Case) -> set[str]:
         pool.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", FAULTS)
 def test_a_fault_that_is_put_back_is_found(number: int) -> None:
     fault = FAULTS[number]

@@ -287,6 +287,7 @@ def test_probabilities_of_a_template_that_does_not_tell_its_batch_are_taken_from
     assert np.allclose(found, qml.QNode(circuit, qml.device("default.qubit", wires=2))(times))
 
 
+@pytest.mark.slow
 def test_a_template_that_does_not_tell_its_batch_runs_in_worker_processes() -> None:
     def circuit(times: Any) -> Any:
         qml.Hadamard(0)

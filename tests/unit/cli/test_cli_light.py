@@ -24,6 +24,7 @@ finally:
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "command-line.md"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["run", "--help"], ["token", "list", "--json"], ["cache", "info", "--json"]]
 )

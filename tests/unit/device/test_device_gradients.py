@@ -175,6 +175,7 @@ def of_an_observable(angles: Any) -> Any:
 OF_AN_OBSERVABLE = [np.sin(X[1]), X[0] * np.cos(X[1]) - np.sin(X[1])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interface", INTERFACES.values(), ids=INTERFACES)
 @pytest.mark.parametrize("executors", ["default.qubit", "lightning.qubit", "aer", SIMULATORS], ids=str)
 def test_best_differentiates_by_coefficients_of_observables(open_device: Any, interface: Any, executors: Any) -> None:
@@ -442,6 +443,7 @@ def test_evolutions_by_scaled_operators_are_differentiated_by_hadamard_tests(
         assert qml.grad(node)(pnp.array(0.6)) == pytest.approx(right, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [None, SHOTS])
 @pytest.mark.parametrize("interface", ["autograd", "torch", "jax"])
 @pytest.mark.parametrize("circuit", [product_formula, inverse_product_formula, scaled_evolution, power])

@@ -36,6 +36,7 @@ def conditional_product(x: Any) -> Any:
 RIGHT = -math.sin(0.4) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [None, SHOTS])
 @pytest.mark.parametrize("circuit", [conditional, conditional_inverse, conditional_product])
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ def test_an_engine_tries_again_by_its_clock(engine_of: Callable[..., Engine], cl
     assert outcome.finished == START + clock.passed
 
 
+@pytest.mark.slow
 def test_an_engine_gathers_a_batch_by_its_clock(engine_of: Callable[..., Engine], clock: JumpingClock) -> None:
     executor = ScriptedExecutor(batch_window=HOUR)
     engine = engine_of(executor)

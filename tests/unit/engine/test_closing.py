@@ -103,6 +103,7 @@ def test_a_cluster_can_be_closed_by_what_is_called_when_a_job_ends() -> None:
     assert closed.wait(PATIENCE)
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_forgotten_leaves_no_thread_behind() -> None:
     before = set(threading.enumerate())
     cluster = qexec.QCluster([{"type": "default.qubit", "parallel": "thread"}])

@@ -195,6 +195,7 @@ def test_the_first_error_cancels_the_rest_of_the_call(open_cluster: Any, order: 
     assert qpu.stopped.wait(PATIENCE)
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_waiting_cancels_what_runs(open_cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted, qpu = ScriptedExecutor(), FakeQPU(polls=None)
     cluster = open_cluster([scripted, qpu])

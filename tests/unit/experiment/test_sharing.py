@@ -25,6 +25,7 @@ def shares(dispatch: qexec.Dispatch) -> dict[str, int]:
     return {job.backend_name: job.total_shots for job in dispatch}
 
 
+@pytest.mark.slow
 @given(shots=st.integers(1, 5000), backends=st.integers(1, 7))
 def test_uniform_shares_add_up_exactly_and_none_is_empty(shots: int, backends: int):
     names = [f"b{number}" for number in range(backends)]

@@ -291,6 +291,7 @@ WAYS_OUT = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way_out", WAYS_OUT)
 def test_no_secret_leaves(left: dict[str, str], way_out: str) -> None:
     text = left[way_out]

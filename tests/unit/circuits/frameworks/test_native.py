@@ -189,6 +189,7 @@ def coins() -> QuantumCircuit:
     return circuit
 
 
+@pytest.mark.slow
 def test_shots_of_a_dynamic_circuit_follow_from_the_seed_and_differ_without() -> None:
     runs = [counted(AerExecutor(seed=seed), coins(), 4000) for seed in (5, 5, 6)]
     assert runs[0] == runs[1]
@@ -201,6 +202,7 @@ def test_shots_of_a_dynamic_circuit_follow_from_the_seed_and_differ_without() ->
         assert 0.5 < distance < 1.75  # p < 1e-9 on either side
 
 
+@pytest.mark.slow
 def test_copies_of_a_dynamic_circuit_in_one_batch_draw_independent_shots() -> None:
     (circuit,) = plan_of(frameworks.read(coins()), 6339, "native").circuits(6339, 0)
     for executor in (AerExecutor(), AerExecutor(seed=1)):

@@ -113,6 +113,7 @@ HOSTILE: dict[str, tuple[str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", HOSTILE)
 def test_what_parsers_do_not_stand_is_refused_in_a_sentence(what: str) -> None:
     text, message = HOSTILE[what]

@@ -42,6 +42,7 @@ def exact(batch: Sequence[QuantumScript]) -> Any:
     return qml.execute([one.copy(shots=None) for one in batch], qml.device("default.qubit"))
 
 
+@pytest.mark.slow
 def test_exact_results_of_all_measurements_are_those_of_default_qubit() -> None:
     batch = circuits(
         qml.expval(qml.X(0) @ qml.Y(1) + 0.5 * qml.Z(1)),
@@ -129,6 +130,7 @@ def at_once() -> Any:
     return make(seed=5).run(MIXED)
 
 
+@pytest.mark.slow
 def test_with_a_seed_circuits_give_one_by_one_what_they_give_together(at_once: Any) -> None:
     executor = make(seed=5)
     assert same(at_once, [executor.run([one])[0] for one in MIXED])

@@ -45,6 +45,7 @@ def prepared(a: float, b: float) -> Sequence[Operator]:
 SLOW = pytest.param(large_ones, marks=pytest.mark.slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operations", [one_wire, several_wires, prepared, SLOW])
 def test_states_are_those_of_default_qubit(operations: Callable[[float, float], Sequence[Operator]]) -> None:
     angles = [(0.3, 1.1), (-0.7, 0.4), (2.0, -1.3)]

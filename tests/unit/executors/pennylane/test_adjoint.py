@@ -71,6 +71,7 @@ def constants_behind(x: Any) -> Any:
     qml.prod(qml.RX(0.1, 0), qml.RY(0.3, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["thread", "process"])
 @pytest.mark.parametrize("measured", [lambda: qml.expval(qml.Z(0)), lambda: qml.probs(wires=[1, 0])])
 def test_constants_of_gates_with_several_numbers_are_counted(parallel: str, measured: Any) -> None:

@@ -109,6 +109,7 @@ def assert_same(one: Any, other: Any) -> None:
     assert all(map(broadcasting._same, one[0], other[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shots", "name"), CASES, ids=lambda value: str(value))
 def test_circuits_that_run_as_one_give_what_they_give_one_by_one(shots, name, runs):
     batch = circuits((ANALYTIC if shots is None else SAMPLED)[name](), shots)

@@ -162,6 +162,7 @@ def with_jax_key() -> Any:
     return qml.device("default.qubit", wires=2, seed=jax.random.PRNGKey(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [

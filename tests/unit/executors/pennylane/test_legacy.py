@@ -97,6 +97,7 @@ DIVIDED = {
 """Of a legacy device, all but the last were read in one basis, or raised."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cirq.simulator", "cirq.mixedsimulator", "qiskit.aer"])
 @pytest.mark.parametrize("measurements", DIVIDED.values(), ids=DIVIDED.keys())
 def test_measurements_of_different_bases_are_exact_beside_each_other(name: str, measurements: list[Any]) -> None:
@@ -116,6 +117,7 @@ def test_the_state_is_not_what_another_measurement_has_made_of_it(name: str) -> 
         assert np.asarray(found) == pytest.approx(np.asarray(right), abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["cirq.simulator", "cirq.mixedsimulator", "qiskit.aer"])
 @pytest.mark.parametrize("wires", [(0, 1, 2), ("b", "a", "c")])
 def test_a_state_has_the_wires_that_only_other_measurements_have(open_device: Any, executor: str, wires: Any) -> None:

@@ -32,6 +32,7 @@ def test_expectation_values_of_shadows_are_of_the_wires_that_are_named(
     assert abs(z - np.cos(0.3)) < SIGMAS / np.sqrt(SHOTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["default.qubit", "default.mixed"])
 @pytest.mark.parametrize("wires", [[0, 1], ["a", "b"]])
 def test_shadows_of_batches_come_row_by_row(open_device: Any, executor: str, wires: Any) -> None:

@@ -35,6 +35,7 @@ def counted(backend: Any, circuit: QuantumCircuit, options: dict[str, Any]) -> l
     return [job.result()[0].data.meas[row].get_counts() for row in (0, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name"),
     [(FakeManilaV2, "fake_manila"), (FakeGuadalupeV2, "fake_guadalupe")],

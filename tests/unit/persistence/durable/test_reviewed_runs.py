@@ -127,6 +127,7 @@ def test_a_mismatch_names_what_is_different(store, asked, said):
             cluster.execute([asked])
 
 
+@pytest.mark.slow
 def test_a_mismatch_far_inside_of_an_observable_is_shown(store):
     def circuit(last):
         coefficients = [0.1] * 20 + [last]
@@ -257,6 +258,7 @@ def test_a_forked_process_has_no_part_in_the_run(store):
     assert len(list(store.jobs())) == 2
 
 
+@pytest.mark.slow
 def test_a_cluster_with_a_store_that_is_forgotten_in_any_thread_does_not_hang(store):
     def use():
         cluster = QCluster(ScriptedExecutor(), store=store)
