@@ -10,12 +10,15 @@ import threading
 import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 from weakref import WeakValueDictionary
 
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.concurrency import context
+from pennylane_qexec.concurrency.event_loop import in_engine_thread
 from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.engine import DelegatingExecutor, capacity_of
 from pennylane_qexec.errors import ConfigurationError, NoExecutorError
@@ -116,7 +119,9 @@ class ClusterExecutor(DelegatingExecutor):
         if self.cluster.closed:
             return "is a cluster that was closed"
         try:
-            self.cluster.candidates(circuit, {})
+            # The engine's thread belongs to no durable run.
+            with context.inside(recorded=True) if in_engine_thread() else nullcontext():
+                self.cluster.candidates(circuit, {})
         except NoExecutorError as error:
             return f"has no executor for it ({_joined(error.reasons)})"
         return None

@@ -309,7 +309,12 @@ class ClusterDevice(Closeable, Device):
     # -- in the house
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_tracker": qml.Tracker(), "_origin": None, "kept_settings": {}, "_settings": {}}
+        anew = {"_tracker": qml.Tracker(), "_origin": None, "_derivatives": None, "kept_settings": {}, "_settings": {}}
+        return {**vars(self), **anew}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._derivatives = Derivatives(self.cluster.executors)
 
     def _dispatcher(self, config: ExecutionConfig | None) -> CallPlanner:
         if config is None or _OPTION not in config.device_options:

@@ -167,6 +167,9 @@ class Row:
         return shown(self, OF_HISTORY)
 
 
+_CONSTANT = frozenset({int, float, complex, np.float64})
+
+
 def compact(circuit: QuantumScript, last: Any = None) -> QuantumScript | CompactCircuit | str:
     """A circuit as rows keep it: taken apart; as it is, if it cannot be; its fingerprint if there are arrays in it.
 
@@ -180,8 +183,8 @@ def compact(circuit: QuantumScript, last: Any = None) -> QuantumScript | Compact
     if structure is None:
         return circuit if _has_numbers_only(circuit) else fingerprint_of(circuit)
     numbers = tuple(chain.from_iterable(map(attrgetter("data"), circuit.operations)))
-    if np.ndarray in map(type, numbers):  # whoever has made the array may write another number into it
-        numbers = tuple(map(copy, numbers))
+    if not _CONSTANT.issuperset(map(type, numbers)):  # whoever has made an array may write another number into it
+        numbers = tuple([copy(number) if isinstance(number, np.ndarray) else number for number in numbers])
     trainable = tuple(circuit.trainable_params)
     if isinstance(last, CompactCircuit) and structure == last.structure:
         return CompactCircuit(last.structure, last.measurements, numbers, trainable)

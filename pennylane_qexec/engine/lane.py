@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ from pennylane_qexec.executors import DelegatingExecutor, Executor, QueuedExecut
 from pennylane_qexec.executors.validation import present_objection
 from pennylane_qexec.job import Usage, Work
 from pennylane_qexec.redaction import know_named, without_secrets
+
+logger = logging.getLogger("pennylane_qexec")
 
 
 class CommonQueue:
@@ -236,8 +239,16 @@ class Lane:
         self._timer: Timer | None = None
 
     def objection(self, circuit: QuantumScript) -> str | None:
-        """Why the executor, if it is up, cannot take a circuit: the end of a sentence that begins with its name."""
-        return present_objection(self.executor, circuit)
+        """Why the executor, if it is up, cannot take a circuit: the end of a sentence that begins with its name.
+
+        There is no objection if it raises an error in place of an answer: what runs there will show.
+        """
+        try:
+            return present_objection(self.executor, circuit)
+        except Exception as error:
+            name, said = self.executor.name, without_secrets(error)
+            logger.warning("executor %r does not say whether it takes a circuit: %r", name, said)
+            return None
 
     def put(self, queued_jobs: Sequence[QueuedJob], first: bool = False) -> None:
         """Let jobs wait for this executor, and start what may be started.

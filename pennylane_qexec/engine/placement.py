@@ -296,6 +296,8 @@ def _followed(
     def bring() -> None:
         if future.done():
             return
+        if running.cancelled():  # by the pool, before it began
+            sending.reached = False
         try:
             future.set_result(tamed(running.result))
         except Exception as error:

@@ -485,6 +485,15 @@ def test_the_answer_to_how_one_differentiates_keeps_no_circuit_alive_and_travels
     assert alive() is None
 
 
+def test_a_device_that_was_sent_differentiates_as_the_one_it_is_a_copy_of(open_device: Any) -> None:
+    device = open_device(executors=[{"type": "default.qubit", "parallel": "process"}])
+    config = ExecutionConfig(gradient_method="best", interface="autograd")
+    copied = cloudpickle.loads(cloudpickle.dumps(device))
+    assert copied._derivatives._executors == copied.cluster.executors
+    method = device.setup_execution_config(config, flip(0.1)).gradient_method
+    assert copied.setup_execution_config(config, flip(0.1)).gradient_method == method
+
+
 def test_hadamard_tests_of_all_wires_of_a_device_are_shifts(open_device: Any) -> None:
     """PennyLane takes them for those of the circuit, and fails."""
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import pickle
+import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
+from pennylane_qexec.concurrency.event_loop import in_engine_thread
 from pennylane_qexec.engine import placement, process_pool
 from pennylane_qexec.engine.worker import KEPT_EXECUTORS, BatchResult
 from pennylane_qexec.executors.remote.jobs import RemoteJob
 from pennylane_qexec.executors.runtime.sessions import PrimitiveJob
+from pennylane_qexec.job import Job
 from pennylane_qexec.persistence.cache import write_behind
 from pennylane_qexec.persistence.durable.transitions import Transitions
 from pennylane_qexec.persistence.store import open_store
@@ -166,3 +171,49 @@ def test_a_process_of_a_pool_forgets_executors_of_which_there_are_too_many(monke
     assert len(kept) == KEPT_EXECUTORS
     assert "0" not in kept
     assert str(KEPT_EXECUTORS + 2) in kept
+
+
+@pytest.mark.parametrize("asked", ["rejects", "status"])
+def test_an_executor_that_does_not_answer_the_engine_gets_the_circuit_and_the_engine_goes_on(
+    monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    answer = getattr(ScriptedExecutor, asked)
+
+    def answers_others(self: ScriptedExecutor, *circuits: Any) -> Any:
+        if in_engine_thread():
+            raise OSError("no network")
+        return answer(self, *circuits)
+
+    monkeypatch.setattr(ScriptedExecutor, asked, answers_others)
+    with qexec.QCluster([ScriptedExecutor(), ScriptedExecutor()], selector="least_loaded") as cluster:
+        jobs = [Job(flip(0.1)), Job(flip(0.2))]
+        assert len([future.result(60) for future in cluster.submit(jobs)]) == 2
+
+
+class Flipping(qexec.Executor):
+    """An executor that can be sent to a pool."""
+
+    def run(self, circuits: Sequence[QuantumScript]) -> list[float]:
+        return [1.0 for _ in circuits]
+
+
+def test_what_a_pool_cancels_before_it_begins_has_used_nothing() -> None:
+    began, end = threading.Event(), threading.Event()
+
+    def occupy() -> None:
+        began.set()
+        end.wait(60)
+
+    pool, budget = ThreadPoolExecutor(1), qexec.Budget(circuits=5)
+    pool.submit(occupy)
+    assert began.wait(60)
+    with qexec.QCluster([Flipping(parallel=pool)], budget=budget, retry={"attempts": 1}) as cluster:
+        (future,) = cluster.submit([Job(flip(0.1), cluster.executors[0])])
+        while not pool._work_queue.qsize():  # until it waits in the pool
+            assert not future.done()
+            end.wait(0.001)
+        pool.shutdown(wait=False, cancel_futures=True)
+        assert isinstance(future.exception(60), qexec.ExecutorError)
+        end.set()
+        assert budget.used.circuits == 0
+        assert cluster.history.totals.circuits == 0

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pennylane as qml
 import pytest
+from pennylane import numpy as pnp
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
@@ -242,3 +243,14 @@ def test_the_timeline_makes_axes_of_its_own(open_cluster: Any) -> None:
     axes = cluster.history.plot_timeline()
     plt.close(axes.figure)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["default.qubit"]
+
+
+@pytest.mark.parametrize("array", [np.array, pnp.array])
+def test_a_row_keeps_the_number_that_was_run_whatever_is_written_into_its_array_later(array: Any) -> None:
+    angle = array(0.5)
+    with qexec.QCluster("lightning.qubit") as cluster:
+        cluster.execute([flip(angle)])
+        angle[...] = 2.5
+        cluster.execute([flip(angle)])
+        one, other = (row.fingerprint for row in cluster.history)
+    assert one == fingerprint(flip(0.5)) != other
