@@ -155,9 +155,11 @@ class ResultCollector:
             PolicyError: nobody knows the name, or the merge cannot be used on these results.
             PartialResultError: jobs have failed.
         """
+        merge = self._resolve(policy)
+        merge.check(list(dict.fromkeys(record.place for record in self.records)), data)
         if not partial:
             self._await(None)
-        return self._merge_with(self._resolve(policy), data, partial)[0]
+        return self._merge_with(merge, data, partial)[0]
 
     def cancel(self) -> None:
         """Give up the jobs that have not ended: they leave their queues, or are stopped where the backend can."""
