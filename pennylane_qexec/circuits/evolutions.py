@@ -12,6 +12,7 @@ from pennylane.exceptions import QuantumFunctionError
 from pennylane.operation import Operator
 from pennylane.ops import Adjoint, Conditional, Controlled, Evolution, Exp, Prod, SProd
 from pennylane.ops.functions import bind_new_parameters
+from pennylane.pytrees import flatten, unflatten
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
@@ -95,6 +96,46 @@ def is_word(operator: Operator) -> bool:
 def with_matrices(circuit: QuantumScript) -> QuantumScript:
     """The circuit with evolutions whose matrices are right with Autograd, see :class:`TimeEvolution`."""
     return _changed(circuit, _with_matrix)
+
+
+def with_factors(circuit: QuantumScript) -> QuantumScript:
+    """The circuit with exponentials whose coefficient nobody multiplies in place.
+
+    PennyLane does, with the factor of the operator, each time it asks whether one has a decomposition: an array or
+    tensor, which may be the user's own, is another number from then on.
+    """
+    changed = _changed(circuit, _with_factors)
+    if changed is not circuit:
+        numbers = changed.get_parameters(trainable_only=False)
+        if len(numbers) != len(circuit.get_parameters(trainable_only=False)):
+            changed.trainable_params = qml.math.get_trainable_indices(numbers)
+    return changed
+
+
+def _with_factors(operation: Operator) -> Operator:
+    if all(isinstance(number, int | float | complex) for number in operation.data):
+        return operation
+    if isinstance(operation, Conditional):  # which PennyLane does not flatten
+        base = _with_factors(operation.base)
+        return operation if base is operation.base else _around(operation, base)
+    parts, structure = flatten(operation, is_leaf=_is_exponential)
+    changed = [_with_factor(part) if _is_exponential(part) else part for part in parts]
+    return unflatten(changed, structure) if any(map(is_not, changed, parts)) else operation
+
+
+def _is_exponential(part: Any) -> bool:
+    return type(part) is Exp
+
+
+def _with_factor(operation: Exp) -> Exp:
+    coefficient = operation.scalar
+    if type(coefficient) is np.ndarray and not coefficient.ndim:
+        return Exp(operation.base, coefficient.item())
+    if not isinstance(coefficient, np.ndarray) and qml.math.get_interface(coefficient) != "torch":
+        return operation
+    base = operation.base.simplify()
+    # A factor of 1 stays: without one, exponentials count as shifted by their coefficient, which is complex.
+    return Exp(SProd(1.0, base.base), coefficient * base.scalar) if isinstance(base, SProd) else operation
 
 
 def _changed(circuit: QuantumScript, change: Callable[[Operator], Operator]) -> QuantumScript:

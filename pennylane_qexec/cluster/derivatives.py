@@ -17,6 +17,7 @@ from pennylane.gradients import param_shift_cv
 from pennylane.math import Interface
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.circuits.evolutions import with_factors
 from pennylane_qexec.circuits.parameters import INTERFACES, unwrapped
 from pennylane_qexec.circuits.structure import structure_of
 from pennylane_qexec.concurrency import differentiation
@@ -68,20 +69,23 @@ class Derivatives:
         return answer
 
     def _found(self, wanted: str, config: ExecutionConfig, circuit: QuantumScript | None) -> str | None:
-        find = self._best if wanted == "best" else self._offered
         if circuit is None or not self._by_structure or (structure := structure_of(circuit, any_numbers=True)) is None:
-            return find(config, circuit)
+            return self._told(wanted, config, circuit)
         key = (
             *(structure, tuple(circuit.trainable_params), wanted, config.derivative_order),
             *(config.mcm_config, config.interface, enabled_graph()),
         )
         answer = self._answers.get(key, "unknown")
         if answer == "unknown":
-            answer = find(config, circuit)
+            answer = self._told(wanted, config, circuit)
             if len(self._answers) >= _KEPT_ANSWERS:
                 self._answers.clear()
             self._answers[key] = answer
         return answer
+
+    def _told(self, wanted: str, config: ExecutionConfig, circuit: QuantumScript | None) -> str | None:
+        find = self._best if wanted == "best" else self._offered
+        return find(config, with_factors(circuit) if circuit is not None else None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Derivatives, (self._executors,)
@@ -146,6 +150,8 @@ class Derivatives:
         method = self.method(config, circuit)
         if method in (None, "backprop"):
             return False
+        if circuit is not None:
+            circuit = with_factors(circuit)
         return all(
             isinstance(executor, DeviceExecutor)
             and executor.device(circuit).supports_vjp(_asking_for(str(method), config), circuit)

@@ -16,6 +16,7 @@ from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 
+from pennylane_qexec.circuits.evolutions import with_factors
 from pennylane_qexec.circuits.structure import (
     is_broadcasted,
     measures_everything,
@@ -182,7 +183,7 @@ class CallPlanner:
         selection = self._selection or self._cluster.selection
         ready = self.settings.ready(circuit)
         if not ready:
-            given, circuit = circuit, with_outcomes_in_order(self._with_measured_wires(circuit))
+            given, circuit = circuit, with_outcomes_in_order(self._with_measured_wires(with_factors(circuit)))
             ready = ready if circuit is given else {}
         late = selection.binds_late and not self.config.use_device_gradient
         refusals: dict[Executor, Exception] = {}

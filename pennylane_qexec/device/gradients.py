@@ -21,6 +21,7 @@ from pennylane.ops import Conditional, MidMeasure
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import Transform, transform
 
+from pennylane_qexec.circuits.evolutions import with_factors
 from pennylane_qexec.circuits.structure import is_broadcasted, measures_everything, rows_of, wires_in_order
 from pennylane_qexec.concurrency.differentiation import (
     check_complex,
@@ -78,7 +79,7 @@ def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool,
 
     def expand_batches(tape: QuantumScript, *args: Any, **options: Any) -> Any:
         """What the method does first, and then a circuit for each row of those that it would refuse."""
-        given = tape
+        given = tape = with_factors(tape)
         if method in _BY_RULES:
             tape = with_shift_rules(tape)
         tapes, expanded = expand(tape, *args, **options) if expand is not None else ((tape,), only)

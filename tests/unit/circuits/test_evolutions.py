@@ -151,3 +151,63 @@ def test_second_derivatives_of_evolutions_by_sums_are_right(open_device: Any) ->
     step = 1e-4
     right = (_right("sum", 0.4 + step) - _right("sum", 0.4 - step)) / (2 * step)
     assert qml.grad(qml.grad(node))(pnp.array(0.4)) == pytest.approx(right, abs=1e-5)
+
+
+SCALED = 0.7 * (qml.X(0) @ qml.X(1))
+
+EXPONENTIALS: dict[str, Callable[[Any], Any]] = {
+    "scaled word": lambda c: qml.exp(SCALED, c),
+    "scaled factor": lambda c: qml.exp((0.7 * qml.X(0)) @ qml.X(1), c),
+    "inverse": lambda c: qml.adjoint(qml.exp(SCALED, c)),
+    "controlled": lambda c: qml.ctrl(qml.exp(SCALED, c), control=2),
+    "product": lambda c: qml.prod(qml.exp(SCALED, c), qml.Y(1)),
+    "other basis": lambda c: qml.change_op_basis(qml.Hadamard(0), qml.exp(SCALED, c)),
+    "selected": lambda c: qml.Select([qml.exp(SCALED, c), qml.X(0)], control=[2]),
+    "conditional": lambda c: qml.cond(qml.measure(2), qml.ops.Exp)(SCALED, c),
+}
+"""Operations that PennyLane asks for a decomposition, by which it multiplies arrays and tensors in place."""
+
+
+def _exponential(name: str, device: Any, method: str | None) -> Any:
+    @qml.qnode(device, diff_method=method)
+    def circuit(coefficient: Any) -> Any:
+        qml.Hadamard(2)
+        qml.RY(0.4, 0)
+        qml.RX(0.3, 1)
+        EXPONENTIALS[name](coefficient)
+        qml.RX(0.2, 0)
+        return qml.expval(qml.Z(0) @ qml.Z(1) + qml.Y(0) + 0.3 * qml.Y(1))
+
+    return circuit
+
+
+@pytest.mark.parametrize("method", ["best", "parameter-shift"])
+@pytest.mark.parametrize("name", EXPONENTIALS)
+def test_coefficients_of_exponentials_are_multiplied_once(open_device: Any, name: str, method: str) -> None:
+    plain = _exponential(name, qml.device("default.qubit"), None)
+    right, step = plain(0.7j), 1e-5
+    slope = (plain(1j * (0.7 - step)) - plain(1j * (0.7 + step))) / (2 * step)
+    node = _exponential(name, open_device("lightning.qubit", 3), method)
+    x = pnp.array([-0.7], requires_grad=True)
+    constants = [pnp.array(0.7j, requires_grad=False), torch.tensor(0.7j, dtype=torch.complex128)]
+    assert [float(node(one)) for one in [-1j * x[0], *constants]] == pytest.approx([right] * 3, abs=1e-6)
+    assert qml.grad(lambda x: node(-1j * x[0]))(x) == pytest.approx([slope], abs=1e-6)
+    if method == "parameter-shift":
+        time = torch.tensor(-0.7, dtype=torch.float64, requires_grad=True)
+        node(-1j * time).backward()
+        assert float(time.grad) == pytest.approx(slope, abs=1e-6)
+    assert [complex(one) for one in constants] == [0.7j] * 2
+
+
+@pytest.mark.parametrize(
+    "coefficient",
+    [np.array(0.7j), pnp.array(0.7j), torch.tensor(0.7j, dtype=torch.complex128)],
+    ids=lambda c: str(type(c)),
+)
+def test_coefficients_given_to_a_cluster_stay_as_they_are(open_device: Any, coefficient: Any) -> None:
+    right = _exponential("scaled word", qml.device("default.qubit"), None)(0.7j)
+    device = open_device("lightning.qubit", 3)
+    circuit = make_qscript(_exponential("scaled word", device, None).func)(coefficient)
+    assert device.cluster.execute([circuit])[0] == pytest.approx(right, abs=1e-6)
+    assert device.execute((circuit,))[0] == pytest.approx(right, abs=1e-6)
+    assert complex(coefficient) == 0.7j
