@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from operator import is_not
 from typing import Any
 
@@ -104,12 +105,20 @@ def with_factors(circuit: QuantumScript) -> QuantumScript:
     PennyLane does, with the factor of the operator, each time it asks whether one has a decomposition: an array or
     tensor, which may be the user's own, is another number from then on.
     """
+    if not any(map(_has_parts, map(type, circuit.operations))):
+        return circuit
     changed = _changed(circuit, _with_factors)
     if changed is not circuit:
         numbers = changed.get_parameters(trainable_only=False)
         if len(numbers) != len(circuit.get_parameters(trainable_only=False)):
             changed.trainable_params = qml.math.get_trainable_indices(numbers)
     return changed
+
+
+@cache
+def _has_parts(kind: type[Operator]) -> bool:
+    """Whether operations of a kind may be made of other operators."""
+    return issubclass(kind, Conditional) or kind._flatten is not Operator._flatten
 
 
 def _with_factors(operation: Operator) -> Operator:
