@@ -16,7 +16,7 @@ from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.circuits.serialization import circuit_text, circuit_texts, result_text
 from pennylane_qexec.concurrency.futures import AskedFuture
 from pennylane_qexec.errors import ConfigurationError, JobTimeoutError
-from pennylane_qexec.executors import DelegatingExecutor
+from pennylane_qexec.executors import DelegatingExecutor, Executor, QueuedExecutor
 from pennylane_qexec.job import Call, Job, Outcome
 from pennylane_qexec.persistence.runners import BaseRunner, Runner
 from pennylane_qexec.persistence.store import State, StoredJob
@@ -126,12 +126,25 @@ def is_recorded(job: Job, engine: BaseRunner) -> bool:
     """Whether a job is recorded.
 
     Backpropagation records what the simulator computes, and snapshots are given to the program while a circuit runs, so
-    that these are computed again. And what a cluster hands on to another one is recorded there.
+    that these are computed again. And what a cluster hands on to another one is recorded there: each circuit when it is
+    done, although they are handed on together, and each job at a backend.
+
+    What waits for whoever is free first may be run by somebody else the next time, so it is recorded here, and not a
+    second time inside. As such circuits are handed on one by one, unless a batching window is set, little is under way
+    when a program ends. But a cluster inside with backends with queues has jobs there, which nobody would find.
     """
+    waits = job.executor is None and len(engine.executors) > 1
     executors = engine.executors if job.executor is None else (job.executor,)
+    inside = any(isinstance(one, DelegatingExecutor) and (not waits or _has_queues(one)) for one in executors)
     backprop = job.call.bound and job.call.config.gradient_method == "backprop"
-    inside = any(isinstance(executor, DelegatingExecutor) for executor in executors)
     return not (backprop or inside or qml.Snapshot in set(map(type, job.circuit.operations)))
+
+
+def _has_queues(executor: Executor) -> bool:
+    """Whether an executor is a backend with a queue, or a cluster with one inside, at any depth."""
+    if isinstance(executor, DelegatingExecutor):
+        return any(map(_has_queues, executor.members))
+    return isinstance(executor, QueuedExecutor)
 
 
 def serialize(jobs: Sequence[Job], engine: BaseRunner) -> list[SerializedJob]:

@@ -209,6 +209,88 @@ def test_what_waits_for_whoever_is_free_is_recorded_inside_of_a_cluster_that_may
     assert [(job.executor, job.state) for job in store.jobs()] == [("qpu", State.DONE)]
 
 
+def around(shape, executors):
+    """A cluster with clusters among its executors."""
+    one, two, three = executors
+    late = {"selector": "least_loaded"}
+    return {
+        "a cluster among others": lambda: QCluster([one, QCluster([two]), three], **late),
+        "several clusters": lambda: QCluster([QCluster([one]), QCluster([two, three], **late)], **late),
+        "clusters in clusters": lambda: QCluster([one, QCluster([two, QCluster([three])], **late)], **late),
+        "in turns": lambda: QCluster([one, QCluster([two]), QCluster([three])], selector="cyclic"),
+    }[shape]()
+
+
+@pytest.mark.parametrize("shape", ["a cluster among others", "several clusters", "clusters in clusters", "in turns"])
+def test_what_a_cluster_shares_with_clusters_inside_is_run_once_however_often_the_program_is_left(store, shape):
+    circuits = [flip(0.1 * place, 10) for place in range(6) for _ in range(place % 2 + 1)]
+    ran, seen = [], []
+    for end in (4, len(circuits), len(circuits)):
+        executors = [ScriptedExecutor(name, seed=place) for place, name in enumerate("abc")]
+        with suppress(Crash), around(shape, executors) as cluster, durable_run("run", store) as run:
+            seen.append(values(cluster, *circuits[:4]))
+            for circuit in circuits[4:end]:
+                seen[-1] += values(cluster, circuit)
+            if end == 4:
+                raise Crash
+        ran.append(sum(len(batch) for one in executors for batch in one.batches))
+    assert ran == [4, len(circuits) - 4, 0]
+    assert (run.replayed, run.executed) == (len(circuits), 0)
+    assert seen[0] == seen[1][:4]
+    assert seen[1] == seen[2]
+    assert [job.state for job in store.jobs()] == [State.DONE] * len(circuits)
+
+
+@pytest.mark.parametrize("inside_fails", [True, False])
+def test_what_waits_for_whoever_is_free_is_recorded_where_it_fails_over_to_a_cluster_inside_or_from_it(
+    store, inside_fails
+):
+    for executed in (4, 0):
+        bad, good = ScriptedExecutor("bad", failures=[ConnectionError("no")] * 9), ScriptedExecutor("good")
+        one, other = (good, bad) if inside_fails else (bad, good)
+        once = {"retry": {"attempts": 1}}
+        cluster = QCluster([one, QCluster([other], **once)], selector="least_loaded", **once)
+        with cluster, durable_run("run", store) as run:
+            values(cluster, *(flip(0.1 * place, 10) for place in range(4)))
+        assert (run.executed, run.replayed) == (executed, 4 - executed)
+        assert sum(map(len, good.batches)) == executed
+    assert [(job.executor, job.state) for job in store.jobs()] == [("good", State.DONE)] * 4
+
+
+def test_seeds_draw_the_same_inside_of_a_cluster_however_the_program_was_interrupted(store, tmp_path):
+    def drawn(store, end):
+        bad = ScriptedExecutor("bad", failures=[ConnectionError("no")] * 99)
+        cluster = QCluster([bad, QCluster("default.qubit", seed=7)], selector="least_loaded")
+        with suppress(Crash), cluster, durable_run("run", store):
+            found = [value for place in range(end) for value in values(cluster, flip(0.3 * place, 1000))]
+            if end < 5:
+                raise Crash
+        return found
+
+    with open_store(tmp_path / "whole.db") as other:
+        whole = drawn(other, 5)
+    assert drawn(store, 2) == whole[:2]
+    assert drawn(store, 5) == whole
+
+
+def test_jobs_at_a_backend_inside_are_followed_although_others_are_free_to_run_them(store):
+    bad, qpu = ScriptedExecutor("bad", failures=[ConnectionError("no")] * 9), FakeQPU("qpu", polls=1)
+    with QCluster([bad, QCluster([QCluster(qpu)])], selector="least_loaded") as cluster, durable_run("run", store):
+        values(cluster, flip(0.1, 10))
+    assert [(job.executor, job.state, job.remote_id) for job in store.jobs()] == [("qpu", State.DONE, "qpu-1")]
+
+
+def test_what_earlier_versions_recorded_inside_of_a_cluster_only_is_not_run_again(store):
+    circuits = [flip(0.1 * place, 10) for place in range(3)]
+    inner, other = ScriptedExecutor("inner"), ScriptedExecutor("other")
+    with suppress(Crash), QCluster([inner]) as cluster, durable_run("run", store):
+        before = values(cluster, *circuits)
+        raise Crash
+    with QCluster([other, QCluster([inner])], selector="least_loaded") as cluster, durable_run("run", store) as run:
+        assert values(cluster, *circuits) == before
+    assert (run.replayed, run.executed) == (3, 0)
+
+
 def test_snapshots_are_taken_again(store):
     @qml.qnode(qml.device("qexec.cluster", executors=["default.qubit"], wires=1))
     def circuit():
