@@ -11,7 +11,7 @@ import numpy as np
 import pennylane as qml
 from pennylane.exceptions import QuantumFunctionError
 from pennylane.operation import Operator
-from pennylane.ops import Adjoint, Conditional, Controlled, Evolution, Exp, Prod, SProd
+from pennylane.ops import CNOT, Adjoint, Conditional, Controlled, Evolution, Exp, Prod, SProd
 from pennylane.ops.functions import bind_new_parameters
 from pennylane.pytrees import flatten, unflatten
 from pennylane.queuing import QueuingManager
@@ -118,6 +118,8 @@ def with_factors(circuit: QuantumScript) -> QuantumScript:
 @cache
 def _has_parts(kind: type[Operator]) -> bool:
     """Whether operations of a kind may be made of other operators."""
+    if kind.__module__ == CNOT.__module__:  # controlled gates, each of one kind
+        return False
     return issubclass(kind, Conditional) or kind._flatten is not Operator._flatten
 
 

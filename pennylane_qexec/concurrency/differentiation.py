@@ -64,12 +64,12 @@ def is_plain(circuit: QuantumScript) -> bool:
 
 def are_recorded(circuit: QuantumScript) -> bool:
     """Whether an interface records at present what is computed with the numbers of a circuit."""
-    return any(map(_is_recorded, _of_interfaces(circuit)))
+    return any(map(is_recorded, _of_interfaces(circuit)))
 
 
 def observables_are_recorded(circuit: QuantumScript) -> bool:
     """Whether an interface records at present what is computed with the numbers of the circuit's observables."""
-    return any(map(_is_recorded, _numbers_of_observables(circuit)))
+    return any(map(is_recorded, _numbers_of_observables(circuit)))
 
 
 def loses_record(circuit: QuantumScript, prepared: Sequence[QuantumScript]) -> bool:
@@ -140,7 +140,7 @@ def check_matrices(circuit: QuantumScript) -> None:
     Raises:
         QuantumFunctionError: such numbers are being recorded.
     """
-    if any(_is_recorded(number) and np.ndim(number) for number in _numbers_of_observables(circuit)):
+    if any(is_recorded(number) and np.ndim(number) for number in _numbers_of_observables(circuit)):
         raise QuantumFunctionError(_MATRIX)
 
 
@@ -155,7 +155,7 @@ def check_complex(circuit: QuantumScript) -> None:
     """
     for operation in circuit.operations:
         for number in operation.data:
-            if type(number) in _PLAIN or np.ndim(number) or not _is_recorded(number):
+            if type(number) in _PLAIN or np.ndim(number) or not is_recorded(number):
                 continue
             if qml.math.get_dtype_name(number).startswith("complex"):
                 value = complex(qml.math.unwrap([number])[0])
@@ -176,7 +176,7 @@ def without_constants(circuit: QuantumScript) -> QuantumScript:
 
 def tensors(circuit: QuantumScript) -> list[Any]:
     """Those of a circuit's numbers whose use PyTorch records."""
-    return [number for number in _of_interfaces(circuit) if _is_tensor(number) and _is_recorded(number)]
+    return [number for number in _of_interfaces(circuit) if _is_tensor(number) and is_recorded(number)]
 
 
 def hooked(result: Any, by: Sequence[Any]) -> Any:
@@ -264,7 +264,8 @@ def _numbers_of_observables(circuit: QuantumScript) -> Iterable[Any]:
     return chain.from_iterable(one.obs.data for one in circuit.measurements if one.obs is not None)
 
 
-def _is_recorded(number: Any) -> bool:
+def is_recorded(number: Any) -> bool:
+    """Whether an interface records at present what is computed with a number."""
     if isinstance(number, ArrayBox):
         return True
     if _is_tensor(number):

@@ -17,7 +17,8 @@ from pennylane.devices.preprocess import validate_device_wires
 from pennylane.exceptions import QuantumFunctionError
 from pennylane.math import Interface
 from pennylane.measurements import PurityMP
-from pennylane.ops import Conditional, MidMeasure
+from pennylane.ops import Adjoint, Conditional, Controlled, ControlledOp, Evolution, MidMeasure
+from pennylane.ops.op_math.adjoint import AdjointOperation
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import Transform, transform
 
@@ -28,6 +29,7 @@ from pennylane_qexec.concurrency.differentiation import (
     check_matrices,
     check_several_results,
     differentiable_once,
+    is_recorded,
 )
 from pennylane_qexec.device.shifts import by_shifts, with_shift_rules
 from pennylane_qexec.job import only
@@ -64,13 +66,56 @@ def for_batches(method: Any, interface: Any, order: int = 1, wires: Any = ()) ->
     """
     autograd = interface is Interface.AUTOGRAD
     refusing = any(method is one for one in _REFUSING)
-    if interface is Interface.NUMPY or not isinstance(method, Transform) or method in _twins:
+    if not isinstance(method, Transform) or method in _twins or not (refusing or autograd):
         return method
-    if not (refusing or autograd):
-        return method
+    if interface is Interface.NUMPY:
+        return _careful(method)
     twin = _twin(method, refusing, interface in _JAX, autograd and order == 1, autograd and order > 1, wires is None)
     _twins.add(twin)
     return twin
+
+
+_AROUND_EVOLUTIONS = frozenset({Evolution, Conditional, AdjointOperation, ControlledOp})
+
+
+def _check_operators(tape: QuantumScript) -> None:
+    """Refuse to differentiate by nothing but numbers inside of the operators of evolutions.
+
+    PennyLane does not show them to interfaces: the result would be taken for a constant.
+
+    Raises:
+        QuantumFunctionError: that is asked for.
+    """
+    for operation in tape.operations:
+        while isinstance(operation, Adjoint | Conditional | Controlled):
+            operation = operation.base
+        if type(operation) is Evolution and any(map(is_recorded, operation.base.data)):
+            raise QuantumFunctionError(
+                f"a derivative by a number of the operator of an evolution on {operation.wires} was asked for, which "
+                "PennyLane takes for a constant. Multiply the time of the evolution by it: qml.evolve(operator, x * t)."
+            )
+
+
+@lru_cache(maxsize=64)
+def _careful(method: Transform) -> Transform:
+    """A method that leaves exponentials as they are where nothing is differentiated, see :func:`with_factors`."""
+    expand: Callable[..., Any] | None = method.expand_transform
+    if expand is None:
+        return method
+
+    def expand_with_factors(tape: QuantumScript, *args: Any, **options: Any) -> Any:
+        if not _AROUND_EVOLUTIONS.isdisjoint(map(type, tape.operations)):
+            _check_operators(tape)
+        return expand(with_factors(tape), *args, **options)
+
+    careful = transform(
+        method.tape_transform,
+        expand_transform=expand_with_factors,
+        classical_cotransform=method.classical_cotransform,
+        final_transform=method.is_final_transform,
+    )
+    _twins.add(careful)
+    return careful
 
 
 @lru_cache(maxsize=64)

@@ -211,3 +211,24 @@ def test_coefficients_given_to_a_cluster_stay_as_they_are(open_device: Any, coef
     assert device.cluster.execute([circuit])[0] == pytest.approx(right, abs=1e-6)
     assert device.execute((circuit,))[0] == pytest.approx(right, abs=1e-6)
     assert complex(coefficient) == 0.7j
+
+
+@pytest.mark.parametrize("method", ["parameter-shift", "finite-diff"])
+def test_an_array_of_the_users_is_a_coefficient_where_nothing_is_differentiated(open_device: Any, method: str) -> None:
+    right, coefficient = _exponential("scaled word", qml.device("default.qubit"), None)(0.7j), np.array(0.7j)
+    assert _exponential("scaled word", open_device("aer", 3), method)(coefficient) == pytest.approx(right, abs=1e-6)
+    assert complex(coefficient) == 0.7j
+
+
+@pytest.mark.parametrize("around", [lambda one: one, qml.adjoint, lambda one: qml.ctrl(one, 2)])
+def test_a_derivative_by_nothing_but_a_number_of_an_operator_is_refused(open_device: Any, around: Any) -> None:
+    """PennyLane shows interfaces no such number, so that it would be zero."""
+
+    @qml.qnode(open_device("aer", 3), diff_method="parameter-shift")
+    def circuit(x: Any) -> Any:
+        around(qml.evolve(qml.s_prod(x, qml.X(0) @ qml.X(1)), 0.7))
+        return qml.expval(qml.Z(0))
+
+    assert float(circuit(pnp.array(0.6, requires_grad=True))) <= 1.0
+    with pytest.raises(QuantumFunctionError, match="Multiply the time"):
+        qml.grad(circuit)(pnp.array(0.6, requires_grad=True))
