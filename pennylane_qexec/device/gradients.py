@@ -22,7 +22,7 @@ from pennylane.ops.op_math.adjoint import AdjointOperation
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import Transform, transform
 
-from pennylane_qexec.circuits.evolutions import with_factors
+from pennylane_qexec.circuits.evolutions import with_factors, with_times
 from pennylane_qexec.circuits.structure import is_broadcasted, measures_everything, rows_of, wires_in_order
 from pennylane_qexec.concurrency.differentiation import (
     check_complex,
@@ -127,6 +127,10 @@ def _twin(method: Transform, refusing: bool, jax: bool, once: bool, again: bool,
         given = tape = with_factors(tape)
         if method in _BY_RULES:
             tape = with_shift_rules(tape)
+        elif refusing and (timed := with_times(tape)) is not tape:
+            tape = timed.copy(
+                trainable_params=qml.math.get_trainable_indices(timed.get_parameters(trainable_only=False))
+            )
         tapes, expanded = expand(tape, *args, **options) if expand is not None else ((tape,), only)
         if ordered and not all(one.wires for one in given.measurements):
             wires = wires_in_order(given)

@@ -232,3 +232,20 @@ def test_a_derivative_by_nothing_but_a_number_of_an_operator_is_refused(open_dev
     assert float(circuit(pnp.array(0.6, requires_grad=True))) <= 1.0
     with pytest.raises(QuantumFunctionError, match="Multiply the time"):
         qml.grad(circuit)(pnp.array(0.6, requires_grad=True))
+
+
+@pytest.mark.parametrize("method", ["finite-diff", "parameter-shift"])
+def test_the_factor_of_an_operator_is_differentiated_beside_other_numbers(open_device: Any, method: str) -> None:
+    def ansatz(x: Any, y: Any) -> Any:
+        qml.RY(y, 0)
+        qml.evolve(qml.s_prod(x, qml.X(0) @ qml.Z(1)), 0.7)
+        return qml.expval(qml.Z(0))
+
+    node = qml.QNode(ansatz, open_device("lightning.qubit", 2), diff_method=method)
+    plain, step = qml.QNode(ansatz, qml.device("default.qubit"), diff_method=None), 1e-5
+    x, y = pnp.array(-0.7, requires_grad=True), pnp.array(0.3, requires_grad=True)
+    right = [
+        (plain(-0.7 + step, 0.3) - plain(-0.7 - step, 0.3)) / (2 * step),
+        (plain(-0.7, 0.3 + step) - plain(-0.7, 0.3 - step)) / (2 * step),
+    ]
+    assert np.array(qml.grad(node)(x, y)) == pytest.approx(right, abs=1e-5)
