@@ -9,8 +9,12 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from pennylane.devices import ExecutionConfig, MCMConfig
 from pennylane.math import Interface
+from pennylane.operation import _UNSET_BATCH_SIZE
+from pennylane.ops.functions import bind_new_parameters
+from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import ConfigurationError, coerce
@@ -221,6 +225,63 @@ class JobState(StrEnum):
         return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sweep:
+    """Circuits that differ in nothing but the numbers of gates: one template, and one row of numbers per circuit.
+
+    Attributes:
+        template: one of the circuits, or one like them; it stands for all. All have its shots.
+        parameters: an array ``(R, P)`` of real numbers, radians for rotations: ``P`` for each of ``R`` circuits.
+        slots: the operations of the template that have parameters, by their index. The numbers in their data, one after
+            the other, are the ``P`` parameters.
+        key: equal for templates of one structure, whose shots it has last; ``None`` if it cannot be compared.
+    """
+
+    template: QuantumScript
+    parameters: np.ndarray
+    slots: tuple[int, ...]
+    key: tuple[Any, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    def circuit(self, row: int) -> QuantumScript:
+        """The circuit of a row."""
+        return bound_template(self.template, self.slots, self.parameters[row].tolist())
+
+    def circuits(self) -> list[QuantumScript]:
+        """The circuits of all rows, in order."""
+        return [self.circuit(row) for row in range(len(self))]
+
+    def part(self, rows: Any) -> Sweep:
+        """Some of the circuits.
+
+        Args:
+            rows: which, as NumPy takes them: a slice, or indices.
+        """
+        return replace(self, parameters=self.parameters[rows])
+
+
+def bound_template(template: QuantumScript, slots: Sequence[int], parameters: Iterable[Any]) -> QuantumScript:
+    """A circuit with other numbers in some of its gates.
+
+    Args:
+        template: the circuit.
+        slots: its operations that get other numbers, by their index.
+        parameters: the numbers in their data, one after the other, or what stands for numbers: tracers, symbols.
+    """
+    remaining = iter(parameters)
+    operations = list(template.operations)
+    with QueuingManager.stop_recording():
+        for index in slots:
+            operation = operations[index]
+            bound = bind_new_parameters(operation, [next(remaining) for _ in operation.data])
+            # What PennyLane copies remembers whether the original was broadcasted.
+            vars(bound).update(_batch_size=_UNSET_BATCH_SIZE, _ndim_params=_UNSET_BATCH_SIZE)
+            operations[index] = bound
+    return QuantumScript(operations, template.measurements, shots=template.shots)
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What is asked of the circuits, besides the circuits: equal calls may share a batch.
@@ -261,26 +322,54 @@ class Work:
         call: what is asked of them.
         vectors: for Jacobian products, one (co)tangent for each circuit; else empty.
         numbers: in a durable run, the number of each circuit in the run, at least 0 and below ``2**63``; else empty. An
-            executor with a seed draws the shots of a circuit by its number then, and not by what it has run before.
+            executor with a seed draws the shots of a circuit by its number then, and not by what it has run before. The
+            rows of a sweep have its number and those that follow.
+        sweeps: empty, or for each circuit, which is a template then, its sweep; the result of each is the list of the
+            results of its rows.
     """
 
     circuits: tuple[QuantumScript, ...]
     call: Call = Call()
     vectors: tuple[Any, ...] = ()
     numbers: tuple[int, ...] = ()
+    sweeps: tuple[Sweep, ...] = ()
 
     @classmethod
     def of(cls, jobs: Sequence[Job]) -> Work:
         """The batch of jobs that share a call."""
         vectors = tuple(job.vector for job in jobs) if jobs[0].vector is not None else ()
         numbers = tuple(map(attrgetter("number"), jobs))
-        return cls(tuple(map(attrgetter("circuit"), jobs)), jobs[0].call, vectors, () if None in numbers else numbers)
+        sweeps = tuple(map(attrgetter("sweep"), jobs)) if jobs[0].sweep is not None else ()
+        circuits = tuple(map(attrgetter("circuit"), jobs))
+        return cls(circuits, jobs[0].call, vectors, () if None in numbers else numbers, sweeps)
 
     def part(self, indices: Sequence[int]) -> Work:
         """Some of the circuits, with what belongs to them."""
         vectors = tuple([self.vectors[index] for index in indices]) if self.vectors else ()
         numbers = tuple([self.numbers[index] for index in indices]) if self.numbers else ()
-        return Work(tuple([self.circuits[index] for index in indices]), self.call, vectors, numbers)
+        sweeps = tuple([self.sweeps[index] for index in indices]) if self.sweeps else ()
+        return Work(tuple([self.circuits[index] for index in indices]), self.call, vectors, numbers, sweeps)
+
+    def expanded(self) -> Work:
+        """The batch with a circuit for each row of its sweeps, one sweep after the other."""
+        if not self.sweeps:
+            return self
+        circuits = tuple([circuit for sweep in self.sweeps for circuit in sweep.circuits()])
+        numbers: tuple[int, ...] = ()
+        if self.numbers:
+            pairs = zip(self.numbers, self.sweeps, strict=True)
+            numbers = tuple([first + row for first, sweep in pairs for row in range(len(sweep))])
+        return Work(circuits, self.call, (), numbers)
+
+    def by_template(self) -> Work:
+        """The batch with the template in place of the circuit of each row, for what does not depend on numbers."""
+        templates = [one.template for one in self.sweeps for _ in range(len(one))]
+        return Work(tuple(templates), self.call)
+
+    def by_sweep(self, results: Sequence[Result]) -> list[list[Result]]:
+        """What came for the circuits of :meth:`expanded`, as one list for each sweep."""
+        remaining = iter(results)
+        return [[next(remaining) for _ in range(len(sweep))] for sweep in self.sweeps]
 
 
 class OutgoingJobs(Protocol):
@@ -321,16 +410,18 @@ class Affinity:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One circuit, one executor, some shots (those of the circuit).
+    """One circuit, or one sweep, one executor, some shots (those of the circuit).
 
     Attributes:
-        circuit: the circuit to run.
+        circuit: the circuit to run; of a sweep, its template.
         executor: who is to run it; ``None`` leaves it to whoever of the cluster is free first.
         call: what is asked.
         vector: the (co)tangent of a Jacobian product.
         number: its number in a durable run; ``None`` in none.
         follower: who is told of its way to a backend with a queue; jobs with different ones share no batch.
         affinity: with which others it goes, if no executor is given; ``None`` if with none.
+        sweep: the circuits to run, if they are a sweep: the result is the list of theirs. They have the job's number,
+            and those that follow.
     """
 
     circuit: QuantumScript
@@ -340,11 +431,17 @@ class Job:
     number: int | None = None
     follower: SubmissionListener | None = None
     affinity: Affinity | None = None
+    sweep: Sweep | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many circuits it is."""
+        return 1 if self.sweep is None else len(self.sweep)
 
     @property
     def shots(self) -> int:
         """All the shots of the circuit together, whatever number of bases it is measured in; 0 for an analytic one."""
-        return self.circuit.shots.total_shots or 0
+        return (self.circuit.shots.total_shots or 0) * self.rows
 
 
 @dataclass(frozen=True, slots=True)

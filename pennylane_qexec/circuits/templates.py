@@ -18,9 +18,7 @@ from operator import attrgetter, eq, is_, is_not, itemgetter
 from typing import Any
 
 import numpy as np
-from pennylane.operation import _UNSET_BATCH_SIZE, Operator
-from pennylane.ops.functions import bind_new_parameters
-from pennylane.queuing import QueuingManager
+from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.structure import (
@@ -34,6 +32,7 @@ from pennylane_qexec.circuits.structure import (
     structure_of,
     wire_labels,
 )
+from pennylane_qexec.job import Sweep, bound_template
 
 _data = attrgetter("data")
 
@@ -228,19 +227,11 @@ class Template:
         Args:
             parameters: ``P`` numbers, or what stands for numbers: tracers, symbols.
         """
-        remaining = iter(parameters)
-        operations = list(self.circuit.operations)
-        with QueuingManager.stop_recording():
-            for index in self.slots:
-                data = [next(remaining) for _ in operations[index].data]
-                operations[index] = bind_new_parameters(operations[index], data)
-                # What PennyLane copies remembers whether the original was broadcasted.
-                vars(operations[index]).update(_batch_size=_UNSET_BATCH_SIZE, _ndim_params=_UNSET_BATCH_SIZE)
-        return operations
+        return list(self.bind(parameters).operations)
 
     def bind(self, parameters: Sequence[Any]) -> QuantumScript:
         """The circuit with other parameters; see :meth:`operations`."""
-        return QuantumScript(self.operations(parameters), self.circuit.measurements, shots=self.circuit.shots)
+        return bound_template(self.circuit, self.slots, parameters)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -256,6 +247,18 @@ class Fused:
     template: Template
     parameters: np.ndarray
     indices: tuple[int, ...]
+
+
+def sweep_of_circuit(circuit: QuantumScript) -> Sweep | None:
+    """A circuit as a sweep of one row; ``None`` if it stays by itself, see :func:`fuse`."""
+    (group,) = fuse([circuit])
+    template = group.template
+    return None if template.key is None else Sweep(circuit, group.parameters, template.slots, template.key)
+
+
+def fused(sweep: Sweep) -> Fused:
+    """A sweep as a group of circuits."""
+    return Fused(Template(sweep.template, sweep.slots, sweep.key), sweep.parameters, tuple(range(len(sweep))))
 
 
 def fuse(circuits: Sequence[QuantumScript]) -> list[Fused]:

@@ -44,16 +44,16 @@ def accounts_of(jobs: Sequence[Job], executors: Collection[Executor], own: Budge
 
 def expected(executor: Executor, job: Job) -> Amount:
     """What an attempt at a job on an executor is going to use, as far as that is known."""
-    usage = executor.usage_of(job.circuit, job.call)
+    usage, rows = executor.usage_of(job.circuit, job.call), job.rows
     seconds, cost = usage.seconds or _INSTANT, usage.cost
     if cost is None:
         cost = executor.charges(job.circuit, job.call).of(usage.circuits, usage.shots, seconds)
-    return amount(usage.shots, usage.circuits, cost, seconds)
+    return amount(usage.shots * rows, usage.circuits * rows, cost * rows, seconds * rows)
 
 
 def shots_of(executor: Executor, job: Job) -> int:
     """The shots that an executor runs for a job, in all bases that are measured."""
-    return executor.usage_of(job.circuit, job.call).shots
+    return executor.usage_of(job.circuit, job.call).shots * job.rows
 
 
 def used(executor: Executor, jobs: Sequence[Job], seconds: float) -> list[Usage]:
@@ -67,11 +67,13 @@ def used(executor: Executor, jobs: Sequence[Job], seconds: float) -> list[Usage]
     usages = []
     for job in jobs:
         try:
-            circuits, shots, cost, _ = executor.usage_of(job.circuit, job.call)
+            of_row = executor.usage_of(job.circuit, job.call)
+            circuits, shots = of_row.circuits * job.rows, of_row.shots * job.rows
+            cost = None if of_row.cost is None else of_row.cost * job.rows
             price = executor.charges(job.circuit, job.call)
         except Exception as error:  # the job has been run: what is known of it is better than an engine that stops
             logger.warning("executor %r does not say what a circuit has used: %r", executor.name, error)
-            circuits, shots, cost = 1, job.circuit.shots.total_shots or 0, 0.0
+            circuits, shots, cost = job.rows, job.shots, 0.0
         else:
             if price.per_second or cost is None:
                 cost = price.of(circuits, shots, seconds)

@@ -64,7 +64,10 @@ class BatchResult(NamedTuple):
 def perform(executor: Any, work: Any) -> BatchResult:
     """Carry out a batch."""
     start = time.perf_counter()
-    results, usages = tamed(executor.perform_counted, work)
+    if work.sweeps:
+        results, usages = tamed(executor.perform_sweeps, work), ()
+    else:
+        results, usages = tamed(executor.perform_counted, work)
     seconds = time.perf_counter() - start
     return BatchResult(complete(executor, work, list(results)), seconds, tuple(usages))
 
@@ -75,7 +78,16 @@ def complete(executor: Any, work: Any, results: list[Any]) -> list[Any]:
         raise RuntimeError(f"{len(results)} results were returned for {len(work.circuits)} circuits")
     if type(None) in map(type, results):
         raise RuntimeError("None was returned in place of the result of a circuit")
-    executor.check_results(work, results)
+    if not work.sweeps:
+        executor.check_results(work, results)
+        return results
+    rows = work.by_template()
+    flat = [result for row in results for result in row]
+    if len(flat) != len(rows.circuits):
+        raise RuntimeError(f"{len(flat)} results were returned for the {len(rows.circuits)} circuits of a sweep")
+    if type(None) in map(type, flat):
+        raise RuntimeError("None was returned in place of the result of a circuit")
+    executor.check_results(rows, flat)
     return results
 
 

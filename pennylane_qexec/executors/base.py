@@ -6,6 +6,7 @@ import concurrent.futures
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +19,7 @@ from pennylane_qexec.circuits.results import check_work
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.options import PARALLEL, Parallel
 from pennylane_qexec.executors.shots import OwnShots, all_reshot, reshot
-from pennylane_qexec.job import Bound, Call, Cost, Load, Result, Status, Usage, Work, cost_of, for_device, only
+from pennylane_qexec.job import Bound, Call, Cost, Load, Result, Status, Sweep, Usage, Work, cost_of, for_device, only
 from pennylane_qexec.redaction import has_secret, scrub
 from pennylane_qexec.redaction.display import even_incomplete
 
@@ -156,6 +157,20 @@ class Executor(ABC):
         Returns:
             For each circuit, in order, what ``qml.execute`` would return for it.
         """
+
+    def run_sweep(self, sweep: Sweep) -> Sequence[Result]:
+        """Run circuits that differ in numbers only, and wait for the results.
+
+        A backend that prepares or compiles circuits gives it, to do so once for all rows; here, they are run as any
+        other circuits.
+
+        Args:
+            sweep: at least one row.
+
+        Returns:
+            For each row, in order, what ``qml.execute`` would return for its circuit.
+        """
+        return self.run(sweep.circuits())
 
     def status(self) -> Status:
         """What the backend says of itself; asked before circuits are sent, so it should answer at once."""
@@ -369,6 +384,20 @@ class Executor(ABC):
         if work.call.method != "execute":
             raise ConfigurationError(f"executor {self.name!r} offers no device derivatives ({work.call.method}).")
         return self.run(tuple([self.with_shots(circuit) for circuit in work.circuits]))
+
+    def perform_sweeps(self, work: Work) -> Sequence[Sequence[Result]]:
+        """Carry out a batch of sweeps, as :meth:`perform` does one of circuits. Few subclasses need more.
+
+        Args:
+            work: the sweeps, what is asked of them, and in a durable run the number of the first row of each.
+
+        Returns:
+            For each sweep, the results of its rows.
+        """
+        if type(self).run_sweep is not Executor.run_sweep and not work.call.bound:
+            shots_here = [replace(one, template=self.with_shots(one.template)) for one in work.sweeps]
+            return [self.run_sweep(sweep) for sweep in shots_here]
+        return work.by_sweep(self.perform(work.expanded()))
 
     def check_results(self, work: Work, results: Sequence[Result]) -> None:
         """Refuse what cannot be the results of a batch; called with whatever the executor returned.
