@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import threading
 import warnings
 import weakref
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -125,7 +125,8 @@ class QCluster(Nestable):
         refuse_both(selector, split)
         self.executors: list[Executor] = make_executors(with_clusters_wrapped(executors, self), wires)
         self._settle_seeds()
-        self._numbers = itertools.count()
+        self._next_number = 0
+        self._numbering = threading.Lock()
         self._given: dict[Kind, Any] = {"selector": None, "split": None, "merge": merge}
         self.use(selector=_DEFAULT if selector is None else selector, merge=merge)
         self.use(split=split)
@@ -397,7 +398,12 @@ class QCluster(Nestable):
 
     def _numbered(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """The jobs with numbers, as there is a seed: their shots follow from these, wherever and whenever they run."""
-        return [job if job.number is not None else replace(job, number=next(self._numbers)) for job in jobs]
+        with self._numbering:  # the rows of a sweep have numbers in a row
+            return [replace(job, number=self._take_numbers(job.rows)) if job.number is None else job for job in jobs]
+
+    def _take_numbers(self, count: int) -> int:
+        first, self._next_number = self._next_number, self._next_number + count
+        return first
 
     def estimate(self, circuits: Sequence[QuantumScript]) -> Estimate:
         """What circuits are going to use, by the policies as they stand; runs, reserves and changes nothing.

@@ -16,6 +16,7 @@ from pennylane_qexec.executors import DelegatingExecutor, Executor
 from pennylane_qexec.job import Job, Outcome, Result, Work
 from pennylane_qexec.persistence.cache.cache import Cache
 from pennylane_qexec.persistence.cache.keys import ForeignError, Keys, copied
+from pennylane_qexec.persistence.expansion import has_sweeps, run_by_rows, submit_by_rows
 from pennylane_qexec.persistence.runners import BaseRunner
 
 logger = logging.getLogger("pennylane_qexec")
@@ -58,6 +59,8 @@ class CachedRunner:
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """The outcomes of jobs, in order; see :meth:`Engine.run`."""
+        if has_sweeps(jobs):
+            return run_by_rows(self.run, jobs)
         found = self._look_up(jobs)
         outcomes = dict(zip(found.missing, self._engine.run([jobs[index] for index in found.missing]), strict=True))
         self._keep((found.keys[index], outcome) for index, outcome in outcomes.items())
@@ -67,6 +70,8 @@ class CachedRunner:
 
     def submit(self, jobs: Sequence[Job], asked: Callable[[], bool] | None) -> list[AskedFuture[Outcome]]:
         """A future for each job, in order; see :meth:`Engine.submit`. What is known is there at once."""
+        if has_sweeps(jobs):
+            return submit_by_rows(self.submit, jobs, asked)
         found = self._look_up(jobs)
         futures: dict[int, AskedFuture[Outcome]] = {index: AskedFuture() for index in found.equal}
         if futures and asked is None:

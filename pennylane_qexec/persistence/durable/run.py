@@ -22,6 +22,7 @@ from pennylane_qexec.persistence.durable.jobs import RunCall, RunEntry, is_recor
 from pennylane_qexec.persistence.durable.journal import Journal
 from pennylane_qexec.persistence.durable.recovery import Recovery
 from pennylane_qexec.persistence.durable.transitions import Transitions
+from pennylane_qexec.persistence.expansion import has_sweeps, run_by_rows, submit_by_rows
 from pennylane_qexec.persistence.runners import BaseRunner, Runner
 from pennylane_qexec.persistence.store import State, Store
 from pennylane_qexec.persistence.store.database import LostStoreError
@@ -113,6 +114,8 @@ class OpenRun:
 
     def run(self, runner: Runner, engine: BaseRunner, jobs: Sequence[Job]) -> list[Outcome]:
         """Let jobs run that the run has no results of, and wait; as :meth:`Engine.run`."""
+        if has_sweeps(jobs):
+            return run_by_rows(partial(self.run, runner, engine), jobs)
         recorded = [is_recorded(job, engine) for job in jobs]
         if not all(recorded):
             chosen, others = _split(jobs, recorded)
@@ -136,6 +139,8 @@ class OpenRun:
         self, runner: Runner, engine: BaseRunner, jobs: Sequence[Job], asked: Callable[[], bool] | None = None
     ) -> list[AskedFuture[Outcome]]:
         """Let jobs run that the run has no results of; as :meth:`Engine.submit`."""
+        if has_sweeps(jobs):
+            return submit_by_rows(partial(self.submit, runner, engine), jobs, asked)
         recorded = [is_recorded(job, engine) for job in jobs]
         chosen, others = _split(jobs, recorded)
         entries, mine = self._entries_of(chosen, RunCall(runner, engine, asked, contextvars.copy_context()))
