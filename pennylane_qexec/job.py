@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -355,11 +356,14 @@ class Work:
         if not self.sweeps:
             return self
         circuits = tuple([circuit for sweep in self.sweeps for circuit in sweep.circuits()])
-        numbers: tuple[int, ...] = ()
-        if self.numbers:
-            pairs = zip(self.numbers, self.sweeps, strict=True)
-            numbers = tuple([first + row for first, sweep in pairs for row in range(len(sweep))])
-        return Work(circuits, self.call, (), numbers)
+        return Work(circuits, self.call, (), self.row_numbers())
+
+    def row_numbers(self) -> tuple[int, ...]:
+        """The numbers of the circuits of :meth:`expanded`; empty if the batch has none."""
+        if not self.sweeps or not self.numbers:
+            return self.numbers
+        pairs = zip(self.numbers, self.sweeps, strict=True)
+        return tuple([first + row for first, sweep in pairs for row in range(len(sweep))])
 
     def by_template(self) -> Work:
         """The batch with the template in place of the circuit of each row, for what does not depend on numbers."""
@@ -367,9 +371,16 @@ class Work:
         return Work(tuple(templates), self.call)
 
     def by_sweep(self, results: Sequence[Result]) -> list[list[Result]]:
-        """What came for the circuits of :meth:`expanded`, as one list for each sweep."""
+        """What came for the circuits of :meth:`expanded`, as one list for each sweep.
+
+        Raises:
+            RuntimeError: it is not one result for each row.
+        """
+        rows = sum(map(len, self.sweeps))
+        if len(results) != rows:
+            raise RuntimeError(f"{len(results)} results were returned for the {rows} circuits of a sweep")
         remaining = iter(results)
-        return [[next(remaining) for _ in range(len(sweep))] for sweep in self.sweeps]
+        return [list(islice(remaining, len(sweep))) for sweep in self.sweeps]
 
 
 class OutgoingJobs(Protocol):

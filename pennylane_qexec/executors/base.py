@@ -6,7 +6,6 @@ import concurrent.futures
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +17,7 @@ from pennylane_qexec.circuits.measurement_bases import Runs, simulated
 from pennylane_qexec.circuits.results import check_work
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors.options import PARALLEL, Parallel
-from pennylane_qexec.executors.shots import OwnShots, all_reshot, reshot
+from pennylane_qexec.executors.shots import OwnShots, all_reshot, reshot, reshot_sweep
 from pennylane_qexec.job import Bound, Call, Cost, Load, Result, Status, Sweep, Usage, Work, cost_of, for_device, only
 from pennylane_qexec.redaction import has_secret, scrub
 from pennylane_qexec.redaction.display import even_incomplete
@@ -395,8 +394,7 @@ class Executor(ABC):
             For each sweep, the results of its rows.
         """
         if type(self).run_sweep is not Executor.run_sweep and not work.call.bound:
-            shots_here = [replace(one, template=self.with_shots(one.template)) for one in work.sweeps]
-            return [self.run_sweep(sweep) for sweep in shots_here]
+            return [self.run_sweep(reshot_sweep(sweep, self)) for sweep in work.sweeps]
         return work.by_sweep(self.perform(work.expanded()))
 
     def check_results(self, work: Work, results: Sequence[Result]) -> None:

@@ -9,7 +9,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.job import JobState, Result
+from pennylane_qexec.job import JobState, Result, Work
 
 
 class QueuedExecutor(Executor):
@@ -93,6 +93,25 @@ class QueuedExecutor(Executor):
         """
         return self.submit_labelled(circuits, label)
 
+    def submit_work(self, work: Work, label: str = "") -> str:
+        """Send a batch of circuits, or of sweeps, as one job; this is what clusters call.
+
+        Here, all circuits are sent, one for each row of a sweep. A backend that takes a circuit with a matrix of
+        parameters has to have more.
+
+        Args:
+            work: what to run, with numbers in a durable run.
+            label: as above; empty for none.
+
+        Returns:
+            The provider's id of the job. :meth:`fetch` has a result for each circuit, those of one sweep after the
+            other's.
+        """
+        work = work.expanded()
+        if label or work.numbers:
+            return self.submit_numbered(work.circuits, label, work.numbers)
+        return self.submit(work.circuits)
+
     def find(self, label: str) -> str | None:
         """The id of the job that was submitted with a label, by whichever process.
 
@@ -113,6 +132,10 @@ class QueuedExecutor(Executor):
         Raises:
             ConfigurationError: there is no such job, or it has other circuits.
         """
+
+    def adopt_work(self, job_id: str, work: Work) -> None:
+        """Take over a job of another process, as :meth:`adopt` does, that was sent by :meth:`submit_work`."""
+        self.adopt(job_id, work.expanded().circuits)
 
     def recover(self, job_id: str, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
         """Wait for a job that another process submitted, and fetch its results; see :meth:`adopt`."""

@@ -6,13 +6,16 @@ An executor's ``shots`` are 0 for those of the circuit, ``None`` for none (analy
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol
 
 from pennylane.measurements import Shots
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.circuits.templates import sweep_of_circuit
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.job import Sweep
 
 OwnShots = int | None
 
@@ -86,6 +89,15 @@ def all_reshot(circuits: Sequence[QuantumScript], executor: HasShots) -> Sequenc
         if issubclass(kind, Reshot):
             return [reshot(circuit, executor) for circuit in circuits]
     return circuits
+
+
+def reshot_sweep(sweep: Sweep, executor: HasShots) -> Sweep:
+    """A sweep with the shots that an executor runs its circuits with; see :func:`reshot`."""
+    template = reshot(sweep.template, executor)
+    if template is sweep.template:
+        return sweep
+    alike = sweep if template.shots == sweep.template.shots else sweep_of_circuit(template)
+    return replace(sweep, template=template, key=None if alike is None else alike.key)
 
 
 def as_asked(circuit: QuantumScript) -> QuantumScript:

@@ -17,6 +17,7 @@ from pennylane_qexec.testing.contracts import (
 )
 from pennylane_qexec.testing.fakes import FakeQPU, ScriptedExecutor, flip
 from pennylane_qexec.testing.stores import StoreContract
+from pennylane_qexec.testing.sweeps import SweepContract
 
 __all__ = [
     "ExecutorContract",
@@ -28,5 +29,6 @@ __all__ = [
     "ShotsContract",
     "SplitContract",
     "StoreContract",
+    "SweepContract",
     "flip",
 ]

@@ -22,6 +22,7 @@ from pennylane_qexec.policies.base import PolicyFactory
 from pennylane_qexec.policies.budgets import Budget
 from pennylane_qexec.policies.merges import Merge, of_callable
 from pennylane_qexec.testing.fakes import ScriptedExecutor, flip
+from pennylane_qexec.testing.sweeps import SweepContract
 
 
 class ShotsContract:
@@ -77,7 +78,7 @@ class ShotsContract:
         assert abs(np.count_nonzero(np.diff(np.ravel(samples))) - 500) < 110
 
 
-class ExecutorContract(ShotsContract):
+class ExecutorContract(ShotsContract, SweepContract):
     """What every executor keeps to."""
 
     analytic = True

@@ -17,7 +17,7 @@ from qiskit_aer import AerSimulator
 from pennylane_qexec.circuits.mid_circuit import QiskitCircuit, dynamic_part, qubits_of
 from pennylane_qexec.circuits.sampling import POOLED, can_pool
 from pennylane_qexec.circuits.structure import wires_in, wires_in_order
-from pennylane_qexec.circuits.templates import Template, fuse, unfused
+from pennylane_qexec.circuits.templates import Template, fuse, fused, unfused
 from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import ConfigurationError, refuse_unknown, unknown
 from pennylane_qexec.executors.aer.dynamic import CountedAsItIs
@@ -26,7 +26,7 @@ from pennylane_qexec.executors.aer.noise import FakeMachine
 from pennylane_qexec.executors.aer.sampled import STEP, CountedByAer, Drawn, Program, Seeds
 from pennylane_qexec.executors.aer.simulation import Planned, Simulation, effort, too_large
 from pennylane_qexec.executors.validation import objection_to_wires
-from pennylane_qexec.job import Result
+from pennylane_qexec.job import Result, Sweep
 
 # Options
 
@@ -140,15 +140,38 @@ class AerBackend:
         return results
 
     def _some(self, circuits: Sequence[QuantumScript], numbers: Sequence[int], seeds: Seeds) -> list[Result]:
-        fused = fuse(circuits)
+        groups = fuse(circuits)
         plans = []
-        for group in fused:
-            program = self._programs.get(group.template.key, partial(self._compile, group.template))
-            plans.append(Planned(program, group.parameters, tuple(map(numbers.__getitem__, group.indices))))
-        done = []
-        for group, plan, output in zip(fused, plans, self._simulation.outputs(plans, seeds), strict=True):
-            done.append((group, plan.program.results(output, seeds.generators(plan.numbers))))
-        return unfused(done, len(circuits))
+        for group in groups:
+            given = tuple(map(numbers.__getitem__, group.indices))
+            plans.append(Planned(self._program(group.template), group.parameters, given))
+        return unfused(zip(groups, self._outcomes(plans, seeds), strict=True), len(circuits))
+
+    def sweep_results(self, sweep: Sweep, number: int | None = None) -> list[Result]:
+        """Run the rows of a sweep that has been prepared, a limited number at a time.
+
+        Args:
+            sweep: the sweep.
+            number: that of the first row, which decides on its seed, and those of the others follow; if there is none,
+                rows are numbered as they come.
+        """
+        seeds = self._seeds if number is None else self._seeds.by_number
+        first = seeds.take(len(sweep)) if number is None else number
+        program, step = self._program(fused(sweep).template), self._at_once([sweep.template])
+        results: list[Result] = []
+        for start in range(0, len(sweep), step):
+            rows = sweep.parameters[start : start + step]
+            numbers = range(first + start, first + start + len(rows))
+            results += self._outcomes([Planned(program, rows, numbers)], seeds)[0]
+        return results
+
+    def _outcomes(self, plans: Sequence[Planned], seeds: Seeds) -> list[list[Result]]:
+        """Run plans; for each, the results of its rows."""
+        outputs = zip(plans, self._simulation.outputs(plans, seeds), strict=True)
+        return [plan.program.results(output, seeds.generators(plan.numbers)) for plan, output in outputs]
+
+    def _program(self, template: Template) -> Program:
+        return self._programs.get(template.key, partial(self._compile, template))
 
     def _at_once(self, circuits: Sequence[QuantumScript]) -> int:
         """How many circuits are run at a time, so that what they save has a place in memory."""

@@ -15,7 +15,7 @@ from pennylane_qexec.executors.options import ExecutorOptions, lists_options, po
 from pennylane_qexec.executors.pennylane.preparation import PreparingExecutor
 from pennylane_qexec.executors.pennylane.seeds import of_parts
 from pennylane_qexec.executors.shots import objection_to_shots
-from pennylane_qexec.job import Result, Work, postprocessed
+from pennylane_qexec.job import Result, Sweep, Work, postprocessed
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.aer.backend import AerBackend
@@ -164,6 +164,23 @@ class AerExecutor(PreparingExecutor):
         bounds = list(map(prepare, circuits))
         numbers = of_parts(work.numbers, [len(bound.circuits) for bound in bounds])
         return postprocessed(bounds, self._aer.results([one for bound in bounds for one in bound.circuits], numbers))
+
+    def run_sweep(self, sweep: Sweep) -> Sequence[Result]:
+        """Run the rows of one compiled circuit, and return their results."""
+        return self.perform_sweeps(Work((sweep.template,), sweeps=(sweep,)))[0]
+
+    def perform_sweeps(self, work: Work) -> Sequence[Sequence[Result]]:
+        """Carry out a batch of sweeps; the circuits of those that have to be prepared are run one by one."""
+        if work.call.method != "execute":
+            return super().perform_sweeps(work)
+        results: list[Sequence[Result]] = []
+        for index, sweep in enumerate(work.sweeps):
+            ready = self.prepared_sweep(sweep, work.call)
+            if ready is None:
+                results.append(self.perform(work.part([index]).expanded()))
+            else:
+                results.append(self._aer.sweep_results(ready, work.numbers[index] if work.numbers else None))
+        return results
 
     def become_replica(self, number: int) -> None:
         """Draw from a stream of random numbers of this replica's own."""

@@ -48,7 +48,7 @@ class Planned:
 
     program: Program
     rows: np.ndarray
-    numbers: tuple[int, ...]
+    numbers: Sequence[int]
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.pennylane import adjoint, legacy, mid_circuit
 from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
-from pennylane_qexec.job import Bound, Call, Postprocessing, Result, Usage, only, postprocessed
+from pennylane_qexec.executors.shots import reshot_sweep
+from pennylane_qexec.job import Bound, Call, Postprocessing, Result, Sweep, Usage, only, postprocessed
 
 # Circuits that stay as they are
 
@@ -330,6 +331,19 @@ class PreparingExecutor(Executor):
     def usage_of(self, circuit: QuantumScript, call: Call) -> Usage:
         """The same for a circuit of a call."""
         return self.billed(self._runs(circuit) if call.bound else together(self._runs_of_parts(circuit, call)))
+
+    def prepared_sweep(self, sweep: Sweep, call: Call) -> Sweep | None:
+        """The sweep as it is run here, with its shots; ``None`` if its circuits have to be changed for the backend.
+
+        Args:
+            sweep: at least one row.
+            call: what is asked of the circuits, which need nothing more if it is bound.
+        """
+        if call.bound:
+            return sweep
+        sweep = reshot_sweep(sweep, self)
+        prepared = self.binder(call.config, sweep.template)(sweep.template).circuits
+        return sweep if len(prepared) == 1 and prepared[0] is sweep.template else None
 
     def most_shots(self, circuit: QuantumScript) -> int:
         """The shots of the largest of the circuits that are made of one."""
