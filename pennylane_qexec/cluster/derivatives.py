@@ -26,6 +26,9 @@ from pennylane_qexec.job import DERIVATIVES, Postprocessing
 
 JAX = (Interface.JAX, Interface.JAX_JIT)
 
+BY_SHIFTS = "parameter-shift"
+"""The method by which the device differentiates of its own, as PennyLane calls it."""
+
 _BY_DEVICES = (*DERIVATIVES, "best")
 _KEPT_ANSWERS = 512
 

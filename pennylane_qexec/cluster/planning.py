@@ -33,7 +33,7 @@ from pennylane_qexec.errors import ExecutorError, QExecError
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.executors.base import Binder
 from pennylane_qexec.executors.shots import Reshot, refuse_shot_vector, remember
-from pennylane_qexec.job import Affinity, Bound, Call, Job, Outcome, Postprocessing, Result, Share, only
+from pennylane_qexec.job import Affinity, Bound, Call, Job, Outcome, Postprocessing, Result, Share, Sweep, only
 from pennylane_qexec.policies.merges import Merge, Plan
 from pennylane_qexec.policies.splits import apportion
 
@@ -71,6 +71,7 @@ class Settings:
         limit: how often the results can be differentiated.
         unwraps: whether circuits come with numbers of an interface, to be replaced by NumPy's.
         batches_are_calls: whether each batch of circuits is a call of its own, as in functions compiled by ``jax.jit``.
+        by_shifts: whether the device differentiates circuits by parameter shifts.
         ends_records: whether circuits come to be executed from where interfaces have stopped recording, or may go on.
         binders: what prepares circuits for executors that go by structure, by executor, and whether they have shots
             and mid-circuit measurements.
@@ -80,6 +81,7 @@ class Settings:
     limit: Limit = field(default_factory=Limit)
     unwraps: bool = False
     batches_are_calls: bool = False
+    by_shifts: bool = False
     ends_records: bool = field(init=False)
     binders: dict[tuple[Executor, bool, bool], Binder] = field(default_factory=dict)
     _ready: dict[Hashable, Ready] = field(default_factory=dict)
@@ -246,6 +248,13 @@ class CallPlanner:
         if executor is None and self._cluster.keeps_sweeps(circuit, self._cluster.executors):
             affinity = self._said(circuit, (), Affinity)
         return Job(circuit, executor, call, vector, affinity=affinity)
+
+    def goes_by_structure(self, sweep: Sweep) -> bool:
+        """Whether the executors may be asked for the template of a sweep in place of all its circuits."""
+        executors = self._cluster.executors
+        if sweep.key is None or not all(executor.by_structure for executor in executors):
+            return False
+        return len(executors) == 1 or self._cluster.keeps_sweeps(sweep.template, executors)
 
     def _dispatch(
         self, circuit: QuantumScript, candidates: list[Executor], selection: Selection, ready: Ready

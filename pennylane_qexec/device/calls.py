@@ -3,7 +3,7 @@
 Between the halves nobody has to wait, and no thread is needed. The first half does what ``qml.execute`` does before it
 executes; the second lets PennyLane's own ``run`` finish, with the results in place of the device. So a result can be
 differentiated as that of a plain call, in the thread that asks for it. What PennyLane is told of calls with a
-configuration, and what ``qml.Tracker`` is told, is here too.
+configuration is here too.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import pennylane as qml
-from pennylane.devices import Device, ExecutionConfig, MCMConfig
-from pennylane.devices.modifiers import simulator_tracking
-from pennylane.devices.qubit.sampling import get_num_shots_and_executions
+from pennylane.devices import ExecutionConfig, MCMConfig
 from pennylane.math import Interface
 from pennylane.tape import QuantumScript
 from pennylane.transforms import convert_to_numpy_parameters
@@ -27,14 +25,13 @@ from pennylane.workflow.qnode import _convert_to_interface, _to_qfunc_output_typ
 
 from pennylane_qexec.circuits import parameters
 from pennylane_qexec.circuits.parameters import INTERFACES, unwrapped
-from pennylane_qexec.cluster.derivatives import Limit
+from pennylane_qexec.cluster.derivatives import BY_SHIFTS, Limit
 from pennylane_qexec.cluster.planning import Settings
 from pennylane_qexec.concurrency import differentiation
 from pennylane_qexec.device.gradients import for_batches
-from pennylane_qexec.job import Outcome, Result, used_by, without_derivatives
+from pennylane_qexec.job import Outcome, Result, without_derivatives
 
 Postprocess = Callable[[Sequence[Any]], Any]
-D = TypeVar("D", bound=type[Device])
 
 RUNS_LATER = "qexec.later"
 """The device option of calls for which nobody waits when they are prepared."""
@@ -104,7 +101,7 @@ class PreparedCall:
     Attributes:
         circuits: the circuits to run, prepared by the device.
         config: the execution configuration to run them with.
-        method: the device's method that is to run them.
+        method: the device's method that is to run them, if that is not by parameter shifts.
         sendable: whether they can be run elsewhere. If not, the QNode has to be called instead.
         movable: whether the QNode can then be called in another thread.
         plain: whether nothing of the user's, and nothing that can be differentiated, makes the result of the circuits'
@@ -124,6 +121,7 @@ class PreparedCall:
         self.circuits: tuple[QuantumScript, ...] = ()
         self.config = ExecutionConfig()
         self.method = "execute"
+        self._shifted: Any = None
         self.movable = False
         self.plain = False
         self.sendable = not any(map(parameters.belong_to_this_thread, tapes))
@@ -159,6 +157,8 @@ class PreparedCall:
     ) -> Sequence[QuantumScript]:
         """The circuits of a call that can be differentiated: its results lead back to the parameters."""
         _set_trainable(tapes)
+        if self.config.gradient_method == BY_SHIFTS:
+            return self._prepare_shifts(device, tapes, inner, outer_postprocess)
         if _differentiates_on_execution(self.config, tapes):
             self.method = "execute_and_compute_derivatives"
             circuits: Sequence[QuantumScript] = convert_to_numpy_parameters(tapes)[0]
@@ -174,6 +174,35 @@ class PreparedCall:
 
         self._boundary = lambda results: outer_postprocess(ran(results))
         return circuits
+
+    def _prepare_shifts(
+        self, device: Any, tapes: Sequence[QuantumScript], inner: Any, outer_postprocess: Postprocess
+    ) -> Sequence[QuantumScript]:
+        """The circuits of a call that the device differentiates by parameter shifts."""
+        plain = [parameters.with_values_of_now(unwrapped(tape)) for tape in tapes]
+        if _differentiates_on_execution(self.config, tapes):
+            shifted = self._shifted = device.shifted(plain, self.config, values=True)
+
+            def ran(results: Sequence[Result]) -> Any:
+                answered = _AnsweredDevice(device, tuple(zip(*shifted.results(results), strict=True)))
+                return run(tapes, answered, self.config, inner)
+
+            circuits: Sequence[QuantumScript] = plain
+        else:
+            circuits, postprocess = device.planned(plain, self.config)
+            config = replace(self.config, grad_on_execution=False)
+
+            def ran(results: Sequence[Result]) -> Any:
+                return run(tapes, device, config, _AnsweredProgram(inner, postprocess(results)))
+
+        self._boundary = lambda results: outer_postprocess(ran(results))
+        return circuits
+
+    def submit(self, device: Any, asked: Callable[[], bool]) -> Sequence[Future[Outcome]]:
+        """Start what has to be run, and return at once; see :meth:`ClusterDevice.submit`."""
+        if self._shifted is not None:
+            return self._shifted.submit(device, asked)  # type: ignore[no-any-return]
+        return device.submit(self.circuits, self.config, self.method, asked)  # type: ignore[no-any-return]
 
 
 class _AnsweredProgram:
@@ -269,84 +298,6 @@ def _set_trainable(tapes: Sequence[QuantumScript]) -> None:
         tape.trainable_params = qml.math.get_trainable_indices(tape.get_parameters(trainable_only=False))
 
 
-def counts_itself(kind: D) -> D:
-    """Have a class of devices tracked as PennyLane's simulators are, but for ``execute``, which calls :func:`track`."""
-    execute = kind.execute
-    simulator_tracking(kind)
-    kind.execute = execute
-    return kind
-
-
-def track(
-    tracker: qml.Tracker,
-    circuits: Sequence[QuantumScript],
-    results: Sequence[Result],
-    outcomes: Sequence[Sequence[Outcome]],
-) -> None:
-    """Count circuits that have run, all in one call of a device.
-
-    Circuits with shots count as what the backends have run for them, in all bases and attempts. Circuits without count
-    as PennyLane counts them: by the bases in which a QPU would measure them.
-
-    Args:
-        tracker: where to count.
-        circuits: the circuits.
-        results: of each circuit.
-        outcomes: of each circuit, those of the jobs that were run for it.
-    """
-    tracker.update(batches=1)
-    tracker.record()
-    for circuit, result, of_it in zip(circuits, results, outcomes, strict=True):
-        usage = used_by(of_it)
-        with_shots = {"shots": usage.shots} if circuit.shots else {}
-        tracker.update(
-            simulations=1,
-            executions=usage.circuits if circuit.shots else get_num_shots_and_executions(circuit)[0],
-            results=result,
-            **with_shots,
-            resources=circuit.specs["resources"],
-            errors=circuit.specs["errors"],
-        )
-        tracker.record()
-
-
-def _track_with_derivatives(tracker: qml.Tracker, circuits: Sequence[QuantumScript]) -> None:
-    for circuit in circuits:
-        tracker.update(resources=circuit.specs["resources"], errors=circuit.specs["errors"])
-    tracker.update(execute_and_derivative_batches=1, executions=len(circuits), derivatives=len(circuits))
-    tracker.record()
-
-
-def count_when_done(
-    tracker: qml.Tracker, method: str, circuits: Sequence[QuantumScript], futures: Sequence[Future[Outcome]]
-) -> None:
-    """Count the circuits of one call when all have run, as those that somebody waits for are counted.
-
-    Args:
-        tracker: where to count.
-        method: the method of devices that runs them: ``"execute"`` or ``"execute_and_compute_derivatives"``.
-        circuits: the circuits.
-        futures: their futures.
-    """
-    left = len(futures)
-
-    def note(future: Future[Outcome]) -> None:
-        nonlocal left
-        if future.cancelled() or future.exception() is not None:
-            return
-        left -= 1
-        if left:
-            return
-        if method != "execute":
-            _track_with_derivatives(tracker, circuits)
-            return
-        outcomes = [future.result() for future in futures]
-        track(tracker, circuits, [one.result for one in outcomes], [[one] for one in outcomes])
-
-    for future in futures:
-        future.add_done_callback(note)
-
-
 of_kind = attrgetter(
     *("interface", "gradient_method", "grad_on_execution", "mcm_config", "derivative_order"),
     *("use_device_jacobian_product", "executor_backend"),
@@ -384,8 +335,11 @@ def settings_of(
     )
     plain = config.interface == Interface.NUMPY and (backprop or (method is not None and by_choice))
     asked = without_derivatives(told) if plain else told
-    limit = Limit.of(asked, str(asked.gradient_method) if asked.use_device_gradient else None)
     batches_are_calls = config.interface in (Interface.NUMPY, Interface.JAX_JIT)
+    if method == BY_SHIFTS:
+        limit = Limit(1, by_device=True, interface=Interface(config.interface))
+        return told, Settings(without_derivatives(told), limit, False, batches_are_calls, by_shifts=True)
+    limit = Limit.of(asked, str(asked.gradient_method) if asked.use_device_gradient else None)
     return told, Settings(asked, limit, unwraps, batches_are_calls)
 
 

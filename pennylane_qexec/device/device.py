@@ -25,24 +25,18 @@ from pennylane.typing import ResultBatch
 from pennylane_qexec.circuits.evolutions import with_matrices
 from pennylane_qexec.circuits.parameters import unwrapped
 from pennylane_qexec.cluster import QCluster
-from pennylane_qexec.cluster.derivatives import JAX, Derivatives, Limit, check_trainable, made_ready
+from pennylane_qexec.cluster.derivatives import BY_SHIFTS, JAX, Derivatives, Limit, check_trainable, made_ready
 from pennylane_qexec.cluster.planning import CallPlanner, Expanded, Settings
 from pennylane_qexec.cluster.validation import cluster_options_of
 from pennylane_qexec.concurrency.differentiation import are_recorded, is_plain, levels, loses_record
 from pennylane_qexec.concurrency.lifecycle import Closeable
-from pennylane_qexec.device.calls import (
-    RUNS_LATER,
-    count_when_done,
-    counts_itself,
-    interface_of_jax,
-    of_kind,
-    settings_of,
-    track,
-)
+from pennylane_qexec.device.calls import RUNS_LATER, interface_of_jax, of_kind, settings_of
+from pennylane_qexec.device.shift_sweeps import ShiftedCall, ShiftRules, is_shifted_here, with_shifts
+from pennylane_qexec.device.tracking import count_when_done, counts_itself, track
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors import DeviceExecutor
-from pennylane_qexec.job import Outcome, only
+from pennylane_qexec.job import Outcome, Result, only
 from pennylane_qexec.redaction import veiled
 
 _OPTION = "qexec.dispatcher"
@@ -62,6 +56,14 @@ def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: CallPlanne
     """
     if not is_settled and any(isinstance(one, MidMeasure | PauliMeasure) for one in tape.operations):
         return (tape,), only
+    if dispatcher.settings.by_shifts:
+        circuits, postprocess = with_shifts(tape, dispatcher.settings.limit, device.wires)
+        return tuple(map(device.on_wires, circuits)), postprocess
+    return _planned(tape, device, dispatcher)
+
+
+def _planned(tape: QuantumScript, device: ClusterDevice, dispatcher: CallPlanner) -> Expanded:
+    """The circuits that the executors run in place of one."""
     given, settings, plain = tape, dispatcher.settings, is_plain(tape)
     if not plain:
         tape = settings.limit.prepared(tape)
@@ -69,8 +71,7 @@ def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: CallPlanne
         tape = unwrapped(tape) if settings.unwraps else with_matrices(tape)
     if dispatcher.config.interface is Interface.JAX_JIT:
         _check_one_batch_axis(tape)
-    if device.wires and (not device._executors_know_wires or device.cluster.splits):
-        (tape,), _ = validate_device_wires(tape, wires=device.wires, name=device.name)
+    tape = device.on_wires(tape)
     circuits, postprocess = dispatcher(tape)
     if plain:
         return circuits, postprocess
@@ -79,7 +80,13 @@ def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: CallPlanne
     return circuits, settings.limit.guarded(postprocess, given)
 
 
-@counts_itself
+def is_by_shifts(config: ExecutionConfig | None) -> bool:
+    """Whether a configuration was settled for derivatives by parameter shifts that the device computes."""
+    dispatcher = None if config is None else config.device_options.get(_OPTION)
+    return dispatcher is not None and dispatcher.settings.by_shifts
+
+
+@counts_itself(unless=is_by_shifts)
 @single_tape_support
 class ClusterDevice(Closeable, Device):
     """Many simulators and QPUs as one PennyLane device.
@@ -129,6 +136,7 @@ class ClusterDevice(Closeable, Device):
         self._owns_cluster = cluster is None
         self.cluster = cluster or _new_cluster(wires, executors, config, cluster_options)
         self._derivatives = Derivatives(self.cluster.executors)
+        self._shift_rules = ShiftRules()
         self._executors_know_wires = self.wires is None or all(
             executor.wires == self.wires for executor in self.cluster.executors
         )
@@ -158,6 +166,8 @@ class ClusterDevice(Closeable, Device):
             by_choice = not before.config.use_device_gradient
         else:
             method = self._derivatives.method(config, circuit)
+            if method is None and circuit is not None and is_shifted_here(config, circuit):
+                method = BY_SHIFTS
             by_choice = config.gradient_method == "best"
             if circuit is not None and not is_plain(circuit):
                 Limit.of(config, method).check(circuit)
@@ -233,6 +243,36 @@ class ClusterDevice(Closeable, Device):
             count_when_done(self.tracker, method, circuits, futures)
         return futures
 
+    def shifted(
+        self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None, values: bool
+    ) -> ShiftedCall:
+        """The derivatives of prepared circuits by parameter shifts, ready to be run.
+
+        Args:
+            circuits: circuits that went through the device's program, with NumPy's numbers.
+            execution_config: the configuration whose program that was.
+            values: whether the results of the circuits are wanted too.
+        """
+        return ShiftedCall(self._shift_rules, self._dispatcher(execution_config), circuits, values)
+
+    def planned(
+        self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig
+    ) -> tuple[list[QuantumScript], Callable[[Sequence[Result]], tuple[Result, ...]]]:
+        """What the executors run for circuits that nobody differentiates, and what makes their results of that.
+
+        Args:
+            circuits: circuits that went through the device's program.
+            execution_config: the configuration whose program that was.
+        """
+        dispatcher = self._dispatcher(execution_config)
+        expanded = [_planned(circuit, self, dispatcher) for circuit in circuits]
+
+        def postprocess(results: Sequence[Result]) -> tuple[Result, ...]:
+            remaining = iter(results)
+            return tuple([post([next(remaining) for _ in batch]) for batch, post in expanded])
+
+        return [one for batch, _ in expanded for one in batch], postprocess
+
     def stand_in_for(self, device: Device) -> None:
         """Take the place of another device from now on: what runs here counts in that device's tracker too."""
         executors = self.cluster.executors
@@ -253,9 +293,9 @@ class ClusterDevice(Closeable, Device):
     def supports_derivatives(
         self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
     ) -> bool:
-        """Whether every executor differentiates such circuits itself."""
+        """Whether every executor differentiates such circuits itself, or they are differentiated here, by sweeps."""
         config = execution_config or ExecutionConfig(gradient_method="best")
-        return self._derivatives.method(config, circuit) is not None
+        return self._derivatives.method(config, circuit) is not None or is_shifted_here(config, circuit)
 
     def supports_vjp(
         self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
@@ -267,13 +307,17 @@ class ClusterDevice(Closeable, Device):
     def compute_derivatives(
         self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None
     ) -> Any:
-        """Jacobians of prepared circuits, computed by the executors."""
+        """Jacobians of prepared circuits, computed by the executors or of their results."""
+        if is_by_shifts(execution_config):
+            return tuple(self.shifted(circuits, execution_config, values=False).run(self))
         return self._call("compute_derivatives", circuits, execution_config)
 
     def execute_and_compute_derivatives(
         self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None
     ) -> Any:
         """Results and Jacobians of prepared circuits."""
+        if is_by_shifts(execution_config):
+            return _transposed(self.shifted(circuits, execution_config, values=True).run(self))
         return _transposed(self._call("execute_and_compute_derivatives", circuits, execution_config))
 
     def compute_vjp(
@@ -308,13 +352,31 @@ class ClusterDevice(Closeable, Device):
 
     # -- in the house
 
+    def on_wires(self, tape: QuantumScript) -> QuantumScript:
+        """A circuit that measures the wires of the device, where it measures all, and the executors may mean others.
+
+        Raises:
+            WireError: it has wires that the device has not.
+        """
+        if self.wires and (not self._executors_know_wires or self.cluster.splits):
+            (tape,), _ = validate_device_wires(tape, wires=self.wires, name=self.name)
+        return tape
+
     def __getstate__(self) -> dict[str, Any]:
-        anew = {"_tracker": qml.Tracker(), "_origin": None, "_derivatives": None, "kept_settings": {}, "_settings": {}}
+        anew = {
+            "_tracker": qml.Tracker(),
+            "_origin": None,
+            "_derivatives": None,
+            "_shift_rules": None,
+            "kept_settings": {},
+            "_settings": {},
+        }
         return {**vars(self), **anew}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._derivatives = Derivatives(self.cluster.executors)
+        self._shift_rules = ShiftRules()
 
     def _dispatcher(self, config: ExecutionConfig | None) -> CallPlanner:
         if config is None or _OPTION not in config.device_options:
@@ -337,7 +399,7 @@ class ClusterDevice(Closeable, Device):
     def _execute_raw(self, circuits: Sequence[QuantumScript], dispatcher: CallPlanner) -> ResultBatch:
         prepared = list(map(dispatcher.prepared, circuits))
         expanded = [
-            ((circuit,), only) if ready else _dispatch.tape_transform(circuit, self, dispatcher)
+            ((circuit,), only) if ready else _planned(circuit, self, dispatcher)
             for circuit, ready in zip(circuits, prepared, strict=True)
         ]
         return self._execute_expanded(circuits, expanded, dispatcher)

@@ -165,7 +165,7 @@ class QElectron(Closeable, qml.QNode):
             if staged.sendable and not staged.circuits:
                 return future.follow((), staged.finish)
             if staged.sendable:
-                jobs = call.device.submit(staged.circuits, staged.config, staged.method, lambda: future.asked)
+                jobs = staged.submit(call.device, lambda: future.asked)
                 return future.follow(jobs, staged.finish, at_once=staged.plain)
             if staged.movable:
                 return start(partial(self, *args, **kwargs))

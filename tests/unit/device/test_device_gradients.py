@@ -313,7 +313,7 @@ def test_a_trotter_product_is_differentiated(open_device: Any) -> None:
 def test_best_with_shots_is_parameter_shift(open_device: Any) -> None:
     executor = ScriptedExecutor()
     by_autograd(qml.set_shots(qml.QNode(ansatz, open_device([executor])), 100))
-    assert [len(batch) for batch in executor.batches] == [1, 4]
+    assert [len(batch) for batch in executor.batches] == [5]
 
 
 def test_device_derivatives_are_spread_over_the_executors(open_device: Any) -> None:
@@ -324,10 +324,10 @@ def test_device_derivatives_are_spread_over_the_executors(open_device: Any) -> N
     assert {row.executor for row in device.history} == set(SIMULATORS)
 
 
-def test_all_shifted_circuits_arrive_in_one_batch(open_device: Any) -> None:
+def test_a_circuit_and_all_shifted_ones_arrive_in_one_batch(open_device: Any) -> None:
     executor = ScriptedExecutor()
     by_autograd(qml.QNode(ansatz, open_device([executor]), diff_method="parameter-shift"))
-    assert [len(batch) for batch in executor.batches] == [1, 4]
+    assert [len(batch) for batch in executor.batches] == [5]
 
 
 def test_shifted_circuits_are_shared_by_the_executors(open_device: Any) -> None:
@@ -341,7 +341,7 @@ def test_a_split_gradient_sends_every_executor_one_batch(open_device: Any) -> No
     executors = [ScriptedExecutor("a"), ScriptedExecutor("b")]
     circuit = qml.set_shots(qml.QNode(ansatz, open_device(executors, split="uniform")), 100)
     by_autograd(circuit)
-    assert [[len(batch) for batch in executor.batches] for executor in executors] == [[1, 4], [1, 4]]
+    assert [[len(batch) for batch in executor.batches] for executor in executors] == [[5], [5]]
     assert [executor.shots_run for executor in executors] == [250, 250]
 
 
