@@ -293,6 +293,24 @@ def fuse(circuits: Sequence[QuantumScript]) -> list[Fused]:
     return found
 
 
+def joined(batches: Iterable[Sequence[Fused]]) -> list[Fused]:
+    """The groups of batches that become one, one behind the other: circuits of one structure are one group again."""
+    found: dict[Hashable, Fused] = {}
+    first = 0
+    for groups in batches:
+        for group in groups:
+            indices = tuple([first + index for index in group.indices])
+            key = group.template.key or indices
+            known = found.get(key)
+            if known is None:
+                found[key] = Fused(group.template, group.parameters, indices)
+            else:
+                rows = np.concatenate([known.parameters, group.parameters])
+                found[key] = Fused(known.template, rows, known.indices + indices)
+        first += sum([len(group.indices) for group in groups])
+    return list(found.values())
+
+
 def unfused(results: Iterable[tuple[Fused, Sequence[Any]]], number: int) -> list[Any]:
     """The results of groups, in the order of the circuits.
 

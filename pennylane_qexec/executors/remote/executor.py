@@ -11,7 +11,7 @@ import numpy as np
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.templates import Template, fuse
+from pennylane_qexec.circuits.templates import Fused, Template, fuse, fused, joined
 from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, checked_seed
 from pennylane_qexec.executors.base import Binder
@@ -28,9 +28,10 @@ from pennylane_qexec.executors.remote.jobs import (
 )
 from pennylane_qexec.executors.remote.plans import BatchPlan, PlannedGroup, TemplateProgram, WrongCountsError
 from pennylane_qexec.executors.validation import objection_to_counting, objection_to_wires
-from pennylane_qexec.job import JobState, Result, Status, Work
+from pennylane_qexec.job import Bound, Call, JobState, Result, Status, Sweep, Work, only
 
 _MOST_PROGRAMS = 256
+_AS_ASKED = Call()
 
 P = TypeVar("P", bound=TemplateProgram)
 B = TypeVar("B", bound=RemoteBackend)
@@ -158,21 +159,33 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
 
         return QiskitBinder(config, self.wires, exact_shots=True)
 
-    def plan(self, circuits: Sequence[QuantumScript], seed: Sequence[int] | None = None) -> BatchPlan[P]:
-        """What a batch of circuits is run as.
+    def plan(self, work: Work, seed: Sequence[int] | None = None) -> BatchPlan[P]:
+        """What a batch of circuits, or of sweeps, is run as.
 
         Args:
-            circuits: the circuits.
+            work: the batch.
             seed: of what is random in results.
         """
-        circuits = [self.with_shots(circuit) for circuit in circuits]
-        prepare = self.binder(ExecutionConfig(), circuits[0])
-        bounds = [prepare(circuit) for circuit in circuits]
+        batches = list(map(self._prepared, work.sweeps)) if work.sweeps else [self._prepared_circuits(work.circuits)]
+        bounds = [bound for found, _ in batches for bound in found]
         requests: dict[Hashable, list[PlannedGroup[P]]] = {}
-        for fused in fuse([one for bound in bounds for one in bound.circuits]):
-            group = PlannedGroup(fused, self._program(fused.template))
-            requests.setdefault(self.request_key(group), []).append(group)
+        for group in joined([groups for _, groups in batches]):
+            planned = PlannedGroup(group, self._program(group.template))
+            requests.setdefault(self.request_key(planned), []).append(planned)
         return BatchPlan(bounds, requests, np.random.SeedSequence(seed))
+
+    def _prepared(self, sweep: Sweep) -> tuple[Sequence[Bound], Sequence[Fused]]:
+        """What a sweep is run as: one group, unless its circuits have to be changed for the backend."""
+        ready = self.prepared_sweep(sweep, _AS_ASKED)
+        if ready is None:
+            return self._prepared_circuits(sweep.circuits())
+        return [Bound((ready.template,), _AS_ASKED.config, only)] * len(ready), [fused(ready)]
+
+    def _prepared_circuits(self, circuits: Sequence[QuantumScript]) -> tuple[Sequence[Bound], Sequence[Fused]]:
+        circuits = [self.with_shots(circuit) for circuit in circuits]
+        prepare = self.binder(_AS_ASKED.config, circuits[0])
+        bounds = [prepare(circuit) for circuit in circuits]
+        return bounds, fuse([one for bound in bounds for one in bound.circuits])
 
     def submit(self, circuits: Sequence[QuantumScript]) -> str:
         """Send circuits, and return the vendor's id; several, joined by ``+``, if they become several jobs there.
@@ -188,7 +201,11 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
 
     def submit_numbered(self, circuits: Sequence[QuantumScript], label: str, numbers: Sequence[int]) -> str:
         """Send circuits as :meth:`submit_labelled` does, with their numbers; see :meth:`batch_seed`."""
-        plan = self.plan(circuits, self.batch_seed(numbers))
+        return self.submit_work(Work(tuple(circuits), numbers=tuple(numbers)), label)
+
+    def submit_work(self, work: Work, label: str = "") -> str:
+        """Send a batch of circuits, or of sweeps; of those, templates with matrices, where the vendor takes them."""
+        plan = self.plan(work, self.batch_seed(work.row_numbers()))
         sent: list[VendorJob] = []
         try:
             for job in self.send(plan, label if self.labels else ""):
@@ -202,7 +219,17 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
         """Send a batch, wait for it, and fetch the results."""
         if not work.numbers or work.call.method != "execute":
             return super().perform(work)
-        return self._awaited(self.submit_numbered(work.circuits, "", work.numbers))
+        return self._awaited(self.submit_work(work))
+
+    def run_sweep(self, sweep: Sweep) -> Sequence[Result]:
+        """Send a sweep, wait for it, and fetch the results."""
+        return self._awaited(self.submit_work(Work((sweep.template,), sweeps=(sweep,))))
+
+    def perform_sweeps(self, work: Work) -> Sequence[Sequence[Result]]:
+        """Send a batch of sweeps, wait for it, and fetch the results."""
+        if work.call.method != "execute":
+            return super().perform_sweeps(work)
+        return work.by_sweep(self._awaited(self.submit_work(work)))
 
     def find(self, label: str) -> str | None:
         """The id of the first job with a label, whoever sent it, that has not failed and was not cancelled.
@@ -248,7 +275,11 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
             ConfigurationError: there is no such job, it cannot be found by its id, or it has other circuits, as far as
                 can be told now.
         """
-        plan = self.plan(circuits, self.batch_seed(()))
+        self.adopt_work(job_id, Work(tuple(circuits)))
+
+    def adopt_work(self, job_id: str, work: Work) -> None:
+        """Take over a job of another process that was sent by :meth:`submit_work`; see :meth:`adopt`."""
+        plan = self.plan(work, self.batch_seed(()))
         job = self._jobs.get(job_id)
         self.check_adoption(job, plan)
         job.plan = plan

@@ -202,7 +202,7 @@ class BatchPlan(Generic[P]):
     """What the circuits of a batch are run as.
 
     Attributes:
-        bounds: the circuits, made ready.
+        bounds: the circuits, made ready; the rows of a sweep by its template.
         requests: the groups of circuits of one structure, by what is sent together, in the order of sending.
         seed: of what is random in results.
     """

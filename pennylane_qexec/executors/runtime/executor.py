@@ -28,6 +28,7 @@ from pennylane_qexec.executors.runtime.machines import Account, Machine, is_loca
 from pennylane_qexec.executors.runtime.options import Primitive, primitive_options
 from pennylane_qexec.executors.runtime.sessions import Mode, ModeName, PrimitiveJob, seconds
 from pennylane_qexec.executors.shots import checked_shots
+from pennylane_qexec.job import Work
 from pennylane_qexec.redaction.display import even_incomplete
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class RuntimeExecutor(RemoteExecutor[Machine, "PrimitiveProgram"]):
         """What would be sent for a batch of circuits: for each primitive, the PUBs of its job."""
         from pennylane_qexec.executors.runtime import plans
 
-        return {str(primitive): plans.pubs(groups) for primitive, groups in self.plan(circuits).requests.items()}
+        return {str(one): plans.pubs(groups) for one, groups in self.plan(Work(tuple(circuits))).requests.items()}
 
     def program(self, template: Template) -> PrimitiveProgram:
         """What the Sampler or the Estimator runs for circuits of one structure."""
@@ -206,9 +207,9 @@ class RuntimeExecutor(RemoteExecutor[Machine, "PrimitiveProgram"]):
         """The primitive: each of the two runs one job."""
         return group.program.primitive
 
-    def plan(self, circuits: Sequence[QuantumScript], seed: Sequence[int] | None = None) -> BatchPlan[PrimitiveProgram]:
-        """What a batch of circuits is run as; the Estimator's job is the first."""
-        plan = super().plan(circuits, seed)
+    def plan(self, work: Work, seed: Sequence[int] | None = None) -> BatchPlan[PrimitiveProgram]:
+        """What a batch is run as; the Estimator's job is the first."""
+        plan = super().plan(work, seed)
         return replace(plan, requests={one: plan.requests[one] for one in sorted(plan.requests, key=str)})
 
     @property

@@ -151,6 +151,39 @@ def test_an_executor_with_shots_of_its_own_runs_all_rows_with_those():
 # Backends with a queue
 
 
+ESTIMATED = [qml.expval(qml.Z(0) @ qml.Z(1)), qml.expval(0.5 * qml.X(0) + qml.Y(1) + 0.3 * qml.I(0))]
+
+
+@pytest.mark.parametrize("backend", ["aer", "fake_manila"])
+@pytest.mark.parametrize("primitive", ["sampler", "estimator"])
+@pytest.mark.parametrize("numbers", [(), (5, 100, 40)])
+def test_runtime_draws_the_seeded_shots_of_the_circuits(backend, primitive, numbers):
+    sweeps = [sweep(ESTIMATED, 64), sweep(ESTIMATED, 10, rows=ROWS[:2]), sweep(ESTIMATED, 64, rows=ROWS[3:])]
+    batch = work(*sweeps, numbers=numbers)
+    assert_equal(*both(lambda: qexec.executor(f"ibm:{backend}", primitive=primitive, seed=3), batch))
+
+
+def test_runtime_shuffles_samples_as_those_of_the_circuits():
+    batch = work(sweep([qml.sample(wires=[1, 0])], 20), sweep([qml.counts(wires=0), qml.expval(qml.X(1))], 30))
+    assert_equal(*both(lambda: qexec.executor("ibm:aer", seed=3), batch))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PREPARED if kind != "shadow"])
+def test_runtime_prepares_the_circuits_of_what_is_no_template_for_it(kind):
+    operations, measurement, shots, rows = PREPARED[kind]
+    batch = work(by_hand(QuantumScript(operations, [measurement], shots=shots), (0,), rows), sweep(shots=9))
+    assert_equal(*both(lambda: qexec.executor("ibm:aer", seed=2), batch))
+
+
+def test_runtime_binds_no_circuit_of_a_sweep(monkeypatch):
+    batch = work(sweep(ESTIMATED, 20))
+    executor = qexec.executor("ibm:aer")
+    usages = [executor.usage(circuit) for circuit in batch.sweeps[0].circuits()]
+    monkeypatch.setattr(Sweep, "circuit", None)
+    assert len(executor.run_sweep(batch.sweeps[0])) == len(ROWS)
+    assert set(usages) == {executor.usage_of(batch.circuits[0], batch.call)}
+
+
 def test_a_qpu_of_a_users_own_is_sent_the_circuits_of_sweeps():
     qpu = FakeQPU(polls=1)
     batch = work(sweep(shots=10), sweep([qml.sample(wires=0)], 5, rows=ROWS[:2]), numbers=(3, 20))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from ibm import FakeAPI, FakeService
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
+from pennylane_qexec.circuits.templates import sweep_of_circuit
 from pennylane_qexec.executors.runtime import RuntimeExecutor
-from pennylane_qexec.job import JobState
+from pennylane_qexec.job import JobState, Sweep, Work
 from pennylane_qexec.testing import flip
 
 
@@ -50,6 +52,37 @@ def test_a_gradient_is_one_job(open_device: Any) -> None:
     assert len(api.jobs) == 1
     (job,) = api.jobs.values()
     assert [pub.shape for pub in job["params"]["pubs"]] == [(16,), (16,)]
+
+
+def sweep(rows: int, shots: int, *measurements: Any) -> Sweep:
+    one = sweep_of_circuit(QuantumScript([qml.RX(0.0, 0), qml.CNOT([0, 1])], measurements, shots=shots))
+    assert one is not None
+    return replace(one, parameters=np.linspace(0.0, np.pi, rows)[:, None])
+
+
+def test_sweeps_are_pubs_of_one_job() -> None:
+    api = FakeAPI()
+    executor = at_ibm(api)
+    sweeps = sweep(49, 100, qml.expval(qml.Z(0))), sweep(5, 30, qml.expval(qml.Z(0) @ qml.Z(1)), qml.probs(wires=0))
+    work = Work(tuple(one.template for one in sweeps), sweeps=sweeps)
+    rows = executor.perform_sweeps(work)
+    assert list(map(len, rows)) == [49, 5]
+    assert [float(rows[0][row]) for row in (0, -1)] == [1, -1]
+    assert np.allclose(rows[1][-1][1], [0, 1])
+    (job,) = api.jobs.values()
+    assert [(pub.shape, pub.shots) for pub in job["params"]["pubs"]] == [((49,), 100), ((5,), 30)]
+
+
+def test_sweeps_of_another_process_are_adopted() -> None:
+    api = FakeAPI()
+    one = sweep(3, 20, qml.expval(qml.Z(1)))
+    work = Work((one.template,), sweeps=(one,))
+    job_id, other = at_ibm(api).submit_work(work, "a-label"), at_ibm(api)
+    assert other.find("a-label") == job_id
+    other.adopt_work(job_id, work)
+    while not other.poll(job_id).final:
+        pass
+    assert [round(float(value)) for value in other.fetch(job_id)][::2] == [1, -1]
 
 
 def test_a_value_with_its_gradient_is_two_jobs(open_device: Any) -> None:
