@@ -58,9 +58,9 @@ class Totals:
     seconds: float = 0.0
     cost: float = 0.0
 
-    def add(self, job: JobRecord, state: str) -> None:
-        """Count a job, in a state as people know it."""
-        self.circuits[state] += 1
+    def add(self, job: JobRecord, state: str, circuits: int = 1) -> None:
+        """Count a job of some circuits, in a state as people know it."""
+        self.circuits[state] += circuits
         self.shots += job.shots if state == "done" else 0
         self.seconds += job.seconds
         self.cost += job.cost
@@ -126,13 +126,13 @@ def summary_of(store: Store, run: Run) -> RunSummary:
     found = RunSummary(replace(run, name=scrub(run.name), argv=tuple(scrub_argv(run.argv))))
     for job in store.jobs(run.id):
         state = WHERE[State(job.state)]
-        found.together.add(job, state)
-        found.executors.setdefault((job.executor, job.backend), Totals()).add(job, state)
+        found.together.add(job, state, job.rows)
+        found.executors.setdefault((job.executor, job.backend), Totals()).add(job, state, job.rows)
         if state == "at backends":
             one = BackendJob(job.executor, job.backend, str(job.remote_id), job.state == State.SENT, job.submitted)
             sent = found.at_backends.setdefault((one.executor, one.job), one)
             sent.asked = min(sent.asked, job.submitted)
-            sent.circuits += 1
+            sent.circuits += job.rows
     failed = sorted(store.jobs(run.id, [State.FAILED]), key=lambda job: -(job.finished or 0.0))
     found.failures = [job._replace(error=scrub(job.error)) for job in failed]
     return found
@@ -246,7 +246,8 @@ def _failures(found: RunSummary) -> list[str]:
         same.setdefault(job.error, []).append(job)
     lines = []
     for error, jobs in list(same.items())[:_MOST_ERRORS]:
-        others = f" and {len(jobs) - 1:,} more" if len(jobs) > 1 else ""
+        more = sum(job.rows for job in jobs) - 1
+        others = f" and {more:,} more" if more else ""
         when = f"{_clock(jobs[0].finished or 0.0)} UTC, on {escape(jobs[0].executor)}"
         lines.append(f"[red]Circuit {jobs[0].number + 1}{others} failed[/], {when}: {escape(error)}")
     return lines
@@ -293,6 +294,7 @@ def _details(found: RunSummary) -> dict[str, Any]:
         "errors": [
             {
                 "circuit": job.number + 1,
+                "circuits": job.rows,
                 "executor": job.executor,
                 "attempts": job.attempt,
                 "failed": moment(job.finished or 0.0),

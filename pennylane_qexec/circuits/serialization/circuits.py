@@ -97,14 +97,19 @@ def drafted(circuit: QuantumScript) -> str:
 
 def _content(circuit: QuantumScript, draft: CircuitEncoder) -> dict[str, Any]:
     return {
-        "operations": _forms("operation", circuit.operations, draft.form),
-        "measurements": _forms("measurement", circuit.measurements, draft.form),
+        "operations": forms_of("operation", circuit.operations, draft.form),
+        "measurements": forms_of("measurement", circuit.measurements, draft.form),
         "shots": shots_form(circuit.shots),
         "trainable": _trainable(circuit),
     }
 
 
-def _forms(what: str, parts: Sequence[Any], form: Callable[[Any], Any]) -> list[Any]:
+def forms_of(what: str, parts: Sequence[Any], form: Callable[[Any], Any]) -> list[Any]:
+    """The forms of the operations or measurements of a circuit; of what cannot be stored, it is said which it is.
+
+    Raises:
+        ConfigurationError: one cannot be.
+    """
     forms: list[Any] = []
     try:
         for part in parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,9 +76,18 @@ def _terms(operators: tuple[Operator, ...], times: list[int]) -> int:
 
 
 class CircuitDecoder:
-    """Reads the parts of one circuit. A mid-circuit measurement is one object wherever it occurs."""
+    """Reads the parts of one circuit. A mid-circuit measurement is one object wherever it occurs.
 
-    def __init__(self) -> None:
+    Args:
+        row: of a sweep, the numbers of the circuit, which stand in columns.
+
+    Attributes:
+        columns: how many of them were read.
+    """
+
+    def __init__(self, row: Sequence[Any] = ()) -> None:
+        self.columns = 0
+        self._row = row
         self._ids: dict[int, str] = {}
         self._by_form: dict[str, Operator] = {}
         self._by_number: dict[int, Operator] = {}
@@ -183,6 +192,13 @@ class CircuitDecoder:
             raise ConfigurationError(f"{kind.__name__} is no measurement in the middle: the text is damaged.")
         return self._mid_measure(kind, {key: each for key, each in form.items() if key != "name"})
 
+    def column(self, content: Any) -> Any:
+        """A number of the row. Each stands once, in order."""
+        if type(content) is not int or content != self.columns or content >= len(self._row):
+            raise ConfigurationError(f"{content!r:.80} is not the next column of the text: the text is damaged.")
+        self.columns += 1
+        return self._row[content]
+
     def _parameters(self, parts: Form) -> tuple[Any, ...]:
         found = tuple(map(self.value, items_of(parts.pop("parameters", []))))
         if not all(isinstance(each, _PARAMETERS) for each in found):
@@ -269,6 +285,7 @@ _BUILDERS: dict[type, Callable[[CircuitDecoder, Any, Form], Any]] = {
 _READERS: dict[str, Callable[[CircuitDecoder, Any], Any]] = {
     "wires": lambda reading, content: reading._wires({"wires": content}),
     "measured": CircuitDecoder.measured,
+    "column": CircuitDecoder.column,
     "shots": lambda _, content: shots_of(content),
     "sparse": _sparse_of,
     "pauli word": _pauli_word,

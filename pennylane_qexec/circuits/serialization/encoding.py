@@ -141,10 +141,13 @@ class CircuitEncoder:
 
     Attributes:
         has_templates: whether there is a template in what was written. PennyLane does not build all of them again.
+        columns: how many numbers were left out, see :meth:`with_columns`.
     """
 
     def __init__(self) -> None:
         self.has_templates = False
+        self.columns = 0
+        self._leaves_out = False
         self._numbers: dict[Any, int] = {}
         self._defined: dict[int, Form] = {}
 
@@ -169,6 +172,21 @@ class CircuitEncoder:
         if isinstance(value, type):
             return _class_form(value)
         return _sparse_form(value) if sparse.issparse(value) else form_of(value, self.form)
+
+    def with_columns(self, operator: Operator) -> Form:
+        """An operator of a sweep: in place of each number in its data is the column of its numbers, in order.
+
+        Raises:
+            ConfigurationError: as for :meth:`form`, or there are other numbers in it than in its data.
+        """
+        before, self._leaves_out = self.columns, True
+        try:
+            form: Form = self.form(operator)
+        finally:
+            self._leaves_out = False
+        if self.columns - before != len(operator.data):
+            raise ConfigurationError(f"the {len(operator.data)} parameters of {operator.name} are not all it has.")
+        return form
 
     def number(self, value: Any) -> Any:
         """A parameter or the label of a wire, or several."""
@@ -197,7 +215,7 @@ class CircuitEncoder:
         leaves, metadata = parts_of(operator)
         if len(metadata) == 1 and type(metadata[0]) is Wires and not any(isinstance(leaf, Operator) for leaf in leaves):
             return self._plain(style.name, leaves, metadata[0].labels, {})
-        form: Form = {"name": style.name, "parts": [self.number(leaf) for leaf in leaves]}
+        form: Form = {"name": style.name, "parts": [self._leaf(leaf) for leaf in leaves]}
         if metadata:
             form["settings"] = self.settings(metadata)
         return form
@@ -227,6 +245,12 @@ class CircuitEncoder:
     def _parameter(self, value: Any) -> Any:
         if isinstance(value, _NO_PARAMETERS):
             raise ConfigurationError(f"{value!r:.80} is no number: give the parameter a value first.")
+        return self._leaf(value)
+
+    def _leaf(self, value: Any) -> Any:
+        if self._leaves_out and isinstance(value, _SCALARS) and not np.ndim(value):
+            self.columns += 1
+            return {"column": self.columns - 1}
         return self.number(value)
 
     def labels(self, labels: tuple[Any, ...]) -> list[Any]:
@@ -295,6 +319,8 @@ def _class_form(kind: type) -> Form:
 _NO_PARAMETERS = (str, dict, type(None), Operator, MeasurementProcess, Wires, Shots)
 
 _AS_IT_IS = (int, str)
+
+_SCALARS = (int, float, np.ndarray, np.generic)
 
 _NESTED = (list, tuple)
 

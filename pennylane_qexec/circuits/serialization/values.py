@@ -19,7 +19,10 @@ import pennylane as qml
 from pennylane_qexec.errors import ConfigurationError
 
 VERSION = 1
-"""Of the texts that are written. Readers read this one and all before."""
+"""Of texts of circuits and results. Readers read this one and all before."""
+
+_VERSIONS = {"sweep": 2, "results": 2}
+"""Of texts of other kinds, which came later."""
 
 T = TypeVar("T")
 
@@ -31,7 +34,7 @@ def text_of(kind: str, content: dict[str, Any]) -> str:
         ConfigurationError: it has a whole number of thousands of digits.
     """
     try:
-        return canonical({**content, "format": _FORMAT + kind, "version": VERSION})
+        return canonical({**content, "format": _FORMAT + kind, "version": _VERSIONS.get(kind, VERSION)})
     except ValueError as error:
         raise ConfigurationError(f"this {kind} cannot be written ({error}): leave such numbers out.") from error
 
@@ -52,12 +55,12 @@ def content_of(kind: str, text: Any) -> dict[str, Any]:
         raise ConfigurationError(
             f'the text is no stored {kind}: it does not say "format": "{_FORMAT}{kind}". {_start(text)}'
         )
-    version = document.pop("version", None)
+    version, latest = document.pop("version", None), _VERSIONS.get(kind, VERSION)
     if type(version) is not int or version < 1:
         raise ConfigurationError(f"the stored {kind} has version {version!r}, which must be a number of at least 1.")
-    if version > VERSION:
+    if version > latest:
         raise ConfigurationError(
-            f"the stored {kind} has version {version}, and {VERSION} is the latest known: install a later "
+            f"the stored {kind} has version {version}, and {latest} is the latest known: install a later "
             "pennylane-qexec."
         )
     return document

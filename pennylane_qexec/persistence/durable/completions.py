@@ -158,7 +158,7 @@ class RunCompletions:
             for entry in entries:
                 entry.left = not isinstance(error, Exception)
             outcomes = [error] * len(entries)
-        self.executed += len(entries)
+        self.executed += sum(entry.job.rows for entry in entries)
         self.settle(list(zip(entries, outcomes, strict=True)))
 
     def begin(self, entries: Sequence[RunEntry]) -> None:
@@ -183,7 +183,7 @@ class RunCompletions:
         except Exception as error:
             self.fail(entries, error)
             return
-        self.executed += len(entries)
+        self.executed += sum(entry.job.rows for entry in entries)
         for entry, future in zip(entries, inner, strict=True):
             entry.inner = future
             future.add_done_callback(partial(self._ended, entry))

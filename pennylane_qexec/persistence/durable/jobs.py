@@ -13,11 +13,12 @@ import pennylane as qml
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.fingerprint import fingerprint
-from pennylane_qexec.circuits.serialization import circuit_text, circuit_texts, result_text
+from pennylane_qexec.circuits.serialization import circuit_text, circuit_texts, result_text, sweep_text
+from pennylane_qexec.circuits.serialization.sweeps import template_text
 from pennylane_qexec.concurrency.futures import AskedFuture
 from pennylane_qexec.errors import ConfigurationError, JobTimeoutError
 from pennylane_qexec.executors import DelegatingExecutor, Executor, QueuedExecutor
-from pennylane_qexec.job import Call, Job, Outcome
+from pennylane_qexec.job import Call, Job, Outcome, Sweep
 from pennylane_qexec.persistence.runners import BaseRunner, Runner
 from pennylane_qexec.persistence.store import State, StoredJob
 
@@ -103,8 +104,8 @@ class SerializedJob(NamedTuple):
 
     Attributes:
         key: equal for jobs that ask for the same of the same cluster: see :func:`what_of` and :func:`place_of`.
-        digest: of the circuit's text.
-        text: the circuit.
+        digest: of the circuit's text, or of the sweep's.
+        text: the circuit, or the sweep.
     """
 
     key: str
@@ -155,12 +156,15 @@ def serialize(jobs: Sequence[Job], engine: BaseRunner) -> list[SerializedJob]:
         engine: of the cluster that they are asked of.
 
     Raises:
-        ConfigurationError: one of the circuits contains something that cannot be compared with anything.
+        ConfigurationError: one of the circuits contains something that cannot be compared with anything, or one of the
+            sweeps cannot be written: see :func:`is_written_whole`.
     """
     names = [f"{executor.name} {executor.backend}" for executor in engine.executors]
     places: dict[int, str] = {}
     found = []
-    for job, text in zip(jobs, _texts([job.circuit for job in jobs]), strict=True):
+    circuits = iter(_texts([job.circuit for job in jobs if job.sweep is None]))
+    texts = [next(circuits) if job.sweep is None else sweep_text(job.sweep) for job in jobs]
+    for job, text in zip(jobs, texts, strict=True):
         call = job.call
         if id(call) not in places:
             places[id(call)] = digest_of("\n".join((*names, _settings(call))))[:_SHORT]
@@ -170,6 +174,15 @@ def serialize(jobs: Sequence[Job], engine: BaseRunner) -> list[SerializedJob]:
             what = digest_of("\n".join((call.method, digest, vector)))
         found.append(SerializedJob(f"{what}{_AT}{places[id(call)]}", digest, text))
     return found
+
+
+def is_written_whole(sweep: Sweep) -> bool:
+    """Whether a sweep can be written as such; else its circuits are recorded one by one."""
+    try:
+        template_text(sweep)
+    except ConfigurationError:
+        return False
+    return True
 
 
 def _settings(call: Call) -> str:

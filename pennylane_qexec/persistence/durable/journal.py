@@ -10,15 +10,16 @@ import logging
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
 from typing import Any, NoReturn
 
+import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.results import check_kept
-from pennylane_qexec.circuits.serialization import circuit_of, circuit_text, result_of
+from pennylane_qexec.circuits.serialization import circuit_of, circuit_text, result_of, results_of, sweep_of
 from pennylane_qexec.errors import ConfigurationError, ReplayMismatchError, ResultError, StoreError, StoreMismatchError
-from pennylane_qexec.job import CACHE, Job, Outcome, Result, Usage, Work
+from pennylane_qexec.job import CACHE, Job, Outcome, Result, Sweep, Usage, Work
 from pennylane_qexec.persistence.durable.jobs import (
     UNRECORDED,
     RunEntry,
@@ -48,20 +49,51 @@ def _mismatch(store: Store, name: str, recorded: StoredJob, asked: Job) -> Repla
 
 
 def _difference(text: str, asked: Job) -> str:
+    recorded = _recorded(text)
+    if not isinstance(recorded, Sweep) and asked.sweep is None:
+        return _difference_of(recorded, asked.circuit, asked.call.method)
+    rows = len(recorded) if isinstance(recorded, Sweep) else 1
+    if rows != asked.rows:
+        return f"circuits that are asked for together: {asked.rows} in place of {rows}"
+    row = _first_difference(recorded, asked.sweep)
+    one, other = [each.circuit(row) if isinstance(each, Sweep) else each for each in (recorded, asked.sweep)]
+    differ = _difference_of(one, asked.circuit if other is None else other, asked.call.method)
+    return f"in circuit {row + 1} of {rows} that are asked for together, {differ}"
+
+
+def _recorded(text: str) -> QuantumScript | Sweep | None:
+    """What was recorded; ``None`` if that cannot be read."""
+    for read in (circuit_of, sweep_of):
+        try:
+            return read(text)
+        except ConfigurationError:
+            continue
+    return None
+
+
+def _first_difference(one: Any, other: Any) -> int:
+    """The first row in which two sweeps of as many rows differ; 0 if it is not in their numbers."""
+    numbers = [each.parameters if isinstance(each, Sweep) else np.empty((1, 0)) for each in (one, other)]
+    if numbers[0].shape != numbers[1].shape:
+        return 0
+    return int(np.argmax((numbers[0] != numbers[1]).any(axis=1)))
+
+
+def _difference_of(recorded: QuantumScript | None, asked: QuantumScript, method: str) -> str:
     try:
-        recorded = circuit_of(text)
-        before, now = json.loads(text), json.loads(circuit_text(asked.circuit))
+        if recorded is None:
+            raise ConfigurationError("it cannot be read")
+        before, now = json.loads(circuit_text(recorded)), json.loads(circuit_text(asked))
     except (ConfigurationError, ValueError):
-        return f"a circuit of {len(asked.circuit.operations)} operations in place of one that cannot be shown"
+        return f"a circuit of {len(asked.operations)} operations in place of one that cannot be shown"
     for what, singular in (("operations", "operation"), ("measurements", "measurement")):
         for index, (one, other) in enumerate(zip_longest(before[what], now[what])):
             if one != other:
-                shown = _both(_part(recorded, what, index), _part(asked.circuit, what, index), one, other)
+                shown = _both(_part(recorded, what, index), _part(asked, what, index), one, other)
                 return f"{singular} {index + 1} is {shown}{_hint(other)}"
     for what, words in (("shots", "the shots are"), ("trainable", "the trainable parameters are")):
         if before[what] != now[what]:
             return f"{words} {json.dumps(now[what])} in place of {json.dumps(before[what])}"
-    method = asked.call.method
     return f"{method!r} is asked of it" if method != "execute" else "it is asked for once more, or of another cluster"
 
 
@@ -169,6 +201,11 @@ class Journal:
             return first, rows
 
     @property
+    def circuits_left(self) -> int:
+        """How many circuits the program has not asked for yet."""
+        return sum(row.rows for row in self.unasked.values())
+
+    @property
     def used(self) -> bool:
         """Whether anything was asked for."""
         return bool(self._calls)
@@ -186,6 +223,11 @@ class Journal:
             cost += job.cost
             seconds += job.seconds
         return Amounts(shots, circuits, cost, seconds)
+
+    def knows(self, one: SerializedJob) -> bool:
+        """Whether a job is recorded, and was not asked for yet."""
+        with self._lock:
+            return any(self._by_key.get(key) for key in (one.key, *self._keys.get(what_of(one.key), ())))
 
     def ask_again(self, row: StoredJob) -> None:
         """Nothing came of a job that was asked for: who asks for the same again asks for this one."""
@@ -251,7 +293,7 @@ class Journal:
         self._by_key.clear()
         self.unasked.clear()
         for row in self._store.jobs(self._run.id):
-            self._next = max(self._next, row.number + 1)
+            self._next = max(self._next, row.number + row.rows)
             if row.id not in self._asked:
                 self._add(row)
 
@@ -295,9 +337,10 @@ class Journal:
         if missing and self.unasked and not self._concurrent:
             expected = self.unasked[min(self.unasked)]
             raise _mismatch(self._store, self.name, expected, jobs[missing[0]])
-        new = [_new(self._next + place, asked[index], jobs[index]) for place, index in enumerate(missing)]
+        places = accumulate((jobs[index].rows for index in missing), initial=self._next)
+        new = [_new(next(places), asked[index], jobs[index]) for index in missing]
         recorded = iter(self._store.record(self._run.id, new, self._worker, self._lease) if new else [])
-        self._next += len(new)
+        self._next = next(places)
         return [(row, False) if row is not None else self._mine(next(recorded)) for row in found]
 
     def _mine(self, row: StoredJob) -> tuple[StoredJob, bool]:
@@ -312,8 +355,11 @@ class Journal:
 def _new(number: int, one: SerializedJob, job: Job) -> NewJob:
     executor = job.executor
     name, backend = ("", "") if executor is None else (executor.name, executor.backend)
-    usage = Usage(1, job.shots) if executor is None else executor.usage_of(job.circuit, job.call)
-    return NewJob(number, one.key, one.digest, one.text, name, backend, shots=usage.shots, circuits=usage.circuits)
+    usage = Usage(1, job.circuit.shots.total_shots or 0)
+    if executor is not None:
+        usage = executor.usage_of(job.circuit, job.call)
+    shots, circuits = usage.shots * job.rows, usage.circuits * job.rows
+    return NewJob(number, one.key, one.digest, one.text, name, backend, shots=shots, circuits=circuits, rows=job.rows)
 
 
 # Recorded results
@@ -324,11 +370,18 @@ def _result(entry: RunEntry, text: str, run: str) -> Result:
     job, executor = entry.job, entry.call.engine.executor(entry.row.executor)
     work = Work.of([job])
     try:
-        result = result_of(text)
-        if executor is None:
-            check_kept(work, [job.circuit], [result])
+        if job.sweep is None:
+            result = result_of(text)
+            results = [result]
         else:
-            executor.check_kept(work, [result])
+            result = results = results_of(text)
+            work = work.by_template()
+        if len(results) != len(work.circuits):
+            _refuse(entry.row, run, f"has {len(results)} parts in place of {len(work.circuits)}")
+        if executor is None:
+            check_kept(work, work.circuits, results)
+        else:
+            executor.check_kept(work, results)
     except ConfigurationError as error:
         _refuse(entry.row, run, f"cannot be read: {error}", error)
     except ResultError as error:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, final
 
-from pennylane.tape import QuantumScript
-
-from pennylane_qexec.circuits.serialization import circuit_of
+from pennylane_qexec.circuits.serialization import circuit_of, sweep_of
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, NoAccessError, StoreError
 from pennylane_qexec.executors import QueuedExecutor
 from pennylane_qexec.job import Job, Outcome, Times
@@ -43,6 +42,7 @@ class SentJob:
         known: whether the id is known.
         entries: what the program has asked for.
         rows: all that was sent in it: what the program has asked for, and what it may ask for later.
+        jobs: the same, as far as it can be read.
         aside: whether it is not looked for yet, as the program has still to ask for circuits that cannot be read.
         waiting: what comes of it.
     """
@@ -52,6 +52,7 @@ class SentJob:
     known: bool
     entries: list[RunEntry]
     rows: list[StoredJob] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
     aside: bool = False
     waiting: Future[Any] | None = None
 
@@ -107,8 +108,8 @@ def _warn_of(entry: RunEntry) -> None:
         )
 
 
-def _read(row: StoredJob, text: str | None) -> QuantumScript | None:
-    """A recorded circuit; ``None`` if it could not be written.
+def _read(row: StoredJob, text: str | None) -> Job | None:
+    """A recorded circuit or sweep; ``None`` if it could not be written.
 
     Raises:
         StoreError: it is another one than was recorded.
@@ -119,10 +120,12 @@ def _read(row: StoredJob, text: str | None) -> QuantumScript | None:
             "missing in the store, or another one. Somebody has changed the database, or it is damaged. Restore it "
             "from a backup, or begin a run with another name."
         )
-    try:
-        return circuit_of(text)
-    except ConfigurationError:
-        return None
+    with suppress(ConfigurationError):
+        return Job(circuit_of(text))
+    with suppress(ConfigurationError):
+        sweep = sweep_of(text)
+        return Job(sweep.template, sweep=sweep)
+    return None
 
 
 # Entries
@@ -194,10 +197,10 @@ class Recovery:
     def _answer(self, entry: RunEntry) -> None:
         outcome = self._journal.outcome(entry)
         if outcome is not None:
-            self.replayed += 1
+            self.replayed += entry.job.rows
             self._completions.tell(entry, outcome)
             return
-        self._completions.executed += 1  # its result could not be recorded
+        self._completions.executed += entry.job.rows  # its result could not be recorded
         job = replace(entry.job, follower=None)
         (inner,) = entry.call.context.copy().run(entry.call.runner.submit, [job], entry.call.asked)
         inner.add_done_callback(lambda inner: self._completions.tell(entry, inner.exception() or inner.result()))
@@ -256,8 +259,8 @@ class Recovery:
     def _wait_for(self, sent: SentJob) -> None:
         """Wait for a job, and fetch its results."""
         sent.rows = self._journal.sent_as(*sent.key)
-        jobs = self._jobs(sent)
-        unread = len(sent.rows) - len(jobs)
+        sent.jobs = self._jobs(sent)
+        unread = len(sent.rows) - len(sent.jobs)
         sent.aside = bool(unread)
         if unread:
             logger.warning(
@@ -270,7 +273,7 @@ class Recovery:
             return
         logger.info("job %r at %r is picked up", sent.name, sent.executor.name)
         times = [Times(row.submitted, row.submitted, row.attempt) for row in sent.rows]
-        self._then(sent, sent.engine.take_up(sent.executor, sent.name, jobs, times), self._taken_up)
+        self._then(sent, sent.engine.take_up(sent.executor, sent.name, sent.jobs, times), self._taken_up)
 
     def _jobs(self, sent: SentJob) -> list[Job]:
         """What was sent in a job of a backend, without circuits that were not asked for yet, and cannot be read."""
@@ -279,10 +282,11 @@ class Recovery:
         jobs = []
         for row in sent.rows:
             job = asked.get(row.id)
-            if job is None and (circuit := _read(row, texts.get(row.circuit))) is not None:
-                job = Job(circuit, follower=self._transitions)
+            if job is None:
+                job = _read(row, texts.get(row.circuit))
             if job is not None:
-                jobs.append(replace(job, executor=sent.executor, call=job.call.unbound()))
+                bare = job.call.unbound()
+                jobs.append(replace(job, executor=sent.executor, call=bare, follower=self._transitions))
         return jobs
 
     def _taken_up(self, sent: SentJob, future: Future[list[Outcome]]) -> None:
@@ -299,17 +303,17 @@ class Recovery:
 
     def _record(self, sent: SentJob, outcomes: Sequence[Outcome]) -> None:
         """Record results: also those of circuits that came along, for when the program asks for them."""
-        fetched = {row.id: outcome for row, outcome in zip(sent.rows, outcomes, strict=True)}
+        fetched = dict(zip([row.id for row in sent.rows], zip(sent.jobs, outcomes, strict=True), strict=True))
         asked = {entry.row.id for entry in sent.entries}
-        self.picked_up += len(fetched)
+        self.picked_up += sum(job.rows for job in sent.jobs)
         if self._budget is not None:  # what was not known when the run was entered: shots as a rule were
             shots = sum(one.shots - row.shots for row, one in zip(sent.rows, outcomes, strict=True))
             circuits = sum(one.circuits - row.circuits for row, one in zip(sent.rows, outcomes, strict=True))
             self._budget.spend(
                 Amounts(shots, circuits, sum(one.cost for one in outcomes), sum(one.seconds for one in outcomes))
             )
-        self._transitions.keep({job: outcome for job, outcome in fetched.items() if job not in asked})
-        self._completions.settle([(entry, fetched[entry.row.id]) for entry in sent.entries])
+        self._transitions.keep({job: each for job, each in fetched.items() if job not in asked})
+        self._completions.settle([(entry, fetched[entry.row.id][1]) for entry in sent.entries])
 
     def _given_up(self, sent: SentJob, _: Future[Any]) -> None:
         """Nobody waited for a job any more; perhaps somebody has begun to meanwhile."""

@@ -18,11 +18,11 @@ from pennylane_qexec.concurrency.event_loop import in_engine_thread
 from pennylane_qexec.concurrency.futures import AskedFuture, wait_for_all
 from pennylane_qexec.job import Job, Outcome
 from pennylane_qexec.persistence.durable.completions import RunCompletions
-from pennylane_qexec.persistence.durable.jobs import RunCall, RunEntry, is_recorded, serialize
+from pennylane_qexec.persistence.durable.jobs import RunCall, RunEntry, is_recorded, is_written_whole, serialize
 from pennylane_qexec.persistence.durable.journal import Journal
 from pennylane_qexec.persistence.durable.recovery import Recovery
 from pennylane_qexec.persistence.durable.transitions import Transitions
-from pennylane_qexec.persistence.expansion import has_sweeps, run_by_rows, submit_by_rows
+from pennylane_qexec.persistence.expansion import rows_of, run_by_rows, submit_by_rows
 from pennylane_qexec.persistence.runners import BaseRunner, Runner
 from pennylane_qexec.persistence.store import State, Store
 from pennylane_qexec.persistence.store.database import LostStoreError
@@ -92,7 +92,7 @@ class OpenRun:
         show = partial(self._show_life, lease / _BEATS)
         threading.Thread(target=show, name=f"qexec-heartbeat-{name}", daemon=True).start()
         if self.journal.unasked:
-            logger.info("the durable run %r goes on: %d circuits are recorded", name, len(self.journal.unasked))
+            logger.info("the durable run %r goes on: %d circuits are recorded", name, self.journal.circuits_left)
 
     @property
     def is_here(self) -> bool:
@@ -114,7 +114,7 @@ class OpenRun:
 
     def run(self, runner: Runner, engine: BaseRunner, jobs: Sequence[Job]) -> list[Outcome]:
         """Let jobs run that the run has no results of, and wait; as :meth:`Engine.run`."""
-        if has_sweeps(jobs):
+        if self._by_rows(jobs, engine):
             return run_by_rows(partial(self.run, runner, engine), jobs)
         recorded = [is_recorded(job, engine) for job in jobs]
         if not all(recorded):
@@ -139,7 +139,7 @@ class OpenRun:
         self, runner: Runner, engine: BaseRunner, jobs: Sequence[Job], asked: Callable[[], bool] | None = None
     ) -> list[AskedFuture[Outcome]]:
         """Let jobs run that the run has no results of; as :meth:`Engine.submit`."""
-        if has_sweeps(jobs):
+        if self._by_rows(jobs, engine):
             return submit_by_rows(partial(self.submit, runner, engine), jobs, asked)
         recorded = [is_recorded(job, engine) for job in jobs]
         chosen, others = _split(jobs, recorded)
@@ -151,14 +151,30 @@ class OpenRun:
         own, rest = iter(entries), iter(runner.submit(others, asked) if others else [])
         return [next(own).future if is_one else next(rest) for is_one in recorded]
 
+    def _by_rows(self, jobs: Sequence[Job], engine: BaseRunner) -> bool:
+        """Whether sweeps run as circuits: one cannot be written, or was recorded so when there were no sweeps."""
+        sweeps = [job for job in jobs if job.sweep is not None]
+        if not all(is_written_whole(job.sweep) for job in sweeps if job.sweep is not None):
+            return True
+        return bool(self.journal.unasked) and any(self._has_rows(job, engine) for job in sweeps)
+
+    def _has_rows(self, job: Job, engine: BaseRunner) -> bool:
+        """Whether the circuits of a sweep are recorded, and the sweep is not."""
+        if job.sweep is None or self.journal.knows(*serialize([job], engine)):
+            return False
+        first = rows_of(replace(job, sweep=job.sweep.part(slice(1))))
+        knows = self.journal.knows
+        return knows(*serialize(first, engine)) and all(map(knows, serialize(rows_of(job), engine)))
+
     def _entries_of(self, jobs: Sequence[Job], call: RunCall) -> tuple[list[RunEntry], list[RunEntry]]:
         """The entries of a call; and those of them that are to be run."""
         if not jobs:
             return [], []
         first, taken = self.journal.take(serialize(jobs, call.engine), jobs)
         entries: list[RunEntry] = []
-        for number, (job, (row, _)) in enumerate(zip(jobs, taken, strict=True), first):
-            entry = RunEntry(replace(job, number=number, follower=self._transitions), row, call)
+        for job, (row, _) in zip(jobs, taken, strict=True):
+            entry = RunEntry(replace(job, number=first, follower=self._transitions), row, call)
+            first += job.rows
             entry.future.add_done_callback(partial(self.completions.dropped, entry))
             entries.append(entry)
         new = [entry for entry, (_, is_new) in zip(entries, taken, strict=True) if is_new]
@@ -238,7 +254,7 @@ class OpenRun:
                 "the durable run %r ended without asking for %d of the circuits that it has recorded: was it a program "
                 "that does less?",
                 self.name,
-                len(self.journal.unasked),
+                self.journal.circuits_left,
             )
 
     def _leave_the_rest(self) -> None:

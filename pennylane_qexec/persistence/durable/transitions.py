@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import final
 
-from pennylane_qexec.circuits.serialization import result_text
+from pennylane_qexec.circuits.serialization import result_text, results_text
 from pennylane_qexec.concurrency import interrupts
 from pennylane_qexec.errors import ConfigurationError, ExecutorError, StoreError
 from pennylane_qexec.executors import Executor
@@ -23,17 +23,18 @@ logger = logging.getLogger("pennylane_qexec")
 # Ends as the store has them
 
 
-def ended(row: StoredJob, outcome: Outcome, before: int | None = None) -> Ended:
+def ended(row: StoredJob, job: Job, outcome: Outcome, before: int | None = None) -> Ended:
     """How a job ended.
 
     Args:
-        row: the job.
+        row: the job, as it is in the store.
+        job: the job.
         outcome: what came of it.
         before: attempts made before those of this process; ``None`` if it made none, but fetched what was there.
     """
     attempts = max(1, outcome.attempt)  # 0 from a cache, at no cost
     try:
-        result, error = result_text(outcome.result), ""
+        result, error = (result_text if job.sweep is None else results_text)(outcome.result), ""
     except ConfigurationError as refused:
         logger.warning("a result cannot be recorded, and its circuit will run again: %s", refused)
         result, error = None, f"{UNRECORDED}: {refused}"
@@ -71,7 +72,8 @@ def _failed(entry: RunEntry, error: BaseException) -> Ended:
 def _price(executor: Executor, job: Job) -> float:
     """What an attempt costs, whatever time it takes."""
     usage, charges = executor.usage_of(job.circuit, job.call), executor.charges(job.circuit, job.call)
-    return charges.of(usage.circuits, usage.shots, 0.0) if charges.per_second or usage.cost is None else usage.cost
+    unknown = charges.per_second or usage.cost is None
+    return job.rows * (charges.of(usage.circuits, usage.shots, 0.0) if unknown else usage.cost or 0.0)
 
 
 # Changes
@@ -242,7 +244,7 @@ class Transitions:
         with self._lock:
             if never_sent := [entry for entry, _ in outcomes if entry.state is State.SENDING]:
                 self.again(never_sent)
-            ends = [ended(entry.row, outcome, entry.before) for entry, outcome in outcomes]
+            ends = [ended(entry.row, entry.job, outcome, entry.before) for entry, outcome in outcomes]
             ours = set(self._store.done(ends, self._worker))
             _set([entry for entry, _ in outcomes], State.DONE)
             return [entry for entry, _ in outcomes if entry.row.id not in ours]
@@ -274,12 +276,12 @@ class Transitions:
             return
         entry.state = State.WAITING
 
-    def keep(self, outcomes: Mapping[int, Outcome]) -> None:
-        """Record results of rows that nobody has asked for yet."""
+    def keep(self, outcomes: Mapping[int, tuple[Job, Outcome]]) -> None:
+        """Record results of jobs that nobody has asked for yet, by their ids."""
         self._store.claim(list(outcomes), self._worker, self._lease)
         rows = [row for row in self._store.refresh(list(outcomes)) if row.worker == self._worker]
         waiting = [row for row in rows if row.state == State.SENT]
-        self._store.done([ended(row, outcomes[row.id]) for row in waiting], self._worker)
+        self._store.done([ended(row, *outcomes[row.id]) for row in waiting], self._worker)
 
 
 @final

@@ -198,7 +198,7 @@ _NUMBERED = Numbered(COLUMNS)
 _IDS_NUMBERED = Numbered([jobs.c.number, jobs.c.id])
 _INSERT = PreparedStatement(
     lambda connection: insert_into(connection, jobs).on_conflict_do_nothing(),
-    [*StoredJob._fields[1:10], "worker", "circuits", "claim"],  # from "run" to "state"
+    [*StoredJob._fields[1:10], "worker", "circuits", "rows", "claim"],  # from "run" to "state"
 )
 _INSERT_TEXTS = PreparedStatement(
     lambda connection: insert_into(connection, circuits).on_conflict_do_nothing(), ["digest", "text"]
@@ -231,15 +231,16 @@ def record(
     stored = {} if beyond else _numbered(connection, run, new)
     if missing := sorted((job for job in new if job.number not in stored), key=attrgetter("number")):
         state = str(State.WAITING if worker is None else State.CLAIMED)
-        rows = [(_row(run, job, now, state), job.circuits) for job in missing]
+        rows = [(_row(run, job, now, state), (job.circuits, job.rows)) for job in missing]
         _INSERT_TEXTS.change(connection, sorted({job.circuit: job.text for job in missing}.items()))
-        values = [(*row, worker, number, claim) for row, number in rows]
+        values = [(*row, worker, *numbers, claim) for row, numbers in rows]
         if _INSERT.change(connection, values) < len(rows):  # somebody else has inserted some meanwhile
             stored |= _numbered(connection, run, missing)
         else:
             ids = dict(_IDS_NUMBERED.rows(connection, run, [job.number for job in missing]))
             stored |= {
-                row[1]: StoredJob(ids[row[1]], *row, attempt=1, worker=worker, circuits=number) for row, number in rows
+                row[1]: StoredJob(ids[row[1]], *row, worker=worker, circuits=circuits, rows=asked)
+                for row, (circuits, asked) in rows
             }
     return [stored[job.number] for job in new]
 

@@ -46,15 +46,16 @@ class NewJob:
     """A job to be recorded.
 
     Attributes:
-        number: its position in the run.
+        number: its position in the run, or that of its first circuit.
         key: what identifies it: a digest of circuit, executor, backend and options.
-        circuit: digest of the circuit.
-        text: the circuit.
+        circuit: digest of the circuit, or of the sweep.
+        text: the circuit, or the sweep.
         executor: name of the executor that it is meant for.
         backend: name of that executor's backend.
         shots: its shots, in all bases that are measured; 0 if analytic.
         submitted: when it was asked for; 0 for now.
         circuits: how many its backend runs for it.
+        rows: how many were asked for in it: those of a sweep.
     """
 
     number: int
@@ -66,6 +67,7 @@ class NewJob:
     shots: int = 0
     submitted: float = 0.0
     circuits: int = 1
+    rows: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +109,9 @@ class StoredJob(NamedTuple):
     Attributes:
         id: its number in the store.
         run: id of its run.
-        number: its position in the run.
+        number: its position in the run, or that of its first circuit.
         key: what identifies it.
-        circuit: digest of its circuit.
+        circuit: digest of its circuit, or of its sweep.
         executor: name of the executor.
         backend: name of the executor's backend.
         shots: its shots, in all bases that are measured and in one attempt; 0 if analytic.
@@ -123,6 +125,7 @@ class StoredJob(NamedTuple):
         finished: when it ended; ``None`` if it has not.
         seconds: its part of the running time of its batches, in all attempts.
         circuits: how many its backend runs for it in one attempt.
+        rows: how many were asked for in it: those of a sweep.
         cost: US dollars, in all attempts.
         error: what went wrong.
         result: the result, where results are asked for.
@@ -146,6 +149,7 @@ class StoredJob(NamedTuple):
     finished: float | None = None
     seconds: float = 0.0
     circuits: int = 1
+    rows: int = 1
     cost: float = 0.0
     error: str = ""
     result: str | None = None

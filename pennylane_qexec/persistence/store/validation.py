@@ -34,7 +34,7 @@ from pennylane_qexec.persistence.store.records import CacheInfo, Run, StoredJob,
 
 # Tables
 
-REVISION = "0003"
+REVISION = "0004"
 """The last migration: what an opened database is at."""
 
 VERSION_TABLE = "qexec_version"
@@ -96,6 +96,7 @@ jobs = Table(
     Column("result", Text),
     Column("claim", Text),  # which call of claim() got the job, so that the call can be repeated
     Column("circuits", BigInteger, nullable=False, server_default="1"),
+    Column("rows", BigInteger, nullable=False, server_default="1"),
     UniqueConstraint("run", "number"),
 )
 
@@ -152,7 +153,7 @@ _OF_TYPE: Mapping[type, _Test] = {
 
 _OF_NAME: Mapping[str, _Test] = {
     **dict.fromkeys(("seconds", "cost", "lease"), _is_amount),
-    "attempt": lambda value: type(value) is int and 1 <= value <= _LARGEST,
+    **dict.fromkeys(("attempt", "rows"), lambda value: type(value) is int and 1 <= value <= _LARGEST),
     "state": frozenset(map(str, State)).__contains__,
 }
 

@@ -262,6 +262,12 @@ class Records(StoreTests):
         assert {(job.state, job.attempt, job.worker, job.submitted) for job in stored} == {("waiting", 1, None, 1e9)}
         assert store.refresh([job.id for job in stored]) == stored
 
+    def test_a_job_says_how_many_circuits_it_is(self, store: Store) -> None:
+        run = store.open_run("vqe").id
+        (recorded,) = store.record(run, [NewJob(3, "key", "digest", "sweep", circuits=98, rows=49)])
+        assert (recorded.rows, recorded.circuits) == (49, 98)
+        assert store.refresh([recorded.id]) == list(store.jobs(run)) == [recorded]
+
     def test_a_job_recorded_again_comes_with_its_result(self, opened: Callable[[], Store]) -> None:
         store = opened()
         (job,) = self.jobs(store, 1, State.CLAIMED)

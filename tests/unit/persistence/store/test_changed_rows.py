@@ -25,6 +25,7 @@ _OF_JOBS = {
     "seconds": [-1.0, "x"],
     "cost": [float("-inf"), "x", -3],
     "circuits": [-1, "x"],
+    "rows": [0, "x"],
     "executor": [b"x"],
     "error": [b"x"],
     "remote_index": ["x", -1],

@@ -34,6 +34,7 @@ def test_a_store_of_the_first_version_is_brought_up_to_date_with_what_it_has(tmp
         assert (run.id, run.seed, run.argv, run.finished, run.concurrent) == (7, 42, ("vqe.py",), True, False)
         (job,) = store.record(7, [NewJob(0, "key0", "digest0", "circuit 0")])
         assert (job.state, job.result) == ("done", "the result")
+        assert (job.circuits, job.rows) == (1, 1)
         store.note_concurrent(7)
     with open_store(tmp_path / "old.db") as store:
         assert store.run("vqe").concurrent

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -10,13 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import pennylane_qexec as qexec
+from pennylane_qexec.circuits.serialization import results_of, results_text, sweep_of
 from pennylane_qexec.circuits.templates import sweep_of_circuit
+from pennylane_qexec.cli import app
 from pennylane_qexec.job import Call, Job, Sweep
 from pennylane_qexec.persistence.durable import durable_run
 from pennylane_qexec.persistence.store import open_store
-from pennylane_qexec.testing import ScriptedExecutor, flip
+from pennylane_qexec.testing import FakeQPU, ScriptedExecutor, flip
 
 
 class Known(ScriptedExecutor):
@@ -204,9 +209,107 @@ def test_a_durable_run_with_a_cache_runs_unknown_rows_only(open_cluster: Any, st
 
 
 def test_a_cancelled_sweep_gives_up_its_rows(open_cluster: Any, store: Any) -> None:
-    qpu = qexec.testing.FakeQPU(polls=None)
+    qpu = FakeQPU(polls=None)
     cluster = open_cluster([qpu])
     with crashing(durable_run("run", store)):
         (future,) = cluster.submit([job(cluster, sweep(0.1, 0.2, shots=10))])
         assert future.cancel()
     assert future.cancelled()
+
+
+def stored(store: Any, name: str = "run") -> list[Any]:
+    """The records of a run, with their results."""
+    return store.refresh([row.id for row in store.jobs(store.run(name).id)])
+
+
+def test_a_sweep_is_one_record_with_one_template_and_one_array(open_cluster: Any, store: Any) -> None:
+    cluster = open_cluster([Known()])
+    with durable_run("run", store):
+        answers(cluster, *np.linspace(0, 1, 100), shots=7)
+    (row,) = stored(store)
+    assert (row.circuits, row.shots, row.state) == (100, 700, "done")
+    (text,) = store.circuits([row.circuit]).values()
+    assert len(sweep_of(text)) == 100
+    assert len(results_of(row.result)) == 100
+
+
+def test_a_sweep_recorded_as_circuits_by_an_earlier_version_is_answered(open_cluster: Any, store: Any) -> None:
+    cluster = open_cluster([executor := Known()])
+    with crashing(durable_run("run", store)):
+        jobs = [Job(flip(angle, 50), executor, Call()) for angle in (0.1, 0.2, 0.3)]
+        before = [float(one.result) for one in cluster.run(jobs)]
+    with durable_run("run", store) as run:
+        assert answers(cluster, 0.1, 0.2, 0.3, shots=50) == before
+        answers(cluster, 0.4, 0.5, shots=50)
+    assert (run.replayed, run.executed) == (3, 2)
+    assert [row.circuits for row in stored(store)] == [1, 1, 1, 2]
+
+
+def test_a_sweep_that_cannot_be_compared_is_recorded_as_circuits(open_cluster: Any, store: Any) -> None:
+    cluster = open_cluster([Known()])
+    with durable_run("run", store):
+        (outcome,) = cluster.run([job(cluster, replace(sweep(0.1, 0.2), key=None))])
+    np.testing.assert_allclose(outcome.result, np.cos([0.1, 0.2]))
+    assert [row.circuits for row in stored(store)] == [1, 1]
+
+
+def test_the_third_time_that_a_sweep_is_asked_for_it_gets_the_third_results(open_cluster: Any, store: Any) -> None:
+    cluster = open_cluster([Known()])
+    with crashing(durable_run("run", store)):
+        before = [answers(cluster, 1.0, 1.1, shots=1000) for _ in range(3)]
+    with durable_run("run", store):
+        assert [answers(cluster, 1.0, 1.1, shots=1000) for _ in range(3)] == before
+    assert len({tuple(one) for one in before}) == 3
+
+
+@pytest.mark.parametrize(
+    ("angles", "shots", "difference"),
+    [
+        ((0.1, 0.25, 0.3), None, r"in circuit 2 of 3 that are asked for together, operation 1 is RX\(0.25"),
+        ((0.1, 0.2), None, "circuits that are asked for together: 2 in place of 3"),
+        ((0.1, 0.2, 0.3), 5, "in circuit 1 of 3 that are asked for together, the shots are"),
+    ],
+)
+def test_a_run_says_where_a_sweep_is_another_one(
+    open_cluster: Any, store: Any, angles: Any, shots: Any, difference: str
+) -> None:
+    cluster = open_cluster([Known()])
+    with crashing(durable_run("run", store)):
+        answers(cluster, 0.1, 0.2, 0.3)
+    with crashing(durable_run("run", store)), pytest.raises(qexec.ReplayMismatchError, match=difference):
+        answers(cluster, *angles, shots=shots)
+    with crashing(durable_run("run", store)), pytest.raises(qexec.ReplayMismatchError, match="1 in place of 3"):
+        alone(cluster, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("results", "said"),
+    [
+        ([0.1, 0.2], "has 2 parts in place of 3"),
+        ([0.1, 0.2, float("nan")], "expected a finite number"),
+        ([0.1, 0.2, "x"], "is not that of"),
+    ],
+)
+def test_recorded_results_that_cannot_be_those_of_a_sweep_are_refused(
+    open_cluster: Any, store: Any, tmp_path: Path, results: Any, said: str
+) -> None:
+    cluster = open_cluster([Known()])
+    with crashing(durable_run("run", store)):
+        answers(cluster, 0.1, 0.2, 0.3)
+    with sqlite3.connect(tmp_path / "runs.db") as connection:
+        connection.execute("UPDATE qexec_jobs SET result = ?", (results_text(results),))
+    connection.close()
+    with crashing(durable_run("run", store)), pytest.raises(qexec.errors.StoreError, match=said):
+        answers(cluster, 0.1, 0.2, 0.3)
+
+
+def test_the_command_line_counts_the_circuits_of_sweeps(open_cluster: Any, store: Any, tmp_path: Path) -> None:
+    cluster = open_cluster([Known()])
+    with crashing(durable_run("run", store)):
+        alone(cluster, 0.7, 10)
+        answers(cluster, 0.1, 0.2, 0.3, shots=10)
+        alone(cluster, 0.8, 10)
+    said = CliRunner().invoke(app, ["runs", "--json", "--store", str(tmp_path / "runs.db")])
+    (run,) = json.loads(said.output)["runs"]
+    assert (run["circuits"]["done"], run["shots"]) == (5, 50)
+    assert [row.number for row in stored(store)] == [0, 1, 4]
