@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import islice
+from itertools import accumulate, chain, islice
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -251,8 +251,16 @@ class Sweep:
         return bound_template(self.template, self.slots, self.parameters[row].tolist())
 
     def circuits(self) -> list[QuantumScript]:
-        """The circuits of all rows, in order."""
-        return [self.circuit(row) for row in range(len(self))]
+        """The circuits of all rows, in order. Gates that have the numbers they have in the first are its gates."""
+        first, sizes = self.circuit(0), [len(self.template.operations[index].data) for index in self.slots]
+        owners = np.repeat(np.array(self.slots, dtype=int), sizes)
+        starts = dict(zip(self.slots, accumulate(sizes, initial=0), strict=False))
+        made = []
+        for row, differs in zip(self.parameters.tolist(), self.parameters != self.parameters[0], strict=True):
+            changed = list(dict.fromkeys(owners[differs].tolist()))
+            spans = [slice(starts[index], starts[index] + len(first.operations[index].data)) for index in changed]
+            made.append(bound_template(first, changed, chain.from_iterable([row[span] for span in spans])))
+        return made
 
     def part(self, rows: Any) -> Sweep:
         """Some of the circuits.
@@ -280,7 +288,7 @@ def bound_template(template: QuantumScript, slots: Sequence[int], parameters: It
             # What PennyLane copies remembers whether the original was broadcasted.
             vars(bound).update(_batch_size=_UNSET_BATCH_SIZE, _ndim_params=_UNSET_BATCH_SIZE)
             operations[index] = bound
-    return QuantumScript(operations, template.measurements, shots=template.shots)
+    return type(template)(operations, template.measurements, shots=template.shots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +372,18 @@ class Work:
             return self.numbers
         pairs = zip(self.numbers, self.sweeps, strict=True)
         return tuple([first + row for first, sweep in pairs for row in range(len(sweep))])
+
+    def chunks(self, rows: int) -> Iterator[Work]:
+        """The batch as batches of one sweep each.
+
+        Args:
+            rows: the most rows of each.
+        """
+        for index, sweep in enumerate(self.sweeps):
+            for first in range(0, len(sweep), rows):
+                numbers = (self.numbers[index] + first,) if self.numbers else ()
+                part = sweep.part(slice(first, first + rows))
+                yield Work((sweep.template,), self.call, (), numbers, (part,))
 
     def by_template(self) -> Work:
         """The batch with the template in place of the circuit of each row, for what does not depend on numbers."""

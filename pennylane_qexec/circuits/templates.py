@@ -10,7 +10,7 @@ their content. A circuit with something that has no content to compare, such as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, compress, count
@@ -261,6 +261,26 @@ def fused(sweep: Sweep) -> Fused:
     return Fused(Template(sweep.template, sweep.slots, sweep.key), sweep.parameters, tuple(range(len(sweep))))
 
 
+class SweepCircuits(Sequence[QuantumScript]):
+    """The circuits of a sweep, each made when it is asked for.
+
+    Args:
+        sweep: the sweep.
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+
+    def __len__(self) -> int:
+        return len(self.sweep)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self.sweep.part(row).circuits() if isinstance(row, slice) else self.sweep.circuit(row)
+
+    def __iter__(self) -> Iterator[QuantumScript]:
+        return iter(self.sweep.circuits())
+
+
 def fuse(circuits: Sequence[QuantumScript]) -> list[Fused]:
     """Group circuits by structure: operations, wires, measurements, shots, and everything that is no plain number.
 
@@ -271,6 +291,8 @@ def fuse(circuits: Sequence[QuantumScript]) -> list[Fused]:
     Returns:
         The groups, in the order in which they first occur. Every circuit is in one of them.
     """
+    if isinstance(circuits, SweepCircuits):
+        return [fused(circuits.sweep)]
     alike: dict[tuple[type, ...], list[Group]] = {}
     groups: list[Group] = []
     index = 0

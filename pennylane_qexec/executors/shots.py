@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from pennylane.measurements import Shots
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.templates import sweep_of_circuit
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.job import Sweep
 
@@ -92,12 +91,12 @@ def all_reshot(circuits: Sequence[QuantumScript], executor: HasShots) -> Sequenc
 
 
 def reshot_sweep(sweep: Sweep, executor: HasShots) -> Sweep:
-    """A sweep with the shots that an executor runs its circuits with; see :func:`reshot`."""
+    """The sweep with the shots that an executor runs its circuits with; see :func:`reshot`."""
     template = reshot(sweep.template, executor)
-    if template is sweep.template:
-        return sweep
-    alike = sweep if template.shots == sweep.template.shots else sweep_of_circuit(template)
-    return replace(sweep, template=template, key=None if alike is None else alike.key)
+    if template is sweep.template or sweep.key is None:
+        return replace(sweep, template=template)
+    shots = template.shots if isinstance(sweep.key[-1], Shots) else template.shots.total_shots
+    return replace(sweep, template=template, key=(*sweep.key[:-1], shots))
 
 
 def as_asked(circuit: QuantumScript) -> QuantumScript:

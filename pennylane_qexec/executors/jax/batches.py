@@ -139,6 +139,9 @@ def _fastest(standing: _Standing) -> int | None:
 Exactly = Callable[[Sequence[QuantumScript]], Sequence[Result]]
 """Runs analytic circuits one by one."""
 
+Circuits = Callable[[slice], Sequence[QuantumScript]]
+"""Makes the circuits of some rows."""
+
 _NOT_TRACED = (Conditional, MidMeasure, Projector, Snapshot)
 
 
@@ -207,16 +210,17 @@ class Structure:
         cells = self.readout.cells
         return self._get_functions(self._template, lambda: jax_functions.probabilities(self._template, cells))
 
-    def compiled(self, parameters: np.ndarray, sampler: Sampler, numbers: Sequence[int]) -> list[Result]:
+    def compiled(self, parameters: np.ndarray, sampler: Sampler, numbers: Sequence[int], rows: int) -> list[Result]:
         """The results of ``R`` circuits, by a compiled function.
 
         Args:
             parameters: an array ``(R, P)``.
             sampler: draws the shots.
             numbers: of the circuits.
+            rows: the number of rows for which there is a function, at least ``R``.
         """
         results: list[Result] = []
-        for arrays in self.functions.run(parameters):
+        for arrays in self.functions.run(parameters, rows):
             if self._shots is None:
                 own = [np.array(each) for each in arrays]  # JAX's cannot be written to
                 results.extend(own[0] if len(own) == 1 else zip(*own, strict=True))
@@ -251,6 +255,7 @@ class Structure:
 _KEPT_STRUCTURES = 1024
 _KEPT_FUNCTIONS = 256
 _WORTH_COMPILING = 16
+_ROWS_ALONE = 128
 _UNBEATABLE = 1.5e-4
 """Seconds per circuit that no simulator which takes circuits one by one falls below, however small they are."""
 
@@ -297,23 +302,38 @@ class Fusion:
         """What is kept of circuits of one structure."""
         return self._structures.get(group.template.key, lambda: Structure(group.template, self._functions_of))
 
-    def results(
-        self, structure: Structure, group: Fused, circuits: Sequence[QuantumScript], numbers: Sequence[int]
-    ) -> Sequence[Result]:
+    def results(self, structure: Structure, group: Fused, circuits: Circuits, numbers: Sequence[int]) -> list[Result]:
         """The results of circuits of one structure.
+
+        What is compiled while some of them run one by one, the others run with.
 
         Args:
             structure: the structure, which must be traceable.
             group: their parameters.
-            circuits: the circuits.
+            circuits: makes the circuits of some rows.
             numbers: of the circuits, for the sampler.
         """
         structure.times += 1
-        one_by_one = partial(self._one_by_one, structure, circuits, numbers)
-        if not self._is_compiled(structure, len(circuits)):
-            return one_by_one()
-        compiled = partial(structure.compiled, group.parameters, self.sampler, numbers)
-        return self._faster(structure, len(circuits), compiled, one_by_one)
+        rows, results = len(numbers), list[Result]()
+        while not self._is_compiled(structure, rows):
+            results += self._some(structure, circuits, numbers, len(results))
+            if len(results) == rows:
+                return results
+        done = len(results)
+
+        def one_by_one() -> list[Result]:
+            alone: list[Result] = []
+            while len(alone) < rows - done:
+                alone += self._some(structure, circuits, numbers, done + len(alone))
+            return alone
+
+        compiled = partial(structure.compiled, group.parameters[done:], self.sampler, numbers[done:], rows)
+        return results + self._faster(structure, rows, compiled, one_by_one)
+
+    def _some(self, structure: Structure, circuits: Circuits, numbers: Sequence[int], first: int) -> list[Result]:
+        """The results of as many rows as run one by one before it is looked if something is compiled."""
+        rows = slice(first, first + _ROWS_ALONE)
+        return self._one_by_one(structure, circuits(rows), numbers[rows])
 
     def _functions_of(self, template: Template, make: Callable[[], Traced]) -> Functions:
         """The functions of a structure, whatever its number of shots."""

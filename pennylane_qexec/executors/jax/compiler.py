@@ -183,13 +183,14 @@ class Functions:
             with self._lock:
                 self._compiled = {**self._compiled, size: function}
 
-    def run(self, parameters: np.ndarray) -> Iterator[Results]:
+    def run(self, parameters: np.ndarray, rows: int | None = None) -> Iterator[Results]:
         """Compute the results of rows, chunk by chunk; the next chunk is computed while one works with the last.
 
         Args:
-            parameters: an array ``(R, P)``, for which there is a function.
+            parameters: an array ``(R, P)``.
+            rows: a number of rows for which there is a function, at least ``R``, which is the default.
         """
-        size = self._size(len(parameters))
+        size = self._size(rows or len(parameters))
         assert size is not None
         chunks = -(-len(parameters) // size)
         launched: tuple[int, tuple[object, ...]] | None = None

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.measurement_bases import Runs, counted
-from pennylane_qexec.circuits.structure import wire_labels
-from pennylane_qexec.circuits.templates import Fused, fuse, unfused
+from pennylane_qexec.circuits.measurement_bases import Counter, Runs, counted
+from pennylane_qexec.circuits.sampling import SHADOWS, can_pool
+from pennylane_qexec.circuits.structure import measured_by, structure_of, wire_labels
+from pennylane_qexec.circuits.templates import Fused, fuse, fused, unfused
 from pennylane_qexec.errors import ConfigurationError, checked_seed, unknown
 from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.options import ExecutorOptions, check_options, lists_options
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
-from pennylane_qexec.executors.shots import all_reshot
+from pennylane_qexec.executors.shots import all_reshot, reshot_sweep
 from pennylane_qexec.job import Result, Work
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 Compile = Literal["background", "now", "never"]
 
 _WAYS = ("background", "never", "now")
+
+_ROWS = 1024
+"""The most circuits of a sweep that there are at once, where each is prepared."""
 
 
 class JaxExecutor(DeviceExecutor):
@@ -124,7 +128,7 @@ class JaxExecutor(DeviceExecutor):
     def _runs(self, circuit: QuantumScript) -> Runs:
         """What is run for a prepared circuit: its bases share one function, and each has shots of its own."""
         runs = super()._runs(circuit)
-        if runs[0] > 1 and self._fusion.structure(fuse([circuit])[0]).traceable:
+        if runs[0] > 1 and (_is_traceable(circuit) or self._fusion.structure(fuse([circuit])[0]).traceable):
             return counted(circuit)
         return runs
 
@@ -136,6 +140,20 @@ class JaxExecutor(DeviceExecutor):
             if all(one.traceable and one.native(self.binder, work.call.config) for one, _ in groups):
                 return self._run(circuits, groups, work)
         return super().perform(work)
+
+    def perform_sweeps(self, work: Work) -> Sequence[Sequence[Result]]:
+        """Carry out sweeps, each at once; the circuits of its rows are made only where they run one by one."""
+        return [self._perform_sweep(work.part([index])) for index in range(len(work.sweeps))]
+
+    def _perform_sweep(self, work: Work) -> Sequence[Result]:
+        sweep = reshot_sweep(work.sweeps[0], self)
+        group = fused(sweep)
+        structure = self._fusion.structure(group)
+        ready = work.call.bound or (structure.traceable and structure.native(self.binder, work.call.config))
+        if not (ready and structure.traceable and _only_runs(work)):
+            return [result for part in work.chunks(_ROWS) for result in self.perform(part.expanded())]
+        numbers = self._fusion.sampler.number(len(sweep), work.row_numbers())
+        return self._fusion.results(structure, group, lambda rows: sweep.part(rows).circuits(), numbers)
 
     def _perform_bound(self, work: Work) -> list[Result]:
         if not _only_runs(work):
@@ -153,7 +171,7 @@ class JaxExecutor(DeviceExecutor):
             if structure.traceable:
                 chosen = [circuits[index] for index in group.indices]
                 taken = [numbers[index] for index in group.indices]
-                done.append((group, self._fusion.results(structure, group, chosen, taken)))
+                done.append((group, self._fusion.results(structure, group, chosen.__getitem__, taken)))
             else:
                 rest += group.indices
         ordered = unfused(done, len(circuits))
@@ -188,6 +206,26 @@ class JaxExecutor(DeviceExecutor):
         """Compile nothing more."""
         self._fusion.queue.close()
         super().close()
+
+
+_COMPARED, _NOT_COMPARED = 2, 1
+_measured = Counter(lambda circuit: _NOT_COMPARED if measured_by(circuit) is None else _COMPARED)
+
+
+def _is_traceable(circuit: QuantumScript) -> bool:
+    """Whether a circuit is of plain gates and of a structure that is traceable.
+
+    That is asked for each job. To read what is in a Hamiltonian takes longer than to run it; it is read once.
+    """
+    gates = QuantumScript(circuit.operations, shots=circuit.shots)
+    return (
+        any(operation.data for operation in circuit.operations)
+        and not circuit.shots.has_partitioned_shots
+        and structure_of(gates) is not None
+        and can_pool(circuit)
+        and not any(isinstance(one, SHADOWS) for one in circuit.measurements)
+        and _measured(circuit) == _COMPARED
+    )
 
 
 def _only_runs(work: Work) -> bool:

@@ -16,7 +16,7 @@ from pennylane.devices import DefaultMixed, DefaultQubit, Device, ExecutionConfi
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.sampling import SHADOWS
-from pennylane_qexec.circuits.templates import Fused, Template, fuse
+from pennylane_qexec.circuits.templates import Fused, SweepCircuits, Template, fuse
 from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.executors.pennylane import mid_circuit
 from pennylane_qexec.executors.pennylane.legacy import replaced
@@ -301,7 +301,8 @@ class _Batch:
         self._group_of = {index: group for group in groups for index in group.fused.indices}
         self._plans: dict[int, Plan | None] = {}
         for group in groups:
-            plain = all(has_plain_numbers(circuits[index]) for index in group.fused.indices)
+            rows = group.fused.indices[: 1 if isinstance(circuits, SweepCircuits) else None]
+            plain = all(has_plain_numbers(circuits[index]) for index in rows)
             self._plans[id(group)] = group.known.plan if plain else None
 
     def results(self) -> list[Result]:

@@ -20,6 +20,7 @@ from pennylane_qexec.circuits.measurement_bases import Runs, simulated
 from pennylane_qexec.circuits.results import check_kept, check_work
 from pennylane_qexec.circuits.sampling import SHADOWS
 from pennylane_qexec.circuits.structure import broadcasted_over, wires_in
+from pennylane_qexec.circuits.templates import SweepCircuits
 from pennylane_qexec.concurrency.resources import free_memory
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.executors.base import IDEAL, Binder
@@ -29,9 +30,9 @@ from pennylane_qexec.executors.pennylane import adjoint, broadcasting, legacy, m
 from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
 from pennylane_qexec.executors.pennylane.preparation import DeviceBinder, PreparingExecutor, goes_by_structure
 from pennylane_qexec.executors.pennylane.seeds import Numbering, StreamOffsets, goes_to_places, of_parts, place_of
-from pennylane_qexec.executors.shots import all_reshot, objection_to_shots
+from pennylane_qexec.executors.shots import all_reshot, objection_to_shots, reshot_sweep
 from pennylane_qexec.executors.validation import in_words, objection_to_wires
-from pennylane_qexec.job import DERIVATIVES, Bound, Call, Result, Work, for_device, postprocessed
+from pennylane_qexec.job import DERIVATIVES, Bound, Call, Result, Sweep, Work, for_device, only, postprocessed
 from pennylane_qexec.redaction import veiled
 
 
@@ -79,6 +80,9 @@ _WHOLE = ("default.mixed", *_STATE_VECTORS)
 """Devices whose programs leave a circuit whole, whatever observables it measures."""
 
 _WIDE = 26  # wires, whose state takes a gibibyte
+
+_ROWS = 1024
+"""The most circuits of a sweep that there are at once."""
 
 
 class DeviceExecutor(PreparingExecutor):
@@ -282,6 +286,37 @@ class DeviceExecutor(PreparingExecutor):
         """Carry out a batch; circuits that are not bound are prepared first."""
         return self._perform_bound(work) if work.call.bound else self._prepare_and_perform(work)
 
+    def perform_sweeps(self, work: Work) -> Sequence[Sequence[Result]]:
+        """Carry out sweeps, some rows at a time.
+
+        Of rows that run as one broadcasted circuit, no circuits are made; what need not be prepared is not.
+        """
+        return work.by_sweep([result for part in work.chunks(_ROWS) for result in self._perform_rows(part)])
+
+    def _perform_rows(self, work: Work) -> Sequence[Result]:
+        sweep = reshot_sweep(work.sweeps[0], self)
+        bound = self._left_alone(sweep, work.call) if work.call.method == "execute" else None
+        if bound is None:
+            return self.perform(work.expanded())
+        call = replace(work.call, config=bound.config, bound=True)
+        ready, device = Work((sweep.template,), call, (), work.numbers, (sweep,)), self._source.device(sweep.template)
+        if broadcasting.broadcasts(device, bound.config):
+            with self._source.exclusive():
+                results = self._execute(device, SweepCircuits(sweep), bound.config, ready.row_numbers())
+        else:
+            results = self._perform_bound(ready.expanded())
+        return [bound.postprocess((result,)) for result in results]
+
+    def _left_alone(self, sweep: Sweep, call: Call) -> Bound | None:
+        """A sweep's template made ready, if that leaves it as it is, and with it the circuits of all rows."""
+        template = sweep.template
+        if call.bound:
+            return Bound((template,), call.config, only)
+        if sweep.key is None or not goes_by_structure(self._source):
+            return None
+        bound = self.binder(call.config, template)(template)
+        return bound if len(bound.circuits) == 1 and bound.circuits[0] is template else None
+
     def _perform_bound(self, work: Work) -> list[Result]:
         groups: list[tuple[Device, bool, list[int]]] = []
         for index, circuit in enumerate(work.circuits):
@@ -301,15 +336,21 @@ class DeviceExecutor(PreparingExecutor):
     def _call(self, device: Device, work: Work) -> list[Result]:
         circuits, config = work.circuits, work.call.config
         if work.call.method == "execute":
-            numbers, numbering = self._source.numbered(work.numbers, len(circuits))
-            if numbering is not None and numbers and any(circuit.shots for circuit in circuits):
-                return execute(device, circuits, config, numbers, numbering, self._source)
-            return broadcasting.execute(device, circuits, config)
+            return self._execute(device, circuits, config, work.numbers)
         vectors = (work.vectors,) if work.vectors else ()
         results = getattr(device, work.call.method)(circuits, *vectors, execution_config=config)
         if work.call.method.startswith("execute_and"):
             return list(zip(*results, strict=True))
         return list(results)
+
+    def _execute(
+        self, device: Device, circuits: Sequence[QuantumScript], config: ExecutionConfig, numbers: Sequence[int]
+    ) -> list[Result]:
+        numbers, numbering = self._source.numbered(numbers, len(circuits))
+        chosen = [circuits.sweep.template] if isinstance(circuits, SweepCircuits) else circuits
+        if numbering is not None and numbers and any(circuit.shots for circuit in chosen):
+            return execute(device, circuits, config, numbers, numbering, self._source)
+        return broadcasting.execute(device, circuits, config)
 
     def _prepare_and_perform(self, work: Work) -> list[Result]:
         bounds = self._bound(work)
