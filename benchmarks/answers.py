@@ -30,6 +30,7 @@ class Answer:
         unit: what the figure is, such as ``"times as fast"`` or ``"us"``.
         at_least, at_most: what it should be.
         beside: a word on what it was compared with.
+        command: the script, and what it is to be told, to ask for this alone; empty for the whole benchmark.
     """
 
     question: str
@@ -40,6 +41,7 @@ class Answer:
     at_least: float | None = None
     at_most: float | None = None
     beside: str = ""
+    command: str = ""
 
     @classmethod
     def of(cls, question: str, values: Sequence[float] | np.ndarray | float, unit: str, **more: Any) -> Answer:

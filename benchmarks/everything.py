@@ -24,8 +24,11 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 RECORD = PAGE.with_suffix(".json")
 PICTURE = PAGE.with_suffix(".svg")
+FIRST = "gradients"
+"""The benchmark with a section of its own, at the top of the page."""
+
 EDGE = 20
-NOT_BENCHMARKS = ("answers", "differential", "everything", "profile_step")  # "differential" takes hours
+NOT_BENCHMARKS = ("answers", "differential", "everything")  # "differential" takes hours
 PACKAGES = ("pennylane", "pennylane-lightning", "pennylane-qiskit", "qiskit-aer", "qiskit-ibm-runtime", "jax", "numpy")
 
 Answers = dict[str, list[Answer]]
@@ -63,16 +66,19 @@ def page(record: dict[str, dict[str, object]]) -> str:
         "Measured by `make bench`. A figure is the median, with the 10th and the 90th percentile; ratios are to a peer",
         "in the same run, the two taking turns. Times of small machines are noisy, ratios less so.",
         "",
+        *_of_gradients(_answers(record[FIRST]) if FIRST in record else []),
+        "## All benchmarks",
+        "",
         "```{image} benchmarks.svg",
         ":alt: What was measured against its goal, on a logarithmic scale.",
         "```",
         "",
+        "| benchmark | question | figure | goal | beside |",
+        "| --- | --- | --- | --- | --- |",
     ]
-    lines += ["| benchmark | question | figure | goal | beside |", "| --- | --- | --- | --- | --- |"]
     for name, entry in record.items():
-        for found in _answers(entry):
-            goal = found.goal + (" (missed)" if found.met is False else "")
-            lines.append(f"| {name} | {found.question} | {found.figure} | {goal} | {found.beside} |")
+        if name != FIRST:
+            lines += [f"| {name} | {_row(found)} |" for found in _answers(entry)]
     lines += ["", "What each benchmark is about:", ""]
     lines += [f"- `benchmarks/{name}.py`: {entry['title']}." for name, entry in record.items()]
     machines: dict[str, list[str]] = {}
@@ -81,6 +87,29 @@ def page(record: dict[str, dict[str, object]]) -> str:
     lines += ["", "Where they were run last:", ""]
     lines += [f"- {', '.join(ran)}: {where}." for where, ran in machines.items()]
     return "\n".join(lines) + "\n"
+
+
+def _of_gradients(answers: list[Answer]) -> list[str]:
+    """What users feel: steps of an optimiser, with all that PennyLane does for them, and how to see it oneself."""
+    if not answers:
+        return []
+    lines = [
+        "## What a user gets from `qml.grad`",
+        "",
+        "A step is `step_and_cost` of an optimiser: the value and the gradient of an energy, by the parameter-shift",
+        "rule with 1000 shots, after two layers of RX and RZ and rings of CNOT, PennyLane's share included. Twelve",
+        "terms are ZZ, XX and YY on four pairs each, which are three groups; one term is ZZ. The peer is the same",
+        "QNode on the bare device. `python benchmarks/gradients.py --profile` shows where the time of a step goes.",
+        "",
+        "| question | figure | goal | beside | `python benchmarks/` |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    return [*lines, *[f"| {_row(found)} | `{found.command}` |" for found in answers], ""]
+
+
+def _row(found: Answer) -> str:
+    goal = found.goal + (" (missed)" if found.met is False else "")
+    return f"{found.question} | {found.figure} | {goal} | {found.beside}"
 
 
 def draw(record: dict[str, dict[str, object]]) -> Figure:
