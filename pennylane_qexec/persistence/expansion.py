@@ -8,12 +8,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from pennylane_qexec.concurrency.futures import AskedFuture, resolve
-from pennylane_qexec.job import Affinity, Job, Outcome
-
-
-def has_sweeps(jobs: Sequence[Job]) -> bool:
-    """Whether some of the jobs are sweeps."""
-    return any(job.sweep is not None for job in jobs)
+from pennylane_qexec.job import Affinity, Job, Outcome, Result
 
 
 def rows_of(job: Job) -> list[Job]:
@@ -35,11 +30,16 @@ def rows_of(job: Job) -> list[Job]:
     ]
 
 
-def joined(outcomes: Sequence[Outcome]) -> Outcome:
-    """The outcome of a job with a sweep, of those of its rows in order: what they used is added up."""
+def joined(outcomes: Sequence[Outcome], results: list[Result]) -> Outcome:
+    """The outcome of a job with a sweep, of those of its parts: what they used is added up.
+
+    Args:
+        outcomes: of its parts; the last says who ran it.
+        results: those of its rows.
+    """
     return replace(
         outcomes[-1],
-        result=[outcome.result for outcome in outcomes],
+        result=results,
         shots=sum(outcome.shots for outcome in outcomes),
         attempt=max(outcome.attempt for outcome in outcomes),
         submitted=min(outcome.submitted for outcome in outcomes),
@@ -49,6 +49,10 @@ def joined(outcomes: Sequence[Outcome]) -> Outcome:
         seconds=sum(outcome.seconds for outcome in outcomes),
         circuits=sum(outcome.circuits for outcome in outcomes),
     )
+
+
+def _joined_rows(outcomes: Sequence[Outcome]) -> Outcome:
+    return joined(outcomes, [outcome.result for outcome in outcomes])
 
 
 def run_by_rows(run: Callable[[Sequence[Job]], Sequence[Outcome]], jobs: Sequence[Job]) -> list[Outcome]:
@@ -61,7 +65,7 @@ def run_by_rows(run: Callable[[Sequence[Job]], Sequence[Outcome]], jobs: Sequenc
     apart = list(map(rows_of, jobs))
     remaining = iter(run([row for rows in apart for row in rows]))
     found = [[next(remaining) for _ in rows] for rows in apart]
-    return [own[0] if job.sweep is None else joined(own) for job, own in zip(jobs, found, strict=True)]
+    return [own[0] if job.sweep is None else _joined_rows(own) for job, own in zip(jobs, found, strict=True)]
 
 
 def submit_by_rows(
@@ -82,15 +86,18 @@ def submit_by_rows(
     remaining = iter(submit([row for rows in apart for row in rows], waits))
     for job, rows in zip(jobs, apart, strict=True):
         own = [next(remaining) for _ in rows]
-        futures.append(own[0] if job.sweep is None else joined_future(own))
+        futures.append(own[0] if job.sweep is None else joined_future(own, _joined_rows))
     return futures
 
 
-def joined_future(parts: Sequence[AskedFuture[Outcome]]) -> AskedFuture[Outcome]:
-    """The future of a sweep whose rows run as jobs of their own: ends with the last of them, or with the first error.
+def joined_future(
+    parts: Sequence[AskedFuture[Outcome]], join: Callable[[Sequence[Outcome]], Outcome]
+) -> AskedFuture[Outcome]:
+    """The future of a sweep whose parts run as jobs of their own: ends with the last of them, or with the first error.
 
     Args:
-        parts: the futures of the rows, in order.
+        parts: the futures of the parts, in order.
+        join: makes the outcome of theirs.
     """
     future: AskedFuture[Outcome] = AskedFuture()
     left, lock = len(parts), threading.Lock()
@@ -104,8 +111,16 @@ def joined_future(parts: Sequence[AskedFuture[Outcome]]) -> AskedFuture[Outcome]
         else:
             with lock:
                 left -= 1
-            if not left:
-                resolve(future, joined([one.result() for one in parts]))
+                is_last = not left
+            if is_last:
+                finish()
+
+    def finish() -> None:
+        try:
+            value: Outcome | Exception = join([one.result() for one in parts])
+        except Exception as raised:  # whatever it is, nobody is left waiting
+            value = raised
+        resolve(future, value)
 
     def give_up(_: Future[Outcome]) -> None:
         for part in parts:
@@ -114,4 +129,6 @@ def joined_future(parts: Sequence[AskedFuture[Outcome]]) -> AskedFuture[Outcome]
     future.add_done_callback(give_up)
     for part in parts:
         part.add_done_callback(ended)
+    if not parts:
+        finish()
     return future

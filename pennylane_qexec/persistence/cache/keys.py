@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from itertools import chain
 from operator import attrgetter
@@ -26,7 +27,7 @@ from pennylane_qexec.circuits.structure import wire_labels
 from pennylane_qexec.circuits.templates import StructureMatcher
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.executors.identity import version
-from pennylane_qexec.job import Call, Job
+from pennylane_qexec.job import Call, Job, Sweep
 
 # Circuits
 
@@ -64,6 +65,17 @@ def digest_of(circuit: QuantumScript) -> bytes | None:
         if structure is not None:
             return blake2b(struct.pack(f"<{len(parameters)}d", *parameters), digest_size=16, key=structure).digest()
     return _whole(circuit)
+
+
+def digests_of(sweep: Sweep) -> list[bytes | None]:
+    """For each circuit of a sweep, what :func:`digest_of` gives."""
+    parameters, template = sweep.parameters, sweep.template
+    if parameters.dtype == np.float64 and sum(len(one.data) for one in template.operations) == parameters.shape[1]:
+        structure = _structure(template)
+        if structure is not None:
+            rows = np.ascontiguousarray(parameters, "<f8")
+            return [blake2b(row.tobytes(), digest_size=16, key=structure).digest() for row in rows]
+    return list(map(digest_of, sweep.circuits()))
 
 
 def _is_number(value: Any) -> bool:
@@ -178,35 +190,49 @@ class Keys:
 
     def of(self, job: Job) -> dict[str, str]:
         """The keys of a job by the names of the executors that may run it; none for those whose result is not kept."""
+        return self.of_rows(job)[0]
+
+    def of_rows(self, job: Job) -> list[dict[str, str]]:
+        """The same for each circuit of a job: a row of a sweep has the keys that its circuit has alone."""
+        keys: list[dict[str, str]] = [{} for _ in range(job.rows)]
         call = self._call(job.call)
         if call is None:
-            return {}
-        keys = {}
+            return keys
         for executor in self._identities if job.executor is None else (job.executor,):
             try:
-                key = self._key(job, executor, call)
+                found = self._keys(job, executor, call)
             except Exception:  # whatever an interface's numbers do when they are looked at: the circuit can still run
-                key = None
-            if key is not None:
-                keys[executor.name] = key
+                continue
+            for named, key in zip(keys, found, strict=False):
+                if key is not None:
+                    named[executor.name] = key
         return keys
 
-    def _key(self, job: Job, executor: Executor, call: bytes) -> str | None:
+    def _keys(self, job: Job, executor: Executor, call: bytes) -> list[str | None]:
+        """For each circuit of a job, its key; none at all if results are not kept."""
         identity = self._identities.get(executor)
         if identity is None:
-            return None
+            return []
         circuit = executor.with_shots(job.circuit)
         if not executor.repeats(circuit) and not (self._shots and circuit.shots):
-            return None
-        found = digest_of(circuit)
-        if found is None:
-            return None
-        digest = blake2b(f"{identity}\n{_more(job, executor, circuit)}".encode(), digest_size=24)
-        digest.update(call)
-        digest.update(found)
-        if circuit.shots:
-            digest.update(self._which(digest.digest(), job.number).encode())
-        return digest.hexdigest()
+            return []
+        digests = [digest_of(circuit)] if job.sweep is None else digests_of(replace(job.sweep, template=circuit))
+        if digests == [None]:
+            return []
+        shared = blake2b(f"{identity}\n{_more(job, executor, circuit)}".encode(), digest_size=24)
+        shared.update(call)
+        keys: list[str | None] = []
+        for row, found in enumerate(digests):
+            if found is None:
+                keys.append(None)
+                continue
+            digest = shared.copy()
+            digest.update(found)
+            if circuit.shots:
+                number = None if job.number is None else job.number + row
+                digest.update(self._which(digest.digest(), number).encode())
+            keys.append(digest.hexdigest())
+        return keys
 
     def _which(self, measured: bytes, number: int | None) -> str:
         """Which of the measurements of one circuit it is: in a durable run the one of its number, which draws it."""

@@ -7,8 +7,14 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeVar
+
+from pennylane.tape import QuantumScript
 
 from pennylane_qexec.concurrency.futures import AskedFuture, resolve
 from pennylane_qexec.errors import ResultError
@@ -16,26 +22,55 @@ from pennylane_qexec.executors import DelegatingExecutor, Executor
 from pennylane_qexec.job import Job, Outcome, Result, Work
 from pennylane_qexec.persistence.cache.cache import Cache
 from pennylane_qexec.persistence.cache.keys import ForeignError, Keys, copied
-from pennylane_qexec.persistence.expansion import has_sweeps, run_by_rows, submit_by_rows
+from pennylane_qexec.persistence.expansion import joined, joined_future
 from pennylane_qexec.persistence.runners import BaseRunner
 
+T = TypeVar("T")
 logger = logging.getLogger("pennylane_qexec")
 
 
+Circuit = tuple[int, int]
+"""One of those that are asked for together: the index of its job, and its row in the sweep; 0 if there is none."""
+
+
 class _Found(NamedTuple):
-    """What is known of jobs that are asked for together, by their indices.
+    """What is known of circuits that are asked for together.
 
     Attributes:
-        keys: of each job, by the names of executors.
-        known: the jobs whose results are known, with the name of the executor and the result.
+        keys: of each, by the names of executors.
+        known: those whose results are known, with the name of the executor and the result.
         missing: those that have to be run.
-        equal: those that are equal to one that has to be run, with the index of that.
+        equal: those that are equal to one that has to be run.
     """
 
-    keys: list[dict[str, str]]
-    known: dict[int, tuple[str, Result]]
-    missing: list[int]
-    equal: dict[int, int]
+    keys: dict[Circuit, dict[str, str]]
+    known: dict[Circuit, tuple[str, Result]]
+    missing: list[Circuit]
+    equal: dict[Circuit, Circuit]
+
+
+class _Part(NamedTuple):
+    """What has to be run of a job: itself, or some of the rows of its sweep.
+
+    Attributes:
+        job: what is run.
+        circuits: its circuits.
+        whole: whether it is all of the job.
+    """
+
+    job: Job
+    circuits: list[Circuit]
+    whole: bool = True
+
+    @property
+    def of_job(self) -> int:
+        """The index of the job of which it is a part."""
+        return self.circuits[0][0]
+
+    def results(self, outcome: Outcome) -> dict[Circuit, tuple[str, Result]]:
+        """The name of the executor that has run it, and the result, for each circuit."""
+        results = [outcome.result] if self.job.sweep is None else outcome.result
+        return {circuit: (outcome.executor, result) for circuit, result in zip(self.circuits, results, strict=True)}
 
 
 class CachedRunner:
@@ -59,33 +94,58 @@ class CachedRunner:
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """The outcomes of jobs, in order; see :meth:`Engine.run`."""
-        if has_sweeps(jobs):
-            return run_by_rows(self.run, jobs)
         found = self._look_up(jobs)
-        outcomes = dict(zip(found.missing, self._engine.run([jobs[index] for index in found.missing]), strict=True))
-        self._keep((found.keys[index], outcome) for index, outcome in outcomes.items())
-        again = {index: _copy_of(outcomes[first]) for index, first in found.equal.items()}
-        outcomes |= self._answers(jobs, found.known | again)
-        return [outcomes[index] for index in range(len(jobs))]
+        parts = _parts(jobs, found.missing)
+        ran = list(zip(parts, self._engine.run([part.job for part in parts]), strict=True))
+        self._keep(found.keys, ran)
+        results = {circuit: each for part, outcome in ran for circuit, each in part.results(outcome).items()}
+        again = {circuit: _copy_of(*results[first]) for circuit, first in found.equal.items()}
+        answered = _by_job(self._answers(jobs, found.known | again))
+        of_jobs: dict[int, list[tuple[_Part, Outcome]]] = {}
+        for part, outcome in ran:
+            of_jobs.setdefault(part.of_job, []).append((part, outcome))
+        return [_outcome(job, of_jobs.get(index, []), answered.get(index, {})) for index, job in enumerate(jobs)]
 
     def submit(self, jobs: Sequence[Job], asked: Callable[[], bool] | None) -> list[AskedFuture[Outcome]]:
         """A future for each job, in order; see :meth:`Engine.submit`. What is known is there at once."""
-        if has_sweeps(jobs):
-            return submit_by_rows(self.submit, jobs, asked)
         found = self._look_up(jobs)
-        futures: dict[int, AskedFuture[Outcome]] = {index: AskedFuture() for index in found.equal}
-        if futures and asked is None:
+        parts = _parts(jobs, found.missing)
+        futures: dict[int, AskedFuture[Outcome]] = {}
+        if asked is None and (found.equal or not all(part.whole for part in parts)):
             asked = lambda: any(future.asked for future in list(futures.values()))  # noqa: E731
-        running = self._engine.submit([jobs[index] for index in found.missing], asked)
-        for index, future in zip(found.missing, running, strict=True):
-            futures[index] = future
-            future.add_done_callback(partial(self._ended, found.keys[index]))
-        for index, first in found.equal.items():
-            self._follow(futures[index], futures[first], jobs[index])
-        for index, outcome in self._answers(jobs, found.known).items():
-            futures[index] = AskedFuture()
-            resolve(futures[index], outcome)
+        running = self._engine.submit([part.job for part in parts], asked)
+        of_jobs: dict[int, tuple[list[_Part], list[AskedFuture[Outcome]]]] = {}
+        for part, future in zip(parts, running, strict=True):
+            future.add_done_callback(partial(self._ended, found.keys, part))
+            own = of_jobs.setdefault(part.of_job, ([], []))
+            own[0].append(part)
+            own[1].append(future)
+        answered, equal = _by_job(self._answers(jobs, found.known)), _by_job(found.equal)
+        for index, job in enumerate(jobs):
+            own, again = of_jobs.get(index, ([], [])), equal.get(index, {})
+            if own[0] and own[0][0].whole:
+                futures[index] = own[1][0]
+            elif job.sweep is None and again:
+                futures[index] = AskedFuture()
+                self._follow(futures[index], futures[again[0][0]], job)
+            else:
+                join = partial(self._join, job, own[0], again, answered.get(index, {}))
+                futures[index] = joined_future(own[1], join)
         return [futures[index] for index in range(len(jobs))]
+
+    def _join(
+        self,
+        job: Job,
+        parts: Sequence[_Part],
+        equal: Mapping[int, Circuit],
+        answered: Mapping[int, Outcome],
+        outcomes: Sequence[Outcome],
+    ) -> Outcome:
+        """The outcome of a job whose unknown rows have run now."""
+        ran = list(zip(parts, outcomes, strict=True))
+        results = {circuit: each for part, outcome in ran for circuit, each in part.results(outcome).items()}
+        again = {(0, row): _copy_of(*results[first]) for row, first in equal.items()}
+        return _outcome(job, ran, {**answered, **_by_job(self._answers([job], again)).get(0, {})})
 
     def _follow(self, future: AskedFuture[Outcome], first: AskedFuture[Outcome], job: Job) -> None:
         """Let the future of a job come to its end with that of an equal job; if that is cancelled, run the job."""
@@ -93,7 +153,7 @@ class CachedRunner:
         def ended(done: Future[Outcome]) -> None:
             if not done.cancelled():
                 error = done.exception()
-                resolve(future, self._answers([job], {0: _copy_of(done.result())})[0] if error is None else error)
+                resolve(future, self._again(job, done.result()) if error is None else error)
             elif not future.cancelled():
                 try:
                     (other,) = self.submit([job], lambda: future.asked)
@@ -105,6 +165,11 @@ class CachedRunner:
 
         first.add_done_callback(ended)
 
+    def _again(self, job: Job, outcome: Outcome) -> Outcome:
+        """The outcome of a job that is equal to one that has run."""
+        (answer,) = self._answers([job], {(0, 0): _copy_of(outcome.executor, outcome.result)}).values()
+        return answer
+
     def close(self) -> None:
         """Wait until what is kept is in the store, and close the cache if it is the cluster's own."""
         if self._shared:
@@ -114,29 +179,31 @@ class CachedRunner:
 
     def _look_up(self, jobs: Sequence[Job]) -> _Found:
         keys = Keys(self._identities, self._cache.shots)
-        found = _Found([keys.of(job) for job in jobs], {}, [], {})
-        wanted = list(dict.fromkeys([key for named in found.keys for key in named.values()]))
-        values = self._cache.get(wanted, partial(self._may_be, found.keys, jobs)) if wanted else {}
-        first: dict[tuple[str, ...], int] = {}
-        for index, named in enumerate(found.keys):
+        found = _Found({}, {}, [], {})
+        for index, job in enumerate(jobs):
+            found.keys.update(((index, row), named) for row, named in enumerate(keys.of_rows(job)))
+        owners = {key: (name, jobs[index]) for (index, _), named in found.keys.items() for name, key in named.items()}
+        values = self._cache.get(list(owners), partial(self._may_be, owners)) if owners else {}
+        first: dict[tuple[Any, ...], Circuit] = {}
+        for circuit, named in found.keys.items():
             name = next((name for name, key in named.items() if key in values), None)
-            alike = tuple(named.values())
+            # A sweep waits for no other one.
+            alike = tuple(named.values()), None if jobs[circuit[0]].sweep is None else circuit[0]
             if name is not None:
-                found.known[index] = (name, copied(values[named[name]]))
+                found.known[circuit] = (name, copied(values[named[name]]))
             elif alike in first:
-                found.equal[index] = first[alike]
+                found.equal[circuit] = first[alike]
             else:
-                found.missing.append(index)
-                if alike:
-                    first[alike] = index
+                found.missing.append(circuit)
+                if named:
+                    first[alike] = circuit
         return found
 
-    def _may_be(self, keys: Sequence[Mapping[str, str]], jobs: Sequence[Job], key: str, value: Any) -> bool:
+    def _may_be(self, owners: Mapping[str, tuple[str, Job]], key: str, value: Any) -> bool:
         """Whether a cached value can be what the executor of its key returned for its circuit."""
-        of_key = [(name, job) for named, job in zip(keys, jobs, strict=True) for name in named if named[name] == key]
-        name, job = of_key[0]
+        name, job = owners[key]
         try:
-            self._executors[name].check_kept(Work.of([job]), [value])
+            self._executors[name].check_kept(Work.of([replace(job, sweep=None)]), [value])
         except ResultError as error:
             logger.warning(
                 "the 'result' under %r in the cache %s is not that of %s on %r, and its circuit runs again: %s",
@@ -149,35 +216,80 @@ class CachedRunner:
             return False
         return True
 
-    def _keep(self, ended: Iterable[tuple[Mapping[str, str], Outcome]]) -> None:
+    def _keep(self, keys: Mapping[Circuit, Mapping[str, str]], ended: Iterable[tuple[_Part, Outcome]]) -> None:
         """Keep results under the key of the executor that ran them; there is none if that is another one than asked."""
         items: list[tuple[str, Result]] = []
-        for named, outcome in ended:
-            if (key := named.get(outcome.executor)) is not None:
-                try:
-                    items.append((key, copied(outcome.result)))
-                except ForeignError:
-                    continue
+        for part, outcome in ended:
+            for circuit, (executor, result) in part.results(outcome).items():
+                if (key := keys[circuit].get(executor)) is not None:
+                    with suppress(ForeignError):
+                        items.append((key, copied(result)))
         if items:
             self._cache.put(items)
 
-    def _ended(self, named: Mapping[str, str], future: Future[Outcome]) -> None:
+    def _ended(self, keys: Mapping[Circuit, Mapping[str, str]], part: _Part, future: Future[Outcome]) -> None:
         if not future.cancelled() and future.exception() is None:
-            self._keep([(named, future.result())])
+            self._keep(keys, [(part, future.result())])
 
-    def _answers(self, jobs: Sequence[Job], known: Mapping[int, tuple[str, Result]]) -> dict[int, Outcome]:
+    def _answers(self, jobs: Sequence[Job], known: Mapping[Circuit, tuple[str, Result]]) -> dict[Circuit, Outcome]:
         if not known:
             return {}
-        answered = [(jobs[index].circuit, self._executors[name], result) for index, (name, result) in known.items()]
+        answered = [
+            (_circuit(jobs[index], row), self._executors[name], result)
+            for (index, row), (name, result) in known.items()
+        ]
         return dict(zip(known, self._engine.note_answered(answered), strict=True))
 
 
-def _copy_of(outcome: Outcome) -> tuple[str, Result]:
+def _circuit(job: Job, row: int) -> QuantumScript:
+    return job.circuit if job.sweep is None else job.sweep.circuit(row)
+
+
+def _parts(jobs: Sequence[Job], missing: Sequence[Circuit]) -> list[_Part]:
+    """What has to be run. In a durable run, the numbers of the rows of a sweep are in a row."""
+    found = []
+    for index, circuits in groupby(missing, itemgetter(0)):
+        job, own = jobs[index], list(circuits)
+        if job.sweep is None or len(own) == job.rows:
+            found.append(_Part(job, own))
+            continue
+        runs = [own]
+        if job.number is not None:
+            runs = [[one for _, one in each] for _, each in groupby(enumerate(own), lambda one: one[1][1] - one[0])]
+        for each in runs:
+            rows = [row for _, row in each]
+            number = None if job.number is None else job.number + rows[0]
+            found.append(_Part(replace(job, sweep=job.sweep.part(rows), number=number), each, whole=False))
+    return found
+
+
+def _by_job(circuits: Mapping[Circuit, T]) -> dict[int, dict[int, T]]:
+    """What belongs to circuits, by their jobs, and then their rows."""
+    found: dict[int, dict[int, T]] = {}
+    for (index, row), value in circuits.items():
+        found.setdefault(index, {})[row] = value
+    return found
+
+
+def _outcome(job: Job, ran: Sequence[tuple[_Part, Outcome]], answered: Mapping[int, Outcome]) -> Outcome:
+    """The outcome of a job."""
+    if len(ran) == 1 and not answered:
+        return ran[0][1]
+    if job.sweep is None:
+        return answered[0]
+    results = {row: outcome.result for row, outcome in answered.items()}
+    for part, outcome in ran:
+        results |= {row: result for (_, row), (_, result) in part.results(outcome).items()}
+    outcomes = [*answered.values(), *(outcome for _, outcome in ran)]
+    return joined(outcomes, [results[row] for row in range(job.rows)])
+
+
+def _copy_of(executor: str, result: Result) -> tuple[str, Result]:
     """The name of the executor that has run a circuit, and a copy of the result, which another caller may change."""
     try:
-        return outcome.executor, copied(outcome.result)
+        return executor, copied(result)
     except ForeignError:
-        return outcome.executor, copy.deepcopy(outcome.result)
+        return executor, copy.deepcopy(result)
 
 
 def _warn_of(executors: Sequence[Any]) -> None:

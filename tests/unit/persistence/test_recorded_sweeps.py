@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pennylane as qml
 import pytest
+from pennylane.tape import QuantumScript
 from typer.testing import CliRunner
 
 import pennylane_qexec as qexec
@@ -19,7 +21,9 @@ from pennylane_qexec.circuits.serialization import results_of, results_text, swe
 from pennylane_qexec.circuits.templates import sweep_of_circuit
 from pennylane_qexec.cli import app
 from pennylane_qexec.job import Call, Job, Sweep
+from pennylane_qexec.persistence.cache.keys import Keys
 from pennylane_qexec.persistence.durable import durable_run
+from pennylane_qexec.persistence.expansion import rows_of
 from pennylane_qexec.persistence.store import open_store
 from pennylane_qexec.testing import FakeQPU, ScriptedExecutor, flip
 
@@ -127,6 +131,41 @@ def test_equal_rows_with_shots_are_different_measurements(open_cluster: Any, tmp
     assert len(set(first)) == 3
     assert answers(cluster, 1.3, 1.3, 1.3, shots=1000) == first
     assert executor.ran == 3
+
+
+def test_equal_rows_without_shots_run_once(open_cluster: Any, cache: qexec.Cache) -> None:
+    cluster = open_cluster([executor := Known()], cache=cache)
+    np.testing.assert_allclose(answers(cluster, 0.1, 0.2, 0.1, 0.1), np.cos([0.1, 0.2, 0.1, 0.1]))
+    (future,) = cluster.submit([job(cluster, sweep(0.3, 0.3, 0.2))])
+    np.testing.assert_allclose(future.result().result, np.cos([0.3, 0.3, 0.2]))
+    assert executor.ran == 3
+
+
+def test_rows_between_known_ones_draw_by_their_own_numbers(open_cluster: Any, tmp_path: Path) -> None:
+    angles = (0.5, 1.0, 1.5, 2.0), (0.5, 1.1, 1.5, 1.2, 1.3)
+    drawn = []
+    for options in ({}, {"cache": tmp_path / "cache.db"}):
+        for each in angles:
+            cluster = open_cluster([{"type": "default.qubit"}], seed=3, **options)
+            drawn.append(answers(cluster, *each, shots=1000))
+    assert drawn[:2] == drawn[2:]
+    assert cluster.history.totals.circuits == 3
+
+
+@pytest.mark.parametrize("gate", [qml.RX(0.1, 0), qml.PauliRot(0.1, "XY", [0, 1]), qml.CRot(0.1, 0.2, 0.3, [1, 0])])
+@pytest.mark.parametrize("shots", [None, 10, (5, 5)])
+@pytest.mark.parametrize("number", [None, 7])
+def test_a_row_has_the_key_of_its_circuit(gate: Any, shots: Any, number: int | None) -> None:
+    executor, energy = Known(), qml.Hamiltonian([0.5, 0.2], [qml.Z(0), qml.X(1) @ qml.Y(0)])
+    one = sweep_of_circuit(QuantumScript([gate, qml.CNOT([0, 1]), gate], [qml.expval(energy)], shots=shots))
+    assert one is not None
+    rows = np.array([one.parameters[0] + step for step in (0.0, 0.5, 0.0)])
+    whole = Job(one.template, executor, sweep=replace(one, parameters=rows), number=number)
+    apart = rows_of(whole)
+    keys, alone = Keys({executor: "known"}, shots=True), Keys({executor: "known"}, shots=True)
+    found = keys.of_rows(whole)
+    assert found == [alone.of(each) for each in apart]
+    assert len({key["scripted"] for key in found}) == (2 if shots is None else 3)
 
 
 def test_rows_with_shots_are_not_cached_unless_asked_for(open_cluster: Any, cache: qexec.Cache) -> None:
