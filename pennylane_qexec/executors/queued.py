@@ -9,7 +9,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock
 from pennylane_qexec.executors.base import Executor
-from pennylane_qexec.job import JobState, Result, Work
+from pennylane_qexec.job import JobState, Result, Sweep, Work
 
 
 class QueuedExecutor(Executor):
@@ -107,10 +107,10 @@ class QueuedExecutor(Executor):
             The provider's id of the job. :meth:`fetch` has a result for each circuit, those of one sweep after the
             other's.
         """
-        work = work.expanded()
-        if label or work.numbers:
-            return self.submit_numbered(work.circuits, label, work.numbers)
-        return self.submit(work.circuits)
+        circuits, numbers = work.circuits, work.row_numbers()
+        if work.sweeps:
+            circuits = tuple(map(self.with_shots, work.expanded().circuits))
+        return self.submit_numbered(circuits, label, numbers) if label or numbers else self.submit(circuits)
 
     def find(self, label: str) -> str | None:
         """The id of the job that was submitted with a label, by whichever process.
@@ -145,6 +145,16 @@ class QueuedExecutor(Executor):
     def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Result]:
         """Submit circuits, wait for the job, and fetch the results; clusters poll many jobs at a time instead."""
         return self._awaited(self.submit(circuits))
+
+    def run_sweep(self, sweep: Sweep) -> Sequence[Result]:
+        """Submit a sweep, wait for the job, and fetch the results."""
+        return self.perform_sweeps(Work((sweep.template,), sweeps=(sweep,)))[0]
+
+    def perform_sweeps(self, work: Work) -> Sequence[Sequence[Result]]:
+        """Submit sweeps as one job, wait for it, and fetch the results."""
+        if work.call.method != "execute":
+            return super().perform_sweeps(work)
+        return work.by_sweep(self._awaited(self.submit_work(work)))
 
     def _awaited(self, job_id: str) -> Sequence[Result]:
         """Wait for a job, and fetch its results."""

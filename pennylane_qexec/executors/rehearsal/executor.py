@@ -29,8 +29,8 @@ from pennylane_qexec.executors.rehearsal.conditions import (
 )
 from pennylane_qexec.executors.rehearsal.jobs import InnerExecutor, RehearsedJob, RehearsedJobs, fingerprint_of
 from pennylane_qexec.executors.rehearsal.records import Entry, Location, Records
-from pennylane_qexec.executors.shots import objection_to_shots
-from pennylane_qexec.job import JobState, Result, Status, Usage
+from pennylane_qexec.executors.shots import objection_to_shots, reshot_sweep
+from pennylane_qexec.job import JobState, Result, Status, Usage, Work
 
 _VIRTUAL_POLLS = 0.001  # seconds, in which other threads may submit what they have
 
@@ -237,13 +237,24 @@ class Rehearsal(QueuedExecutor):
 
     def submit_labelled(self, circuits: Sequence[QuantumScript], label: str) -> str:
         """Submit circuits as one job, which is found by its label; see :meth:`submit`."""
-        circuits = [self.with_shots(circuit) for circuit in circuits]
+        return self.submit_work(Work(tuple(circuits)), label)
+
+    def submit_work(self, work: Work, label: str = "") -> str:
+        """Submit circuits, or sweeps, as one job; see :meth:`submit`. A row of a sweep counts as its circuit does."""
+        sweeps = [reshot_sweep(sweep, self) for sweep in work.sweeps]
+        circuits = [circuit for sweep in sweeps for circuit in sweep.circuits()]
+        counted = [(sweep.template, len(sweep)) for sweep in sweeps]
+        if not sweeps:
+            circuits = list(map(self.with_shots, work.circuits))
+            counted = [(circuit, 1) for circuit in circuits]
         for circuit in circuits:
             self._check(circuit)
         fingerprints = tuple(fingerprint_of(circuit) for circuit in circuits)
-        usages = [self.usage(circuit) for circuit in circuits]
-        runs = together([(usage.circuits, usage.shots) for usage in usages])
-        return self._backend.submit(self.name, circuits, fingerprints, runs, self.cost, label).record.job_id
+        usages = [(self.usage(circuit), rows) for circuit, rows in counted]
+        runs = together([(usage.circuits * rows, usage.shots * rows) for usage, rows in usages])
+        job = self._backend.submit(self.name, circuits, fingerprints, runs, self.cost, label)
+        job.sweeps = sweeps
+        return job.record.job_id
 
     def find(self, label: str) -> str | None:
         """The id of the first job with a label, whoever submitted it, that has not failed and was not cancelled."""
@@ -335,7 +346,8 @@ class Rehearsal(QueuedExecutor):
         stream = record.executor if self._stream is None else self._stream
         numbered = zip(record.fingerprints, record.numbers, strict=True)
         chances = [(self.seed, stream, one, number) for one, number in numbered]
-        results = self._inner.results(circuits, chances, None if self._drift is None else record.flips)
+        flips = None if self._drift is None else record.flips
+        results = self._inner.results(circuits, chances, flips, job.sweeps)
         self._records.keep_results(record.job_id, results)
         return results
 

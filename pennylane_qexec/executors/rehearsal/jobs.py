@@ -12,6 +12,7 @@ import threading
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, final
 
 import numpy as np
@@ -23,7 +24,7 @@ from pennylane_qexec.executors import executor, executors
 from pennylane_qexec.executors.base import Executor
 from pennylane_qexec.executors.rehearsal.conditions import ReadoutErrors
 from pennylane_qexec.executors.rehearsal.records import Entry, JobRecord, Records, Stop, entry, state_at
-from pennylane_qexec.job import JobState, Result
+from pennylane_qexec.job import JobState, Result, Sweep, Work
 
 _REMEMBERED = 8
 
@@ -42,6 +43,7 @@ class RehearsedJob:
         polls: how often it was polled here.
         asked: how often its results were asked for here.
         circuits: its circuits, if they are known here and still needed.
+        sweeps: those as sweeps, if it was submitted so here.
         results: its results, if they are computed.
         computing: held by who computes them.
     """
@@ -54,6 +56,7 @@ class RehearsedJob:
         self.polls = 0
         self.asked = 0
         self.circuits: Sequence[QuantumScript] | None = None
+        self.sweeps: Sequence[Sweep] = ()
         self.results: Sequence[Result] | None = None
         self.computing = threading.Lock()
 
@@ -163,7 +166,8 @@ class RehearsedJobs:
         self._ended[job.record.job_id] = None
         while len(self._ended) > _REMEMBERED:
             job_id, _ = self._ended.popitem(last=False)
-            self._jobs[job_id].circuits = self._jobs[job_id].results = None
+            ended = self._jobs[job_id]
+            ended.circuits, ended.sweeps, ended.results = None, (), None
 
     def complete_ledger(self) -> None:
         """Note the jobs of processes that were killed before they could."""
@@ -268,7 +272,11 @@ class InnerExecutor:
         return self.seeded
 
     def results(
-        self, circuits: Sequence[QuantumScript], numbers: Sequence[Sequence[object]], flips: float | None
+        self,
+        circuits: Sequence[QuantumScript],
+        numbers: Sequence[Sequence[object]],
+        flips: float | None,
+        sweeps: Sequence[Sweep] = (),
     ) -> list[Result]:
         """Run circuits.
 
@@ -276,7 +284,12 @@ class InnerExecutor:
             circuits: the circuits.
             numbers: for each of them, what its randomness follows from.
             flips: the probability that a bit is read the wrong way round; ``None`` if all are right.
+            sweeps: the circuits as sweeps, which are run where nothing is drawn for each by itself.
         """
+        apart = self.seeded and any(circuit.shots for circuit in circuits)
+        if sweeps and flips is None and not apart:
+            work = Work(tuple([sweep.template for sweep in sweeps]), sweeps=tuple(sweeps))
+            return list(chain.from_iterable(self.executor.perform_sweeps(work)))
         if flips is None and not self.seeded:
             return list(self.executor.run(tuple(circuits)))
         return [self._result(circuit, one, flips) for circuit, one in zip(circuits, numbers, strict=True)]

@@ -221,16 +221,6 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
             return super().perform(work)
         return self._awaited(self.submit_work(work))
 
-    def run_sweep(self, sweep: Sweep) -> Sequence[Result]:
-        """Send a sweep, wait for it, and fetch the results."""
-        return self._awaited(self.submit_work(Work((sweep.template,), sweeps=(sweep,))))
-
-    def perform_sweeps(self, work: Work) -> Sequence[Sequence[Result]]:
-        """Send a batch of sweeps, wait for it, and fetch the results."""
-        if work.call.method != "execute":
-            return super().perform_sweeps(work)
-        return work.by_sweep(self._awaited(self.submit_work(work)))
-
     def find(self, label: str) -> str | None:
         """The id of the first job with a label, whoever sent it, that has not failed and was not cancelled.
 

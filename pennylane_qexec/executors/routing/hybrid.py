@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-import weakref
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import astuple, replace
 from typing import Any, NamedTuple, Unpack
@@ -12,108 +10,14 @@ from pennylane.devices import ExecutionConfig
 from pennylane.ops import MidMeasure
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.errors import NoExecutorError, PolicyError, ResultError
+from pennylane_qexec.errors import NoExecutorError, ResultError
 from pennylane_qexec.executors import executors
 from pennylane_qexec.executors.base import Binder, Executor, status_of_members
 from pennylane_qexec.executors.identity import derived, identity_of, of_all, settle
 from pennylane_qexec.executors.options import ExecutorOptions, check_options, lists_options
-from pennylane_qexec.executors.routing.rules import BySize, Rule, in_figures, rule_of
-from pennylane_qexec.executors.shots import as_asked
-from pennylane_qexec.executors.validation import present_objection
-from pennylane_qexec.job import Bound, Call, Cost, Result, Status, Usage, Work
+from pennylane_qexec.executors.routing.rules import BySize, Chooser, Rule, rule_of
+from pennylane_qexec.job import Bound, Call, Cost, Result, Status, Sweep, Usage, Work
 from pennylane_qexec.redaction.display import even_incomplete
-
-_FRESH = 1.0  # seconds
-
-
-class Chooser:
-    """Chooses among members by a rule.
-
-    Args:
-        members: the members.
-        rule: who gets a circuit, of those that can run it.
-        name: whose rule it is, for errors.
-    """
-
-    def __init__(self, members: Sequence[Executor], rule: Rule, name: str) -> None:
-        self.members = members
-        self.rule = rule
-        self._name = name
-        self._last: tuple[weakref.ref[QuantumScript] | None, float, Executor | None] = (None, 0.0, None)
-
-    def __call__(self, circuit: QuantumScript) -> Executor:
-        """The member that gets a circuit. The last answer is kept for a moment, as one circuit is asked for repeatedly.
-
-        Raises:
-            NoExecutorError: it fits nowhere; says why, member by member.
-            PolicyError: the rule returned something else than one of the members that it was given.
-        """
-        last, since, member = self._last
-        now = time.monotonic()
-        if member is None or last is None or last() is not circuit or now - since > _FRESH:
-            member = self._choose(as_asked(circuit))
-            self._last = (weakref.ref(circuit), now, member)
-        return member
-
-    def if_any(self, circuit: QuantumScript) -> Executor | None:
-        """The member that gets a circuit; ``None`` if it fits nowhere."""
-        try:
-            return self(circuit)
-        except NoExecutorError:
-            return None
-
-    def parts(self, circuits: Sequence[QuantumScript]) -> list[tuple[Executor, list[int]]]:
-        """The members that get circuits, each with the indices of its circuits."""
-        parts: dict[Executor, list[int]] = {}
-        for index, circuit in enumerate(circuits):
-            parts.setdefault(self(circuit), []).append(index)
-        return list(parts.items())
-
-    def explain(self, circuit: QuantumScript) -> str:
-        """Who gets a circuit, and why, in a sentence."""
-        able, refusals = self._able(circuit)
-        said = [f"{name!r} {reason}" for name, reason in refusals.items()]
-        if not able:
-            said.append("nobody gets it")
-        elif isinstance(self.rule, BySize):
-            said.append(self.rule.explain(circuit, able))
-        else:
-            said.append(f"{self._asked(circuit, able).name!r} gets it, says {self.rule!r}")
-        return f"{in_figures(circuit)}: {'; '.join(said)}."
-
-    def _choose(self, circuit: QuantumScript) -> Executor:
-        able, refusals = self._able(circuit)
-        if not able:
-            raise NoExecutorError(f"this circuit of {in_figures(circuit)}", refusals)
-        try:
-            return self._asked(circuit, able)
-        except NoExecutorError as error:
-            raise NoExecutorError(error.circuit, {**refusals, **error.reasons}) from error
-
-    def _able(self, circuit: QuantumScript) -> tuple[list[Executor], dict[str, str]]:
-        """The members that can run a circuit now, and why the others cannot."""
-        able, refusals = [], {}
-        for member in self.members:
-            reason = present_objection(member, circuit)
-            if reason is None:
-                able.append(member)
-            else:
-                refusals[member.name] = reason
-        return able, refusals
-
-    def _asked(self, circuit: QuantumScript, able: Sequence[Executor]) -> Executor:
-        member = self.rule(circuit, able)
-        if any(one is member for one in able):
-            return member
-        names = ", ".join(repr(one.name) for one in able)
-        raise PolicyError(
-            f"the rule of {self._name!r} returned {member!r}, which is none of the members that can run this circuit. "
-            f"Return one of the members that it is given: {names}."
-        )
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_last": (None, 0.0, None)}
-
 
 _ADDRESS = "qexec.member"
 
@@ -191,6 +95,35 @@ def carried_out_by(member: Executor, work: Work) -> list[Result]:
     if len(results) == len(work.circuits):
         member.check_results(work, results)
     return results
+
+
+def sweeps_carried_out_by(member: Executor, work: Work) -> list[list[Result]]:
+    """Let a member carry out a batch of sweeps, in parts that are not too many circuits or shots for it.
+
+    Raises:
+        ResultError: what came cannot be the results.
+    """
+    if member.max_circuits is None and member.max_shots is None:
+        return _checked_rows(member, work)
+    results = []
+    for index, sweep in enumerate(work.sweeps):
+        shots = member.usage_of(sweep.template, work.call).shots
+        by_shots = len(sweep) if member.max_shots is None or not shots else max(1, member.max_shots // shots)
+        step, rows = min(by_shots, member.max_circuits or by_shots), []
+        for start in range(0, len(sweep), step):
+            numbers = tuple([number + start for number in work.numbers[index : index + 1]])
+            part = replace(work.part([index]), numbers=numbers, sweeps=(sweep.part(slice(start, start + step)),))
+            rows += _checked_rows(member, part)[0]
+        results.append(rows)
+    return results
+
+
+def _checked_rows(member: Executor, work: Work) -> list[list[Result]]:
+    rows = list(map(list, member.perform_sweeps(work)))
+    flat = [result for row in rows for result in row]
+    if list(map(len, rows)) == list(map(len, work.sweeps)):
+        member.check_results(work.by_template(), flat)
+    return rows
 
 
 _AS_ASKED = Call()
@@ -383,6 +316,28 @@ class Hybrid(Executor):
         for member, indices in self._choose.parts(work.circuits):
             for index, result in zip(indices, carried_out_by(member, work.part(indices)), strict=True):
                 results[index] = result
+        return results
+
+    def run_sweep(self, sweep: Sweep) -> Sequence[Result]:
+        """Run a sweep on the member that gets it, or its circuits on those that get them."""
+        return self.perform_sweeps(Work((sweep.template,), sweeps=(sweep,)))[0]
+
+    def perform_sweeps(self, work: Work) -> Sequence[Sequence[Result]]:
+        """Carry out a batch of sweeps, each on one member; if the rule divides one, all by their circuits."""
+        address = address_of(work.call)
+        if address is not None:
+            work = replace(work, call=at_address(work.call, address))
+            return sweeps_carried_out_by(self._members[address.member], work)
+        parts: dict[Executor | None, list[int]] = {}
+        for index, sweep in enumerate(work.sweeps):
+            parts.setdefault(self._choose.of_sweep(sweep), []).append(index)
+        if None in parts:
+            return work.by_sweep(self.perform(work.expanded()))
+        results: list[list[Result]] = [[] for _ in work.sweeps]
+        for member, indices in parts.items():
+            assert member is not None
+            for index, rows in zip(indices, sweeps_carried_out_by(member, work.part(indices)), strict=True):
+                results[index] = rows
         return results
 
     def check_results(self, work: Work, results: Sequence[Result]) -> None:

@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pennylane as qml
 import pytest
+from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
+from pennylane_qexec import JobFailedError, VirtualClock
 from pennylane_qexec.circuits.templates import sweep_of_circuit
+from pennylane_qexec.executors.routing import Hybrid, Tier
 from pennylane_qexec.job import Call, Sweep, Work
 from pennylane_qexec.testing import FakeQPU
 
@@ -201,6 +204,105 @@ def test_a_qpu_of_a_users_own_is_sent_circuits_as_ever():
     qpu = FakeQPU(polls=1)
     job_id = qpu.submit_work(Work(circuits))
     assert qpu.jobs[job_id] == circuits
+
+
+# Rehearsals
+
+
+def rehearsal(inner="aer", **options):
+    return qexec.Rehearsal(inner, **{"clock": VirtualClock(), "seed": 1, "name": "qpu", **options})
+
+
+def test_a_rehearsal_with_a_seed_draws_the_shots_of_the_circuits():
+    batch = work(sweep([qml.sample(wires=0)], 30), sweep(shots=20, rows=ROWS[:2]), sweep(rows=ROWS[:2]))
+    assert_equal(*both(rehearsal, batch))
+    drifting = {"drift": {"start": 0.1}, "seed": 4}
+    assert_equal(*both(lambda: rehearsal(**drifting), work(sweep([qml.sample(wires=0)], 30))))
+
+
+def test_a_rehearsal_counts_bills_and_delays_a_sweep_as_its_rows():
+    sweeps = sweep([qml.expval(qml.Z(0)), qml.expval(qml.X(0))], 30), sweep([qml.probs(wires=0)], 10, rows=ROWS[:2])
+    timed = {"queue": 100, "circuit_time": 1.0, "shot_time": 0.1, "cost": {"per_shot": 0.01, "per_circuit": 1.0}}
+    ledgers = []
+    for by_circuits in (False, True):
+        executor, batch = rehearsal(**timed), work(*sweeps)
+        executor.run(batch.expanded().circuits) if by_circuits else executor.perform_sweeps(batch)
+        ledgers.append(executor.ledger)
+    assert ledgers[0] == ledgers[1]
+    (entry,) = ledgers[0]
+    assert entry.shots == (30,) * 7 + (10,) * 2
+    assert entry.executed == 7 * 60 + 20
+    assert entry.cost == pytest.approx(4.4 + 16)
+    assert entry.ended - entry.started == pytest.approx(16 + 44)
+
+
+def test_a_rehearsal_has_its_inner_executor_run_the_sweep(monkeypatch):
+    inner = qexec.executor("aer")
+    ran = counting(monkeypatch, inner, "perform_sweeps")
+    exact, drawn = sweep(rows=ROWS[:2]), sweep(shots=10)
+    assert list(map(len, rehearsal(inner, seed=None).perform_sweeps(work(exact, drawn)))) == [2, 7]
+    assert [list(map(len, given.sweeps)) for (given,) in ran] == [[2, 7]]
+
+
+@pytest.mark.parametrize("fault", [{"failed": 1.0}, {"lost": 1.0}, {"refused": 1.0}])
+def test_what_goes_wrong_in_a_rehearsal_goes_wrong_with_a_sweep(fault):
+    executor = rehearsal(failure_rate=fault, seed=None)
+    with pytest.raises((JobFailedError, ConnectionError)):
+        executor.run_sweep(sweep(shots=10))
+
+
+def test_a_sweep_that_is_submitted_to_a_folder_is_fetched_by_another_process(tmp_path):
+    batch = work(sweep([qml.sample(wires=0)], 12))
+    first, second = (rehearsal(folder=tmp_path, seed=None) for _ in range(2))
+    job_id = first.submit_work(batch, "one")
+    assert second.find("one") == job_id
+    second.adopt_work(job_id, batch)
+    while not second.poll(job_id).final:
+        pass
+    assert_equal(list(second.fetch(job_id)), list(first.fetch(job_id)))
+
+
+# Hybrids
+
+
+def hybrid(rule=None, **options):
+    members = {"narrow": {"type": "aer", "seed": 1, **options}, "wide": {"type": "default.qubit", "seed": 2}}
+    return Hybrid(members, rule=rule or [Tier("narrow", shots=50), Tier("wide")])
+
+
+def by_angle(circuit, members):
+    return members[circuit.operations[0].data[0] > 0]
+
+
+@pytest.mark.parametrize("rule", [None, by_angle])
+@pytest.mark.parametrize("numbers", [(), (5, 100, 300)])
+def test_a_hybrid_draws_the_seeded_shots_of_the_circuits(rule, numbers):
+    batch = work(sweep(shots=40), sweep(shots=60, rows=ROWS[:2]), sweep(shots=30), numbers=numbers)
+    assert_equal(*both(lambda: hybrid(rule), batch))
+
+
+def test_a_hybrid_hands_a_sweep_on_to_one_member_which_runs_it_as_a_sweep(monkeypatch):
+    monkeypatch.setattr(Sweep, "circuit", None)
+    rows = hybrid([Tier("narrow")]).run_sweep(sweep(shots=40))
+    assert len(rows) == len(ROWS)
+
+
+def test_a_hybrid_divides_a_sweep_that_is_too_large_for_a_member(monkeypatch):
+    executor = hybrid(max_circuits=3)
+    runs = counting(monkeypatch, executor.members[0]._aer, "sweep_results")
+    batch = work(sweep(shots=40), sweep(shots=30, rows=ROWS[:2]), numbers=(10, 100))
+    found = executor.perform_sweeps(batch)
+    assert [(len(one), number) for one, number in runs] == [(3, 10), (3, 13), (1, 16), (2, 100)]
+    assert_equal(found, batch.by_sweep(hybrid().perform(batch.expanded())))
+    limited = hybrid(max_shots=100)
+    assert_equal(limited.perform_sweeps(batch), found)
+
+
+def test_the_address_of_a_bound_sweep_says_which_member_runs_it():
+    executor, one = hybrid(), sweep(shots=40)
+    bound = executor.binder(ExecutionConfig(), one.template)(one.template)
+    batch = Work(bound.circuits, Call(bound=True, config=bound.config), sweeps=(one,))
+    assert_equal(executor.perform_sweeps(batch), [hybrid().members[0].perform_sweeps(work(one))[0]])
 
 
 # Numbers of rows

@@ -16,8 +16,8 @@ from pennylane.tape import QuantumScript
 
 import pennylane_qexec as qexec
 from pennylane_qexec.executors import validation
-from pennylane_qexec.executors.routing.hybrid import Chooser, Hybrid
-from pennylane_qexec.executors.routing.rules import BySize, Tier, depth_of, smallest_first
+from pennylane_qexec.executors.routing.hybrid import Hybrid
+from pennylane_qexec.executors.routing.rules import BySize, Chooser, Tier, depth_of, smallest_first
 from pennylane_qexec.job import Call, Work
 from pennylane_qexec.testing import FakeQPU, ScriptedExecutor, flip
 
