@@ -31,6 +31,7 @@ from pennylane_qexec.cluster.validation import cluster_options_of
 from pennylane_qexec.concurrency.differentiation import are_recorded, is_plain, levels, loses_record
 from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.device.calls import RUNS_LATER, interface_of_jax, of_kind, settings_of
+from pennylane_qexec.device.jax_callbacks import called_back, can_call_back
 from pennylane_qexec.device.shift_sweeps import ShiftedCall, ShiftRules, is_shifted_here, with_shifts
 from pennylane_qexec.device.tracking import count_when_done, counts_itself, track
 from pennylane_qexec.engine import History
@@ -58,7 +59,12 @@ def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: CallPlanne
         return (tape,), only
     if dispatcher.settings.by_shifts:
         circuits, postprocess = with_shifts(tape, dispatcher.settings.limit, device.wires)
-        return tuple(map(device.on_wires, circuits)), postprocess
+        circuits = tuple(map(device.on_wires, circuits))
+        if dispatcher.config.interface is Interface.JAX_JIT and all(map(can_call_back, circuits)):
+            config = replace(dispatcher.config, device_options={_OPTION: dispatcher})
+            results = [called_back(one, device, config) for one in circuits]
+            return (), lambda _: postprocess(results)
+        return circuits, postprocess
     return _planned(tape, device, dispatcher)
 
 

@@ -1,5 +1,7 @@
 """jax.vmap around QNodes on clusters: with jax.jit outside, inside or not at all, and with gradients in it."""
 
+import functools
+
 import numpy as np
 import pennylane as qml
 import pytest
@@ -101,9 +103,46 @@ def test_the_points_of_a_vmap_run_as_one_batch():
 
 def test_vmap_within_vmap_is_refused_with_what_to_write():
     with qml.device("qexec.cluster", wires=2, executors=["lightning.qubit"]) as device:
-        qnode = first(qml.QNode(circuit, device))
+        qnode = first(qml.QNode(circuit, device, diff_method="finite-diff"))
         points = np.stack([X, X + 1])
         with pytest.raises(Exception, match=r"write one jax\.vmap over all points"):
             jax.jit(jax.vmap(jax.vmap(qnode)))(points).block_until_ready()
         flat = jax.jit(jax.vmap(qnode))(points.reshape(-1)).reshape(2, 3)
         assert flat == pytest.approx(np.cos(points), abs=1e-6)
+
+
+def test_vmap_within_vmap_of_parameter_shifts_is_one_job_for_all_points_and_shifts():
+    with qml.device("qexec.cluster", wires=2, executors=["lightning.qubit"]) as device, jax.enable_x64(True):
+        qnode = first(qml.QNode(circuit, device, diff_method="parameter-shift"))
+        points = np.stack([X, X + 1])
+        values, slopes = jax.jit(jax.vmap(jax.vmap(jax.value_and_grad(qnode))))(points)
+        assert values == pytest.approx(np.cos(points), abs=1e-10)
+        assert slopes == pytest.approx(-np.sin(points), abs=1e-10)
+        assert {row.batch for row in device.history} == {1}
+        assert device.history.totals.circuits == points.size * 3
+
+
+def test_what_differentiates_through_parameter_shifts_gives_one_derivative():
+    """Forward and backward, of several results, with numbers that are constants, beside what JAX computes itself."""
+
+    def several(x, y, device, method):
+        @qml.qnode(device, diff_method=method)
+        def measured(x, y):
+            qml.RX(x, 0)
+            qml.CRY(0.3 * x * y, wires=[0, 1])
+            qml.RZ(0.4, 0)
+            qml.RX(y, 1)
+            return qml.probs(wires=[0, 1]), qml.expval(qml.Z(0) @ qml.X(1))
+
+        return measured(x, y)
+
+    with qml.device("qexec.cluster", wires=2, executors=["lightning.qubit"]) as device, jax.enable_x64(True):
+        ours = functools.partial(several, device=device, method="parameter-shift")
+        exact = functools.partial(several, device=qml.device("default.qubit"), method="backprop")
+        for derivative in (jax.jacfwd, jax.jacrev):
+            for where in ((0, 1), 1):
+                mapped = jax.jit(jax.vmap(derivative(ours, argnums=where)))(X, X + 0.5)
+                expected = jax.vmap(derivative(exact, argnums=where))(X, X + 0.5)
+                assert jax.tree.structure(mapped) == jax.tree.structure(expected)
+                for one, other in zip(jax.tree.leaves(mapped), jax.tree.leaves(expected), strict=True):
+                    assert np.allclose(one, other, rtol=0, atol=1e-10)
