@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
-from pennylane.workflow.interfaces.jax_jit import _result_shape_dtype_struct
 
 from pennylane_qexec.circuits.structure import is_broadcasted
 from pennylane_qexec.job import Result
@@ -35,6 +34,7 @@ def called_back(tape: QuantumScript, device: Any, config: ExecutionConfig) -> Re
     """
     import jax
     from jax.custom_derivatives import SymbolicZero
+    from pennylane.workflow.interfaces.jax_jit import _result_shape_dtype_struct
 
     shape = _result_shape_dtype_struct(tape, device)
     given = tape.get_parameters(trainable_only=False)

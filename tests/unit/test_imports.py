@@ -48,3 +48,12 @@ def test_importing_imports_nothing_heavy_that_pennylane_does_not(imported: Any) 
 
 def test_every_public_name_is_there(imported: Any) -> None:
     assert imported["names"] == []
+
+
+def test_a_device_runs_where_jax_is_not_installed() -> None:
+    done = programs.run(
+        "import sys; sys.modules['jax'] = None; import pennylane as qml; "
+        "circuit = qml.qnode(qml.device('qexec.cluster', executors='default.qubit'))(lambda: qml.expval(qml.Z(0))); "
+        "print(float(circuit()))"
+    )
+    assert done.stdout.split() == ["1.0"]
