@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Hashable, Iterable, Sequence
 from copy import copy
 from itertools import chain, compress
@@ -261,12 +262,31 @@ def measured_by(circuit: QuantumScript, words_only: bool = False) -> Hashable:
         elif (
             measurement.mv is not None
             or (words_only and observable is not None)
-            or (key := _content(measurement)) is None
+            or (key := _measured_content(measurement)) is None
         ):
             return None
         else:
             keys.append(key)
     return tuple(keys)
+
+
+def has_plain_gates(circuit: QuantumScript, any_numbers: bool = True) -> bool:
+    """Whether all operations of a circuit are gates that consist of wires and single numbers.
+
+    Args:
+        circuit: the circuit.
+        any_numbers: whether numbers may also be those of an interface, which are recorded or traced.
+    """
+    if not _PLAIN_GATES.issuperset(map(type, circuit.operations)):
+        return False
+    numbers = list(chain.from_iterable(map(_data, circuit.operations)))
+    if _SCALAR_TYPES.issuperset(map(type, numbers)):
+        return True
+    for number in numbers:
+        plain = any_numbers or type(number) in _SCALAR_TYPES or isinstance(number, np.ndarray)
+        if not plain or np.ndim(number):
+            return False
+    return True
 
 
 def structure_of(circuit: QuantumScript, any_numbers: bool = False) -> Hashable:
@@ -279,16 +299,10 @@ def structure_of(circuit: QuantumScript, any_numbers: bool = False) -> Hashable:
         circuit: the circuit.
         any_numbers: whether numbers may also be those of an interface, which are recorded or traced.
     """
+    if not has_plain_gates(circuit, any_numbers):
+        return None
     operations = circuit.operations
     kinds = tuple(map(type, operations))
-    if not _PLAIN_GATES.issuperset(kinds):
-        return None
-    numbers = list(chain.from_iterable(map(_data, operations)))
-    if not _SCALAR_TYPES.issuperset(map(type, numbers)):
-        for number in numbers:
-            plain = any_numbers or type(number) in _SCALAR_TYPES or isinstance(number, np.ndarray)
-            if not plain or np.ndim(number):
-                return None
     measured = measured_by(circuit, words_only=True)
     if measured is None:
         return None
@@ -296,6 +310,28 @@ def structure_of(circuit: QuantumScript, any_numbers: bool = False) -> Hashable:
     controls = map(_labels, map(_control_wires, map(_hyperparameters, controlled)))
     shots = circuit.shots if circuit.shots.has_partitioned_shots else circuit.shots.total_shots
     return kinds, tuple(map(labels, operations)), tuple(controls), measured, shots
+
+
+_observables: dict[tuple[int, type], tuple[Any, tuple[Any, ...], Content]] = {}
+"""The content of measurements of observables that are there still, with the numbers that these had."""
+
+
+def _measured_content(measurement: MeasurementProcess) -> Content | None:
+    """The content of a measurement; that of a long observable, which programs measure in each step, is remembered."""
+    observable = measurement.obs
+    if type(measurement) not in _OF_OBSERVABLES or observable is None or is_foreign(type(observable)):
+        return _content(measurement)
+    numbers = tuple(observable.data)
+    if not numbers or not _SCALAR_TYPES.issuperset(map(type, numbers)):
+        return _content(measurement)
+    key = id(observable), type(measurement)
+    known = _observables.get(key)
+    if known is not None and known[0]() is observable and known[1] == numbers:
+        return known[2]
+    found = _content(measurement)
+    if found is not None:
+        _observables[key] = weakref.ref(observable, lambda _: _observables.pop(key, None)), numbers, found
+    return found
 
 
 def _content(value: Any) -> Content | None:

@@ -89,9 +89,16 @@ class Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ends_records", ends_records(self.config))
 
-    def ready(self, circuit: QuantumScript) -> Ready:
-        """Who takes circuits of a circuit's structure as they are; whom this is noted of later, will be in it too."""
-        structure = None if isinstance(circuit, Reshot) else structure_of(circuit)
+    def ready(self, circuit: QuantumScript, structure: Hashable = None) -> Ready:
+        """Who takes circuits of a circuit's structure as they are; whom this is noted of later, will be in it too.
+
+        Args:
+            circuit: the circuit.
+            structure: what is equal for circuits of its structure, if that is known.
+        """
+        if isinstance(circuit, Reshot):
+            return {}
+        structure = structure_of(circuit) if structure is None else structure
         if structure is None:
             return {}
         if len(self._ready) >= _KEPT_STRUCTURES:
@@ -172,8 +179,12 @@ class CallPlanner:
         self._answers: dict[tuple[Any, ...], Any] = {}
         self._adding = threading.Lock()
 
-    def __call__(self, circuit: QuantumScript) -> Expanded:
+    def __call__(self, circuit: QuantumScript, structure: Hashable = None) -> Expanded:
         """The circuits that have to be run for one circuit, tagged, and what makes its result of theirs.
+
+        Args:
+            circuit: the circuit.
+            structure: what is equal for circuits of its structure, if that is known.
 
         Raises:
             NoExecutorError: no executor can run the circuit.
@@ -183,7 +194,7 @@ class CallPlanner:
         if circuit.shots.has_partitioned_shots:
             refuse_shot_vector(self._cluster.executors, circuit.shots)
         selection = self._selection or self._cluster.selection
-        ready = self.settings.ready(circuit)
+        ready = self.settings.ready(circuit, structure)
         if not ready:
             given, circuit = circuit, with_outcomes_in_order(self._with_measured_wires(with_factors(circuit)))
             ready = ready if circuit is given else {}

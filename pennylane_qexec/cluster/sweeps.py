@@ -25,7 +25,7 @@ def jobs_of(sweep: Sweep, planner: CallPlanner) -> tuple[list[Job], Callable[[Se
         NoExecutorError, PolicyError, ConfigurationError: as for its circuits.
     """
     if planner.goes_by_structure(sweep):
-        circuits, postprocess = planner(sweep.template)
+        circuits, postprocess = planner(sweep.template, sweep.key)
         parts = [_part_of(sweep, circuit) for circuit in circuits]
         if None not in parts:
             pairs = zip(circuits, parts, strict=True)

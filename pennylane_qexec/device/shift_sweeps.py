@@ -24,7 +24,7 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.parameters import with_values_of_now
-from pennylane_qexec.circuits.structure import structure_of
+from pennylane_qexec.circuits.structure import has_plain_gates
 from pennylane_qexec.circuits.templates import fuse, sweep_of_circuit
 from pennylane_qexec.cluster.derivatives import BY_SHIFTS, JAX, Limit
 from pennylane_qexec.cluster.planning import CallPlanner
@@ -80,7 +80,7 @@ def with_shifts(tape: QuantumScript, limit: Limit, wires: Any) -> tuple[Sequence
         wires: of the device.
     """
     limit.check(tape)
-    if structure_of(tape, any_numbers=True) is not None and all(one.wires for one in tape.measurements):
+    if has_plain_gates(tape) and all(one.wires for one in tape.measurements):
         if limit.interface not in JAX:
             check_complex(tape)
         return (tape,), limit.guarded(only, tape)
