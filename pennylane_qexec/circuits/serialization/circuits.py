@@ -13,8 +13,7 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.serialization.decoding import CircuitDecoder, built, shots_of
-from pennylane_qexec.circuits.serialization.encoding import ALL, CircuitEncoder, shots_form
-from pennylane_qexec.circuits.serialization.fast import FastEncoder
+from pennylane_qexec.circuits.serialization.encoding import ALL, CircuitEncoder, plain_text, shots_form
 from pennylane_qexec.circuits.serialization.values import canonical, content_of, guarded, items_of, text_of
 from pennylane_qexec.errors import ConfigurationError
 
@@ -48,8 +47,8 @@ def circuit_texts(circuits: Sequence[QuantumScript]) -> list[str]:
     Raises:
         ConfigurationError: as for :func:`circuit_text`.
     """
-    shortcuts = FastEncoder(shared=len(circuits) > 1)
-    return [guarded("the circuit", partial(_text, circuit, shortcuts)) for circuit in circuits]
+    writer = CircuitWriter(shared=len(circuits) > 1)
+    return [guarded("the circuit", partial(writer.text, circuit)) for circuit in circuits]
 
 
 def circuit_of(text: str) -> QuantumScript:
@@ -72,13 +71,64 @@ def circuit_of(text: str) -> QuantumScript:
     return guarded("the stored circuit", lambda: built("the circuit", lambda: _circuit(content)))
 
 
-def _text(circuit: QuantumScript, shortcuts: FastEncoder) -> str:
-    draft = CircuitEncoder()
-    try:
-        text = shortcuts.text(circuit, draft)
-    except (ConfigurationError, RecursionError, TypeError, ValueError):
-        return drafted(circuit)  # which says what is wrong
-    return drafted(circuit) if draft.has_templates else text
+class CircuitWriter:
+    """Writes circuits as :func:`drafted` does, part by part: what several have in common is written once.
+
+    Args:
+        shared: whether to look for operations and measurements that are the same objects as in another circuit. Nobody
+            may change these until all are written.
+    """
+
+    def __init__(self, shared: bool) -> None:
+        self._shared = shared
+        self._texts: dict[int, str] = {}
+        self._counts: dict[int, int] = {}
+        self._alive: list[Any] = []
+
+    def text(self, circuit: QuantumScript) -> str:
+        """A circuit.
+
+        Raises:
+            ConfigurationError: there is something in it that cannot be stored.
+        """
+        draft = CircuitEncoder()
+        self._alive += (circuit.operations, circuit.measurements)  # as long as they are, no other part has their id
+        try:
+            operations = [self._part(operation, draft) for operation in circuit.operations]
+            measurements = [self._part(measurement, draft) for measurement in circuit.measurements]
+            shots, trainable = canonical(shots_form(circuit.shots)), self._trainable(circuit)
+        except (ConfigurationError, RecursionError, TypeError, ValueError):
+            return drafted(circuit)  # which says what is wrong
+        if draft.has_templates:
+            return drafted(circuit)
+        return (
+            f'{_START}"measurements":[{",".join(measurements)}],"operations":[{",".join(operations)}],'
+            f'"shots":{shots},"trainable":{trainable}{_END}'
+        )
+
+    def _part(self, part: Any, draft: CircuitEncoder) -> str:
+        text = self._texts.get(id(part))
+        if text is None:
+            text = plain_text(part) or canonical(draft.form(part))
+            if self._shared and draft.is_common:
+                self._texts[id(part)] = text
+        return text
+
+    def _trainable(self, circuit: QuantumScript) -> str:
+        chosen = circuit._trainable_params
+        if chosen is None:
+            return _ALL
+        chosen = list(map(int, chosen))
+        return _ALL if chosen == list(range(len(chosen))) and len(chosen) == self._count(circuit) else canonical(chosen)
+
+    def _count(self, circuit: QuantumScript) -> int:
+        """How many parameters a circuit has; PennyLane is slow to collect those of a sum."""
+        count = sum([len(operation.data) for operation in circuit.operations])
+        for observable in _observables(circuit):
+            if id(observable) not in self._counts:
+                self._counts[id(observable)] = len(observable.data)
+            count += self._counts[id(observable)]
+        return count
 
 
 def drafted(circuit: QuantumScript) -> str:
@@ -128,8 +178,11 @@ def _trainable(circuit: QuantumScript) -> str | list[int]:
 
 
 def _parameters(circuit: QuantumScript) -> int:
-    observables = [measurement.obs for measurement in circuit.measurements if measurement.obs is not None]
-    return sum(len(operator.data) for operator in [*circuit.operations, *observables])
+    return sum(len(operator.data) for operator in [*circuit.operations, *_observables(circuit)])
+
+
+def _observables(circuit: QuantumScript) -> list[Operator]:
+    return [measurement.obs for measurement in circuit.measurements if measurement.obs is not None]
 
 
 def _circuit(content: dict[str, Any]) -> QuantumScript:
@@ -160,3 +213,8 @@ def _check(circuit: QuantumScript, content: dict[str, Any]) -> None:
                 f"PennyLane {qml.__version__} does not build the {key} that the stored circuit has: the text is "
                 "damaged, or was written with another version of PennyLane. Use that one."
             )
+
+
+_ALL = canonical(ALL)
+
+_START, _END = text_of("circuit", {"measurements": None}).split('"measurements":null')

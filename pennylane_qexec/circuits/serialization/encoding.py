@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +19,8 @@ from pennylane.wires import Wires
 from scipy import sparse
 
 from pennylane_qexec.circuits.fingerprint import parts_of
-from pennylane_qexec.circuits.serialization.values import DTYPES, array_form, form_of, scalar_form, tensor
-from pennylane_qexec.circuits.structure import CONTROLLED, wire_labels
+from pennylane_qexec.circuits.serialization.values import DTYPES, array_form, canonical, form_of, scalar_form, tensor
+from pennylane_qexec.circuits.structure import BARE, CONTROLLED, wire_labels
 from pennylane_qexec.errors import ConfigurationError, unknown
 
 Form = dict[str, Any]
@@ -190,8 +190,8 @@ class CircuitEncoder:
 
     def number(self, value: Any) -> Any:
         """A parameter or the label of a wire, or several."""
-        if type(value) is float and math.isfinite(value):
-            return value
+        if type(value) in _DOUBLES and math.isfinite(value):
+            return float(value)
         if type(value) is float or isinstance(value, _NESTED):
             return form_of(value, self.number)
         if isinstance(value, _PLAIN):
@@ -290,6 +290,45 @@ class CircuitEncoder:
 
     def _is_defined(self, form: Form) -> bool:
         return self._defined.get(form["number"]) == form
+
+
+# Plain gates as text
+
+
+def plain_text(operation: Operator) -> str | None:
+    """The text of an operation of wires and doubles, put together of what does not change; ``None`` for any other."""
+    kind: Any = type(operation)
+    if kind in BARE:
+        if operation.hyperparameters:
+            return None
+        frame = _frame(kind, *operation._wires._labels)
+    elif kind in CONTROLLED:
+        frame = _frame(kind, *wire_labels(operation))
+    else:
+        return None
+    data = operation.data
+    if frame is None or not data:
+        return None if frame is None else frame[0]
+    texts = []
+    for number in data:
+        if type(number) is np.ndarray and number.dtype.char == "d" and not number.shape:
+            number = number.item()
+        if type(number) not in _DOUBLES or not math.isfinite(number):
+            return None
+        texts.append(float.__repr__(number))
+    return f"{frame[1]}{','.join(texts)}{frame[2]}"
+
+
+@lru_cache(2**14, typed=True)
+def _frame(kind: Any, *labels: Any) -> tuple[str, str, str] | None:
+    """What is the same in all operations of a class on some wires: without parameters, before them, and after them."""
+    if not all(type(label) in _AS_IT_IS for label in labels):
+        return None
+    name, wires = f'{{"name":"{name_of(kind)}"', f'"wires":{canonical(list(labels))}}}'
+    return f"{name},{wires}", f'{name},"parameters":[', f"],{wires}"
+
+
+_DOUBLES = frozenset({float, np.float64})
 
 
 def shots_form(shots: Shots) -> list[list[int]] | None:

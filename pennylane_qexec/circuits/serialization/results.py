@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pennylane_qexec.circuits.serialization.fast import value_text
 from pennylane_qexec.circuits.serialization.values import content_of, form_of, guarded, text_of, value_of
 from pennylane_qexec.errors import ConfigurationError
 
@@ -23,14 +22,7 @@ def result_text(result: Any) -> str:
     Raises:
         ConfigurationError: there is something else in the result.
     """
-    return guarded("the result", lambda: _text(result))
-
-
-def _text(result: Any) -> str:
-    try:
-        return f"{_BEFORE}{value_text(result)}{_AFTER}"
-    except ValueError:
-        return text_of("result", {"result": result_form(result)})
+    return guarded("the result", lambda: text_of("result", {"result": result_form(result)}))
 
 
 def result_of(text: str) -> Any:
@@ -69,7 +61,3 @@ def result_value(form: Any) -> Any:
         ConfigurationError: the form is damaged.
     """
     return value_of(form, result_value)
-
-
-_BEFORE, _AFTER = text_of("result", {"result": None}).split("null")
-"""What is written around every result."""

@@ -111,6 +111,9 @@ _NAMES = (
 DTYPES = {name: np.dtype(name) for name in _NAMES}
 """The types that are written, by name."""
 
+_NAMES_OF = {dtype: name for name, dtype in DTYPES.items()}
+"""NumPy takes long to put a name together."""
+
 _NARROW = (np.int8, np.int16, np.int32)
 
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -199,7 +202,10 @@ def array_of(form: dict[str, Any]) -> np.ndarray[Any, Any]:
 
 
 def _name(value: Any) -> str:
-    name: str = value.dtype.name
+    name = _NAMES_OF.get(value.dtype)
+    if name is not None:
+        return name
+    name = str(value.dtype.name)
     if name not in DTYPES:
         raise ConfigurationError(f"NumPy's {name} cannot be written: turn it into one of {', '.join(DTYPES)}.")
     return name
