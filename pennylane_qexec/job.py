@@ -31,11 +31,13 @@ class Times(NamedTuple):
         submitted: when it was.
         started: when its last attempt was.
         attempt: how many attempts there were.
+        division: of a part of a sweep, a number that all its parts have; else 0.
     """
 
     submitted: float
     started: float
     attempt: int = 1
+    division: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +361,11 @@ class Work:
         sweeps = tuple([self.sweeps[index] for index in indices]) if self.sweeps else ()
         return Work(tuple([self.circuits[index] for index in indices]), self.call, vectors, numbers, sweeps)
 
+    @property
+    def rows(self) -> int:
+        """How many circuits it is."""
+        return sum(map(len, self.sweeps)) if self.sweeps else len(self.circuits)
+
     def expanded(self) -> Work:
         """The batch with a circuit for each row of its sweeps, one sweep after the other."""
         if not self.sweeps:
@@ -474,6 +481,12 @@ class Job:
         """All the shots of the circuit together, whatever number of bases it is measured in; 0 for an analytic one."""
         return (self.circuit.shots.total_shots or 0) * self.rows
 
+    def part(self, start: int, stop: int) -> Job:
+        """Some of the circuits of its sweep, those from ``start`` to before ``stop``, with their numbers."""
+        assert self.sweep is not None
+        number = None if self.number is None else self.number + start
+        return replace(self, sweep=self.sweep.part(slice(start, stop)), number=number)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -516,6 +529,23 @@ def together(usages: Sequence[Usage]) -> Usage:
         sum(usage.cost or 0.0 for usage in usages),
         sum(usage.seconds or 0.0 for usage in usages),
     )
+
+
+def shared_out(usage: Usage, parts: Sequence[int]) -> list[Usage]:
+    """What circuits have used together, by parts of so many circuits each; what is left over is the last part's."""
+    whole = sum(parts)
+    given, shares = Usage(0, 0, 0.0, 0.0), []
+    for number in parts[:-1]:
+        share = Usage(
+            usage.circuits * number // whole,
+            usage.shots * number // whole,
+            (usage.cost or 0.0) * number / whole,
+            (usage.seconds or 0.0) * number / whole,
+        )
+        given = together([given, share])
+        shares.append(share)
+    left = [(of_all or 0) - (of_others or 0) for of_all, of_others in zip(usage, given, strict=True)]
+    return [*shares, Usage(int(left[0]), int(left[1]), *left[2:])]
 
 
 def used_by(outcomes: Sequence[Outcome]) -> Usage:

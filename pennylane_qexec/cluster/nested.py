@@ -25,7 +25,7 @@ from pennylane_qexec.errors import ConfigurationError, NoExecutorError
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.executors.base import status_of_members
 from pennylane_qexec.executors.identity import of_all
-from pennylane_qexec.job import Call, Result, Status, Usage, Work, without_derivatives
+from pennylane_qexec.job import Call, Result, Status, Usage, Work, together, without_derivatives
 
 _NAMED = 3
 _MOST_WORKERS = 64
@@ -99,9 +99,12 @@ class ClusterExecutor(DelegatingExecutor):
         return self.perform_counted(work)[0]
 
     def perform_counted(self, work: Work) -> tuple[Sequence[Result], Sequence[Usage]]:
-        """The same, with what each circuit has used inside."""
+        """The same, with what each circuit or sweep has used inside, where sweeps are run as their circuits."""
         if work.call.method != "execute":
             return super().perform(work), ()
+        if work.sweeps:
+            results, usages = self.perform_counted(work.expanded())
+            return work.by_sweep(results), list(map(together, work.by_sweep(usages)))
         config = without_derivatives(work.call.config)
         return self.cluster.execute_counted(work.circuits, config, work.numbers)
 

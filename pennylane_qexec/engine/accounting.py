@@ -56,16 +56,17 @@ def shots_of(executor: Executor, job: Job) -> int:
     return executor.usage_of(job.circuit, job.call).shots * job.rows
 
 
-def used(executor: Executor, jobs: Sequence[Job], seconds: float) -> list[Usage]:
+def used(executor: Executor, jobs: Sequence[Job], each: float) -> list[Usage]:
     """What an attempt at jobs of one batch has used.
 
     Args:
         executor: who had them.
         jobs: the jobs.
-        seconds: the part of each in the running time of the batch.
+        each: the part of each circuit in the running time of the batch, in seconds.
     """
     usages = []
     for job in jobs:
+        seconds = each * job.rows
         try:
             of_row = executor.usage_of(job.circuit, job.call)
             circuits, shots = of_row.circuits * job.rows, of_row.shots * job.rows
@@ -83,9 +84,9 @@ def used(executor: Executor, jobs: Sequence[Job], seconds: float) -> list[Usage]
 
 def counted(executor: Executor, jobs: Sequence[Job], ran: BatchResult) -> BatchResult:
     """A batch that ran, with what each of its jobs has used; what the run itself has shown goes first."""
-    each = ran.seconds / len(jobs)
+    each = ran.seconds / sum(job.rows for job in jobs)
     if len(ran.usages) == len(jobs):
-        usages = [usage._replace(seconds=each) for usage in ran.usages]
+        usages = [usage._replace(seconds=each * job.rows) for job, usage in zip(jobs, ran.usages, strict=True)]
     else:
         usages = used(executor, jobs, each)
     return ran._replace(usages=tuple(usages))
@@ -123,6 +124,6 @@ def _first(job: Job, executors: Collection[Executor]) -> Amount:
     if job.executor is not None:
         return expected(job.executor, job)
     able = [executor for executor in executors if objection_to_shots(executor, job.circuit) is None]
-    amounts = [expected(executor, job) for executor in able] or [amount(job.shots, 1, 0.0, 0.0)]
+    amounts = [expected(executor, job) for executor in able] or [amount(job.shots, job.rows, 0.0, 0.0)]
     shots, circuits, cost, seconds = map(max, zip(*amounts, strict=True))
     return shots, circuits, cost, seconds

@@ -11,8 +11,8 @@ from typing import Any
 
 from pennylane_qexec.concurrency import lifecycle
 from pennylane_qexec.concurrency.futures import resolve
-from pennylane_qexec.engine.batch import QueuedJob
 from pennylane_qexec.engine.history import History, record_failed
+from pennylane_qexec.engine.queued_jobs import Division, QueuedJob
 from pennylane_qexec.errors import JobCancelledError, JobTimeoutError, QExecError
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import JobState, Outcome
@@ -50,23 +50,49 @@ class Completions:
             queued_job.timer = self._history.clock.call_later(self._timeout, self._timed_out, queued_job, self._timeout)
 
     def settle(self, queued_job: QueuedJob, state: JobState, value: Outcome | BaseException) -> None:
-        """Bring a job to its end. A job that has come to its end already stays as it is."""
+        """Bring a job, or a part of one, to its end. What has come to its end already stays as it is."""
+        division = queued_job.division
+        if division is not None and queued_job in division.parts:
+            self._settle_part(division, queued_job, state, value)
         if queued_job not in self._unfinished:
             return
         self._unfinished.discard(queued_job)
+        if isinstance(value, BaseException):
+            for part in queued_job.parts:
+                part.state = state
+                record_failed(self._history, part, value)
         queued_job.state = state
         queued_job.leave = None
         queued_job.close_account()
         if queued_job.timer is not None:
             queued_job.timer.cancel()
-        if isinstance(value, BaseException):
-            record_failed(self._history, queued_job, value)
         try:
             # What is called when the future is done belongs to whoever asked for the job, and runs in their context.
             queued_job.context.copy().run(resolve, queued_job.future, value)
         finally:
             if queued_job.kept:
                 lifecycle.end(self)
+
+    def _settle_part(
+        self, division: Division, part: QueuedJob, state: JobState, value: Outcome | BaseException
+    ) -> None:
+        """Bring a part of a sweep to its end, and with it the sweep, if it is the last one or has failed."""
+        part.leave = None
+        part.close_account()
+        if isinstance(value, Outcome):
+            outcome = division.done(part, value)
+            if outcome is not None:
+                self.settle(division.whole, state, outcome)
+            return
+        del division.parts[part]
+        part.state = state
+        record_failed(self._history, part, value)
+        division.whole.go()
+        for other in list(division.parts):
+            other.state = JobState.CANCELLED
+            record_failed(self._history, other, JobCancelledError("the job was cancelled."))
+        division.parts.clear()
+        self.settle(division.whole, state, value)
 
     def close(self) -> None:
         """Cancel every job that is left."""
@@ -90,11 +116,13 @@ class Completions:
             self.settle(queued_job, JobState.FAILED, error)
 
     def _timed_out(self, queued_job: QueuedJob, seconds: float) -> None:
-        if queued_job.state is JobState.RUNNING and queued_job.executor is not None:
-            self._note_timeout(queued_job.executor)
+        late = {part.executor for part in queued_job.parts if part.state is JobState.RUNNING}
+        for executor in late:
+            if executor is not None:
+                self._note_timeout(executor)
+        last = queued_job.parts[0].executor
         queued_job.go()
-        name = queued_job.executor.name if queued_job.executor is not None else None
-        self.settle(queued_job, JobState.FAILED, JobTimeoutError(seconds, name))
+        self.settle(queued_job, JobState.FAILED, JobTimeoutError(seconds, last.name if last is not None else None))
 
     def _cancelled(self, reference: weakref.ref[QueuedJob]) -> None:
         queued_job = reference()

@@ -24,12 +24,14 @@ from pennylane_qexec.concurrency.event_loop import BackgroundTasks, LoopThread, 
 from pennylane_qexec.concurrency.futures import AskedFuture, wait
 from pennylane_qexec.engine import process_pool
 from pennylane_qexec.engine.accounting import accounts_of, chosen, counted, give_back
-from pennylane_qexec.engine.batch import Batch, QueuedJob, always, queued_jobs_of
+from pennylane_qexec.engine.batch import Batch
+from pennylane_qexec.engine.common_queue import CommonQueue
 from pennylane_qexec.engine.completion import Completions
 from pennylane_qexec.engine.hedging import Hedging
 from pennylane_qexec.engine.history import KEPT_ROWS, History, record_answered, record_done
 from pennylane_qexec.engine.inline import InlineRunner, groups, must_run_here
-from pennylane_qexec.engine.lane import CommonQueue, Lane
+from pennylane_qexec.engine.lane import Lane
+from pennylane_qexec.engine.queued_jobs import QueuedJob, always, circuits_in, queued_jobs_of
 from pennylane_qexec.engine.recovery import RetryScheduler
 from pennylane_qexec.engine.remote_jobs import Cancellations, SentBatch
 from pennylane_qexec.engine.worker import BatchResult
@@ -162,8 +164,8 @@ class Engine:
             accounts = accounts_of(jobs, self._lanes, self._budget)
             queued_jobs = queued_jobs_of(jobs, self.clock, asked, kept=True, accounts=accounts)
             for lane in self._lanes.values():
-                if circuits := [job.circuit for job in jobs if job.executor in (None, lane.executor)]:
-                    lane.carrier.ready(circuits)
+                if own := [job for job in jobs if job.executor in (None, lane.executor)]:
+                    lane.carrier.ready(own)
             self._hand_in(self._take_in, queued_jobs)
         except BaseException:
             lifecycle.end(self._completions, len(jobs))
@@ -331,7 +333,8 @@ class Engine:
         for queued_job, result, usage in zip(batch.queued_jobs, ran.results, ran.usages, strict=True):
             if queued_job not in batch.gone:
                 wanted.append(queued_job)
-                times = Times(queued_job.submitted, max(queued_job.started, began), queued_job.attempts + 1)
+                started, attempt = max(queued_job.started, began), queued_job.attempts + 1
+                times = Times(queued_job.submitted, started, attempt, queued_job.number)
                 done.append((queued_job.job, result, usage, times))
         outcomes = record_done(self.history, lane.executor, done, batch.number)
         for queued_job, outcome in zip(wanted, outcomes, strict=True):
@@ -343,7 +346,8 @@ class Engine:
         wanted = [queued_job for queued_job in batch.queued_jobs if queued_job not in batch.gone]
         self._hedging.ended(batch, well=False)
         left = self._hedging.failed(lane, wanted)
-        self._retries.failed(lane, left, error, shared=len(batch.queued_jobs) > 1, others=len(wanted) - len(left))
+        others = circuits_in(wanted) - circuits_in(left)
+        self._retries.failed(lane, left, error, shared=batch.rows > 1, others=others)
         self.share_out()
 
     def _take_in(self, queued_jobs: Sequence[QueuedJob]) -> None:
@@ -363,7 +367,7 @@ class Engine:
         for queued_job in queued_jobs:
             self._completions.take(queued_job)
             queued_job.executor = lane.executor
-        self._retries.failed(lane, queued_jobs, error, shared=len(queued_jobs) > 1)
+        self._retries.failed(lane, queued_jobs, error, shared=circuits_in(queued_jobs) > 1)
 
     def share_out(self) -> None:
         """Let executors pull from the common queue, those with the least to do first."""
@@ -375,7 +379,7 @@ class Engine:
         if not self._hedging.failed(lane, [queued_job]):
             return
         if not isinstance(error, BudgetExceededError | StoreError | UnansweredError):
-            error = ExecutorError(lane.executor.name, queued_job.attempts, error)
+            error = ExecutorError(lane.executor.name, queued_job.attempts, error, queued_job.row)
         self._completions.settle(queued_job, JobState.FAILED, error)
 
     def _note_timeout(self, executor: Executor) -> None:

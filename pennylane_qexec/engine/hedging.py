@@ -13,8 +13,10 @@ from weakref import WeakSet
 
 from pennylane_qexec.concurrency.clock import Clock, Timer
 from pennylane_qexec.engine.accounting import expected
-from pennylane_qexec.engine.batch import Batch, QueuedJob, always
+from pennylane_qexec.engine.batch import Batch
 from pennylane_qexec.engine.lane import Lane
+from pennylane_qexec.engine.placement import is_one_batch
+from pennylane_qexec.engine.queued_jobs import QueuedJob, always, circuits_in
 from pennylane_qexec.errors import BudgetExceededError
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import JobState
@@ -159,9 +161,10 @@ class Hedging:
             return
         chosen: dict[Lane, list[QueuedJob]] = {other: [] for other in self._lanes if other is not lane and other.free}
         for queued_job in stragglers if chosen else ():
-            able = [one for one, own in chosen.items() if not one.window.is_full(own) and _can(one, queued_job)]
-            if able:
-                target = min(able, key=lambda other: other.executor.load().waiting + len(chosen[other]))
+            waiting = {one: circuits_in(own) for one, own in chosen.items()}
+            able = [one for one, own in chosen.items() if not one.window.is_full(own, waiting[one])]
+            if able := [one for one in able if _can(one, queued_job)]:
+                target = min(able, key=lambda other: other.executor.load().waiting + waiting[other])
                 self._hedged.add(queued_job)
                 if (second := self._second(queued_job, target.executor)) is not None:
                     chosen[target].append(second)
@@ -169,7 +172,7 @@ class Hedging:
             if seconds:
                 logger.info(
                     "%d circuits that run for long on executor %r are given to %r too",
-                    len(seconds),
+                    circuits_in(seconds),
                     lane.executor.name,
                     target.executor.name,
                 )
@@ -197,6 +200,7 @@ class Hedging:
         queued_job.attempts += 1
         second = QueuedJob(job, self._clock, queued_job.context, always, account=account)
         second.depth, second.alone, second.attempts = queued_job.depth, queued_job.alone, queued_job.attempts
+        second.divisible = False
         second.submitted, second.since, second.spent = queued_job.submitted, queued_job.since, queued_job.spent
         second.tried = {lane.executor for lane in self._lanes}  # it goes nowhere else
         race = _Race(queued_job, second, queued_job.leave)
@@ -220,4 +224,5 @@ def _can(lane: Lane, queued_job: QueuedJob) -> bool:
     """Whether an executor can do what another one was asked to, with the same shots, and has not failed on it."""
     executor, first = lane.executor, queued_job.executor
     same_shots = first is not None and executor.shots == first.shots
-    return same_shots and executor not in queued_job.tried and lane.objection(queued_job.job.circuit) is None
+    job, new = queued_job.job, executor not in queued_job.tried
+    return same_shots and new and lane.objection(job.circuit) is None and is_one_batch(executor, job)

@@ -1,31 +1,19 @@
-"""The history: one row in memory for each job that ended, with its circuit made small, and the picture of who ran when.
-
-A history of thousands of circuits as PennyLane has them would be hundreds of thousands of objects, through which
-Python's garbage collector looks over and over. Tuples of numbers it leaves alone.
-"""
+"""The history: what jobs that ended have used, by circuit or by job, and the picture of who ran when."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from copy import copy
-from dataclasses import dataclass
-from itertools import chain, islice
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from pennylane.measurements import MeasurementProcess
-from pennylane.ops import Prod
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.fingerprint import fingerprint
-from pennylane_qexec.circuits.structure import CONTROLLED, structure_of
 from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock
-from pennylane_qexec.engine.batch import QueuedJob
-from pennylane_qexec.engine.tables import OF_HISTORY, shown, to_dataframe
-from pennylane_qexec.errors import ExecutorError
+from pennylane_qexec.engine.queued_jobs import QueuedJob
+from pennylane_qexec.engine.records import Record, Row, SmallCircuit, SweepRecord, by_job, compact, record_of
+from pennylane_qexec.engine.tables import OF_HISTORY, to_dataframe
+from pennylane_qexec.errors import ConfigurationError, ExecutorError, unknown
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import CACHE, Job, JobState, Outcome, Result, Times, Usage, together
 from pennylane_qexec.policies.budgets import SCALES
@@ -90,135 +78,11 @@ def _explain(ax: matplotlib.axes.Axes, states: Sequence[str]) -> None:
 KEPT_ROWS = 10_000
 
 
-class CompactCircuit(NamedTuple):
-    """A circuit of plain gates, taken apart. Circuits that differ in numbers only share all but these.
-
-    Attributes:
-        structure: what the circuit is beside its numbers, see :func:`structure_of`.
-        measurements: those of its measurements that have no observable; ``None`` in place of the others.
-        numbers: the numbers of all gates, one after the other.
-        trainable: indices of the trainable parameters.
-    """
-
-    structure: Any
-    measurements: tuple[MeasurementProcess | None, ...]
-    numbers: tuple[Any, ...]
-    trainable: tuple[int, ...]
-
-    def circuit(self) -> QuantumScript:
-        """The circuit, put together again."""
-        kinds, targets, control_wires, measured, shots = self.structure
-        numbers, controls = iter(self.numbers), iter(control_wires)
-        operations = []
-        for kind, labels in zip(kinds, targets, strict=True):
-            wires = (*next(controls), *labels) if kind in CONTROLLED else labels
-            operations.append(kind(*islice(numbers, kind.num_params), wires=wires))
-        measurements = [
-            _of_letters(*key) if measurement is None else measurement
-            for measurement, key in zip(self.measurements, measured, strict=True)
-        ]
-        return QuantumScript(operations, measurements, shots=shots, trainable_params=list(self.trainable))
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One job that ended.
-
-    Attributes:
-        circuit: the circuit, as it is or taken apart, or its fingerprint.
-        executor: name of the executor that had it last; ``""`` if none had taken it.
-        backend: name of that executor's backend.
-        shots: the shots that were run for its result, in all bases that are measured; of a job that did not end well,
-            those of all attempts. 0 if analytic.
-        batch: number of the batch it ran in; 0 if it ran in none.
-        attempt: attempts made.
-        state: how it ended.
-        submitted: when it was asked for; UTC, in seconds since 1970.
-        started: when its batch began.
-        finished: when its batch ended.
-        seconds: the job's part of the running time of its batch, so that these add up.
-        cost: US dollars, for the same attempts.
-        error: what went wrong last, if it did not end well.
-        circuits: the circuits that the backend ran for it, in the same attempts; 0 if a cache knew the result.
-    """
-
-    circuit: QuantumScript | CompactCircuit | str
-    executor: str
-    backend: str
-    shots: int
-    batch: int
-    attempt: int
-    state: JobState
-    submitted: float
-    started: float
-    finished: float
-    seconds: float = 0.0
-    cost: float = 0.0
-    error: str = ""
-    circuits: int = 1
-
-    @property
-    def fingerprint(self) -> str:
-        """The circuit's fingerprint; ``""`` if it has none (see :mod:`pennylane_qexec.circuits.fingerprint`)."""
-        return self.circuit if isinstance(self.circuit, str) else fingerprint_of(self.circuit)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The row as the table shows it: times in UTC, seconds queued and running."""
-        return shown(self, OF_HISTORY)
-
-
-_CONSTANT = frozenset({int, float, complex, np.float64})
-
-
-def compact(circuit: QuantumScript, last: Any = None) -> QuantumScript | CompactCircuit | str:
-    """A circuit as rows keep it: taken apart; as it is, if it cannot be; its fingerprint if there are arrays in it.
-
-    Arrays may be large, part of a gradient's graph, or written to after the circuit was run.
-
-    Args:
-        circuit: the circuit.
-        last: what became of a circuit before it, of which it may be a variation.
-    """
-    structure: Any = structure_of(circuit)
-    if structure is None:
-        return circuit if _has_numbers_only(circuit) else fingerprint_of(circuit)
-    numbers = tuple(chain.from_iterable(map(attrgetter("data"), circuit.operations)))
-    if not _CONSTANT.issuperset(map(type, numbers)):  # whoever has made an array may write another number into it
-        numbers = tuple([copy(number) if isinstance(number, np.ndarray) else number for number in numbers])
-    trainable = tuple(circuit.trainable_params)
-    if isinstance(last, CompactCircuit) and structure == last.structure:
-        return CompactCircuit(last.structure, last.measurements, numbers, trainable)
-    measurements = tuple([one if one.obs is None else None for one in circuit.measurements])
-    return CompactCircuit(structure, measurements, numbers, trainable)
-
-
-def fingerprint_of(circuit: QuantumScript | CompactCircuit) -> str:
-    """The fingerprint of a circuit; ``""`` if it has none."""
-    try:
-        return fingerprint(circuit.circuit() if isinstance(circuit, CompactCircuit) else circuit)
-    except Exception:  # whatever an interface's numbers do when they are looked at: a row must not lose a job
-        return ""
-
-
-def _of_letters(kind: type[MeasurementProcess], letters: Sequence[Any], *targets: Any) -> MeasurementProcess:
-    factors = [outgoing(wires=labels) for outgoing, labels in zip(letters, targets, strict=True)]
-    return kind(Prod(*factors) if len(factors) > 1 else factors[0])
-
-
-def _has_numbers_only(circuit: QuantumScript) -> bool:
-    observables = [measurement.obs for measurement in circuit.measurements if measurement.obs is not None]
-    for operator in (*circuit.operations, *observables):
-        for parameter in operator.data:
-            if not isinstance(parameter, float | int | np.generic):
-                return False
-    return True
-
-
 class History(Sequence[Row]):
-    """The last jobs that ended, oldest first; and what all of them have used, also those that are dropped.
+    """The circuits of the last jobs that ended, oldest first; and what all have used, also those that are dropped.
 
     Args:
-        kept: how many jobs to keep; of more, the oldest are dropped. ``None`` for all.
+        kept: how many circuits to keep; of more, the oldest are dropped. ``None`` for all.
         clock: whose times the rows have.
 
     Attributes:
@@ -228,8 +92,10 @@ class History(Sequence[Row]):
 
     def __init__(self, kept: int | None = KEPT_ROWS, clock: Clock = SYSTEM_CLOCK) -> None:
         self.clock = clock
-        self._rows: deque[Row] = deque(maxlen=kept)
-        self.last: QuantumScript | CompactCircuit | str = ""
+        self._kept = kept
+        self._records: deque[Record] = deque()
+        self._count = 0
+        self.last: SmallCircuit = ""
         self._ended = 0
         self._circuits = self._shots = self._cost = self._seconds = 0  # in whole units, as budgets have them
         self._lock = threading.Lock()
@@ -246,9 +112,9 @@ class History(Sequence[Row]):
 
     @property
     def dropped(self) -> int:
-        """How many of the jobs that ended have no row any more, as there were too many."""
+        """How many of the circuits that ended have no row any more, as there were too many."""
         with self._lock:
-            return self._ended - len(self._rows)
+            return self._ended - self._count
 
     def spend(self, usages: Sequence[Usage]) -> None:
         """Add what attempts have used to the totals."""
@@ -259,32 +125,55 @@ class History(Sequence[Row]):
                 self._cost += round((cost or 0.0) * SCALES[2])
                 self._seconds += round((seconds or 0.0) * SCALES[3])
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """Add rows, with their circuits made small by :func:`compact`."""
+    def add(self, records: Sequence[Record]) -> None:
+        """Add records, with their circuits made small by :func:`compact`."""
+        if not records:
+            return
+        circuits = sum(record.number for record in records)
         with self._lock:
-            self._rows.extend(rows)
-            self._ended += len(rows)
-            if rows:
-                self.last = rows[-1].circuit
+            self._records.extend(records)
+            self._ended += circuits
+            self._count += circuits
+            self.last = records[-1].circuit
+            while self._kept is not None and self._count > self._kept:
+                record = self._records.popleft()
+                dropped = min(record.number, self._count - self._kept)
+                self._count -= dropped
+                if isinstance(record, SweepRecord) and dropped < record.number:
+                    self._records.appendleft(record.without(dropped))
 
     def clear(self) -> None:
         """Forget all rows, and begin to count anew."""
         with self._lock:
-            self._rows.clear()
-            self._ended = self._circuits = self._shots = self._cost = self._seconds = 0
+            self._records.clear()
+            self._count = self._ended = self._circuits = self._shots = self._cost = self._seconds = 0
 
-    def to_dataframe(self) -> pandas.DataFrame:
-        """One row for each job.
+    def to_dataframe(self, by: Literal["circuit", "job"] = "circuit") -> pandas.DataFrame:
+        """One row for each circuit, or for each job: circuits that differ in numbers only may run as one.
+
+        Args:
+            by: of what to make a row: ``"circuit"`` or ``"job"``.
 
         Returns:
             A table with the columns ``fingerprint``, ``executor``, ``backend``, ``shots``, ``batch``, ``attempt``,
             ``state``, ``submitted``, ``started``, ``finished`` (UTC), ``seconds_queued``, ``seconds_running`` (the
-            job's part of its batch, so that they add up), ``cost`` (US dollars) and ``error``. Its
-            ``attrs["dropped"]`` says how many older jobs are not in it any more; :attr:`totals` has what they used.
+            circuit's part of its batch, so that they add up), ``cost`` (US dollars) and ``error``. Its
+            ``attrs["dropped"]`` says how many older circuits are not in it any more; :attr:`totals` has what they used.
+            One with a row for each job has ``circuits``, how many they are, after the fingerprint of the first.
+
+        Raises:
+            ConfigurationError: ``by`` is none of these.
         """
+        if by not in ("circuit", "job"):
+            raise ConfigurationError(unknown("kind of row", by, ("circuit", "job")))
         with self._lock:
-            rows, dropped = list(self._rows), self._ended - len(self._rows)
-        table = to_dataframe(rows, OF_HISTORY)
+            records, dropped = list(self._records), self._ended - self._count
+        if by == "circuit":
+            table = to_dataframe([row for record in records for row in record.rows()], OF_HISTORY)
+        else:
+            jobs = by_job(records)
+            table = to_dataframe([row for row, _ in jobs], OF_HISTORY)
+            table.insert(1, "circuits", [circuits for _, circuits in jobs])
         table.attrs["dropped"] = dropped
         return table
 
@@ -300,15 +189,24 @@ class History(Sequence[Row]):
         return draw(list(self), ax)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._count
 
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return list(self)[index]
         with self._lock:
-            return list(self._rows)[index] if isinstance(index, slice) else self._rows[index]
+            records = list(self._records if index >= 0 else reversed(self._records))
+        place = index if index >= 0 else -1 - index
+        for record in records:
+            if place < record.number:
+                return record.rows()[place if index >= 0 else -1 - place]
+            place -= record.number
+        raise IndexError("history index out of range")
 
     def __iter__(self) -> Iterator[Row]:
         with self._lock:
-            return iter(list(self._rows))
+            records = list(self._records)
+        return (row for record in records for row in record.rows())
 
     @even_incomplete
     def __repr__(self) -> str:
@@ -328,14 +226,18 @@ def record_done(
         batch: number of the batch.
     """
     now, name, small = history.clock.time(), executor.name, history.last
-    rows, outcomes = [], []
-    for job, result, usage, (submitted, started, attempt) in done:
+    records: list[Record] = []
+    outcomes = []
+    for job, result, usage, (submitted, started, attempt, division) in done:
         circuits, shots, cost, seconds = usage[0], usage[1], usage[2] or 0.0, usage[3] or 0.0
         backend, when = executor.place(job.circuit, job.call), (submitted, started, now)
         small = compact(job.circuit, small)
-        rows.append(Row(small, name, backend, shots, batch, attempt, JobState.DONE, *when, seconds, cost, "", circuits))
+        row = Row(
+            small, name, backend, shots, batch, attempt, JobState.DONE, *when, seconds, cost, "", circuits, division
+        )
+        records.append(row if job.sweep is None else record_of(job, row))
         outcomes.append(Outcome(result, name, shots, batch, attempt, *when, cost, backend, seconds, circuits))
-    history.add(rows)
+    history.add(records)
     return outcomes
 
 
@@ -376,5 +278,6 @@ def record_failed(history: History, queued_job: QueuedJob, error: BaseException)
         cost=cost or 0.0,
         circuits=circuits,
         error=scrub(f"{type(cause).__name__}: {cause}"),
+        division=queued_job.number,
     )
-    history.add([row])
+    history.add([record_of(job, row)])

@@ -10,9 +10,9 @@ from pennylane_qexec.concurrency import context
 from pennylane_qexec.concurrency.event_loop import in_engine_thread
 from pennylane_qexec.engine import process_pool
 from pennylane_qexec.engine.accounting import counted, settle_attempt, used
-from pennylane_qexec.engine.batch import same_call
 from pennylane_qexec.engine.history import History, record_done
-from pennylane_qexec.engine.placement import EACH, HEAVY, may_use_processes, seconds
+from pennylane_qexec.engine.placement import EACH, HEAVY, is_one_batch, may_use_processes, seconds
+from pennylane_qexec.engine.queued_jobs import same_call
 from pennylane_qexec.engine.worker import perform
 from pennylane_qexec.executors import DeviceExecutor, Executor
 from pennylane_qexec.job import Job, Outcome, Times, Usage, Work
@@ -47,10 +47,13 @@ class InlineRunner:
             return True
         if self._timeout or not _may_run_here(jobs):
             return False
-        if len(jobs) == 1 or in_engine_thread():
+        circuits = sum(job.rows for job in jobs)
+        if circuits == 1 or in_engine_thread():
             return True
-        estimate = sum(seconds(job.executor, (job.circuit,)) for job in jobs)
-        if estimate < max(HEAVY, EACH * len(jobs)) or sum(may_use_processes(job.executor) for job in jobs) < 2:
+        estimate = sum(seconds(job.executor, (job.circuit,), job.rows) for job in jobs)
+        if estimate < max(HEAVY, EACH * circuits):
+            return True
+        if sum(job.rows for job in jobs if may_use_processes(job.executor)) < 2:
             return True
         self._heavy_seconds += estimate
         if self._heavy_seconds > _WORTH_STARTING_PROCESSES:
@@ -66,7 +69,8 @@ class InlineRunner:
             spent: where to put what each has used, if this fails; nothing if none of them ran.
         """
         executor: Executor = jobs[0].executor
-        executor.meter.add(len(jobs))
+        circuits = sum(job.rows for job in jobs)
+        executor.meter.add(circuits)
         submitted, start = self._clock.time(), self._clock.monotonic()
         usages: Sequence[Usage] = ()
         try:
@@ -78,15 +82,15 @@ class InlineRunner:
             usages = ran.usages
         except BaseException as error:
             if not isinstance(error, Exception) or not executor.ran_nothing(error):
-                usages = used(executor, jobs, (self._clock.monotonic() - start) / len(jobs))
+                usages = used(executor, jobs, (self._clock.monotonic() - start) / circuits)
                 spent += usages
             raise
         finally:
-            executor.meter.add(-len(jobs))
+            executor.meter.add(-circuits)
             self._history.spend(usages)
             if accounts is not None:
                 settle_attempt(accounts, usages)
-        executor.meter.ran(len(jobs), sum(map(attrgetter("shots"), usages)), ran.seconds)
+        executor.meter.ran(circuits, sum(map(attrgetter("shots"), usages)), ran.seconds)
         done = zip(jobs, ran.results, usages, repeat(Times(submitted, submitted)))
         return record_done(self._history, executor, done, self._next_batch_number())
 
@@ -112,16 +116,17 @@ def _may_run_here(jobs: Sequence[Job]) -> bool:
     for executor in dict.fromkeys(map(attrgetter("executor"), jobs)):
         if executor is None or executor.parallel != "auto" or not executor.local:
             return False
-    return True
+    return all(is_one_batch(job.executor, job) for job in jobs)  # sweeps are divided where jobs wait
 
 
 def groups(jobs: Sequence[Job]) -> list[list[int]]:
-    """Indices of jobs that run together: same executor, same call."""
+    """Indices of jobs that run together: same executor, same call, all sweeps or none."""
     found: list[list[int]] = []
     for index, job in enumerate(jobs):
         for group in found:
             first = jobs[group[0]]
-            if first.executor is job.executor and first.follower is job.follower and same_call(first.call, job.call):
+            alike = first.executor is job.executor and (first.sweep is None) is (job.sweep is None)
+            if alike and first.follower is job.follower and same_call(first.call, job.call):
                 group.append(index)
                 break
         else:

@@ -10,7 +10,6 @@ import asyncio
 import itertools
 import logging
 import math
-from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -21,8 +20,10 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock, Timer
 from pennylane_qexec.engine.accounting import counted, shots_of
-from pennylane_qexec.engine.batch import Batch, Level, QueuedJob
+from pennylane_qexec.engine.batch import Batch, Level
+from pennylane_qexec.engine.common_queue import CommonQueue
 from pennylane_qexec.engine.placement import capacity_of
+from pennylane_qexec.engine.queued_jobs import QueuedJob, circuits_in
 from pennylane_qexec.engine.remote_jobs import Cancellations
 from pennylane_qexec.engine.worker import BatchResult
 from pennylane_qexec.executors import DelegatingExecutor, Executor, QueuedExecutor
@@ -31,53 +32,6 @@ from pennylane_qexec.job import Usage, Work
 from pennylane_qexec.redaction import know_named, without_secrets
 
 logger = logging.getLogger("pennylane_qexec")
-
-
-class CommonQueue:
-    """Jobs that belong to no executor yet, by the depth they were asked for at. Used in the engine's thread.
-
-    Args:
-        clock: the engine's.
-
-    Attributes:
-        arrived: when the last job came, on the monotonic clock.
-        by_depth: the jobs, oldest first.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.arrived = 0.0
-        self.by_depth: dict[int, deque[QueuedJob]] = {}
-
-    def put(self, queued_job: QueuedJob) -> None:
-        """Let a job wait here."""
-        self.arrived = self._clock.monotonic()
-        queued_job.leave = self.remove
-        self.by_depth.setdefault(queued_job.depth, deque()).append(queued_job)
-
-    def remove(self, queued_job: QueuedJob) -> None:
-        """Take a job out."""
-        queued_jobs = self.by_depth[queued_job.depth]
-        queued_jobs.remove(queued_job)
-        if not queued_jobs:
-            del self.by_depth[queued_job.depth]
-
-    def clear(self) -> None:
-        """Take all jobs out."""
-        for queued_jobs in self.by_depth.values():
-            for queued_job in queued_jobs:
-                queued_job.leave = None
-        self.by_depth.clear()
-
-    def of(self, depth: int) -> deque[QueuedJob]:
-        """The jobs of one depth, oldest first."""
-        return self.by_depth.get(depth, _NONE)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.by_depth.values()))
-
-
-_NONE: deque[QueuedJob] = deque(maxlen=0)
 
 
 FAILURES = 3
@@ -162,21 +116,22 @@ class Window:
         self._of_its_own = not seconds and isinstance(executor, QueuedExecutor)
         self.seconds = GATHERING if self._of_its_own else seconds
 
-    def is_full(self, queued_jobs: Sequence[QueuedJob]) -> bool:
-        """Whether a batch of these jobs has no room for more."""
+    def is_full(self, queued_jobs: Sequence[QueuedJob], circuits: int) -> bool:
+        """Whether a batch of these jobs, which are so many circuits, has no room for more."""
         limit, shots = self._executor.max_circuits, self._executor.max_shots
-        enough = limit is not None and len(queued_jobs) >= limit
+        enough = limit is not None and circuits >= limit
         return enough or (shots is not None and sum(shots_of(self._executor, one.job) for one in queued_jobs) >= shots)
 
-    def left(self, queued_jobs: Sequence[QueuedJob], arrived: float, idle: bool) -> float:
+    def left(self, queued_jobs: Sequence[QueuedJob], circuits: int, arrived: float, idle: bool) -> float:
         """Seconds after which to ask again whether a batch leaves; 0 if it leaves now.
 
         Args:
             queued_jobs: those that wait, the first for longest.
+            circuits: how many circuits they are.
             arrived: when the last one came, on the monotonic clock.
             idle: whether nothing runs on the executor, which then need not wait while somebody else does.
         """
-        if not self.seconds or self.is_full(queued_jobs):
+        if not self.seconds or self.is_full(queued_jobs, circuits):
             return 0.0
         now = self._clock.monotonic()
         left = queued_jobs[0].since + self.seconds - now
@@ -330,11 +285,13 @@ class Lane:
             if running >= (1 if self.health.down else self._capacity):
                 break
             adoptable = [] if level.waiting or took else self._adoptable(level)
-            queued_jobs, arrived = (adoptable, self._common.arrived) if adoptable else (level.waiting, level.arrived)
-            if not queued_jobs:
+            if adoptable:
+                waiting = self.window.left(adoptable, circuits_in(adoptable), self._common.arrived, idle=not running)
+            elif level.waiting:
+                waiting = self.window.left(level.waiting, level.circuits, level.arrived, idle=not running)
+            else:
                 return FIRST_PAUSE  # nobody says so when a backend, or a cluster inside, can take them again
-            pause = self.health.pause(self._clock.monotonic())
-            delay = max(pause, self.window.left(queued_jobs, arrived, idle=not running))
+            delay = max(self.health.pause(self._clock.monotonic()), waiting)
             if delay > 0:
                 return delay
             took = self._adopt(level, adoptable)
@@ -343,16 +300,21 @@ class Lane:
 
     def _adoptable(self, level: Level) -> list[QueuedJob]:
         """What waits in the common queue that this executor can run, as far as the next batch may need it."""
-        common = self._common.of(level.depth)
-        most = len(common) if self._gathers else 1
-        fitting = (
-            queued_job
-            for queued_job in common
-            if self.executor not in queued_job.tried
-            and self._may_take(queued_job)
-            and self.objection(queued_job.job.circuit) is None
-        )
-        return list(itertools.islice(fitting, min(most, self.executor.max_circuits or most)))
+        most = (self.executor.max_circuits or math.inf) if self._gathers else 1
+        found: list[QueuedJob] = []
+        for queued_job in self._common.of(level.depth):
+            if self._fits(queued_job):
+                found.append(queued_job)
+                most -= queued_job.job.rows
+            if most <= 0:
+                break
+        return found
+
+    def _fits(self, queued_job: QueuedJob) -> bool:
+        """Whether a job that waits in the common queue may run here."""
+        if self.executor in queued_job.tried or not self._may_take(queued_job):
+            return False
+        return self.objection(queued_job.job.circuit) is None
 
     def _may_take(self, queued_job: QueuedJob) -> bool:
         """Whether a job goes with none that another executor has taken, unless that one cannot take more of them."""
@@ -373,10 +335,14 @@ class Lane:
         """
         if not adoptable:
             return False
-        fair = math.ceil(len(self._common.of(level.depth)) / self._lanes)
-        chosen = adoptable if self.window.seconds and self.window.is_full(adoptable) else adoptable[:fair]
-        for queued_job in chosen:
-            self._common.remove(queued_job)
+        circuits, chosen = circuits_in(adoptable), []
+        full = self.window.seconds and self.window.is_full(adoptable, circuits)
+        room = circuits if full else math.ceil(self._common.circuits[level.depth] / self._lanes)
+        for queued_job in adoptable:
+            if room <= 0:
+                break
+            chosen.append(self._common.take_out(queued_job, room))
+            room -= chosen[-1].job.rows
             if queued_job.job.affinity is not None:
                 queued_job.job.affinity.lane = self
         level.admit(chosen, self._common.arrived)
@@ -408,7 +374,7 @@ class Lane:
     def _over(self, level: Level, batch: Batch, carried: asyncio.Future[BatchResult]) -> None:
         """A batch has come to its end: it has run or failed, or was given up, perhaps before it began."""
         level.running.discard(batch)
-        self.executor.meter.add(-len(batch.queued_jobs))
+        self.executor.meter.add(-batch.rows)
         if carried.cancelled():
             self._post.used(batch.settle_failed(self.executor))
         elif isinstance(raised := carried.exception(), Exception):
@@ -422,6 +388,6 @@ class Lane:
             batch.settle(self.executor, ran.usages)
             self._post.used(ran.usages)
             shots = sum(map(attrgetter("shots"), ran.usages))
-            self.executor.meter.ran(len(batch.queued_jobs), shots, ran.seconds)
+            self.executor.meter.ran(batch.rows, shots, ran.seconds)
             self._post.finished(self, batch, ran)
         self.pump()

@@ -8,6 +8,7 @@ import contextvars
 import logging
 import os
 import pickle
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -21,11 +22,12 @@ from pennylane_qexec.concurrency.context import AwaitedFutures, inside
 from pennylane_qexec.concurrency.resources import cores
 from pennylane_qexec.concurrency.thread_pool import ThreadPool, tamed
 from pennylane_qexec.engine import process_pool
+from pennylane_qexec.engine.accounting import shots_of
 from pennylane_qexec.engine.process_pool import pickled
 from pennylane_qexec.engine.remote_jobs import Cancellations, Polling, SentBatch
 from pennylane_qexec.engine.worker import KEPT_EXECUTORS, BatchResult, in_other_words, perform, survives_pickling
 from pennylane_qexec.executors import DelegatingExecutor, Executor, QueuedExecutor
-from pennylane_qexec.job import Work
+from pennylane_qexec.job import Job, Work
 from pennylane_qexec.policies.retries import is_permanent
 
 logger = logging.getLogger("pennylane_qexec")
@@ -46,11 +48,42 @@ def may_use_processes(executor: Executor) -> bool:
     return executor.parallel == "auto" and executor.local and executor.shareable
 
 
-def uses_processes(executor: Executor, circuits: Sequence[QuantumScript]) -> bool:
-    """Whether a batch goes to a worker process, if it does not run in the calling thread."""
+_MOST_ROWS = 4096
+_MOST_MADE = 256
+"""The same where a circuit is made for each row: thousands at a time take longer each, as Python looks for garbage."""
+
+
+def most_rows(executor: Executor) -> int:
+    """The most circuits of sweeps in one batch: what they need together is limited, whatever an executor makes of them.
+
+    A backend with a queue gets one big batch, and so does a cluster inside of this one.
+    """
+    if isinstance(executor, QueuedExecutor | DelegatingExecutor):
+        return executor.max_circuits or sys.maxsize
+    most = _MOST_MADE if type(executor).run_sweep is Executor.run_sweep else _MOST_ROWS
+    return min(executor.max_circuits or most, most)
+
+
+def is_one_batch(executor: Executor, job: Job) -> bool:
+    """Whether a job may run as it is: a sweep with too many circuits, or shots, runs in parts."""
+    if job.sweep is None:
+        return True
+    fits = executor.max_shots is None or shots_of(executor, job) <= executor.max_shots
+    return fits and job.rows <= most_rows(executor)
+
+
+def uses_processes(executor: Executor, circuits: Sequence[QuantumScript], number: int | None = None) -> bool:
+    """Whether a batch goes to a worker process, if it does not run in the calling thread.
+
+    Args:
+        executor: who is to run it.
+        circuits: its circuits, or the templates of its sweeps.
+        number: how many circuits these are; default: as many as are given.
+    """
     if executor.parallel == "process":
         return True
-    return may_use_processes(executor) and seconds(executor, circuits) >= max(_WORTH_A_PIPE, EACH * len(circuits))
+    least = max(_WORTH_A_PIPE, EACH * (number or len(circuits)))
+    return may_use_processes(executor) and seconds(executor, circuits, number) >= least
 
 
 def prepares_late(executor: Executor, circuit: QuantumScript, later: bool) -> bool:
@@ -68,10 +101,16 @@ def prepares_late(executor: Executor, circuit: QuantumScript, later: bool) -> bo
     return may_use_processes(executor) and (later or uses_processes(executor, (circuit,)))
 
 
-def seconds(executor: Executor, circuits: Sequence[QuantumScript]) -> float:
-    """Estimated running time: from the size of the circuits, or what the last ones have taken if that is longer."""
-    rate, computing = executor.load().circuits_per_second, computing_seconds(executor, circuits)
-    return max(len(circuits) / rate, computing) if rate else computing
+def seconds(executor: Executor, circuits: Sequence[QuantumScript], number: int | None = None) -> float:
+    """Estimated running time: from the size of the circuits, or what the last ones have taken if that is longer.
+
+    Args:
+        executor: who is to run them.
+        circuits: the circuits, or the templates of sweeps.
+        number: how many circuits these are; default: as many as are given.
+    """
+    rate, computing = executor.load().circuits_per_second, computing_seconds(executor, circuits, number)
+    return max((number or len(circuits)) / rate, computing) if rate else computing
 
 
 def capacity_of(executor: Executor) -> int:
@@ -82,9 +121,10 @@ def capacity_of(executor: Executor) -> int:
     return cores() if parallel or may_use_processes(executor) else 1
 
 
-def computing_seconds(executor: Executor, circuits: Sequence[QuantumScript]) -> float:
-    """Estimated running time, from the size of the circuits alone."""
-    return executor.effort(circuits) * _SECONDS_PER_NUMBER
+def computing_seconds(executor: Executor, circuits: Sequence[QuantumScript], number: int | None = None) -> float:
+    """Estimated running time, from the size of the circuits alone; see :func:`seconds`."""
+    times = 1.0 if number is None else number / len(circuits)
+    return executor.effort(circuits) * times * _SECONDS_PER_NUMBER
 
 
 _MANY = 500
@@ -129,18 +169,20 @@ class BatchRunner:
         if self._goes_to_a_process(work):
             running = pool.submit(executor, work)
             return _followed(running, sending, partial(pool.stop, running))
-        self._note_thread(len(work.circuits))
+        self._note_thread(work.rows)
         return self._in_a_thread(work, context, sending)
 
-    def ready(self, circuits: Sequence[QuantumScript]) -> None:
-        """Have threads started for circuits that come: a program that is ending may not start any (Python 3.12).
+    def ready(self, jobs: Sequence[Job]) -> None:
+        """Have threads started for jobs that come: a program that is ending may not start any (Python 3.12).
 
         Used in any thread.
         """
         if isinstance(self._executor.parallel, concurrent.futures.Executor):
             return
         self._threads.ready()
-        if not process_pool.shared_pool.hands and uses_processes(self._executor, circuits):
+        if process_pool.shared_pool.hands:
+            return
+        if uses_processes(self._executor, [job.circuit for job in jobs], sum(job.rows for job in jobs)):
             process_pool.shared_pool.warm_up()
 
     def hands_for(self, circuit: QuantumScript, number: int) -> int:
@@ -151,7 +193,7 @@ class BatchRunner:
         """
         if isinstance(self._executor, QueuedExecutor | DelegatingExecutor):
             return 1
-        if may_use_processes(self._executor) and number * seconds(self._executor, (circuit,)) < HEAVY:
+        if may_use_processes(self._executor) and seconds(self._executor, (circuit,), number) < HEAVY:
             return 1
         return self.capacity
 
@@ -164,8 +206,8 @@ class BatchRunner:
         return self._depth > 0 and isinstance(pool, concurrent.futures.ThreadPoolExecutor)
 
     def _goes_to_a_process(self, work: Work) -> bool:
-        if uses_processes(self._executor, work.circuits):
-            return self._processes_pay(work.circuits)
+        if uses_processes(self._executor, work.circuits, work.rows):
+            return self._processes_pay(work)
         return not work.call.bound and may_use_processes(self._executor) and process_pool.shared_pool.warm
 
     def _note_thread(self, circuits: int) -> None:
@@ -174,7 +216,7 @@ class BatchRunner:
         if self._in_threads > _MANY and may_use_processes(self._executor):
             process_pool.shared_pool.warm_up()
 
-    def _processes_pay(self, circuits: Sequence[QuantumScript]) -> bool:
+    def _processes_pay(self, work: Work) -> bool:
         """Whether to send a batch to worker processes although they may have to start; if not, they start meanwhile.
 
         What the last circuits have taken does not count here: the first ones take long, and say nothing of the next.
@@ -182,7 +224,7 @@ class BatchRunner:
         if self._executor.parallel == "process" or process_pool.shared_pool.warm:
             return True
         process_pool.shared_pool.warm_up()
-        return computing_seconds(self._executor, circuits) > _STARTING
+        return computing_seconds(self._executor, work.circuits, work.rows) > _STARTING
 
     def _in_a_thread(self, work: Work, context: contextvars.Context, sending: SentBatch) -> asyncio.Future[BatchResult]:
         awaited = AwaitedFutures()
@@ -205,7 +247,7 @@ class BatchRunner:
 
         def submit() -> str:
             with inside(self._depth, sending.followed):
-                return sending.submitted(executor, work.circuits)
+                return sending.submitted(executor, work)
 
         submission = self._threads.submit(lambda: context.run(submit))
         try:
@@ -251,7 +293,7 @@ class BatchRunner:
         """
         start = self._clock.monotonic()
         inquiry = self._inquiry(job_id, followed=True)
-        await inquiry.adopt(tuple([job.circuit for job in sent.jobs]))
+        await inquiry.adopt(Work.of(sent.jobs))
         return await self._answer(inquiry, job_id, sent, start)
 
     async def found(self, label: str) -> str | None:

@@ -49,15 +49,17 @@ def pickled(work: Work) -> bytes:
 
 def _plain(work: Work) -> Work:
     """The work with circuits of PennyLane's own class, which workers know."""
-    circuits = tuple(
-        circuit
-        if type(circuit) is QuantumScript
-        else QuantumScript(
-            circuit.operations, circuit.measurements, shots=circuit.shots, trainable_params=circuit.trainable_params
-        )
-        for circuit in work.circuits
+    sweeps = tuple([replace(sweep, template=_plain_circuit(sweep.template)) for sweep in work.sweeps])
+    circuits = [sweep.template for sweep in sweeps] or map(_plain_circuit, work.circuits)
+    return replace(work, circuits=tuple(circuits), sweeps=sweeps)
+
+
+def _plain_circuit(circuit: QuantumScript) -> QuantumScript:
+    if type(circuit) is QuantumScript:
+        return circuit
+    return QuantumScript(
+        circuit.operations, circuit.measurements, shots=circuit.shots, trainable_params=circuit.trainable_params
     )
-    return replace(work, circuits=circuits)
 
 
 LINGER = 30.0

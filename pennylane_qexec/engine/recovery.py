@@ -18,8 +18,8 @@ import numpy as np
 from pennylane_qexec.concurrency.clock import Clock, Timer
 from pennylane_qexec.concurrency.thread_pool import ThreadPool
 from pennylane_qexec.engine.accounting import expected
-from pennylane_qexec.engine.batch import QueuedJob
 from pennylane_qexec.engine.lane import Lane
+from pennylane_qexec.engine.queued_jobs import QueuedJob, circuits_in
 from pennylane_qexec.errors import BudgetExceededError, ResultError, StoreError, UnansweredError
 from pennylane_qexec.executors import QueuedExecutor
 from pennylane_qexec.job import JobState
@@ -165,7 +165,7 @@ class RetryScheduler:
             for queued_job in queued_jobs:
                 self._give_up(queued_job, lane, error)
             return
-        self._log(lane, len(queued_jobs) + others, error)
+        self._log(lane, circuits_in(queued_jobs) + others, error)
         fault = Fault.REJECTED if isinstance(error, BudgetExceededError) else classify(error)
         # That a result was refused says nothing of other circuits: an undefined number comes from its circuit alone.
         if fault is not Fault.REJECTED and not isinstance(error, ResultError):
@@ -175,14 +175,17 @@ class RetryScheduler:
         for queued_job in queued_jobs:
             queued_job.error = error
             queued_job.state = JobState.WAITING
-            # Some circuit of the batch is at fault, perhaps not this one: find out by trying it alone.
+            # Some circuit of the batch is at fault, perhaps not this one: find out by trying it alone, or a sweep by
+            # halves, and those by halves again, which counts as one attempt.
+            narrowed = at_fault and queued_job.alone
             queued_job.alone = queued_job.alone or at_fault
             if shared and fault is Fault.REJECTED:
-                self._put(lane, queued_job)
+                for part in queued_job.halves():
+                    self._put(lane, part)
             elif isinstance(error, BudgetExceededError):
                 self._give_up(queued_job, lane, error)
-            elif self._after_an_attempt(lane, queued_job, error):
-                again.append(queued_job)
+            elif self._after_an_attempt(lane, queued_job, error, narrowed):
+                again += queued_job.halves() if at_fault else [queued_job]
         self._put_later(lane, again, retry_after(error))
         self._pump()
 
@@ -210,10 +213,18 @@ class RetryScheduler:
             self._logged.add(key)
         logger.log(level, "executor %r failed on %d circuits: %r", lane.executor.name, circuits, error)
 
-    def _after_an_attempt(self, lane: Lane, queued_job: QueuedJob, error: BaseException) -> bool:
-        """Give a job to another executor, or up; or say that it is to be tried again here."""
+    def _after_an_attempt(self, lane: Lane, queued_job: QueuedJob, error: BaseException, narrowed: bool) -> bool:
+        """Give a job to another executor, or up; or say that it is to be tried again here.
+
+        Args:
+            lane: of the executor that has failed on it.
+            queued_job: the job.
+            error: what the executor raised.
+            narrowed: whether the attempt was one of those that look for the circuit of a sweep that is at fault.
+        """
         queued_job.attempts += 1
-        queued_job.attempts_here += 1
+        if not (narrowed and queued_job.attempts_here):
+            queued_job.attempts_here += 1
         again = self._retry.allows(queued_job.attempts_here, error)
         if again and not lane.health.down:
             return True

@@ -9,8 +9,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pennylane.tape import QuantumScript
-
 from pennylane_qexec.concurrency.clock import Clock
 from pennylane_qexec.concurrency.lifecycle import PATIENCE
 from pennylane_qexec.engine.worker import complete
@@ -52,9 +50,9 @@ class Polling:
         self._job_id = job_id
         self._followed = followed
 
-    async def adopt(self, circuits: Sequence[QuantumScript]) -> None:
+    async def adopt(self, work: Work) -> None:
         """Take the job over from the process that sent it."""
-        await self._persistently(lambda: self._executor.adopt(self._job_id, circuits))
+        await self._persistently(lambda: self._executor.adopt_work(self._job_id, work))
 
     async def found(self) -> str | None:
         """The id of the job with this label."""
@@ -79,7 +77,7 @@ class Polling:
             await self._call(lambda: self._executor.fetch(self._job_id))
             raise JobFailedError(self._executor.name, self._job_id, f"it ended as {state}")
         results = await self._persistently(lambda: self._executor.fetch(self._job_id))
-        return complete(self._executor, work, list(results))
+        return complete(self._executor, work, work.by_sweep(results) if work.sweeps else list(results))
 
     async def _persistently(self, function: Callable[[], T]) -> T:
         pause, attempt, began = self._executor.poll_interval, 1, self._clock.monotonic()
@@ -119,28 +117,29 @@ class SentBatch:
 
     Attributes:
         jobs: the jobs of the batch.
+        in_parts: whether they are parts of jobs, which a durable run does not know: it sends those again, whole.
         reached: whether its executor may have begun with it.
         begun: whether it was being submitted to a backend with a queue.
         outgoing: what it is sent in, if a durable run follows it.
     """
 
     jobs: Sequence[Job] = ()
+    in_parts: bool = False
     reached: bool = False
     begun: bool = False
     outgoing: OutgoingJobs | None = None
 
-    def submitted(self, executor: QueuedExecutor, circuits: Sequence[QuantumScript]) -> str:
+    def submitted(self, executor: QueuedExecutor, work: Work) -> str:
         """Submit the batch, and tell who follows it. Returns the backend's id of it."""
-        follower = self.jobs[0].follower if self.jobs else None
-        numbers = Work.of(self.jobs).numbers if self.jobs else ()
+        follower = self.jobs[0].follower if self.jobs and not self.in_parts else None
         if follower is None:
             self.begun = True
-            return executor.submit_numbered(circuits, "", numbers) if numbers else executor.submit(circuits)
+            return executor.submit_work(work)
         with follower.sending(self.jobs, executor) as outgoing:
             self.begun, self.outgoing = True, outgoing
             job_id = executor.find(outgoing.label) if outgoing.may_be_there else None
             if job_id is None:
-                job_id = executor.submit_numbered(circuits, outgoing.label, numbers)
+                job_id = executor.submit_work(work, outgoing.label)
             outgoing.sent(job_id)
         return job_id
 
@@ -152,7 +151,7 @@ class SentBatch:
     @property
     def stays(self) -> bool:
         """Whether it is left at the backend if nobody waits for it any more, as somebody will later."""
-        follower = self.jobs[0].follower if self.jobs else None
+        follower = self.jobs[0].follower if self.jobs and not self.in_parts else None
         return follower is not None and follower.leaves(self.jobs)
 
 

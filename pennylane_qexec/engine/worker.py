@@ -64,10 +64,7 @@ class BatchResult(NamedTuple):
 def perform(executor: Any, work: Any) -> BatchResult:
     """Carry out a batch."""
     start = time.perf_counter()
-    if work.sweeps:
-        results, usages = tamed(executor.perform_sweeps, work), ()
-    else:
-        results, usages = tamed(executor.perform_counted, work)
+    results, usages = tamed(executor.perform_counted, work)
     seconds = time.perf_counter() - start
     return BatchResult(complete(executor, work, list(results)), seconds, tuple(usages))
 
@@ -76,19 +73,21 @@ def complete(executor: Any, work: Any, results: list[Any]) -> list[Any]:
     """The results of a batch, if there is one for each of its circuits, and nothing else; an error is never data."""
     if len(results) != len(work.circuits):
         raise RuntimeError(f"{len(results)} results were returned for {len(work.circuits)} circuits")
+    if not work.sweeps:
+        _check(executor, work, results)
+        return results
+    results = list(map(list, results))
+    for index, (rows, sweep) in enumerate(zip(results, work.sweeps, strict=True)):
+        if len(rows) != len(sweep):
+            raise RuntimeError(f"{len(rows)} results were returned for the {len(sweep)} circuits of a sweep")
+        _check(executor, work.part([index]).by_template(), rows)
+    return results
+
+
+def _check(executor: Any, work: Any, results: list[Any]) -> None:
     if type(None) in map(type, results):
         raise RuntimeError("None was returned in place of the result of a circuit")
-    if not work.sweeps:
-        executor.check_results(work, results)
-        return results
-    rows = work.by_template()
-    flat = [result for row in results for result in row]
-    if len(flat) != len(rows.circuits):
-        raise RuntimeError(f"{len(flat)} results were returned for the {len(rows.circuits)} circuits of a sweep")
-    if type(None) in map(type, flat):
-        raise RuntimeError("None was returned in place of the result of a circuit")
-    executor.check_results(rows, flat)
-    return results
+    executor.check_results(work, results)
 
 
 def serve(source: BinaryIO, number: int) -> None:

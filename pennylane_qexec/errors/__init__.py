@@ -55,23 +55,27 @@ class ExecutorError(QExecError, RuntimeError):
         executor: name of the executor that failed last.
         attempt: how many attempts were made, on all executors together; 0 if the executor was set aside before.
         cause: the exception of the last attempt.
+        row: which circuit of a sweep it was, the first being 0; ``None`` if that is not known, or it was of none.
     """
 
-    def __new__(cls, executor: str, attempt: int, cause: BaseException) -> ExecutorError:
+    def __new__(cls, executor: str, attempt: int, cause: BaseException, row: int | None = None) -> ExecutorError:
         """An error that is also of its cause's class, as ``OSError(2, "")`` is a ``FileNotFoundError``."""
         kind: type[ExecutorError] = also_of(cls, type(cause))
         return super().__new__(kind, executor, attempt, cause)
 
-    def __init__(self, executor: str, attempt: int, cause: BaseException) -> None:
+    def __init__(self, executor: str, attempt: int, cause: BaseException, row: int | None = None) -> None:
         super().__init__(executor, attempt, cause)
         self.executor = executor
         self.attempt = attempt
         self.cause = cause
+        self.row = row
         self.__cause__ = cause
 
     def __str__(self) -> str:
         cause = scrub(f"{type(self.cause).__name__}: {str(self.cause).rstrip('.')}")
         failed = f"failed at attempt {self.attempt}" if self.attempt else "was set aside before the first attempt"
+        if self.row is not None:
+            failed += f" on row {self.row} of a sweep, counted from 0"
         advice = "Look at the cause above, or add an executor to fail over to."
         return f"executor {self.executor!r} {failed}: {cause}. {advice}"
 

@@ -371,8 +371,8 @@ class Executor(ABC):
         return None
 
     def perform_counted(self, work: Work) -> tuple[Sequence[Result], Sequence[Usage]]:
-        """Carry out a batch, and say what each circuit has used, where only that shows it; else nothing."""
-        return self.perform(work), ()
+        """Carry out a batch, and say what each circuit or sweep has used, where only that shows it; else nothing."""
+        return (self.perform_sweeps(work) if work.sweeps else self.perform(work)), ()
 
     def perform(self, work: Work) -> Sequence[Result]:
         """Carry out a batch. Subclasses give :meth:`run`; only those that offer derivatives, or have a seed, need more.

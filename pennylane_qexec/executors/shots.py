@@ -82,12 +82,10 @@ def reshot(circuit: QuantumScript, executor: HasShots) -> QuantumScript:
 
 def all_reshot(circuits: Sequence[QuantumScript], executor: HasShots) -> Sequence[QuantumScript]:
     """Circuits with the shots that an executor runs them with; see :func:`reshot`."""
-    if executor.shots != 0:
-        return [reshot(circuit, executor) for circuit in circuits]
-    for kind in set(map(type, circuits)):
-        if issubclass(kind, Reshot):
-            return [reshot(circuit, executor) for circuit in circuits]
-    return circuits
+    if executor.shots == 0 and not any(issubclass(kind, Reshot) for kind in set(map(type, circuits))):
+        return circuits
+    made = {id(circuit): reshot(circuit, executor) for circuit in {id(one): one for one in circuits}.values()}
+    return [made[id(circuit)] for circuit in circuits]
 
 
 def reshot_sweep(sweep: Sweep, executor: HasShots) -> Sweep:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pennylane_qexec.engine.history import Row
+    from pennylane_qexec.engine.records import Row
     from pennylane_qexec.experiment.tasks import Record
 
 OTHERS = "others"
@@ -371,7 +371,7 @@ def plot_timeline(records: Iterable[Record], ax: Axes | None = None) -> Axes:
 
 def _rows(jobs: Sequence[Record]) -> list[Row]:
     """What the engine's timeline draws. Jobs that were never sent have a line, without a bar."""
-    from pennylane_qexec.engine.history import Row
+    from pennylane_qexec.engine.records import Row
 
     first = min((job.submitted for job in jobs if job.submitted), default=0.0)
     now = time.time()

@@ -347,13 +347,30 @@ class Account:
         held: what is reserved for the job.
     """
 
-    __slots__ = ("_closed", "_held", "_sent", "budgets")
+    __slots__ = ("_closed", "_held", "_parts", "_sent", "budgets")
 
     def __init__(self, budgets: tuple[Budget, ...], held: Amount) -> None:
         self.budgets = budgets
         self._held = held
         self._sent = False
         self._closed = False
+        self._parts: list[Account] = []
+
+    def part(self, holder: Account, circuits: int, of: int) -> Account:
+        """An account for a part of the job, which is closed with this one.
+
+        Args:
+            holder: whose reservation it gets a part of: this account, or one of its parts.
+            circuits: how many circuits the part has.
+            of: how many there are, with those that ``holder`` goes on to hold the rest for.
+        """
+        with guard:
+            shots, number, cost, seconds = (each * circuits // of for each in holder._held)
+            part = Account(self.budgets, (shots, number, cost, seconds))
+            part._closed = self._closed
+            holder._held = _difference(holder._held, part._held)
+            self._parts.append(part)
+            return part
 
     def send(self) -> bool:
         """Say that an attempt begins; false if the account is closed, so that it must not."""
@@ -382,9 +399,10 @@ class Account:
     def close(self) -> None:
         """The job has come to its end. What is reserved is given back, unless an attempt is under way."""
         with guard:
-            self._closed = True
-            if not self._sent:
-                self._replace(NOTHING)
+            for account in (self, *self._parts):
+                account._closed = True
+                if not account._sent:
+                    account._replace(NOTHING)
 
     def _replace(self, amount: Amount) -> None:
         for budget in self.budgets:

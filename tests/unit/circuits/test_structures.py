@@ -11,7 +11,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.circuits.structure import BARE, CONTROLLED, structure_of
-from pennylane_qexec.engine.history import CompactCircuit, compact
+from pennylane_qexec.engine.records import CompactCircuit, compact
 
 
 def circuit(

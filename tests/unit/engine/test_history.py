@@ -15,7 +15,7 @@ from pennylane.tape import QuantumScript
 import pennylane_qexec as qexec
 from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.engine import Row
-from pennylane_qexec.engine.history import compact
+from pennylane_qexec.engine.records import compact
 from pennylane_qexec.job import JobState
 from pennylane_qexec.testing import FakeQPU, ScriptedExecutor, flip
 
