@@ -13,8 +13,7 @@ import pennylane as qml
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.fingerprint import fingerprint
-from pennylane_qexec.circuits.serialization import circuit_text, circuit_texts, result_text, sweep_text
-from pennylane_qexec.circuits.serialization.sweeps import template_text
+from pennylane_qexec.circuits.serialization import circuit_text, circuit_texts, result_text, sweep_text, template_text
 from pennylane_qexec.concurrency.futures import AskedFuture
 from pennylane_qexec.errors import ConfigurationError, JobTimeoutError
 from pennylane_qexec.executors import DelegatingExecutor, Executor, QueuedExecutor
