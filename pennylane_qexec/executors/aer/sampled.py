@@ -22,7 +22,7 @@ import pennylane as qml
 from pennylane.operation import Operator
 from pennylane.wires import Wires
 from qiskit import QuantumCircuit
-from qiskit.circuit import Parameter, ParameterExpression
+from qiskit.circuit import Gate, Parameter, ParameterExpression
 from qiskit_aer import AerSimulator
 from qiskit_aer.backends.aer_compiler import assemble_circuits, compile_circuit
 from qiskit_aer.backends.backend_utils import circuit_optypes
@@ -33,7 +33,7 @@ from pennylane_qexec.circuits.qiskit.preparation import Parametrised, parametris
 from pennylane_qexec.circuits.readout import TABLE_WIRES, Counted, Histogram, Readout, drawn_histogram
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.concurrency.once import OnceCache
-from pennylane_qexec.errors import checked_seed
+from pennylane_qexec.errors import ConfigurationError, checked_seed
 from pennylane_qexec.executors.aer.noise import FakeMachine, Used, used_by
 from pennylane_qexec.job import Result
 
@@ -68,6 +68,11 @@ class Compiled:
         """How many qubits are simulated."""
         return len({qubit for _, qubits in self.used for qubit in qubits}) if self.used else self.size[0]
 
+    @cached_property
+    def has_phase(self) -> bool:
+        """Whether a parameter is its global phase, which Aer cannot bind as it runs."""
+        return (AerConfig.GLOBAL_PHASE_POS, -1) in self.places
+
     def bound(self, rows: np.ndarray) -> list[Any]:
         """The parameters as Aer takes them, for rows ``(R, P)`` of the template's."""
         return [[place, self._column(value, rows)] for place, value in zip(self.places, self.values, strict=True)]
@@ -92,7 +97,7 @@ def compiled(circuit: QuantumCircuit, main: Parametrised, method: str | None) ->
             machine, and what it uses of that is of interest.
     """
     if method is not None:
-        circuit = _translated(circuit, gates_of(method))
+        circuit = _translated(circuit, method)
     circuit = _with_phase_in_gates(circuit)
     if not circuit.parameters:
         circuit.global_phase = Parameter("nothing")
@@ -133,13 +138,21 @@ def gates_of(method: str) -> frozenset[str]:
     return frozenset(AerSimulator(method=method).configuration().basis_gates) | {"measure", "barrier"}
 
 
-def _translated(circuit: QuantumCircuit, known: frozenset[str]) -> QuantumCircuit:
-    """The circuit, with other gates than the known ones taken apart; some have no parts, and Aer will refuse them."""
+def _translated(circuit: QuantumCircuit, method: str) -> QuantumCircuit:
+    """The circuit, with gates that a method of simulation has not taken apart into those that it has.
+
+    Raises:
+        ConfigurationError: some have no parts. Aer would refuse one such circuit, and crash with several.
+    """
+    known = gates_of(method)
     for _ in range(_DEPTH):
         strange = {step.operation.name for step in circuit.data} - known
         if not strange:
             break
         circuit = circuit.decompose(list(strange))
+    missing = {step.operation.name for step in circuit.data if isinstance(step.operation, Gate)} - known
+    if missing:
+        raise ConfigurationError(f"Aer's method={method!r} has no gate {min(missing)!r}: take another method.")
     return circuit
 
 

@@ -28,6 +28,13 @@ from pennylane_qexec.executors.aer.sampled import STEP, Compiled, Program, Seeds
 THREADED_WIRES = 18
 """The fewest qubits for which threads are worth waking: with fewer, they have taken up to ten times longer than one."""
 
+BOUND_QUBITS = 13
+"""The most qubits (of a density matrix, two for each) with which Aer copies no circuit for each row, but binds
+parameters as it runs: half the time with few. With more it makes few gates of many, which it cannot do then."""
+
+_BOUND_METHODS = ("automatic", "statevector", "density_matrix")
+"""Methods for which it gives the same to the last bit; others have crashed."""
+
 SAVED_WIRES = 20
 """The most qubits of which something exact is always saved by the state's amplitudes."""
 
@@ -85,6 +92,8 @@ class Simulation:
         self._mixed = machine is not None or options.get("noise_model") is not None
         self._free_threads = options.get("max_parallel_threads") is None
         self._free_method = options.get("method", "automatic") == "automatic"
+        left_free = options.get("device", "CPU") == "CPU" and "runtime_parameter_bind_enable" not in options
+        self._binds_rows = left_free and options.get("method", "automatic") in _BOUND_METHODS
 
     def outputs(self, plans: Sequence[Planned], seeds: Seeds) -> Outputs:
         """Run all circuits of all plans, in as few runs as possible.
@@ -153,6 +162,8 @@ class Simulation:
             options.update(method_of_exact_results(self._mixed, width))
         if self._free_threads and width < THREADED_WIRES:
             options["max_parallel_threads"] = 1
+        if shots is None and self._binds_rows and width * (2 if self._mixed else 1) <= BOUND_QUBITS:
+            options["runtime_parameter_bind_enable"] = not any(map(attrgetter("has_phase"), compiled))
         largest = QuantumCircuit(*map(max, zip(*map(attrgetter("size"), compiled), strict=True)))
         return generate_aer_config([largest], self._options, **options)
 
