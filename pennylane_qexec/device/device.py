@@ -32,7 +32,8 @@ from pennylane_qexec.concurrency.differentiation import are_recorded, is_plain, 
 from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.device.calls import RUNS_LATER, interface_of_jax, of_kind, settings_of
 from pennylane_qexec.device.jax_callbacks import called_back, can_call_back
-from pennylane_qexec.device.shift_sweeps import ShiftedCall, ShiftRules, is_shifted_here, with_shifts
+from pennylane_qexec.device.shift_rules import ShiftRules
+from pennylane_qexec.device.shift_sweeps import ShiftedCall, why_not_shifted, with_shifts
 from pennylane_qexec.device.tracking import count_when_done, counts_itself, track
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
@@ -172,7 +173,7 @@ class ClusterDevice(Closeable, Device):
             by_choice = not before.config.use_device_gradient
         else:
             method = self._derivatives.method(config, circuit)
-            if method is None and circuit is not None and is_shifted_here(config, circuit):
+            if method is None and self._is_shifted_here(config, circuit):
                 method = BY_SHIFTS
             by_choice = config.gradient_method == "best"
             if circuit is not None and not is_plain(circuit):
@@ -259,7 +260,8 @@ class ClusterDevice(Closeable, Device):
             execution_config: the configuration whose program that was.
             values: whether the results of the circuits are wanted too.
         """
-        return ShiftedCall(self._shift_rules, self._dispatcher(execution_config), circuits, values)
+        options = {} if execution_config is None else execution_config.gradient_keyword_arguments
+        return ShiftedCall(self._shift_rules, self._dispatcher(execution_config), circuits, values, options)
 
     def planned(
         self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig
@@ -301,7 +303,7 @@ class ClusterDevice(Closeable, Device):
     ) -> bool:
         """Whether every executor differentiates such circuits itself, or they are differentiated here, by sweeps."""
         config = execution_config or ExecutionConfig(gradient_method="best")
-        return self._derivatives.method(config, circuit) is not None or is_shifted_here(config, circuit)
+        return self._derivatives.method(config, circuit) is not None or self._is_shifted_here(config, circuit)
 
     def supports_vjp(
         self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
@@ -357,6 +359,15 @@ class ClusterDevice(Closeable, Device):
         return [device for device in devices if getattr(device, "_debugger", self) is not self]
 
     # -- in the house
+
+    def _is_shifted_here(self, config: ExecutionConfig, circuit: QuantumScript | None) -> bool:
+        """Whether circuits like this one are differentiated by the device, by sweeps."""
+        if circuit is None:
+            return False
+        reason = why_not_shifted(config, circuit)
+        if reason and config.gradient_method in ("best", BY_SHIFTS):
+            self._shift_rules.log_refusal(circuit, reason)
+        return not reason
 
     def on_wires(self, tape: QuantumScript) -> QuantumScript:
         """A circuit that measures the wires of the device, where it measures all, and the executors may mean others.
