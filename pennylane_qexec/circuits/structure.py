@@ -23,7 +23,7 @@ from pennylane.transforms import broadcast_expand
 from pennylane.wires import Wires
 from scipy import sparse
 
-from pennylane_qexec.circuits.evolutions import with_times
+from pennylane_qexec.circuits.evolutions import TimeEvolution, with_times
 from pennylane_qexec.circuits.fingerprint import Content, content, is_foreign, own_attributes
 from pennylane_qexec.job import Postprocessing
 
@@ -205,6 +205,10 @@ def _outline(operation: Operator, numbers: list[Any]) -> Hashable:
     """An operation with blanks in place of its numbers, which are collected; ``None`` where that is not possible."""
     if isinstance(operation, MidMeasure | Conditional) or type(operation) not in flatten_registrations:
         return None
+    if type(operation) is TimeEvolution:  # whose operator has numbers that are none of its own
+        numbers += operation.data
+        operator = _content(operation.base)
+        return operator and (TimeEvolution, operator)
     leaves, metadata = flatten_registrations[type(operation)](operation)
     parts: list[Any] = [type(operation), metadata if _is_simple(metadata) else _content(metadata)]
     if is_foreign(type(operation)):
