@@ -72,6 +72,7 @@ class Settings:
         unwraps: whether circuits come with numbers of an interface, to be replaced by NumPy's.
         batches_are_calls: whether each batch of circuits is a call of its own, as in functions compiled by ``jax.jit``.
         by_shifts: whether the device differentiates circuits by parameter shifts.
+        shift_options: how: options of PennyLane's ``param_shift``.
         ends_records: whether circuits come to be executed from where interfaces have stopped recording, or may go on.
         binders: what prepares circuits for executors that go by structure, by executor, and whether they have shots
             and mid-circuit measurements.
@@ -82,6 +83,7 @@ class Settings:
     unwraps: bool = False
     batches_are_calls: bool = False
     by_shifts: bool = False
+    shift_options: Mapping[str, Any] = field(default_factory=dict)
     ends_records: bool = field(init=False)
     binders: dict[tuple[Executor, bool, bool], Binder] = field(default_factory=dict)
     _ready: dict[Hashable, Ready] = field(default_factory=dict)

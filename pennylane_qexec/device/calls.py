@@ -338,7 +338,8 @@ def settings_of(
     batches_are_calls = config.interface in (Interface.NUMPY, Interface.JAX_JIT)
     if method == BY_SHIFTS:
         limit = Limit(1, by_device=True, interface=Interface(config.interface))
-        return told, Settings(without_derivatives(told), limit, False, batches_are_calls, by_shifts=True)
+        options = told.gradient_keyword_arguments
+        return told, Settings(without_derivatives(told), limit, False, batches_are_calls, True, options)
     limit = Limit.of(asked, str(asked.gradient_method) if asked.use_device_gradient else None)
     return told, Settings(asked, limit, unwraps, batches_are_calls)
 

@@ -61,7 +61,9 @@ def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: CallPlanne
     if dispatcher.settings.by_shifts:
         circuits, postprocess = with_shifts(tape, dispatcher.settings.limit, device.wires)
         circuits = tuple(map(device.on_wires, circuits))
-        if dispatcher.config.interface is Interface.JAX_JIT and all(map(can_call_back, circuits)):
+        traced = dispatcher.config.interface is Interface.JAX_JIT
+        # Options may be of parameters by their number, and which are trainable JAX says here, and PennyLane elsewhere.
+        if traced and not dispatcher.settings.shift_options and all(map(can_call_back, circuits)):
             config = replace(dispatcher.config, device_options={_OPTION: dispatcher})
             results = [called_back(one, device, config) for one in circuits]
             return (), lambda _: postprocess(results)
@@ -260,8 +262,7 @@ class ClusterDevice(Closeable, Device):
             execution_config: the configuration whose program that was.
             values: whether the results of the circuits are wanted too.
         """
-        options = {} if execution_config is None else execution_config.gradient_keyword_arguments
-        return ShiftedCall(self._shift_rules, self._dispatcher(execution_config), circuits, values, options)
+        return ShiftedCall(self._shift_rules, self._dispatcher(execution_config), circuits, values)
 
     def planned(
         self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig

@@ -19,9 +19,10 @@ from pennylane_qexec.job import Result
 
 
 def can_call_back(tape: QuantumScript) -> bool:
-    """Whether a circuit can be called by :func:`called_back`: it is one circuit, whose numbers are plain ones."""
-    numbers = tape.get_parameters(trainable_only=False)
-    return bool(tape.measurements) and not is_broadcasted(tape) and not any(map(np.ndim, numbers))
+    """Whether :func:`called_back` can call a circuit: one circuit, of plain numbers, without a shot vector."""
+    if tape.shots.has_partitioned_shots or not tape.measurements or is_broadcasted(tape):
+        return False
+    return not any(map(np.ndim, tape.get_parameters(trainable_only=False)))
 
 
 def called_back(tape: QuantumScript, device: Any, config: ExecutionConfig) -> Result:

@@ -243,8 +243,9 @@ class ShiftRules:
 
         Args:
             circuit: the circuit, with its trainable parameters.
-            options: of PennyLane's ``param_shift``.
+            options: of PennyLane's ``param_shift``. Shifted circuits are rows, never broadcasted.
         """
+        options = {name: value for name, value in options.items() if name != "broadcast"}
         sweep = sweep_of_circuit(circuit)
         if sweep is None:
             return _logged(
@@ -252,7 +253,7 @@ class ShiftRules:
             ), None
         try:
             said = _said_by_classes(circuit, sweep.slots)
-            given = content(dict(options)) if options else None
+            given = content(options) if options else None
         except (TypeError, ValueError) as error:
             return _logged(circuit, NoRule(str(error))), None
         key = (sweep.key, tuple(circuit.trainable_params), said, given)

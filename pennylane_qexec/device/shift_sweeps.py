@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -103,28 +103,21 @@ class ShiftedCall:
         planner: prepares circuits for executors.
         circuits: the circuits, of gates that have shifts, with NumPy's numbers.
         values: whether the results of the circuits are wanted too.
-        options: of PennyLane's ``param_shift``.
 
     Attributes:
         jobs: what is to be run. Circuits of one structure share a sweep.
     """
 
     def __init__(
-        self,
-        rules: ShiftRules,
-        planner: CallPlanner,
-        circuits: Sequence[QuantumScript],
-        values: bool,
-        options: Mapping[str, Any],
+        self, rules: ShiftRules, planner: CallPlanner, circuits: Sequence[QuantumScript], values: bool
     ) -> None:
         self._planner = planner
         self._values = values
-        self._options = options
         self.jobs: list[Job] = []
         self._parts: list[tuple[Sequence[int], int, Finish]] = []
         sharing: dict[int, tuple[ShiftRule, list[int], list[Sweep]]] = {}
         for place, circuit in enumerate(circuits):
-            rule, sweep = rules.of(circuit, options)
+            rule, sweep = rules.of(circuit, planner.settings.shift_options)
             if isinstance(rule, ShiftRule) and sweep is not None:
                 _, places, sweeps = sharing.setdefault(id(rule), (rule, [], []))
                 places.append(place)
@@ -192,7 +185,7 @@ class ShiftedCall:
 
     def _by_pennylane(self, circuit: QuantumScript) -> tuple[list[Job], Finish]:
         with QueuingManager.stop_recording():
-            tapes, differentiate = by_shifts(circuit, **self._options)
+            tapes, differentiate = by_shifts(circuit, **self._planner.settings.shift_options)
         expanded = list(map(self._planner, [circuit, *tapes] if self._values else tapes))
         jobs = self._planner.jobs([one for batch, _ in expanded for one in batch])
 
