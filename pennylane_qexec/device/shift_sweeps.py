@@ -22,7 +22,13 @@ from pennylane_qexec.circuits.structure import has_plain_gates
 from pennylane_qexec.cluster.derivatives import BY_SHIFTS, JAX, Limit
 from pennylane_qexec.cluster.planning import CallPlanner
 from pennylane_qexec.cluster.sweeps import jobs_of
-from pennylane_qexec.concurrency.differentiation import are_recorded, check_complex, is_recorded
+from pennylane_qexec.concurrency.differentiation import (
+    are_recorded,
+    check_complex,
+    is_recorded,
+    observables_are_recorded,
+    without_constants,
+)
 from pennylane_qexec.device.gradients import for_batches
 from pennylane_qexec.device.shift_rules import ShiftRule, ShiftRules
 from pennylane_qexec.device.shifts import by_shifts
@@ -82,7 +88,10 @@ def with_shifts(tape: QuantumScript, limit: Limit, wires: Any) -> tuple[Sequence
         wires: of the device.
     """
     limit.check(tape)
-    if has_plain_gates(tape) and all(one.wires for one in tape.measurements):
+    by_coefficients = observables_are_recorded(tape)
+    if limit.interface is Interface.AUTOGRAD and not by_coefficients:
+        tape = without_constants(tape)
+    if not by_coefficients and has_plain_gates(tape) and all(one.wires for one in tape.measurements):
         if limit.interface not in JAX:
             check_complex(tape)
         return (tape,), limit.guarded(only, tape)
