@@ -143,11 +143,16 @@ def turns(calls: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> di
         for name, call in calls.items():
             first = seconds(call) if not times[name] else times[name][-1][0]
             number = max(1, min(MOST_PER_TURN, int(TURN / first)))
-            wall, cpu = time.perf_counter(), cpu_seconds()
-            for _ in range(number):
-                call()
-            times[name].append(((time.perf_counter() - wall) / number, (cpu_seconds() - cpu) / number))
+            times[name].append(measured(call, number))
     return {name: np.array(taken).T for name, taken in times.items()}
+
+
+def measured(call: Callable[[], object], number: int) -> tuple[float, float]:
+    """Wall and CPU seconds of a call, of so many."""
+    wall, cpu = time.perf_counter(), cpu_seconds()
+    for _ in range(number):
+        call()
+    return (time.perf_counter() - wall) / number, (cpu_seconds() - cpu) / number
 
 
 def cpu_seconds() -> float:
@@ -302,22 +307,23 @@ def sweeps() -> Iterator[Answer]:
         (executor,) = cluster.executors
 
         def run(rows: np.ndarray) -> None:
-            gc.collect()
             cluster.run([Job(template, executor, Call(), sweep=Sweep(template, rows, slots))])
 
-        costs: dict[int, np.ndarray] = {}
-        for number in (few, *ROWS):
+        for _ in range(WARM):
+            run(rng.uniform(0, 3, (few, len(slots))))
+        costs: dict[int, float] = {}
+        for number in ROWS:
             rows = rng.uniform(0, 3, (number, len(slots)))
+            gc.collect()
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            taken = turns({"sweep": partial(run, rows)}, 1 if number > 10_000 else 3 if number > few else 15)["sweep"]
+            times = [measured(partial(run, rows), max(1, 1000 // number)) for _ in range(1 if number > 10_000 else 5)]
             grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-            costs[number] = 1e6 * taken / number
-            if number == few and len(costs) == 1:
-                continue
-            beside = f"{np.median(costs[number][1]):.3g} us of CPU; the peak of memory grows by {grown:.0f} MiB"
-            yield Answer.of(f"sweep of {number} rows on aer, 6 qubits: each", costs[number][0], "us", beside=beside)
+            wall, cpu = 1e6 * np.array(times).T / number
+            costs[number] = float(np.median(cpu))
+            beside = f"{costs[number]:.3g} us of CPU; the peak of memory grows by {grown:.0f} MiB"
+            yield Answer.of(f"sweep of {number} rows on aer, 6 qubits: each", wall, "us", beside=beside)
     for number in ROWS[1:]:
-        ratio = np.median(costs[number][1]) / np.median(costs[few][1])
+        ratio = costs[number] / costs[few]
         yield Answer.of(f"a row of {number}, by CPU time", ratio, f"times one of {few}", at_most=1.2)
 
 
