@@ -86,7 +86,7 @@ class QCluster(Nestable):
             their shots by these numbers, in whatever thread, worker process or batch they run. Of executors with equal
             seeds, with or without this one, the second gets one derived from it.
         wires: the wires of devices that are built here and are not given wires of their own.
-        history_limit: how many jobs ``history`` keeps a row of; of more, the oldest are dropped, which it says, and
+        history_limit: how many circuits ``history`` keeps a row of; of more, the oldest are dropped, which it says, and
             its ``totals`` go on counting them. ``None`` to keep all.
 
     Raises:

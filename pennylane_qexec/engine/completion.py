@@ -62,7 +62,7 @@ class Completions:
                 part.state = state
                 record_failed(self._history, part, value)
         queued_job.state = state
-        queued_job.leave = None
+        queued_job.leave = queued_job.division = None  # which keep it, and its parts
         queued_job.close_account()
         if queued_job.timer is not None:
             queued_job.timer.cancel()

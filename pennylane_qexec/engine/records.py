@@ -7,7 +7,8 @@ Python's garbage collector looks over and over. Tuples of numbers it leaves alon
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from copy import copy
+from contextlib import suppress
+from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from operator import attrgetter
@@ -21,7 +22,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.circuits.structure import CONTROLLED, structure_of
 from pennylane_qexec.engine.tables import OF_HISTORY, shown
-from pennylane_qexec.job import Job, JobState, Usage, shared_out
+from pennylane_qexec.job import Job, JobState, Sweep, Usage, shared_out
 
 
 class CompactCircuit(NamedTuple):
@@ -121,12 +122,13 @@ class SweepRecord:
 
     Attributes:
         whole: what is to be said of all of them; its circuit is the template.
-        numbers: of each circuit, the numbers of its gates; or the circuit, as rows keep it, if those do not tell it.
+        circuits: the numbers of the gates of each; or the sweep, or a fingerprint of each, if more is in the template
+            than numbers.
         first: the first of them that is not dropped.
     """
 
     whole: Row
-    numbers: np.ndarray | list[SmallCircuit]
+    circuits: np.ndarray | Sweep | list[SmallCircuit]
     first: int = 0
 
     @property
@@ -137,7 +139,7 @@ class SweepRecord:
     @property
     def number(self) -> int:
         """How many circuits it tells of."""
-        return len(self.numbers) - self.first
+        return len(self.circuits) - self.first
 
     def without(self, dropped: int) -> SweepRecord:
         """The same without the first circuits."""
@@ -145,30 +147,29 @@ class SweepRecord:
 
     def rows(self) -> list[Row]:
         """A row for each circuit; what all have used is shared out among them."""
-        whole, number = self.whole, len(self.numbers)
+        whole, number = self.whole, len(self.circuits)
         usages = shared_out(Usage(whole.circuits, whole.shots, whole.cost, whole.seconds), [1] * number)
-        rows = []
-        for index in range(self.first, number):
-            circuits, shots, cost, seconds = usages[index]
-            rows.append(
-                replace(
-                    whole,
-                    circuit=self.small(index),
-                    circuits=circuits,
-                    shots=shots,
-                    cost=cost or 0.0,
-                    seconds=seconds or 0.0,
-                )
+        return [
+            replace(
+                whole,
+                circuit=self.small(index),
+                circuits=usages[index].circuits,
+                shots=usages[index].shots,
+                cost=usages[index].cost or 0.0,
+                seconds=usages[index].seconds or 0.0,
             )
-        return rows
+            for index in range(self.first, number)
+        ]
 
     def small(self, index: int) -> SmallCircuit:
         """A circuit, as its row has it."""
-        if isinstance(self.numbers, list):
-            return self.numbers[index]
-        template, numbers = self.circuit, self.numbers[index]
+        if isinstance(self.circuits, Sweep):
+            return compact(self.circuits.circuit(index))
+        if isinstance(self.circuits, list):
+            return self.circuits[index]
+        template, numbers = self.circuit, self.circuits[index].tolist()
         assert isinstance(template, CompactCircuit)
-        return template._replace(numbers=tuple(numbers.tolist()), trainable=tuple(range(len(numbers))))
+        return template._replace(numbers=tuple(numbers), trainable=tuple(range(len(numbers))))
 
 
 Record = Row | SweepRecord
@@ -184,10 +185,16 @@ def record_of(job: Job, row: Row) -> Record:
     """
     if job.sweep is None:
         return row
-    parameters = job.sweep.parameters
-    if isinstance(row.circuit, CompactCircuit) and len(row.circuit.numbers) == parameters.shape[1]:
-        return SweepRecord(row, np.array(parameters))
-    return SweepRecord(row, list(map(compact, replace(job.sweep, template=job.circuit).circuits())))
+    numbers = np.array(job.sweep.parameters)
+    if isinstance(row.circuit, CompactCircuit) and len(row.circuit.numbers) == numbers.shape[1]:
+        return SweepRecord(row, numbers)
+    sweep = replace(job.sweep, template=job.circuit, parameters=numbers)
+    if not isinstance(row.circuit, str):
+        return SweepRecord(row, sweep)
+    if sum(map(np.size, job.circuit.get_parameters(trainable_only=False))) <= _FEW_NUMBERS:
+        with suppress(Exception):  # whatever an interface's arrays do when they are copied
+            return SweepRecord(row, replace(sweep, template=deepcopy(job.circuit)))
+    return SweepRecord(row, list(map(compact, sweep.circuits())))
 
 
 def by_job(records: Iterable[Record]) -> list[tuple[Row, int]]:
@@ -195,7 +202,7 @@ def by_job(records: Iterable[Record]) -> list[tuple[Row, int]]:
     jobs: dict[Any, tuple[Row, int]] = {}
     for index, record in enumerate(records):
         if isinstance(record, SweepRecord):
-            row, number = replace(record.whole, circuit=record.small(record.first)), len(record.numbers)
+            row, number = replace(record.whole, circuit=record.small(record.first)), len(record.circuits)
         else:
             row, number = record, 1
         key = row.division or f"record {index}"
@@ -223,6 +230,7 @@ def _together(one: Row, other: Row) -> Row:
     )
 
 
+_FEW_NUMBERS = 4096
 _CONSTANT = frozenset({int, float, complex, np.float64})
 
 

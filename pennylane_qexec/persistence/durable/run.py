@@ -16,6 +16,7 @@ from typing import Any, TypeVar, final
 from pennylane_qexec.concurrency import context
 from pennylane_qexec.concurrency.event_loop import in_engine_thread
 from pennylane_qexec.concurrency.futures import AskedFuture, wait_for_all
+from pennylane_qexec.executors import QueuedExecutor
 from pennylane_qexec.job import Job, Outcome
 from pennylane_qexec.persistence.durable.completions import RunCompletions
 from pennylane_qexec.persistence.durable.jobs import RunCall, RunEntry, is_recorded, is_written_whole, serialize
@@ -152,9 +153,11 @@ class OpenRun:
         return [next(own).future if is_one else next(rest) for is_one in recorded]
 
     def _by_rows(self, jobs: Sequence[Job], engine: BaseRunner) -> bool:
-        """Whether sweeps run as circuits: one cannot be written, or was recorded so when there were no sweeps."""
+        """Whether sweeps run as circuits: one cannot be written, was recorded so, or is too large for a remote job."""
         sweeps = [job for job in jobs if job.sweep is not None]
         if not all(is_written_whole(job.sweep) for job in sweeps if job.sweep is not None):
+            return True
+        if any(_needs_several_jobs(job) and not self.journal.knows(*serialize([job], engine)) for job in sweeps):
             return True
         return bool(self.journal.unasked) and any(self._has_rows(job, engine) for job in sweeps)
 
@@ -286,3 +289,14 @@ def _drop(entries: Sequence[RunEntry]) -> None:
 
 def _yes() -> bool:
     return True
+
+
+def _needs_several_jobs(job: Job) -> bool:
+    """Whether a backend with a queue takes less at a time, so that a sweep is no job there, to be found by its id."""
+    executor = job.executor
+    if not isinstance(executor, QueuedExecutor):
+        return False
+    if executor.max_circuits is not None and job.rows > executor.max_circuits:
+        return True
+    shots = executor.max_shots
+    return shots is not None and job.rows * executor.usage_of(job.circuit, job.call).shots > shots

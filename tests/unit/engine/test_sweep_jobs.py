@@ -18,7 +18,7 @@ from pennylane.tape import QuantumScript
 import pennylane_qexec as qexec
 from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.circuits.templates import sweep_of_circuit
-from pennylane_qexec.engine import placement, process_pool
+from pennylane_qexec.engine import placement, process_pool, records
 from pennylane_qexec.engine.worker import complete, perform
 from pennylane_qexec.job import Affinity, Job, JobState, Result, Sweep, Work
 from pennylane_qexec.testing import FakeQPU, ScriptedExecutor, flip
@@ -506,17 +506,24 @@ def test_rows_tell_of_parameters_as_they_were_when_the_sweep_ran(open_cluster: A
     assert [row.fingerprint for row in cluster.history] == [fingerprint(circuit) for circuit in sweep().circuits()]
 
 
-@pytest.mark.parametrize("operation", [qml.StatePrep([0.6, 0.8], 0), qml.adjoint(qml.T(0))], ids=["an array", "other"])
-def test_rows_of_templates_with_more_than_plain_gates_have_their_fingerprints(
-    open_cluster: Any, operation: Any
+@pytest.mark.parametrize("few", [0, 4096])
+@pytest.mark.parametrize(
+    "kind", [qml.StatePrep, lambda state, wires: qml.adjoint(qml.T(wires))], ids=["array", "other"]
+)
+def test_rows_of_templates_with_more_than_plain_gates_have_the_fingerprints_of_what_ran(
+    open_cluster: Any, monkeypatch: pytest.MonkeyPatch, kind: Any, few: int
 ) -> None:
-    one = sweep_of_circuit(QuantumScript([operation, qml.RX(0.1, 0)], [qml.expval(qml.Z(0))]))
+    monkeypatch.setattr(records, "_FEW_NUMBERS", few)
+    state = np.array([0.6, 0.8])
+    one = sweep_of_circuit(QuantumScript([kind(state, wires=0), qml.RX(0.1, 0)], [qml.expval(qml.Z(0))]))
     assert one is not None
     rows = replace(one, parameters=np.array([[0.1], [0.2]]))
     executor = ScriptedExecutor()
     cluster = open_cluster([executor])
     cluster.run([Job(rows.template, executor, sweep=rows)])
-    assert [row.fingerprint for row in cluster.history] == [fingerprint(circuit) for circuit in rows.circuits()]
+    ran = [fingerprint(circuit) for circuit in rows.circuits()]
+    state[:] = [1.0, 0.0]
+    assert [row.fingerprint for row in cluster.history] == ran
 
 
 # Elsewhere: worker processes, clusters inside, second executors, durable runs

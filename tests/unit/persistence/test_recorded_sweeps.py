@@ -292,6 +292,18 @@ def test_a_sweep_that_cannot_be_compared_is_recorded_as_circuits(open_cluster: A
     assert [row.circuits for row in stored(store)] == [1, 1]
 
 
+@pytest.mark.parametrize("options", [{"max_circuits": 2}, {"max_shots": 100}], ids=str)
+def test_a_sweep_that_a_backend_does_not_take_as_one_job_is_recorded_as_circuits_to_be_found_there(
+    open_cluster: Any, store: Any, options: dict[str, int]
+) -> None:
+    cluster = open_cluster([qpu := FakeQPU(**options)])
+    with durable_run("run", store):
+        assert len(answers(cluster, *np.linspace(0, 1, 5), shots=50)) == 5
+    assert [row.circuits for row in stored(store)] == [1] * 5
+    assert {row.remote_id for row in stored(store)} == set(qpu.jobs)
+    assert len(qpu.jobs) == len(qpu.labelled) == 3
+
+
 def test_the_third_time_that_a_sweep_is_asked_for_it_gets_the_third_results(open_cluster: Any, store: Any) -> None:
     cluster = open_cluster([Known()])
     with crashing(durable_run("run", store)):
