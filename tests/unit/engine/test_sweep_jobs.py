@@ -507,15 +507,15 @@ def test_rows_tell_of_parameters_as_they_were_when_the_sweep_ran(open_cluster: A
 
 
 @pytest.mark.parametrize("few", [0, 4096])
-@pytest.mark.parametrize(
-    "kind", [qml.StatePrep, lambda state, wires: qml.adjoint(qml.T(wires))], ids=["array", "other"]
-)
+@pytest.mark.parametrize("kind", ["state", "observable", "neither"])
 def test_rows_of_templates_with_more_than_plain_gates_have_the_fingerprints_of_what_ran(
-    open_cluster: Any, monkeypatch: pytest.MonkeyPatch, kind: Any, few: int
+    open_cluster: Any, monkeypatch: pytest.MonkeyPatch, kind: str, few: int
 ) -> None:
     monkeypatch.setattr(records, "_FEW_NUMBERS", few)
-    state = np.array([0.6, 0.8])
-    one = sweep_of_circuit(QuantumScript([kind(state, wires=0), qml.RX(0.1, 0)], [qml.expval(qml.Z(0))]))
+    state, matrix = np.array([0.6, 0.8]), np.eye(2)
+    first = qml.StatePrep(state, 0) if kind == "state" else qml.adjoint(qml.T(0))
+    observable = qml.Hermitian(matrix, 0) if kind == "observable" else qml.Z(0)
+    one = sweep_of_circuit(QuantumScript([first, qml.RX(0.1, 0)], [qml.expval(observable)]))
     assert one is not None
     rows = replace(one, parameters=np.array([[0.1], [0.2]]))
     executor = ScriptedExecutor()
@@ -523,6 +523,7 @@ def test_rows_of_templates_with_more_than_plain_gates_have_the_fingerprints_of_w
     cluster.run([Job(rows.template, executor, sweep=rows)])
     ran = [fingerprint(circuit) for circuit in rows.circuits()]
     state[:] = [1.0, 0.0]
+    matrix[:] = 0.0
     assert [row.fingerprint for row in cluster.history] == ran
 
 
