@@ -9,6 +9,7 @@ from functools import cache
 from itertools import repeat
 from typing import Any, Protocol
 
+import numpy as np
 from pennylane.devices import ExecutionConfig
 from pennylane.devices.preprocess import validate_device_wires
 from pennylane.math import Interface
@@ -109,6 +110,7 @@ class Settings:
 
 
 _KEPT_STRUCTURES = 256
+_PARTS = 2  # of a sweep for each executor, where these take them when they are free
 _SURELY_FITS = 20  # wires: whether the state of a wider circuit fits into memory depends on what else is there
 
 
@@ -138,7 +140,7 @@ def _tagged(binding: int) -> type[_Tagged]:
     return type(f"_Tagged{binding}", (_Tagged,), {"binding": binding, "__module__": __name__})
 
 
-class _RefusedError(Exception):
+class RefusedError(Exception):
     """An executor turned out not to be able to run a circuit when it prepared it."""
 
     def __init__(self, executor: Executor, cause: Exception) -> None:
@@ -208,7 +210,7 @@ class CallPlanner:
                 if late:
                     return self._late(circuit, candidates[0], None)
                 return self._dispatch(circuit, candidates, selection, ready)
-            except _RefusedError as refused:
+            except RefusedError as refused:
                 refusals[refused.executor] = refused.cause
 
     def _with_measured_wires(self, circuit: QuantumScript) -> QuantumScript:
@@ -262,12 +264,34 @@ class CallPlanner:
             affinity = self._said(circuit, (), Affinity)
         return Job(circuit, executor, call, vector, affinity=affinity)
 
-    def goes_by_structure(self, sweep: Sweep) -> bool:
-        """Whether the executors may be asked for the template of a sweep in place of all its circuits."""
-        executors = self._cluster.executors
-        if sweep.key is None or not all(executor.by_structure for executor in executors):
-            return False
-        return len(executors) == 1 or self._cluster.keeps_sweeps(sweep.template, executors)
+    def shared_out(self, sweep: Sweep) -> list[tuple[list[int], Expanded]]:
+        """Which rows of a sweep go together, and what is run for its template there.
+
+        Executors that take sweeps are asked for the template in place of all circuits, and so are policies that look at
+        nothing else. Executors that are equivalent share the rows.
+
+        Returns:
+            Nothing, if there are others.
+
+        Raises:
+            NoExecutorError, PolicyError, ConfigurationError: as for the template.
+        """
+        executors, template, rows = self._cluster.executors, sweep.template, list(range(len(sweep)))
+        selection = self._selection or self._cluster.selection
+        if sweep.key is None or not all(executor.takes_sweeps for executor in executors):
+            return []
+        if not (selection.keeps_sweeps(template) or (len(executors) == 1 and selection.of_one)):
+            return []
+        if len(executors) == 1 or selection.is_split(template) or self._cluster.keeps_sweeps(template, executors):
+            return [(rows, self(template, sweep.key))]
+        if selection.binds_late:
+            parts = np.array_split(rows, min(len(rows), _PARTS * len(executors)))
+            return [(part.tolist(), self(template, sweep.key)) for part in parts]
+        candidates, chosen = self._cluster.candidates(template, {}), dict[Executor, list[int]]()
+        for row in rows:
+            chosen.setdefault(selection.select(template, candidates), []).append(row)
+        ready = self.settings.ready(template, sweep.key)
+        return [(own, self._whole(template, executor, ready)) for executor, own in chosen.items()]
 
     def _dispatch(
         self, circuit: QuantumScript, candidates: list[Executor], selection: Selection, ready: Ready
@@ -276,7 +300,8 @@ class CallPlanner:
             return self._whole(circuit, candidates[0], ready)
         shares = self._asked(selection.shares, circuit, candidates)
         if len(shares) > 1:
-            plan = self._cluster.merge.plan(circuit.copy(shots=circuit.shots.total_shots))
+            whole = QuantumScript(circuit.operations, circuit.measurements, circuit.shots.total_shots)
+            plan = self._cluster.merge.plan(whole)
             if plan is not None:
                 return self._split(circuit, shares, plan)
             return self._whole(circuit, self._asked(selection.select, circuit, candidates), ready)
@@ -331,7 +356,7 @@ class CallPlanner:
         try:
             return self._binder(executor, circuit)(circuit)
         except Exception as error:
-            raise _RefusedError(executor, error) from error
+            raise RefusedError(executor, error) from error
 
     @property
     def _late_call(self) -> Call:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from operator import is_
 
 import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.templates import sweep_of_circuit
-from pennylane_qexec.cluster.planning import CallPlanner
+from pennylane_qexec.cluster.planning import CallPlanner, RefusedError
 from pennylane_qexec.job import Job, Postprocessing, Result, Sweep, only
 
 
@@ -24,12 +25,21 @@ def jobs_of(sweep: Sweep, planner: CallPlanner) -> tuple[list[Job], Callable[[Se
     Raises:
         NoExecutorError, PolicyError, ConfigurationError: as for its circuits.
     """
-    if planner.goes_by_structure(sweep):
-        circuits, postprocess = planner(sweep.template, sweep.key)
-        parts = [_part_of(sweep, circuit) for circuit in circuits]
-        if None not in parts:
-            pairs = zip(circuits, parts, strict=True)
-            return [replace(planner.job(circuit), sweep=part) for circuit, part in pairs], _by_row(postprocess)
+    try:
+        shared = planner.shared_out(sweep)
+    except RefusedError:  # one by one they are handed on to others
+        shared = []
+    jobs: list[Job] = []
+    finish: list[tuple[list[int], int, Callable[[Sequence[Result]], list[Result]]]] = []
+    for rows, (circuits, postprocess) in shared:
+        own = sweep if len(rows) == len(sweep) else sweep.part(rows)
+        parts = [_part_of(own, circuit) for circuit in circuits]
+        if None in parts:
+            break
+        jobs += [replace(planner.job(circuit), sweep=part) for circuit, part in zip(circuits, parts, strict=True)]
+        finish.append((rows, len(parts), _by_row(postprocess)))
+    if finish and len(finish) == len(shared):
+        return jobs, finish[0][2] if len(finish) == 1 else partial(_in_order, finish)
     expanded = list(map(planner, sweep.circuits()))
 
     def joined(results: Sequence[Result]) -> list[Result]:
@@ -37,6 +47,17 @@ def jobs_of(sweep: Sweep, planner: CallPlanner) -> tuple[list[Job], Callable[[Se
         return [post([next(remaining) for _ in batch]) for batch, post in expanded]
 
     return planner.jobs([one for batch, _ in expanded for one in batch]), joined
+
+
+def _in_order(
+    parts: Sequence[tuple[list[int], int, Callable[[Sequence[Result]], list[Result]]]], results: Sequence[Result]
+) -> list[Result]:
+    """The results of the rows of a sweep that was shared out, of those of the jobs of all parts."""
+    remaining = iter(results)
+    found: dict[int, Result] = {}
+    for rows, jobs, postprocess in parts:
+        found.update(zip(rows, postprocess([next(remaining) for _ in range(jobs)]), strict=True))
+    return [found[row] for row in range(len(found))]
 
 
 def _part_of(sweep: Sweep, circuit: QuantumScript) -> Sweep | None:

@@ -222,6 +222,17 @@ class Executor(ABC):
         return False
 
     @property
+    def takes_sweeps(self) -> bool:
+        """Whether it is given circuits that differ in numbers only as one sweep.
+
+        It is then asked about one circuit in place of all: what :meth:`rejects` and :meth:`usage` say must not depend
+        on numbers of gates. Here: whether it goes by structure, or gives :meth:`run_sweep` or :meth:`perform_sweeps`.
+        """
+        kind = type(self)
+        own = (kind.run_sweep, kind.perform_sweeps) != (Executor.run_sweep, Executor.perform_sweeps)
+        return self.by_structure or own
+
+    @property
     def identity(self) -> str | None:
         """What its results depend on besides the circuit: a :class:`Cache` knows them by this text.
 

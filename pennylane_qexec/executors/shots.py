@@ -76,7 +76,7 @@ def reshot(circuit: QuantumScript, executor: HasShots) -> QuantumScript:
         return circuit
     if asked.has_partitioned_shots or circuit.shots.has_partitioned_shots:
         raise ConfigurationError(_no_vectors(executor, asked))
-    changed = circuit.copy(shots=wanted)
+    changed = type(circuit)(circuit.operations, circuit.measurements, wanted, circuit.trainable_params)
     return changed if isinstance(circuit, Reshot) else _remembering(changed, asked)
 
 

@@ -42,7 +42,10 @@ class Plan:
             index: number of the share; classical shadows of different shares draw different recipes.
             shots: the share's shots, or shot vector.
         """
-        return [circuit.copy(shots=shots, measurements=_reseeded(circuit, index)) for circuit in self.circuits]
+        return [
+            QuantumScript(circuit.operations, _reseeded(circuit, index), shots, circuit.trainable_params)
+            for circuit in self.circuits
+        ]
 
 
 class Merge(ABC):

@@ -160,6 +160,11 @@ class DeviceExecutor(PreparingExecutor):
         return is_ours(self) and goes_by_structure(self._source)
 
     @property
+    def takes_sweeps(self) -> bool:
+        """Whether it goes by structure: programs of other devices may look at numbers."""
+        return self.by_structure
+
+    @property
     def mixed(self) -> bool:
         """Whether the device's states are density matrices."""
         return self._source.traits.mixed
