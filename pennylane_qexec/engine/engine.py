@@ -16,7 +16,6 @@ from concurrent.futures import Future
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
-from pennylane.tape import QuantumScript
 
 from pennylane_qexec.concurrency import lifecycle
 from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock
@@ -201,11 +200,11 @@ class Engine:
         """Ask a backend with a queue for the id of the job that was sent with a label."""
         return self._begin(lambda: self._lanes[executor].carrier.found(label))
 
-    def note_answered(self, answered: Sequence[tuple[QuantumScript, Executor, Result]]) -> list[Outcome]:
+    def note_answered(self, answered: Sequence[tuple[Job, Executor, Result]]) -> list[Outcome]:
         """Write jobs that a cache answered into the history, and make their outcomes.
 
         Args:
-            answered: of each job the circuit, the executor whose result it is, and the result.
+            answered: each job, the executor whose result it is, and the result.
         """
         return record_answered(self.history, answered)
 

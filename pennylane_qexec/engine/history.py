@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pennylane.tape import QuantumScript
-
 from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock
 from pennylane_qexec.engine.queued_jobs import QueuedJob
 from pennylane_qexec.engine.records import Record, Row, SmallCircuit, SweepRecord, by_job, compact, record_of
@@ -241,20 +239,21 @@ def record_done(
     return outcomes
 
 
-def record_answered(history: History, answered: Sequence[tuple[QuantumScript, Executor, Result]]) -> list[Outcome]:
+def record_answered(history: History, answered: Sequence[tuple[Job, Executor, Result]]) -> list[Outcome]:
     """Write jobs that a cache answered into the history, and make their outcomes: nothing was run, at no cost.
 
     Args:
         history: where to write.
-        answered: of each job the circuit, the executor whose result it is, and the result.
+        answered: each job, the executor whose result it is, and the result.
     """
     now, small = history.clock.time(), history.last
-    rows, outcomes = [], []
-    for circuit, executor, result in answered:
-        small = compact(circuit, small)
-        rows.append(Row(small, executor.name, CACHE, 0, 0, 0, JobState.DONE, now, now, now, circuits=0))
+    records, outcomes = [], []
+    for job, executor, result in answered:
+        small = compact(job.circuit, small)
+        row = Row(small, executor.name, CACHE, 0, 0, 0, JobState.DONE, now, now, now, circuits=0)
+        records.append(record_of(job, row))
         outcomes.append(Outcome(result, executor.name, 0, 0, 0, now, now, now, 0.0, CACHE, circuits=0))
-    history.add(rows)
+    history.add(records)
     return outcomes
 
 

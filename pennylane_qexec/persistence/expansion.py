@@ -1,4 +1,4 @@
-"""Sweeps taken apart into jobs of one circuit each, for what cannot take them whole, and put together again."""
+"""Sweeps taken apart into several jobs, for what cannot take them whole, and put together again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 
 from pennylane_qexec.concurrency.futures import AskedFuture, resolve
 from pennylane_qexec.job import Affinity, Job, Outcome, Result
@@ -15,19 +16,24 @@ def rows_of(job: Job) -> list[Job]:
     """A job for each row of a job's sweep, with the number of the row; the job itself if it has no sweep."""
     if job.sweep is None:
         return [job]
-    affinity = job.affinity
-    if job.executor is None and affinity is None:
-        affinity = Affinity()  # one executor runs a sweep
+    affinity, first = _affinity_of(job), job.number
     return [
-        replace(
-            job,
-            circuit=circuit,
-            sweep=None,
-            affinity=affinity,
-            number=None if job.number is None else job.number + row,
-        )
+        replace(job, circuit=circuit, sweep=None, affinity=affinity, number=None if first is None else first + row)
         for row, circuit in enumerate(job.sweep.circuits())
     ]
+
+
+def pieces_of(job: Job, most: int) -> list[Job]:
+    """A job's sweep in jobs of at most so many rows; the job itself if it has no more."""
+    if job.rows <= most:
+        return [job]
+    whole = replace(job, affinity=_affinity_of(job))
+    return [whole.part(start, min(start + most, job.rows)) for start in range(0, job.rows, most)]
+
+
+def _affinity_of(job: Job) -> Affinity | None:
+    """One executor runs a sweep, also if it is left to whoever is free first."""
+    return Affinity() if job.executor is None and job.affinity is None else job.affinity
 
 
 def joined(outcomes: Sequence[Outcome], results: list[Result]) -> Outcome:
@@ -51,43 +57,52 @@ def joined(outcomes: Sequence[Outcome], results: list[Result]) -> Outcome:
     )
 
 
-def _joined_rows(outcomes: Sequence[Outcome]) -> Outcome:
-    return joined(outcomes, [outcome.result for outcome in outcomes])
-
-
-def run_by_rows(run: Callable[[Sequence[Job]], Sequence[Outcome]], jobs: Sequence[Job]) -> list[Outcome]:
+def run_apart(
+    run: Callable[[Sequence[Job]], Sequence[Outcome]], jobs: Sequence[Job], apart: Sequence[Sequence[Job]]
+) -> list[Outcome]:
     """The outcomes of jobs, in order.
 
     Args:
-        run: runs jobs of one circuit each.
+        run: runs jobs.
         jobs: the jobs.
+        apart: each of them as it is, or its sweep as several jobs.
     """
-    apart = list(map(rows_of, jobs))
-    remaining = iter(run([row for rows in apart for row in rows]))
-    found = [[next(remaining) for _ in rows] for rows in apart]
-    return [own[0] if job.sweep is None else _joined_rows(own) for job, own in zip(jobs, found, strict=True)]
+    remaining = iter(run([part for parts in apart for part in parts]))
+    found = [[next(remaining) for _ in parts] for parts in apart]
+    return [
+        own[0] if parts[0] is job else _joined_parts(parts, own)
+        for job, parts, own in zip(jobs, apart, found, strict=True)
+    ]
 
 
-def submit_by_rows(
+def submit_apart(
     submit: Callable[[Sequence[Job], Callable[[], bool] | None], Sequence[AskedFuture[Outcome]]],
     jobs: Sequence[Job],
+    apart: Sequence[Sequence[Job]],
     asked: Callable[[], bool] | None,
 ) -> list[AskedFuture[Outcome]]:
-    """A future for each job, in order. That of a sweep fails as soon as a row does, and the other rows are given up.
+    """A future for each job, in order. That of a sweep fails as soon as a part does, and the others are given up.
 
     Args:
-        submit: lets jobs of one circuit each run.
+        submit: lets jobs run.
         jobs: the jobs.
+        apart: each of them as it is, or its sweep as several jobs.
         asked: says whether somebody waits; ``None`` if the futures say it.
     """
-    apart = list(map(rows_of, jobs))
     futures: list[AskedFuture[Outcome]] = []
     waits = asked or (lambda: any(future.asked for future in futures))
-    remaining = iter(submit([row for rows in apart for row in rows], waits))
-    for job, rows in zip(jobs, apart, strict=True):
-        own = [next(remaining) for _ in rows]
-        futures.append(own[0] if job.sweep is None else joined_future(own, _joined_rows))
+    remaining = iter(submit([part for parts in apart for part in parts], waits))
+    for job, parts in zip(jobs, apart, strict=True):
+        own = [next(remaining) for _ in parts]
+        futures.append(own[0] if parts[0] is job else joined_future(own, partial(_joined_parts, parts)))
     return futures
+
+
+def _joined_parts(parts: Sequence[Job], outcomes: Sequence[Outcome]) -> Outcome:
+    results: list[Result] = []
+    for part, outcome in zip(parts, outcomes, strict=True):
+        results += [outcome.result] if part.sweep is None else outcome.result
+    return joined(outcomes, results)
 
 
 def joined_future(

@@ -6,8 +6,6 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from pennylane.tape import QuantumScript
-
 from pennylane_qexec.concurrency.futures import AskedFuture
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.job import Job, Outcome, Times
@@ -46,5 +44,5 @@ class BaseRunner(Runner, Protocol):
     def take_up(self, executor: Any, job_id: str, jobs: Sequence[Job], times: Sequence[Times]) -> Future[list[Outcome]]:
         """Wait for a backend's job that another process has sent."""
 
-    def note_answered(self, answered: Sequence[tuple[QuantumScript, Executor, Any]]) -> list[Outcome]:
+    def note_answered(self, answered: Sequence[tuple[Job, Executor, Any]]) -> list[Outcome]:
         """Write jobs that a cache answered into the history, and make their outcomes."""

@@ -14,8 +14,6 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
-from pennylane.tape import QuantumScript
-
 from pennylane_qexec.concurrency.futures import AskedFuture, resolve
 from pennylane_qexec.errors import ResultError
 from pennylane_qexec.executors import DelegatingExecutor, Executor
@@ -98,13 +96,9 @@ class CachedRunner:
         parts = _parts(jobs, found.missing)
         ran = list(zip(parts, self._engine.run([part.job for part in parts]), strict=True))
         self._keep(found.keys, ran)
-        results = {circuit: each for part, outcome in ran for circuit, each in part.results(outcome).items()}
-        again = {circuit: _copy_of(*results[first]) for circuit, first in found.equal.items()}
-        answered = _by_job(self._answers(jobs, found.known | again))
-        of_jobs: dict[int, list[tuple[_Part, Outcome]]] = {}
-        for part, outcome in ran:
-            of_jobs.setdefault(part.of_job, []).append((part, outcome))
-        return [_outcome(job, of_jobs.get(index, []), answered.get(index, {})) for index, job in enumerate(jobs)]
+        again = _copies(found.equal, ran)
+        pairs = _by_job([*self._answers(jobs, found.known | again), *ran])
+        return [_outcome(pairs[index]) for index in range(len(jobs))]
 
     def submit(self, jobs: Sequence[Job], asked: Callable[[], bool] | None) -> list[AskedFuture[Outcome]]:
         """A future for each job, in order; see :meth:`Engine.submit`. What is known is there at once."""
@@ -114,38 +108,36 @@ class CachedRunner:
         if asked is None and (found.equal or not all(part.whole for part in parts)):
             asked = lambda: any(future.asked for future in list(futures.values()))  # noqa: E731
         running = self._engine.submit([part.job for part in parts], asked)
-        of_jobs: dict[int, tuple[list[_Part], list[AskedFuture[Outcome]]]] = {}
         for part, future in zip(parts, running, strict=True):
             future.add_done_callback(partial(self._ended, found.keys, part))
-            own = of_jobs.setdefault(part.of_job, ([], []))
-            own[0].append(part)
-            own[1].append(future)
-        answered, equal = _by_job(self._answers(jobs, found.known)), _by_job(found.equal)
+        of_jobs, answered = _by_job(zip(parts, running, strict=True)), _by_job(self._answers(jobs, found.known))
+        equal: dict[int, dict[Circuit, Circuit]] = {}
+        for circuit, first in found.equal.items():
+            equal.setdefault(circuit[0], {})[circuit] = first
         for index, job in enumerate(jobs):
-            own, again = of_jobs.get(index, ([], [])), equal.get(index, {})
-            if own[0] and own[0][0].whole:
-                futures[index] = own[1][0]
+            own, again = of_jobs.get(index, []), equal.get(index, {})
+            if own and own[0][0].whole:
+                futures[index] = own[0][1]
             elif job.sweep is None and again:
                 futures[index] = AskedFuture()
-                self._follow(futures[index], futures[again[0][0]], job)
+                self._follow(futures[index], futures[again[index, 0][0]], job)
             else:
-                join = partial(self._join, job, own[0], again, answered.get(index, {}))
-                futures[index] = joined_future(own[1], join)
+                join = partial(self._join, jobs, index, [part for part, _ in own], again, answered.get(index, []))
+                futures[index] = joined_future([future for _, future in own], join)
         return [futures[index] for index in range(len(jobs))]
 
     def _join(
         self,
-        job: Job,
+        jobs: Sequence[Job],
+        index: int,
         parts: Sequence[_Part],
-        equal: Mapping[int, Circuit],
-        answered: Mapping[int, Outcome],
+        equal: Mapping[Circuit, Circuit],
+        answered: Sequence[tuple[_Part, Outcome]],
         outcomes: Sequence[Outcome],
     ) -> Outcome:
         """The outcome of a job whose unknown rows have run now."""
         ran = list(zip(parts, outcomes, strict=True))
-        results = {circuit: each for part, outcome in ran for circuit, each in part.results(outcome).items()}
-        again = {(0, row): _copy_of(*results[first]) for row, first in equal.items()}
-        return _outcome(job, ran, {**answered, **_by_job(self._answers([job], again)).get(0, {})})
+        return _outcome([*answered, *self._answers(jobs, _copies(equal, ran)), *ran])
 
     def _follow(self, future: AskedFuture[Outcome], first: AskedFuture[Outcome], job: Job) -> None:
         """Let the future of a job come to its end with that of an equal job; if that is cancelled, run the job."""
@@ -167,7 +159,7 @@ class CachedRunner:
 
     def _again(self, job: Job, outcome: Outcome) -> Outcome:
         """The outcome of a job that is equal to one that has run."""
-        (answer,) = self._answers([job], {(0, 0): _copy_of(outcome.executor, outcome.result)}).values()
+        ((_, answer),) = self._answers([job], {(0, 0): _copy_of(outcome.executor, outcome.result)})
         return answer
 
     def close(self) -> None:
@@ -231,18 +223,18 @@ class CachedRunner:
         if not future.cancelled() and future.exception() is None:
             self._keep(keys, [(part, future.result())])
 
-    def _answers(self, jobs: Sequence[Job], known: Mapping[Circuit, tuple[str, Result]]) -> dict[Circuit, Outcome]:
-        if not known:
-            return {}
-        answered = [
-            (_circuit(jobs[index], row), self._executors[name], result)
-            for (index, row), (name, result) in known.items()
-        ]
-        return dict(zip(known, self._engine.note_answered(answered), strict=True))
-
-
-def _circuit(job: Job, row: int) -> QuantumScript:
-    return job.circuit if job.sweep is None else job.sweep.circuit(row)
+    def _answers(self, jobs: Sequence[Job], known: Mapping[Circuit, tuple[str, Result]]) -> list[tuple[_Part, Outcome]]:
+        """What is known: of a job, or of some of its rows whose results are those of one executor."""
+        of_executors: dict[tuple[int, str], list[Circuit]] = {}
+        for circuit in sorted(known):
+            of_executors.setdefault((circuit[0], known[circuit][0]), []).append(circuit)
+        parts, answered = [], []
+        for (index, name), circuits in of_executors.items():
+            part = _Part(_job_of(jobs[index], circuits), circuits)
+            results = [known[circuit][1] for circuit in circuits]
+            parts.append(part)
+            answered.append((part.job, self._executors[name], results[0] if part.job.sweep is None else results))
+        return list(zip(parts, self._engine.note_answered(answered), strict=True)) if parts else []
 
 
 def _parts(jobs: Sequence[Job], missing: Sequence[Circuit]) -> list[_Part]:
@@ -256,32 +248,43 @@ def _parts(jobs: Sequence[Job], missing: Sequence[Circuit]) -> list[_Part]:
         runs = [own]
         if job.number is not None:
             runs = [[one for _, one in each] for _, each in groupby(enumerate(own), lambda one: one[1][1] - one[0])]
-        for each in runs:
-            rows = [row for _, row in each]
-            number = None if job.number is None else job.number + rows[0]
-            found.append(_Part(replace(job, sweep=job.sweep.part(rows), number=number), each, whole=False))
+        found += [_Part(_job_of(job, each), each, whole=False) for each in runs]
     return found
 
 
-def _by_job(circuits: Mapping[Circuit, T]) -> dict[int, dict[int, T]]:
-    """What belongs to circuits, by their jobs, and then their rows."""
-    found: dict[int, dict[int, T]] = {}
-    for (index, row), value in circuits.items():
-        found.setdefault(index, {})[row] = value
+def _job_of(job: Job, circuits: Sequence[Circuit]) -> Job:
+    """The part of a job that some of its circuits are."""
+    if job.sweep is None or len(circuits) == job.rows:
+        return job
+    rows = [row for _, row in circuits]
+    number = None if job.number is None else job.number + rows[0]
+    return replace(job, sweep=job.sweep.part(rows), number=number)
+
+
+def _by_job(pairs: Iterable[tuple[_Part, T]]) -> dict[int, list[tuple[_Part, T]]]:
+    """What belongs to parts of jobs, by their jobs."""
+    found: dict[int, list[tuple[_Part, T]]] = {}
+    for pair in pairs:
+        found.setdefault(pair[0].of_job, []).append(pair)
     return found
 
 
-def _outcome(job: Job, ran: Sequence[tuple[_Part, Outcome]], answered: Mapping[int, Outcome]) -> Outcome:
-    """The outcome of a job."""
-    if len(ran) == 1 and not answered:
-        return ran[0][1]
-    if job.sweep is None:
-        return answered[0]
-    results = {row: outcome.result for row, outcome in answered.items()}
-    for part, outcome in ran:
-        results |= {row: result for (_, row), (_, result) in part.results(outcome).items()}
-    outcomes = [*answered.values(), *(outcome for _, outcome in ran)]
-    return joined(outcomes, [results[row] for row in range(job.rows)])
+def _outcome(parts: Sequence[tuple[_Part, Outcome]]) -> Outcome:
+    """The outcome of a job, of those of its parts; that of the last says who ran it."""
+    if len(parts) == 1:
+        return parts[0][1]
+    results = {circuit: result for part, outcome in parts for circuit, (_, result) in part.results(outcome).items()}
+    return joined([outcome for _, outcome in parts], [results[circuit] for circuit in sorted(results)])
+
+
+def _copies(
+    equal: Mapping[Circuit, Circuit], ran: Sequence[tuple[_Part, Outcome]]
+) -> dict[Circuit, tuple[str, Result]]:
+    """Copies of results that have come, for circuits that are equal to theirs."""
+    if not equal:
+        return {}
+    results = {circuit: each for part, outcome in ran for circuit, each in part.results(outcome).items()}
+    return {circuit: _copy_of(*results[first]) for circuit, first in equal.items()}
 
 
 def _copy_of(executor: str, result: Result) -> tuple[str, Result]:

@@ -147,6 +147,21 @@ def _has_queues(executor: Executor) -> bool:
     return isinstance(executor, QueuedExecutor)
 
 
+def most_at_backends(job: Job, engine: BaseRunner) -> int:
+    """The most rows of a job's sweep that backends with queues, at which it may run, take in one job of theirs.
+
+    What is sent in several jobs there is not found again, and would be paid twice.
+    """
+    most = job.rows
+    for executor in engine.executors if job.executor is None else (job.executor,):
+        if isinstance(executor, QueuedExecutor):
+            most = min(most, executor.max_circuits or most)
+            shots = executor.usage_of(job.circuit, job.call).shots
+            if shots and executor.max_shots is not None:
+                most = min(most, executor.max_shots // shots)
+    return max(1, most)
+
+
 def serialize(jobs: Sequence[Job], engine: BaseRunner) -> list[SerializedJob]:
     """Jobs as they are written.
 

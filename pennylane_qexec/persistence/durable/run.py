@@ -16,14 +16,20 @@ from typing import Any, TypeVar, final
 from pennylane_qexec.concurrency import context
 from pennylane_qexec.concurrency.event_loop import in_engine_thread
 from pennylane_qexec.concurrency.futures import AskedFuture, wait_for_all
-from pennylane_qexec.executors import QueuedExecutor
 from pennylane_qexec.job import Job, Outcome
 from pennylane_qexec.persistence.durable.completions import RunCompletions
-from pennylane_qexec.persistence.durable.jobs import RunCall, RunEntry, is_recorded, is_written_whole, serialize
+from pennylane_qexec.persistence.durable.jobs import (
+    RunCall,
+    RunEntry,
+    is_recorded,
+    is_written_whole,
+    most_at_backends,
+    serialize,
+)
 from pennylane_qexec.persistence.durable.journal import Journal
 from pennylane_qexec.persistence.durable.recovery import Recovery
 from pennylane_qexec.persistence.durable.transitions import Transitions
-from pennylane_qexec.persistence.expansion import rows_of, run_by_rows, submit_by_rows
+from pennylane_qexec.persistence.expansion import pieces_of, rows_of, run_apart, submit_apart
 from pennylane_qexec.persistence.runners import BaseRunner, Runner
 from pennylane_qexec.persistence.store import State, Store
 from pennylane_qexec.persistence.store.database import LostStoreError
@@ -115,8 +121,9 @@ class OpenRun:
 
     def run(self, runner: Runner, engine: BaseRunner, jobs: Sequence[Job]) -> list[Outcome]:
         """Let jobs run that the run has no results of, and wait; as :meth:`Engine.run`."""
-        if self._by_rows(jobs, engine):
-            return run_by_rows(partial(self.run, runner, engine), jobs)
+        apart = [self._parts_of(job, engine) for job in jobs]
+        if any(parts[0] is not job for job, parts in zip(jobs, apart, strict=True)):
+            return run_apart(partial(self.run, runner, engine), jobs, apart)
         recorded = [is_recorded(job, engine) for job in jobs]
         if not all(recorded):
             chosen, others = _split(jobs, recorded)
@@ -140,8 +147,9 @@ class OpenRun:
         self, runner: Runner, engine: BaseRunner, jobs: Sequence[Job], asked: Callable[[], bool] | None = None
     ) -> list[AskedFuture[Outcome]]:
         """Let jobs run that the run has no results of; as :meth:`Engine.submit`."""
-        if self._by_rows(jobs, engine):
-            return submit_by_rows(partial(self.submit, runner, engine), jobs, asked)
+        apart = [self._parts_of(job, engine) for job in jobs]
+        if any(parts[0] is not job for job, parts in zip(jobs, apart, strict=True)):
+            return submit_apart(partial(self.submit, runner, engine), jobs, apart, asked)
         recorded = [is_recorded(job, engine) for job in jobs]
         chosen, others = _split(jobs, recorded)
         entries, mine = self._entries_of(chosen, RunCall(runner, engine, asked, contextvars.copy_context()))
@@ -152,14 +160,19 @@ class OpenRun:
         own, rest = iter(entries), iter(runner.submit(others, asked) if others else [])
         return [next(own).future if is_one else next(rest) for is_one in recorded]
 
-    def _by_rows(self, jobs: Sequence[Job], engine: BaseRunner) -> bool:
-        """Whether sweeps run as circuits: one cannot be written, was recorded so, or is too large for a remote job."""
-        sweeps = [job for job in jobs if job.sweep is not None]
-        if not all(is_written_whole(job.sweep) for job in sweeps if job.sweep is not None):
-            return True
-        if any(_needs_several_jobs(job) and not self.journal.knows(*serialize([job], engine)) for job in sweeps):
-            return True
-        return bool(self.journal.unasked) and any(self._has_rows(job, engine) for job in sweeps)
+    def _parts_of(self, job: Job, engine: BaseRunner) -> list[Job]:
+        """The jobs that are recorded of a job: of a sweep, itself, or pieces that are one job of a backend each.
+
+        Its circuits, if it cannot be written, or they were recorded so when there were no sweeps.
+        """
+        if job.sweep is None:
+            return [job]
+        if not is_written_whole(job.sweep) or (self.journal.unasked and self._has_rows(job, engine)):
+            return rows_of(job)
+        most = most_at_backends(job, engine)
+        if most < job.rows and self.journal.knows(*serialize([job], engine)):
+            return [job]  # when it was recorded, the backend took more
+        return pieces_of(job, most)
 
     def _has_rows(self, job: Job, engine: BaseRunner) -> bool:
         """Whether the circuits of a sweep are recorded, and the sweep is not."""
@@ -281,22 +294,12 @@ def _split(jobs: Sequence[Job], recorded: Sequence[bool]) -> tuple[list[Job], li
 
 def _drop(entries: Sequence[RunEntry]) -> None:
     """Wait no longer for entries that have not ended: they are asked for when the program is run again."""
-    for entry in entries:
-        if not entry.future.done():
-            entry.left = True
-            entry.future.cancel()
+    going = [entry for entry in entries if not entry.future.done()]
+    for entry in going:
+        entry.left = True
+    for entry in going:  # who waits for several of them cancels the others
+        entry.future.cancel()
 
 
 def _yes() -> bool:
     return True
-
-
-def _needs_several_jobs(job: Job) -> bool:
-    """Whether a backend with a queue takes less at a time, so that a sweep is no job there, to be found by its id."""
-    executor = job.executor
-    if not isinstance(executor, QueuedExecutor):
-        return False
-    if executor.max_circuits is not None and job.rows > executor.max_circuits:
-        return True
-    shots = executor.max_shots
-    return shots is not None and job.rows * executor.usage_of(job.circuit, job.call).shots > shots

@@ -125,6 +125,16 @@ def test_the_outcome_of_a_sweep_has_used_what_its_unknown_rows_have(open_cluster
     assert (outcome.circuits, outcome.cost, outcome.executor) == (2, 4.0, "scripted")
 
 
+def test_the_history_tells_known_rows_from_those_that_ran(open_cluster: Any, cache: qexec.Cache) -> None:
+    cluster = open_cluster([Known()], cache=cache)
+    answers(cluster, 0.1, 0.2)
+    answers(cluster, 0.1, 0.3, 0.2)
+    last = list(cluster.history)[-3:]
+    assert sorted((row.backend, row.circuits) for row in last) == [("cache", 0), ("cache", 0), ("scripted", 1)]
+    assert sorted(row.circuit.numbers for row in last) == [(0.1,), (0.2,), (0.3,)]
+    assert answers(cluster, 0.3, 0.1) == answers(cluster, 0.1, 0.3)[::-1]
+
+
 def test_equal_rows_with_shots_are_different_measurements(open_cluster: Any, tmp_path: Path) -> None:
     cluster = open_cluster([executor := Known(seed=5)], cache=qexec.Cache(tmp_path / "cache.db", shots=True))
     first = answers(cluster, 1.3, 1.3, 1.3, shots=1000)
@@ -364,3 +374,45 @@ def test_the_command_line_counts_the_circuits_of_sweeps(open_cluster: Any, store
     (run,) = json.loads(said.output)["runs"]
     assert (run["circuits"]["done"], run["shots"]) == (5, 50)
     assert [row.number for row in stored(store)] == [0, 1, 4]
+
+
+def wait_until_sent(store: Any, number: int) -> None:
+    while len([row for row in stored(store) if row.state == "sent"]) < number:
+        pass
+
+
+def test_a_sweep_at_a_backend_is_picked_up_by_its_id(open_cluster: Any, store: Any) -> None:
+    qpu = FakeQPU(polls=None)
+    with crashing(durable_run("run", store)):
+        cluster = open_cluster([qpu])
+        cluster.submit([job(cluster, sweep(0.1, 0.2, shots=10)), job(cluster, sweep(0.3, shots=10))])
+        wait_until_sent(store, 2)
+    later = qpu.another()
+    later._polls = 1
+    cluster = open_cluster([later])
+    with durable_run("run", store) as run:
+        assert len(answers(cluster, 0.1, 0.2, shots=10)) == 2
+        assert len(answers(cluster, 0.3, shots=10)) == 1
+    assert later.adopted == list(qpu.jobs)
+    assert (run.picked_up, run.executed) == (3, 0)
+    assert [row.circuits for row in stored(store)] == [2, 1]
+
+
+@pytest.mark.parametrize("limits", [{"max_circuits": 2}, {"max_shots": 20}])
+def test_a_sweep_too_large_for_one_job_of_a_backend_is_recorded_and_picked_up_in_pieces(
+    open_cluster: Any, store: Any, limits: Any
+) -> None:
+    qpu, angles = FakeQPU(polls=None, **limits), (0.1, 0.2, 0.3, 0.4, 0.5)
+    with crashing(durable_run("run", store)):
+        cluster = open_cluster([qpu])
+        cluster.submit([job(cluster, sweep(*angles, shots=10))])
+        wait_until_sent(store, 1)
+    later = qpu.another()
+    later._polls = 1
+    cluster = open_cluster([later])
+    with durable_run("run", store) as run:
+        assert len(answers(cluster, *angles, shots=10)) == 5
+    assert [row.rows for row in stored(store)] == [2, 2, 1]
+    assert run.picked_up + run.executed == 5
+    assert run.picked_up >= 2
+    assert sum(map(len, later.jobs.values())) == 5
