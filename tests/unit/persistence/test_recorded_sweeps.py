@@ -303,13 +303,13 @@ def test_a_sweep_that_cannot_be_compared_is_recorded_as_circuits(open_cluster: A
 
 
 @pytest.mark.parametrize("options", [{"max_circuits": 2}, {"max_shots": 100}], ids=str)
-def test_a_sweep_that_a_backend_does_not_take_as_one_job_is_recorded_as_circuits_to_be_found_there(
+def test_a_sweep_that_a_backend_does_not_take_as_one_job_is_recorded_in_pieces_to_be_found_there(
     open_cluster: Any, store: Any, options: dict[str, int]
 ) -> None:
     cluster = open_cluster([qpu := FakeQPU(**options)])
     with durable_run("run", store):
         assert len(answers(cluster, *np.linspace(0, 1, 5), shots=50)) == 5
-    assert [row.circuits for row in stored(store)] == [1] * 5
+    assert [row.rows for row in stored(store)] == [2, 2, 1]
     assert {row.remote_id for row in stored(store)} == set(qpu.jobs)
     assert len(qpu.jobs) == len(qpu.labelled) == 3
 
