@@ -202,6 +202,8 @@ def _jacobian(circuit: QuantumScript, answers: Sequence[_Answer]) -> Callable[[S
     for nested in (in_bins, several):
         each = each[0] if nested else each
     parts = each if isinstance(each, tuple | list) else (each,)
+    if any(np.shape(part) not in ((), (rows,)) for part in parts):
+        return postprocess
     linear = Linear(np.array([np.broadcast_to(part, (rows,)) for part in parts]), several, in_bins)
     return linear if _are_equal(linear(probe), first) else postprocess
 

@@ -18,6 +18,7 @@ from pennylane.tape import QuantumScript
 from pennylane.transforms import decompose
 
 from pennylane_qexec.circuits.evolutions import TimeEvolution, is_word, with_time
+from pennylane_qexec.device.variances import by_squares, squares
 
 _APART = 1e-8
 """Frequencies nearer to each other, relative to the largest one, are the same but for rounding."""
@@ -100,6 +101,9 @@ def by_shifts(tape: QuantumScript, *args: Any, **options: Any) -> Any:
         QuantumFunctionError: an operation has none, and shots would leave nothing of the finite differences that
             PennyLane would take; or a number of an observable has none.
     """
+    if tape.trainable_params and (of := squares(tape)):
+        options.pop("f0", None)
+        return by_squares(tape, of, lambda one: by_shifts(one, *args, **options))
     trained = [tape.par_info[index] for index in tape.trainable_params]
     if trained and all(isinstance(one["op"], qml.GlobalPhase) for one in trained):  # PennyLane's shifts fail
         return _constant(tape)
