@@ -254,13 +254,16 @@ class Sweep:
 
     def circuits(self) -> list[QuantumScript]:
         """The circuits of all rows, in order. Gates that have the numbers they have in the first are its gates."""
-        first, sizes = self.circuit(0), [len(self.template.operations[index].data) for index in self.slots]
+        operations, values = self.template.operations, self.parameters
+        sizes = [len(operations[index].data) for index in self.slots]
         owners = np.repeat(np.array(self.slots, dtype=int), sizes)
         starts = dict(zip(self.slots, accumulate(sizes, initial=0), strict=False))
-        made = []
-        for row, differs in zip(self.parameters.tolist(), self.parameters != self.parameters[0], strict=True):
+        numbers = list(chain.from_iterable([operations[index].data for index in self.slots]))
+        as_it_is = {float}.issuperset(map(type, numbers)) and numbers == values[0].tolist()
+        first, made = self.template if as_it_is else self.circuit(0), []
+        for row, differs in zip(values.tolist(), values != values[0], strict=True):
             changed = list(dict.fromkeys(owners[differs].tolist()))
-            spans = [slice(starts[index], starts[index] + len(first.operations[index].data)) for index in changed]
+            spans = [slice(starts[index], starts[index] + len(operations[index].data)) for index in changed]
             made.append(bound_template(first, changed, chain.from_iterable([row[span] for span in spans])))
         return made
 

@@ -30,7 +30,7 @@ from pennylane_qexec.executors.jax import functions as jax_functions
 from pennylane_qexec.executors.jax.compiler import CompileQueue, Functions, Platform, bytes_needed, padded
 from pennylane_qexec.executors.jax.functions import Sampler, Traced
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
-from pennylane_qexec.job import Result, Work
+from pennylane_qexec.job import Result, Sweep, Work
 
 T = TypeVar("T")
 
@@ -136,12 +136,6 @@ def _fastest(standing: _Standing) -> int | None:
     return fastest if tried else None
 
 
-Exactly = Callable[[Sequence[QuantumScript]], Sequence[Result]]
-"""Runs analytic circuits one by one."""
-
-Circuits = Callable[[slice], Sequence[QuantumScript]]
-"""Makes the circuits of some rows."""
-
 _NOT_TRACED = (Conditional, MidMeasure, Projector, Snapshot)
 
 
@@ -155,6 +149,8 @@ class Structure:
 
     Attributes:
         times: how often such circuits have come.
+        sampling: whether they have shots.
+        rows_alone: the most circuits that run one by one before it is looked if something is compiled.
         clear: the padded numbers of circuits for which nothing can be faster than the compiled function.
         refused: whether the fastest simulator has refused such circuits.
     """
@@ -166,6 +162,8 @@ class Structure:
         self.times = 0
         self.clear: set[int] = set()
         self.refused = False
+        self.sampling = self._shots is not None
+        self.rows_alone = max(1, min(_ROWS_ALONE, _NUMBERS_ALONE >> len(template.circuit.wires)))
         self._is_native: bool | None = None
 
     def native(self, binder: Callable[[ExecutionConfig, QuantumScript], Binder], config: ExecutionConfig) -> bool:
@@ -229,33 +227,43 @@ class Structure:
                 results += sampler.results(self.readout, arrays, self._shots, chosen)
         return results
 
-    def sampled(
-        self, circuits: Sequence[QuantumScript], exactly: Exactly, sampler: Sampler, numbers: Sequence[int]
-    ) -> list[Result]:
-        """The results of circuits with shots, of probabilities that are computed one by one.
+    @cached_property
+    def exact(self) -> list[Template]:
+        """Circuits without shots: the circuit itself, or those that have the probabilities of what is sampled."""
+        template = self._template
+        if self._shots is None:
+            return [template]
+        length, key = len(template.circuit.operations), template.key or ()
+        made = []
+        for number, cell in enumerate(self.readout.cells):
+            operations = [*template.circuit.operations, *cell.circuit.operations[length:]]
+            analytic = QuantumScript(operations, [ProbabilityMP(wires=cell.wires)])
+            made.append(Template(analytic, template.slots, (number, *key[:-1], None)))
+        return made
+
+    def sampled(self, results: Sequence[Sequence[Result]], sampler: Sampler, numbers: Sequence[int]) -> list[Result]:
+        """The results of circuits with shots, of probabilities that were computed one by one.
 
         Args:
-            circuits: the circuits.
-            exactly: computes probabilities.
+            results: those of :attr:`exact`, for all circuits.
             sampler: draws the shots, the same as for :meth:`compiled`.
             numbers: of the circuits.
         """
         assert self._shots is not None
-        length = len(self._template.circuit.operations)
-        tables = []
-        for cell in self.readout.cells:
-            ending = cell.circuit.operations[length:]
-            measured = [ProbabilityMP(wires=cell.wires)]
-            analytic = [QuantumScript([*circuit.operations, *ending], measured) for circuit in circuits]
-            table = np.clip(exactly(analytic), 0, None)
-            tables.append(table / table.sum(axis=1, keepdims=True))
-        return sampler.results(self.readout, tables, self._shots, numbers)
+        tables = [np.clip(result, 0, None) for result in results]
+        return sampler.results(
+            self.readout, [table / table.sum(axis=1, keepdims=True) for table in tables], self._shots, numbers
+        )
 
 
 _KEPT_STRUCTURES = 1024
 _KEPT_FUNCTIONS = 256
 _WORTH_COMPILING = 16
+
 _ROWS_ALONE = 128
+_NUMBERS_ALONE = 2**22
+"""How many circuits run one by one at a time, if their outcomes are no more numbers than that."""
+
 _UNBEATABLE = 1.5e-4
 """Seconds per circuit that no simulator which takes circuits one by one falls below, however small they are."""
 
@@ -302,7 +310,7 @@ class Fusion:
         """What is kept of circuits of one structure."""
         return self._structures.get(group.template.key, lambda: Structure(group.template, self._functions_of))
 
-    def results(self, structure: Structure, group: Fused, circuits: Circuits, numbers: Sequence[int]) -> list[Result]:
+    def results(self, structure: Structure, group: Fused, numbers: Sequence[int]) -> list[Result]:
         """The results of circuits of one structure.
 
         What is compiled while some of them run one by one, the others run with.
@@ -310,30 +318,19 @@ class Fusion:
         Args:
             structure: the structure, which must be traceable.
             group: their parameters.
-            circuits: makes the circuits of some rows.
             numbers: of the circuits, for the sampler.
         """
         structure.times += 1
-        rows, results = len(numbers), list[Result]()
+        rows, parameters, done = len(numbers), group.parameters, list[Result]()
         while not self._is_compiled(structure, rows):
-            results += self._some(structure, circuits, numbers, len(results))
-            if len(results) == rows:
-                return results
-        done = len(results)
-
-        def one_by_one() -> list[Result]:
-            alone: list[Result] = []
-            while len(alone) < rows - done:
-                alone += self._some(structure, circuits, numbers, done + len(alone))
-            return alone
-
-        compiled = partial(structure.compiled, group.parameters[done:], self.sampler, numbers[done:], rows)
-        return results + self._faster(structure, rows, compiled, one_by_one)
-
-    def _some(self, structure: Structure, circuits: Circuits, numbers: Sequence[int], first: int) -> list[Result]:
-        """The results of as many rows as run one by one before it is looked if something is compiled."""
-        rows = slice(first, first + _ROWS_ALONE)
-        return self._one_by_one(structure, circuits(rows), numbers[rows])
+            part = slice(len(done), len(done) + structure.rows_alone)
+            done += self._one_by_one(structure, parameters[part], numbers[part])
+            if len(done) == rows:
+                return done
+        compiled = partial(structure.compiled, parameters[len(done) :], self.sampler, numbers[len(done) :], rows)
+        if done:
+            return done + compiled()
+        return self._faster(structure, rows, compiled, partial(self._one_by_one, structure, parameters, numbers))
 
     def _functions_of(self, template: Template, make: Callable[[], Traced]) -> Functions:
         """The functions of a structure, whatever its number of shots."""
@@ -376,20 +373,25 @@ class Fusion:
 
         return self._contest.run((structure, size), rows, [timed, one_by_one])
 
-    def _one_by_one(
-        self, structure: Structure, circuits: Sequence[QuantumScript], numbers: Sequence[int]
-    ) -> list[Result]:
-        def run(chosen: Sequence[QuantumScript]) -> Sequence[Result]:
-            if not structure.refused:
-                try:
-                    return self._fast.perform(Work(tuple(chosen)))
-                except Exception:  # each simulator has its own ways to refuse
-                    structure.refused = True
-            return self._sure.perform(Work(tuple(chosen)))
+    def _one_by_one(self, structure: Structure, parameters: np.ndarray, numbers: Sequence[int]) -> list[Result]:
+        results: list[Result] = []
+        for start in range(0, len(parameters), structure.rows_alone):
+            part = slice(start, start + structure.rows_alone)
+            sweeps = [Sweep(one.circuit, parameters[part], one.slots, one.key) for one in structure.exact]
+            exact = self._exactly(structure, Work(tuple([one.template for one in sweeps]), sweeps=tuple(sweeps)))
+            if structure.sampling:
+                results += structure.sampled(exact, self.sampler, numbers[part])
+            else:
+                results += map(_of_numpy, exact[0])
+        return results
 
-        if self.sampler.seeded and circuits[0].shots:
-            return structure.sampled(circuits, run, self.sampler, numbers)
-        return [_of_numpy(result) for result in run(circuits)]
+    def _exactly(self, structure: Structure, work: Work) -> Sequence[Sequence[Result]]:
+        if not structure.refused:
+            try:
+                return self._fast.perform_sweeps(work)
+            except Exception:  # each simulator has its own ways to refuse
+                structure.refused = True
+        return self._sure.perform_sweeps(work)
 
 
 def _of_numpy(result: Result) -> Result:

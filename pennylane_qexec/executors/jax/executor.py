@@ -153,7 +153,7 @@ class JaxExecutor(DeviceExecutor):
         if not (ready and structure.traceable and _only_runs(work)):
             return [result for part in work.chunks(_ROWS) for result in self.perform(part.expanded())]
         numbers = self._fusion.sampler.number(len(sweep), work.row_numbers())
-        return self._fusion.results(structure, group, lambda rows: sweep.part(rows).circuits(), numbers)
+        return self._fusion.results(structure, group, numbers)
 
     def _perform_bound(self, work: Work) -> list[Result]:
         if not _only_runs(work):
@@ -169,9 +169,8 @@ class JaxExecutor(DeviceExecutor):
         rest: list[int] = []
         for structure, group in groups:
             if structure.traceable:
-                chosen = [circuits[index] for index in group.indices]
                 taken = [numbers[index] for index in group.indices]
-                done.append((group, self._fusion.results(structure, group, chosen.__getitem__, taken)))
+                done.append((group, self._fusion.results(structure, group, taken)))
             else:
                 rest += group.indices
         ordered = unfused(done, len(circuits))

@@ -27,7 +27,7 @@ from pennylane_qexec.executors.base import IDEAL, Binder
 from pennylane_qexec.executors.identity import identity_of, is_ours
 from pennylane_qexec.executors.options import ExecutorOptions, lists_options, pop_executor_options
 from pennylane_qexec.executors.pennylane import adjoint, broadcasting, legacy, mid_circuit
-from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice
+from pennylane_qexec.executors.pennylane.devices import BuiltDevices, GivenDevice, with_wires_of
 from pennylane_qexec.executors.pennylane.preparation import DeviceBinder, PreparingExecutor, goes_by_structure
 from pennylane_qexec.executors.pennylane.seeds import Numbering, StreamOffsets, goes_to_places, of_parts, place_of
 from pennylane_qexec.executors.shots import all_reshot, objection_to_shots, reshot_sweep
@@ -305,11 +305,12 @@ class DeviceExecutor(PreparingExecutor):
             return self.perform(work.expanded())
         call = replace(work.call, config=bound.config, bound=True)
         ready, device = Work((sweep.template,), call, (), work.numbers, (sweep,)), self._source.device(sweep.template)
-        if broadcasting.broadcasts(device, bound.config):
-            with self._source.exclusive():
+        with self._source.exclusive():
+            if broadcasting.broadcasts(device, bound.config):
                 results = self._execute(device, SweepCircuits(sweep), bound.config, ready.row_numbers())
-        else:
-            results = self._perform_bound(ready.expanded())
+            else:
+                with with_wires_of(device, sweep.template):
+                    results = self._perform_bound(ready.expanded())
         return [bound.postprocess((result,)) for result in results]
 
     def _left_alone(self, sweep: Sweep, call: Call) -> Bound | None:

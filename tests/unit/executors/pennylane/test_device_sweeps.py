@@ -132,6 +132,29 @@ def test_long_sweeps_run_some_rows_at_a_time_with_the_same_results(monkeypatch: 
     assert all(map(same, found, expected))
 
 
+LABELS: dict[str, tuple[list[Any], Any]] = {
+    "numbers": ([0, 1], qml.probs()),
+    "numbers in another order": ([1, 0], qml.probs(wires=[0, 1])),
+    "numbers with a gap": ([0, 3], qml.probs(wires=[3, 0])),
+    "labels": (["b", "a"], qml.expval(qml.Z("a"))),
+    "a wire that is measured only": ([0, 1], qml.probs(wires=[2, 0])),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_lightning_without_wires_has_those_of_the_circuits(kind: str) -> None:
+    (first, second), measurement = LABELS[kind]
+    operations = [qml.RX(0.3, first), qml.CNOT([first, second]), qml.RY(0.2, second)]
+    one = sweep_of_circuit(QuantumScript(operations, [measurement]))
+    assert one is not None
+    batch = work(replace(one, parameters=np.array([[0.3, 0.2], [1.2, 0.2], [0.3, 2.0]])))
+    executor = DeviceExecutor("lightning.qubit")
+    (found,) = executor.perform_sweeps(batch)
+    expected = qml.execute(batch.expanded().circuits, qml.device("default.qubit"), None)
+    assert np.allclose(found, expected, rtol=0, atol=1e-10)
+    assert executor.device().wires is None
+
+
 def _measuring() -> Any:
     qml.RX(0.3, 0)
     qml.cond(qml.measure(0), qml.X)(1)
