@@ -1,9 +1,8 @@
-"""Executors: what runs a batch of circuits on one backend, and how busy and how fast one is."""
+"""Executors: what runs a batch of circuits on one backend."""
 
 from __future__ import annotations
 
 import concurrent.futures
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
@@ -16,6 +15,7 @@ from pennylane.wires import Wires
 from pennylane_qexec.circuits.measurement_bases import Runs, simulated
 from pennylane_qexec.circuits.results import check_work
 from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.executors.load import LoadMeter
 from pennylane_qexec.executors.options import PARALLEL, Parallel
 from pennylane_qexec.executors.shots import OwnShots, all_reshot, reshot, reshot_sweep
 from pennylane_qexec.job import Bound, Call, Cost, Load, Result, Status, Sweep, Usage, Work, cost_of, for_device, only
@@ -23,38 +23,6 @@ from pennylane_qexec.redaction import has_secret, scrub
 from pennylane_qexec.redaction.display import even_incomplete
 
 Binder = Callable[[QuantumScript], Bound]
-
-_SMOOTHING = 0.3
-
-
-class LoadMeter:
-    """Counts what waits for an executor, and measures how fast it is. Safe to use from several threads.
-
-    Attributes:
-        seen: what was seen until now.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.seen = Load()
-
-    def add(self, circuits: int) -> None:
-        """Count circuits that now wait for the executor (or, if negative, do no longer)."""
-        with self._lock:
-            waiting, per_circuit, per_shot = self.seen
-            self.seen = Load(waiting + circuits, per_circuit, per_shot)
-
-    def ran(self, circuits: int, shots: int, seconds: float) -> None:
-        """Take a batch that ran into the averages, in which newer batches count more."""
-        seconds = max(seconds, 1e-9)
-        with self._lock:
-            waiting, *averages = self.seen
-            for index, value in enumerate((circuits / seconds, shots / seconds)):
-                if value > 0:
-                    average = averages[index]
-                    averages[index] = value if average <= 0 else (1 - _SMOOTHING) * average + _SMOOTHING * value
-            self.seen = Load(waiting, *averages)
-
 
 IDEAL = "ideal"
 """The :attr:`Executor.equivalence` of simulators without noise."""
