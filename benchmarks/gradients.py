@@ -146,15 +146,17 @@ def turns(calls: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> di
     return {name: np.array(taken).T for name, taken in times.items()}
 
 
-def measured(call: Callable[[], object], number: int) -> tuple[float, float]:
-    """Wall and CPU seconds of a call, of so many."""
-    wall, cpu = time.perf_counter(), cpu_seconds()
+def measured(
+    call: Callable[[], object], number: int, cpu_clock: Callable[[], float] = time.process_time
+) -> tuple[float, float]:
+    """Wall and CPU seconds of a call, of so many; those of worker processes only if the clock counts them."""
+    wall, cpu = time.perf_counter(), cpu_clock()
     for _ in range(number):
         call()
-    return (time.perf_counter() - wall) / number, (cpu_seconds() - cpu) / number
+    return (time.perf_counter() - wall) / number, (cpu_clock() - cpu) / number
 
 
-def cpu_seconds() -> float:
+def cpu_of_all() -> float:
     """CPU seconds of this process and its worker processes, in whole ticks for these."""
     return time.process_time() + sum(sum(worker.cpu_times()[:2]) for worker in psutil.Process().children())
 
@@ -313,7 +315,9 @@ def sweeps() -> Iterator[Answer]:
             rows = rng.uniform(0, 3, (number, len(slots)))
             gc.collect()
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            times = [measured(partial(run, rows), max(1, 1000 // number)) for _ in range(1 if number > 10_000 else 5)]
+            often = max(1, 1000 // number)
+            rounds = 1 if number > 10_000 else 5
+            times = [measured(partial(run, rows), often, cpu_of_all) for _ in range(rounds)]
             grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
             wall, cpu = 1e6 * np.array(times).T / number
             costs[number] = float(np.median(cpu))

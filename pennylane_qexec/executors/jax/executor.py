@@ -19,7 +19,7 @@ from pennylane_qexec.executors.identity import identity_of
 from pennylane_qexec.executors.options import ExecutorOptions, check_options, lists_options
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.executors.shots import all_reshot, reshot_sweep
-from pennylane_qexec.job import Result, Work
+from pennylane_qexec.job import Result, Sweep, Work
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.jax.batches import Fusion, Structure
@@ -140,6 +140,10 @@ class JaxExecutor(DeviceExecutor):
             if all(one.traceable and one.native(self.binder, work.call.config) for one, _ in groups):
                 return self._run(circuits, groups, work)
         return super().perform(work)
+
+    def run_sweep(self, sweep: Sweep) -> Sequence[Result]:
+        """Run the rows of one compiled function, and return their results."""
+        return self.perform_sweeps(Work((sweep.template,), sweeps=(sweep,)))[0]
 
     def perform_sweeps(self, work: Work) -> Sequence[Sequence[Result]]:
         """Carry out sweeps, each at once; the circuits of its rows are made only where they run one by one."""

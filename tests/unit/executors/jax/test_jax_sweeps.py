@@ -12,10 +12,11 @@ import pennylane as qml
 import pytest
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec import QCluster
 from pennylane_qexec.circuits import structure
 from pennylane_qexec.circuits.templates import sweep_of_circuit
 from pennylane_qexec.executors.jax import JaxExecutor, batches
-from pennylane_qexec.job import Call, Sweep, Work
+from pennylane_qexec.job import Call, Job, Sweep, Work
 
 HAMILTONIAN = qml.Hamiltonian([0.5, 0.2, 0.3], [qml.Z(0) @ qml.Z(1), qml.X(0) @ qml.X(1), qml.Y(1)])
 GATES = [qml.RX(0.0, 1), qml.CNOT([1, 0]), qml.RY(0.0, 0), qml.RZ(0.0, 1)]
@@ -68,6 +69,16 @@ def test_compiled_sweeps_have_the_values_of_their_circuits_of_which_none_are_mad
         for row in zip(found[1], exact[6:], strict=True)
         for a, b in zip(*row, strict=True)
     )
+
+
+def test_a_long_sweep_is_one_batch_of_which_no_circuits_are_made(made: list[int]) -> None:
+    long = sweep(600)
+    with QCluster([make()]) as cluster:
+        (outcome,) = cluster.run([Job(long.template, cluster.executors[0], sweep=long)])
+        assert {row.batch for row in cluster.history} == {1}
+    values = make().run_sweep(long)
+    assert made == []
+    assert np.allclose(outcome.result, values, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
