@@ -315,7 +315,8 @@ class CallPlanner:
 
     def _said(self, circuit: QuantumScript, question: tuple[Any, ...], ask: Callable[[], Any]) -> Any:
         # The circuits of a gradient may differ in more than numbers: Hadamard tests, and squares of observables, do.
-        differentiated = callable(self.config.gradient_method) and self.config.interface is not Interface.NUMPY
+        by_transform = callable(self.config.gradient_method) and self.config.interface is not Interface.NUMPY
+        differentiated = by_transform or self.settings.by_shifts
         together = circuit.shots if differentiated else sweep_of(circuit)
         key = (threading.get_ident() if self.settings.batches_are_calls else None, together, question)
         answer = self._answers.get(key)

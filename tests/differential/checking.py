@@ -559,6 +559,8 @@ def _judge_counts(case: Case, got: Answer, bare: Answer, verdict: Verdict) -> No
         ours = got.recorded if case.program.batch and got.recorded else theirs
     if case.program.batch and ours is not None and theirs == ours * case.program.batch != ours:
         verdict.did["rows counted twice by the bare device"] += 1  # PennyLane's copies remember that they were many
+    elif case.interface == "torch" and ours and theirs and ours > theirs and not ours % theirs:
+        verdict.did["gradients with values"] += 1  # tensors that require gradients tell that one will be asked for
     elif ours != theirs and not case.program.mid_measures:
         verdict.finds.append(("tracker", f"shots: {ours} in place of {theirs}"))
     if got.recorded != ours and not case.program.mid_measures:
