@@ -375,27 +375,6 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-def sweep_of(circuit: QuantumScript) -> Hashable:
-    """What circuits have in common that differ in nothing but numbers, as the rows of a gradient or of a batch do.
-
-    It tells less apart than the key of a group of circuits of one structure, in which numbers can be bound: here
-    matrices, states, coefficients and words count as numbers too.
-    """
-    operations = tuple([(operation.name, wire_labels(operation)) for operation in circuit.operations])
-    measured = tuple([(type(one), one.wires.labels, _kind(one.obs)) for one in circuit.measurements])
-    return operations, measured, circuit.shots
-
-
-def _kind(observable: Operator | None) -> Hashable:
-    if observable is None:
-        return None
-    if isinstance(observable, CompositeOp):
-        return type(observable), tuple(map(_kind, observable.operands))
-    if isinstance(observable, SymbolicOp):
-        return type(observable), _kind(observable.base)
-    return observable.name, observable.wires.labels
-
-
 def batch_size(circuit: QuantumScript) -> int:
     """How many circuits a broadcasted circuit stands for; 1 if it is not broadcasted."""
     return broadcasted_over(circuit) or 1

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from pennylane.operation import Operator
+from pennylane.ops.op_math import CompositeOp, SymbolicOp
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.structure import (
@@ -368,3 +369,24 @@ class StructureMatcher:
             # The next circuit will be of the same batch, and share gates and observables with this one.
             self._group.circuit = circuit
         return alike
+
+
+def outline_of(circuit: QuantumScript) -> Hashable:
+    """What circuits have in common that differ in nothing but numbers, as the rows of a gradient or of a batch do.
+
+    It tells less apart than the key of a group of circuits of one structure, in which numbers can be bound: here
+    matrices, states, coefficients and words count as numbers too.
+    """
+    operations = tuple([(operation.name, wire_labels(operation)) for operation in circuit.operations])
+    measured = tuple([(type(one), one.wires.labels, _kind(one.obs)) for one in circuit.measurements])
+    return operations, measured, circuit.shots
+
+
+def _kind(observable: Operator | None) -> Hashable:
+    if observable is None:
+        return None
+    if isinstance(observable, CompositeOp):
+        return type(observable), tuple(map(_kind, observable.operands))
+    if isinstance(observable, SymbolicOp):
+        return type(observable), _kind(observable.base)
+    return observable.name, observable.wires.labels

@@ -23,20 +23,20 @@ from pennylane_qexec.circuits.structure import (
     measures_everything,
     rows_of,
     structure_of,
-    sweep_of,
     wires_in,
     wires_in_order,
     with_outcomes_in_order,
 )
+from pennylane_qexec.circuits.templates import outline_of
 from pennylane_qexec.cluster.derivatives import Limit, ends_records
 from pennylane_qexec.cluster.selection import Selection
 from pennylane_qexec.errors import ExecutorError, QExecError
 from pennylane_qexec.executors import Executor
 from pennylane_qexec.executors.base import Binder
 from pennylane_qexec.executors.shots import Reshot, refuse_shot_vector, remember
-from pennylane_qexec.job import Affinity, Bound, Call, Job, Outcome, Postprocessing, Result, Share, Sweep, only
+from pennylane_qexec.job import Affinity, Bound, Call, Job, Postprocessing, Result, Share, Sweep, only
 from pennylane_qexec.policies.merges import Merge, Plan
-from pennylane_qexec.policies.splits import apportion
+from pennylane_qexec.policies.splits import binned, by_bin
 
 Expanded = tuple[tuple[QuantumScript, ...], Postprocessing]
 """Circuits to run in place of one, and the function that makes its result of theirs."""
@@ -317,7 +317,7 @@ class CallPlanner:
         # The circuits of a gradient may differ in more than numbers: Hadamard tests, and squares of observables, do.
         by_transform = callable(self.config.gradient_method) and self.config.interface is not Interface.NUMPY
         differentiated = by_transform or self.settings.by_shifts
-        together = circuit.shots if differentiated else sweep_of(circuit)
+        together = circuit.shots if differentiated else outline_of(circuit)
         key = (threading.get_ident() if self.settings.batches_are_calls else None, together, question)
         answer = self._answers.get(key)
         return self._answers.setdefault(key, ask()) if answer is None else answer
@@ -388,7 +388,7 @@ class CallPlanner:
 
     def _split(self, circuit: QuantumScript, shares: Sequence[Share], plan: Plan) -> Expanded:
         """The circuit in a form whose results add up, once for each share, prepared by the share's executor."""
-        bins = _binned(list(circuit.shots), [share.shots for share in shares])
+        bins = binned(list(circuit.shots), [share.shots for share in shares])
         parts: list[list[Expanded]] = []
         for index, share in enumerate(shares):
             shots = [row[index] for row in bins if row[index]]
@@ -398,50 +398,11 @@ class CallPlanner:
         def postprocess(results: Sequence[Result]) -> Result:
             remaining = iter(results)
             raw = [[post([next(remaining) for _ in circuits]) for circuits, post in part] for part in parts]
-            outcomes = _by_bin(bins, shares, raw)
+            outcomes = by_bin(bins, shares, raw)
             joined = tuple(plan.join(each) for each in outcomes)
             return joined if circuit.shots.has_partitioned_shots else joined[0]
 
         return tuple(one for part in parts for circuits, _ in part for one in circuits), postprocess
-
-
-def _binned(bins: Sequence[int], shares: Sequence[int]) -> list[list[int]]:
-    """Share the shots of each bin of a shot vector out, so that rows and columns add up.
-
-    Args:
-        bins: ``B`` numbers of shots.
-        shares: ``K`` numbers of shots, adding up to a multiple of the sum of ``bins``.
-
-    Returns:
-        ``B`` rows of ``K`` numbers; column ``k`` adds up to ``shares[k]``.
-    """
-    left, rest, rows = list(shares), sum(bins), []
-    for size in bins:
-        row = apportion(sum(left) * size // rest, left)
-        left = [have - take for have, take in zip(left, row, strict=True)]
-        rest -= size
-        rows.append(row)
-    return rows
-
-
-def _by_bin(bins: Sequence[Sequence[int]], shares: Sequence[Share], raw: Sequence[Any]) -> list[list[Outcome]]:
-    """For each bin, what every share that has shots in it measured there."""
-    outcomes = []
-    positions = [iter(range(len(bins))) for _ in shares]
-    filled = [sum(1 for row in bins if row[index]) for index in range(len(shares))]
-    for row in bins:
-        outcomes.append(
-            [
-                Outcome(_results_of_bin(raw[index], filled[index], next(positions[index])), share.executor.name, shots)
-                for index, (share, shots) in enumerate(zip(shares, row, strict=True))
-                if shots
-            ]
-        )
-    return outcomes
-
-
-def _results_of_bin(results: Sequence[Result], bins: int, position: int) -> tuple[Result, ...]:
-    return tuple(results) if bins == 1 else tuple(result[position] for result in results)
 
 
 def _tagged_copy(circuit: QuantumScript, binding: int) -> QuantumScript:

@@ -24,8 +24,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.fingerprint import content, is_foreign
 from pennylane_qexec.circuits.parameters import with_values_of_now
-from pennylane_qexec.circuits.structure import sweep_of
-from pennylane_qexec.circuits.templates import Fused, fuse, sweep_of_circuit
+from pennylane_qexec.circuits.templates import Fused, fuse, outline_of, sweep_of_circuit
 from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.device.shifts import by_shifts
 from pennylane_qexec.job import Result, Sweep, bound_template
@@ -264,7 +263,7 @@ class ShiftRules:
     def log_refusal(self, circuit: QuantumScript, reason: str) -> None:
         """Say, once for each structure and reason, why circuits are not differentiated by sweeps."""
         if logger.isEnabledFor(logging.DEBUG):
-            self._refused.get((sweep_of(circuit), reason), lambda: _log_pennylane(circuit, reason))
+            self._refused.get((outline_of(circuit), reason), lambda: _log_pennylane(circuit, reason))
 
 
 def _rule(circuit: QuantumScript, sweep: Sweep, options: Mapping[str, Any]) -> ShiftRule | NoRule:

@@ -17,7 +17,7 @@ import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.errors import AnalyticCircuitError, PolicyError
-from pennylane_qexec.job import Share
+from pennylane_qexec.job import Outcome, Result, Share
 from pennylane_qexec.policies.base import Weighted, Weights
 
 Split = Callable[[QuantumScript, Sequence[Any]], Sequence[tuple[Any, int]]]
@@ -161,3 +161,42 @@ def is_built_in(split: Any) -> bool:
 
 
 BUILT_IN: Mapping[str, Split] = {"uniform": uniform, "multiplier": multiplier, "proportional": proportional}
+
+
+def binned(bins: Sequence[int], shares: Sequence[int]) -> list[list[int]]:
+    """Share the shots of each bin of a shot vector out, so that rows and columns add up.
+
+    Args:
+        bins: ``B`` numbers of shots.
+        shares: ``K`` numbers of shots, adding up to a multiple of the sum of ``bins``.
+
+    Returns:
+        ``B`` rows of ``K`` numbers; column ``k`` adds up to ``shares[k]``.
+    """
+    left, rest, rows = list(shares), sum(bins), []
+    for size in bins:
+        row = apportion(sum(left) * size // rest, left)
+        left = [have - take for have, take in zip(left, row, strict=True)]
+        rest -= size
+        rows.append(row)
+    return rows
+
+
+def by_bin(bins: Sequence[Sequence[int]], shares: Sequence[Share], raw: Sequence[Any]) -> list[list[Outcome]]:
+    """For each bin, what every share that has shots in it measured there."""
+    outcomes = []
+    positions = [iter(range(len(bins))) for _ in shares]
+    filled = [sum(1 for row in bins if row[index]) for index in range(len(shares))]
+    for row in bins:
+        outcomes.append(
+            [
+                Outcome(_results_of_bin(raw[index], filled[index], next(positions[index])), share.executor.name, shots)
+                for index, (share, shots) in enumerate(zip(shares, row, strict=True))
+                if shots
+            ]
+        )
+    return outcomes
+
+
+def _results_of_bin(results: Sequence[Result], bins: int, position: int) -> tuple[Result, ...]:
+    return tuple(results) if bins == 1 else tuple(result[position] for result in results)
