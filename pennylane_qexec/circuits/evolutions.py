@@ -40,8 +40,10 @@ class TimeEvolution(Evolution):
         return [qml.apply(gate) for gate in gates] if QueuingManager.recording() else gates
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TimeEvolution:
-        """PennyLane copies the bases of controlled operations so, and PyTorch refuses to copy most numbers."""
-        return TimeEvolution(self.base, self.param)
+        """PennyLane copies the bases of controlled operations so; PyTorch refuses to copy most numbers, and JAX all."""
+        copied = object.__new__(TimeEvolution)
+        vars(copied).update(vars(self), _hyperparameters=dict(self.hyperparameters))
+        return copied
 
 
 @bind_new_parameters.register(TimeEvolution)

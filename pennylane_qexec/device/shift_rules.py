@@ -129,16 +129,20 @@ def rule_of(circuit: QuantumScript, sweep: Sweep, options: Mapping[str, Any]) ->
         sweep: the circuit as a sweep.
         options: of PennyLane's ``param_shift``.
     """
-    columns = sweep.parameters.shape[1]
-    some = 0.3 + 0.1 * np.sin(np.arange(columns))
     # An array that a user writes to later would be another structure's.
     sweep = replace(sweep, template=with_values_of_now(circuit))
     try:
-        at_zero, at_some, at_own = (
-            _Answer.of(circuit, sweep, numbers, options) for numbers in (np.zeros(columns), some, sweep.parameters[0])
-        )
+        return _asked(circuit, sweep, options)
     except Exception as error:  # with numbers that are not its own, a circuit of a user's may raise what it likes
         return NoRule(f"PennyLane's answer is {type(error).__name__}: {error}")
+
+
+def _asked(circuit: QuantumScript, sweep: Sweep, options: Mapping[str, Any]) -> ShiftRule | NoRule:
+    columns = sweep.parameters.shape[1]
+    some = 0.3 + 0.1 * np.sin(np.arange(columns))
+    at_zero, at_some, at_own = (
+        _Answer.of(circuit, sweep, numbers, options) for numbers in (np.zeros(columns), some, sweep.parameters[0])
+    )
     layouts = [answer.layout for answer in (at_zero, at_some, at_own)]
     if layouts[0] is None or any(layout != layouts[0] for layout in layouts):
         return NoRule("its shifted circuits do not differ in numbers, or in what they measure, only")
@@ -189,14 +193,15 @@ class _Answer:
 def _jacobian(circuit: QuantumScript, answers: Sequence[_Answer]) -> Callable[[Sequence[Result]], Any] | None:
     """What makes a derivative of results: of several answers that are one; ``None`` if they are not."""
     rows = sum([len(group.indices) for group in answers[0].groups]) - 1
-    probe = _nested(circuit, np.random.default_rng(0).uniform(0.1, 1, (rows, 64)))
+    some = iter(partial(np.random.default_rng(0).uniform, 0.1, 1), None)
+    probe = tuple([_result(circuit, some) for _ in range(rows)])
     first, *others = [answer.postprocess(probe) for answer in answers]
     if not all(_are_equal(first, other) for other in others):
         return None
     postprocess = answers[-1].postprocess
     if not rows:
         return postprocess
-    each = postprocess([_repeated(circuit, row) for row in np.eye(rows)])
+    each = postprocess([_result(circuit, repeat(row)) for row in np.eye(rows)])
     in_bins, several = circuit.shots.has_partitioned_shots, len(circuit.measurements) > 1
     for nested in (in_bins, several):
         each = each[0] if nested else each
@@ -207,17 +212,9 @@ def _jacobian(circuit: QuantumScript, answers: Sequence[_Answer]) -> Callable[[S
     return linear if _are_equal(linear(probe), first) else postprocess
 
 
-def _nested(circuit: QuantumScript, numbers: np.ndarray) -> tuple[Any, ...]:
-    """Numbers in place of the results of circuits, of which each has a row of them."""
-    return tuple([_result(circuit, iter(row)) for row in numbers])
-
-
-def _repeated(circuit: QuantumScript, value: Any) -> Any:
-    """A result all of whose parts are one."""
-    return _result(circuit, repeat(value))
-
-
 def _result(circuit: QuantumScript, values: Iterator[Any]) -> Any:
+    """Numbers in place of what a circuit returns: one for each measurement, and number of shots of a shot vector."""
+
     def of_shots() -> Any:
         parts = tuple([next(values) for _ in circuit.measurements])
         return parts if len(parts) > 1 else parts[0]
