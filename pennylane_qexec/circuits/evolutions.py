@@ -41,8 +41,8 @@ class TimeEvolution(Evolution):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TimeEvolution:
         """PennyLane copies the bases of controlled operations so; PyTorch refuses to copy most numbers, and JAX all."""
-        copied = object.__new__(TimeEvolution)
-        vars(copied).update(vars(self), _hyperparameters=dict(self.hyperparameters))
+        copied: TimeEvolution = object.__new__(TimeEvolution)
+        copied.__dict__.update(vars(self), _hyperparameters=dict(self.hyperparameters))
         return copied
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import repeat
-from operator import is_not
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,6 @@ from pennylane_qexec.job import Result, Sweep, bound_template
 
 logger = logging.getLogger("pennylane_qexec")
 
-_IS_RECIPE = partial(is_not, None)
 _KEPT_RULES = 256
 _TOLERANCE = 1e-9
 _DIGITS = 12
@@ -250,11 +248,10 @@ class ShiftRules:
                 circuit, NoRule("it has something that cannot be compared with that of other circuits")
             ), None
         try:
-            said = _said_by_classes(circuit, sweep.slots)
             given = content(options) if options else None
-        except (TypeError, ValueError) as error:
+        except TypeError as error:
             return _logged(circuit, NoRule(str(error))), None
-        key = (sweep.key, tuple(circuit.trainable_params), said, given)
+        key = (sweep.key, tuple(circuit.trainable_params), _said_by_classes(circuit, sweep.slots), given)
         return self._rules.get(key, lambda: _logged(circuit, _rule(circuit, sweep, options))), sweep
 
     def log_refusal(self, circuit: QuantumScript, reason: str) -> None:
@@ -287,11 +284,7 @@ def _log_pennylane(circuit: QuantumScript, reason: str) -> None:
 
 
 def _said_by_classes(circuit: QuantumScript, slots: Sequence[int]) -> Any:
-    """What gates of users' classes say of their shifts, which may depend on anything.
-
-    Raises:
-        ValueError: a gate of PennyLane's was given a recipe.
-    """
+    """What gates of users' classes say of their shifts, which may depend on anything."""
     said = []
     operations = circuit.operations
     for place in slots:
@@ -300,8 +293,6 @@ def _said_by_classes(circuit: QuantumScript, slots: Sequence[int]) -> Any:
             kind: Any = type(operation)
             if is_foreign(kind):
                 said.append((place, _said_by(operation)))
-            elif any(map(_IS_RECIPE, vars(operation).get("grad_recipe") or ())):
-                raise ValueError(f"{operation.name} was given a recipe")
             if not _is_around(kind):
                 break
             operation = operation.base
@@ -316,7 +307,7 @@ def _is_around(kind: type[Operator]) -> bool:
 def _said_by(operation: Any) -> Any:
     try:
         recipe = operation.grad_recipe
-        shifts = recipe if any(map(_IS_RECIPE, recipe)) else operation.parameter_frequencies
+        shifts = recipe if any(one is not None for one in recipe) else operation.parameter_frequencies
         return operation.grad_method, content(shifts)
     except Exception as error:  # each class raises what it likes
         return type(error)

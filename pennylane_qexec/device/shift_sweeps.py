@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from operator import is_not
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from pennylane.ops import Conditional, Identity, LinearCombination, MidMeasure, 
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.circuits.fingerprint import is_foreign
 from pennylane_qexec.circuits.structure import has_plain_gates
 from pennylane_qexec.cluster.derivatives import BY_SHIFTS, JAX, Limit
 from pennylane_qexec.cluster.planning import CallPlanner
@@ -35,6 +37,7 @@ from pennylane_qexec.device.shifts import by_shifts
 from pennylane_qexec.device.tracking import track_sweeps, when_all_are_done
 from pennylane_qexec.job import Job, Outcome, Postprocessing, Result, Sweep, only
 
+_IS_RECIPE = partial(is_not, None)
 _MEASURED = (ExpectationMP, ProbabilityMP, VarianceMP)
 _SUMS = (LinearCombination, SProd, Sum)
 _OUTCOMES = (MidMeasure, PauliMeasure, Conditional)
@@ -66,7 +69,9 @@ def why_not_shifted(config: ExecutionConfig, circuit: QuantumScript) -> str:
             return f"{one} is not measured by sweeps"
         if one.obs is not None and any(map(is_recorded, one.obs.data)) and not _is_split(one):
             return f"numbers of {one} are differentiated"
-    for operation in circuit:
+    for operation in circuit.operations:
+        if any(map(_IS_RECIPE, vars(operation).get("grad_recipe") or ())) and not is_foreign(type(operation)):
+            return f"{operation.name} was given a recipe"
         if isinstance(operation, _OUTCOMES) or (isinstance(operation, CV) and type(operation) is not Identity):
             return f"{operation.name} is no gate of a sweep"
     return ""
