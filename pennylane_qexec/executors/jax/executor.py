@@ -15,11 +15,11 @@ from pennylane_qexec.circuits.sampling import SHADOWS, can_pool
 from pennylane_qexec.circuits.structure import measured_by, structure_of, wire_labels
 from pennylane_qexec.circuits.templates import Fused, fuse, fused, unfused
 from pennylane_qexec.errors import ConfigurationError, checked_seed, unknown
-from pennylane_qexec.executors.identity import identity_of
+from pennylane_qexec.executors.identity import identity_of, is_ours
 from pennylane_qexec.executors.options import ExecutorOptions, check_options, lists_options
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.executors.shots import all_reshot, reshot_sweep
-from pennylane_qexec.job import Result, Sweep, Work
+from pennylane_qexec.job import Result, Work
 
 if TYPE_CHECKING:
     from pennylane_qexec.executors.jax.batches import Fusion, Structure
@@ -141,10 +141,6 @@ class JaxExecutor(DeviceExecutor):
                 return self._run(circuits, groups, work)
         return super().perform(work)
 
-    def run_sweep(self, sweep: Sweep) -> Sequence[Result]:
-        """Run the rows of one compiled function, and return their results."""
-        return self.perform_sweeps(Work((sweep.template,), sweeps=(sweep,)))[0]
-
     def perform_sweeps(self, work: Work) -> Sequence[Sequence[Result]]:
         """Carry out sweeps, each at once; the circuits of its rows are made only where they run one by one."""
         return [self._perform_sweep(work.part([index])) for index in range(len(work.sweeps))]
@@ -154,7 +150,7 @@ class JaxExecutor(DeviceExecutor):
         group = fused(sweep)
         structure = self._fusion.structure(group)
         ready = work.call.bound or (structure.traceable and structure.native(self.binder, work.call.config))
-        if not (ready and structure.traceable and _only_runs(work)):
+        if not (ready and structure.traceable and _only_runs(work) and is_ours(self)):
             return [result for part in work.chunks(_ROWS) for result in self.perform(part.expanded())]
         numbers = self._fusion.sampler.number(len(sweep), work.row_numbers())
         return self._fusion.results(structure, group, numbers)

@@ -13,6 +13,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.templates import sweep_of_circuit
 from pennylane_qexec.executors import DeviceExecutor, Simulator
+from pennylane_qexec.executors.jax import JaxExecutor
 from pennylane_qexec.executors.pennylane import executor as devices
 from pennylane_qexec.executors.shots import reshot, reshot_sweep
 from pennylane_qexec.job import Call, Sweep, Work
@@ -130,6 +131,29 @@ def test_long_sweeps_run_some_rows_at_a_time_with_the_same_results(monkeypatch: 
         found.append(DeviceExecutor("lightning.qubit", seed=2).perform_sweeps(batch))
     assert max(most) == 4
     assert all(map(same, found, expected))
+
+
+class Doubling(DeviceExecutor):
+    """A user's class, which does more with circuits."""
+
+    def perform(self, work: Work) -> Any:
+        return [2 * result for result in super().perform(work)]
+
+
+class DoublingJax(JaxExecutor):
+    """The same, with JAX."""
+
+    def perform(self, work: Work) -> Any:
+        return [2 * result for result in super().perform(work)]
+
+
+@pytest.mark.parametrize("make", [lambda: Doubling("default.qubit"), lambda: DoublingJax(cache=False)])
+def test_what_a_class_of_a_users_own_makes_of_circuits_it_makes_of_rows(make: Any) -> None:
+    values = sweep(measured=[qml.expval(qml.Z(0))])
+    executor = make()
+    expected = [2 * value for value in DeviceExecutor("default.qubit").run_sweep(values)]
+    assert np.allclose(executor.perform_sweeps(work(values))[0], expected, rtol=0, atol=1e-10)
+    assert np.allclose(executor.run_sweep(values), expected, rtol=0, atol=1e-10)
 
 
 LABELS: dict[str, tuple[list[Any], Any]] = {
