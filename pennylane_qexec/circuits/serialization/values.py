@@ -168,7 +168,8 @@ def array_form(array: np.ndarray[Any, Any]) -> dict[str, Any]:
     flat = array.ravel()
     if flat.size <= FEW:
         numbers = flat.tolist()
-        form["array"] = [number_form(number) for number in numbers] if flat.dtype.kind in "fc" else numbers
+        as_they_are = flat.dtype.kind in "biu" or (flat.dtype.kind == "f" and bool(np.isfinite(flat).all()))
+        form["array"] = numbers if as_they_are else [number_form(number) for number in numbers]
     else:
         form["as"], data = _packed(flat)
         form["base64"] = base64.b64encode(data).decode("ascii")
@@ -220,7 +221,8 @@ def _made(dtype: np.dtype[Any], make: Callable[[], Any]) -> Any:
 
 def _packed(flat: np.ndarray[Any, Any]) -> tuple[str, bytes]:
     """Many numbers as bytes, and as what: as bits or small integers, if these are exactly the same numbers."""
-    if flat.dtype.kind in "biuf":
+    may_be_small = flat.dtype.kind != "f" or not float(flat[0]) % 1
+    if flat.dtype.kind in "biuf" and may_be_small:
         low, high = flat.min(), flat.max()
         if low >= 0 and high <= 1 and _is_exact(flat, flat.astype(np.bool_)):
             return "bits", np.packbits(flat.astype(np.bool_)).tobytes()
