@@ -125,6 +125,9 @@ def _hint(form: Any) -> str:
 
 # The journal
 
+_MOST_STRUCTURES = 64
+"""Structures of sweeps of which it is known what a backend runs for them."""
+
 _NOT_SENT = (State.WAITING, State.CLAIMED, State.CANCELLED)
 
 
@@ -158,6 +161,7 @@ class Journal:
         self._asked: set[int] = set()
         self._in_vain: set[int] = set()
         self._next = 0
+        self._usages: dict[Any, Usage] = {}
         self._by_key: defaultdict[str, deque[StoredJob]] = defaultdict(deque)
         self._keys: defaultdict[str, set[str]] = defaultdict(set)
         self._places: set[str] = set()
@@ -338,10 +342,23 @@ class Journal:
             expected = self.unasked[min(self.unasked)]
             raise _mismatch(self._store, self.name, expected, jobs[missing[0]])
         places = accumulate((jobs[index].rows for index in missing), initial=self._next)
-        new = [_new(next(places), asked[index], jobs[index]) for index in missing]
+        new = [_new(next(places), asked[index], jobs[index], self._usage(jobs[index])) for index in missing]
         recorded = iter(self._store.record(self._run.id, new, self._worker, self._lease) if new else [])
         self._next = next(places)
         return [(row, False) if row is not None else self._mine(next(recorded)) for row in found]
+
+    def _usage(self, job: Job) -> Usage:
+        """What the backend runs for one circuit of a job: the same for all sweeps of one structure."""
+        if job.executor is None:
+            return Usage(1, job.circuit.shots.total_shots or 0)
+        if job.sweep is None or not job.call.bound:
+            return job.executor.usage_of(job.circuit, job.call)  # type: ignore[no-any-return]
+        known = job.executor, job.sweep.key
+        if known not in self._usages:
+            if len(self._usages) >= _MOST_STRUCTURES:
+                self._usages.clear()
+            self._usages[known] = job.executor.usage_of(job.circuit, job.call)
+        return self._usages[known]
 
     def _mine(self, row: StoredJob) -> tuple[StoredJob, bool]:
         return row, row.worker == self._worker and row.state == State.CLAIMED
@@ -352,12 +369,9 @@ class Journal:
                 self._add(row, first=True)
 
 
-def _new(number: int, one: SerializedJob, job: Job) -> NewJob:
+def _new(number: int, one: SerializedJob, job: Job, usage: Usage) -> NewJob:
     executor = job.executor
     name, backend = ("", "") if executor is None else (executor.name, executor.backend)
-    usage = Usage(1, job.circuit.shots.total_shots or 0)
-    if executor is not None:
-        usage = executor.usage_of(job.circuit, job.call)
     shots, circuits = usage.shots * job.rows, usage.circuits * job.rows
     return NewJob(number, one.key, one.digest, one.text, name, backend, shots=shots, circuits=circuits, rows=job.rows)
 
