@@ -61,15 +61,26 @@ class UnchangedCircuits:
     """Remembers what a program left as it was.
 
     Only circuits of plain gates are remembered: with them, nothing but the structure can make a difference.
+
+    Args:
+        differentiated: whether the program prepares circuits that are differentiated, whose numbers are recorded. Of
+            these, circuits are remembered whose gates have one number at most: a program that takes gates apart by what
+            they can be differentiated by leaves them, whichever numbers are trainable.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, differentiated: bool = False) -> None:
+        self._differentiated = differentiated
         self._structures: deque[Hashable] = deque(maxlen=_KEPT)
         self._tries = _KEPT
 
+    def _structure(self, circuit: QuantumScript) -> Hashable:
+        if self._differentiated and max((one.num_params for one in circuit.operations), default=0) > 1:
+            return None
+        return structure_of(circuit, any_numbers=self._differentiated)
+
     def covers(self, circuit: QuantumScript) -> bool:
         """Whether the program would leave a circuit as it is."""
-        covered = bool(self._structures) and structure_of(circuit) in self._structures
+        covered = bool(self._structures) and self._structure(circuit) in self._structures
         self._tries += covered
         return covered
 
@@ -77,7 +88,7 @@ class UnchangedCircuits:
         """Remember what the program made of a circuit; not if that never helped before."""
         if self._tries <= 0 or len(circuits) != 1 or circuits[0] is not circuit:
             return
-        structure = structure_of(circuit)
+        structure = self._structure(circuit)
         if structure is None:
             return
         self._tries -= 1
@@ -111,12 +122,13 @@ def unchanged_by(program: Any, source: GivenDevice | BuiltDevices, config: Execu
         source: where the device comes from.
         config: the configuration that the program is for.
     """
-    if not goes_by_structure(source) or config.gradient_method is not None or qml.capture.enabled():
+    by_adjoint = config.gradient_method == "adjoint"
+    if not goes_by_structure(source) or not (config.gradient_method is None or by_adjoint) or qml.capture.enabled():
         return None
     known: dict[int, tuple[Any, UnchangedCircuits]] = vars(_here).setdefault("known", {})
     of, unchanged = known.get(id(program), (None, None))
     if unchanged is None or of is not program:
-        unchanged = UnchangedCircuits()
+        unchanged = UnchangedCircuits(by_adjoint)
         known[id(program)] = (program, unchanged)
         while len(known) > _KEPT_PROGRAMS:
             del known[next(iter(known))]
@@ -182,7 +194,8 @@ class DeviceBinder:
             legacy.check(device, one)
         if here.unchanged is not None:
             here.unchanged.note(circuit, circuits, postprocess)
-            if len(circuits) == 1 and circuits[0] is circuit and _hands_on(postprocess):
+            known = here.unchanged.covers(circuit) or self._config.gradient_method is None
+            if known and len(circuits) == 1 and circuits[0] is circuit and _hands_on(postprocess):
                 return Bound((circuit,), self._config, only)
         return Bound(tuple(circuits), self._config, lambda results: postprocess(results)[0])
 
