@@ -200,7 +200,7 @@ class Hedging:
         queued_job.attempts += 1
         second = QueuedJob(job, self._clock, queued_job.context, always, account=account)
         second.depth, second.alone, second.attempts = queued_job.depth, queued_job.alone, queued_job.attempts
-        second.divisible = False
+        second.divisible, second.division = False, queued_job.division
         second.submitted, second.since, second.spent = queued_job.submitted, queued_job.since, queued_job.spent
         second.tried = {lane.executor for lane in self._lanes}  # it goes nowhere else
         race = _Race(queued_job, second, queued_job.leave)

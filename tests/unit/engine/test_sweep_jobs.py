@@ -569,6 +569,14 @@ def test_a_sweep_that_runs_for_long_is_given_to_a_second_executor_whole(open_clu
     assert len(cluster.history) == 49
 
 
+def test_parts_that_run_for_long_are_given_to_a_second_executor_and_stay_parts_of_one_job(open_cluster: Any) -> None:
+    slow, fast = FakeQPU("slow", polls=None, max_circuits=20), FakeQPU("fast")
+    cluster = open_cluster([slow, fast], hedge=0.001)
+    (outcome,) = cluster.run([job(slow)])
+    check(outcome)
+    assert list(cluster.history.to_dataframe(by="job").circuits) == [49]
+
+
 def test_a_sweep_is_not_given_to_a_second_executor_that_takes_less(open_cluster: Any) -> None:
     slow, small, fast = FakeQPU("slow", polls=None), FakeQPU("small", max_circuits=20), FakeQPU("fast")
     cluster = open_cluster([slow, small, fast], hedge=0.001)
