@@ -308,8 +308,8 @@ def sweeps() -> Iterator[Answer]:
         def run(rows: np.ndarray) -> None:
             cluster.run([Job(template, executor, Call(), sweep=Sweep(template, rows, slots))])
 
-        for _ in range(WARM):
-            run(rng.uniform(0, 3, (few, len(slots))))
+        for number in WARM * [few, 10_000]:  # worker processes begin meanwhile, if they are worth it
+            run(rng.uniform(0, 3, (number, len(slots))))
         costs: dict[int, float] = {}
         for number in ROWS:
             rows = rng.uniform(0, 3, (number, len(slots)))
