@@ -196,6 +196,10 @@ def _explained(method: Transform, wires_follow: bool) -> Callable[..., Any]:
     return gradient
 
 
+checked_shifts = _explained(qml.gradients.param_shift, False)
+"""What PennyLane's parameter shifts make of one circuit; it refuses those of which they would be wrong."""
+
+
 def _is_not_tested(tape: QuantumScript, wires_follow: bool) -> bool:
     """Whether PennyLane's Hadamard test is wrong, or fails, for a circuit.
 

@@ -25,7 +25,7 @@ from pennylane_qexec.circuits.fingerprint import content, is_foreign
 from pennylane_qexec.circuits.parameters import with_values_of_now
 from pennylane_qexec.circuits.templates import Fused, fuse, outline_of, sweep_of_circuit
 from pennylane_qexec.concurrency.once import OnceCache
-from pennylane_qexec.device.shifts import by_shifts
+from pennylane_qexec.device.gradients import checked_shifts
 from pennylane_qexec.job import Result, Sweep, bound_template
 
 logger = logging.getLogger("pennylane_qexec")
@@ -178,7 +178,7 @@ class _Answer:
         bound = bound_template(sweep.template, sweep.slots, numbers.tolist())
         bound.trainable_params = circuit.trainable_params
         with QueuingManager.stop_recording():
-            tapes, postprocess = by_shifts(bound, **options)
+            tapes, postprocess = checked_shifts(bound, **options)
             groups = fuse([bound, *tapes])
         layout = [(group.template.key, group.indices) for group in groups]
         for group in groups:

@@ -31,9 +31,8 @@ from pennylane_qexec.concurrency.differentiation import (
     observables_are_recorded,
     without_constants,
 )
-from pennylane_qexec.device.gradients import for_batches
+from pennylane_qexec.device.gradients import checked_shifts, for_batches
 from pennylane_qexec.device.shift_rules import ShiftRule, ShiftRules
-from pennylane_qexec.device.shifts import by_shifts
 from pennylane_qexec.device.tracking import track_sweeps, when_all_are_done
 from pennylane_qexec.job import Job, Outcome, Postprocessing, Result, Sweep, only
 
@@ -69,11 +68,12 @@ def why_not_shifted(config: ExecutionConfig, circuit: QuantumScript) -> str:
             return f"{one} is not measured by sweeps"
         if one.obs is not None and any(map(is_recorded, one.obs.data)) and not _is_split(one):
             return f"numbers of {one} are differentiated"
+    for kind in dict.fromkeys(map(type, circuit.operations)):
+        if issubclass(kind, _OUTCOMES) or (issubclass(kind, CV) and kind is not Identity):
+            return f"{kind.__name__} is no gate of a sweep"
     for operation in circuit.operations:
         if any(map(_IS_RECIPE, vars(operation).get("grad_recipe") or ())) and not is_foreign(type(operation)):
             return f"{operation.name} was given a recipe"
-        if isinstance(operation, _OUTCOMES) or (isinstance(operation, CV) and type(operation) is not Identity):
-            return f"{operation.name} is no gate of a sweep"
     return ""
 
 
@@ -199,7 +199,7 @@ class ShiftedCall:
 
     def _by_pennylane(self, circuit: QuantumScript) -> tuple[list[Job], Finish]:
         with QueuingManager.stop_recording():
-            tapes, differentiate = by_shifts(circuit, **self._planner.settings.shift_options)
+            tapes, differentiate = checked_shifts(circuit, **self._planner.settings.shift_options)
         expanded = list(map(self._planner, [circuit, *tapes] if self._values else tapes))
         jobs = self._planner.jobs([one for batch, _ in expanded for one in batch])
 

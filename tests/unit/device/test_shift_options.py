@@ -187,3 +187,42 @@ def test_a_structure_and_its_way_are_logged_once(open_device: Any) -> None:
         for shift in (0.0, 0.1):
             qml.grad(refused)(pnp.array(X) + shift)
     assert [one.split(": ")[-1] for one in logged] == ["max_diff is not 1."]
+
+
+def gradient_of_batch(device: Any, measured: Any, extra: Any = None) -> Any:
+    """The derivative of two circuits of one call, of which only the first says how they are differentiated."""
+
+    def total(x: Any) -> Any:
+        with qml.queuing.AnnotatedQueue() as queue:
+            prepare(x)
+            if extra is not None:
+                extra(x)
+        operations = qml.tape.QuantumScript.from_queue(queue).operations
+        first = qml.tape.QuantumScript([qml.RX(x[0], 0)], [qml.expval(qml.Z(0))])
+        second = qml.tape.QuantumScript(operations, [measured()])
+        results = qml.execute([first, second], device, diff_method="parameter-shift")
+        return results[0] + pnp.sum(results[1])
+
+    return qml.grad(total)(pnp.array(X))
+
+
+SECOND: dict[str, Any] = {
+    "other measurements": (lambda: qml.probs(wires=[1, 0]), None),
+    "a variance": (lambda: qml.var(qml.X(1)), None),
+    "a measured wire": (lambda: qml.expval(qml.X(1)), lambda x: qml.measure(0, reset=True)),
+    "a batch": (lambda: qml.expval(qml.X(1)), lambda x: qml.RX(np.array([0.1, 0.2]), 1)),
+}
+
+
+@pytest.mark.parametrize(("measured", "extra"), SECOND.values(), ids=SECOND)
+def test_circuits_of_one_call_need_not_be_alike(open_device: Any, measured: Any, extra: Any) -> None:
+    found, expected = (
+        gradient_of_batch(device, measured, extra)
+        for device in (open_device("default.qubit"), qml.device("default.qubit"))
+    )
+    assert np.allclose(found, expected, rtol=0, atol=1e-10)
+
+
+def test_a_purity_among_other_circuits_is_refused_too(open_device: Any) -> None:
+    with pytest.raises(QuantumFunctionError, match="a purity is no expectation value"):
+        gradient_of_batch(open_device("default.qubit"), lambda: qml.purity(0))
