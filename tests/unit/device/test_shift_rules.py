@@ -12,6 +12,9 @@ from beside_pennylane import by_autograd, by_torch_in_single_precision, check, m
 from pennylane import numpy as pnp
 from pennylane.operation import Operation
 
+from pennylane_qexec.device import shift_rules, shift_sweeps
+from pennylane_qexec.device.gradients import checked_shifts
+
 BY_SWEEPS, BY_PENNYLANE = "is differentiated by sweeps of", "is differentiated by PennyLane, circuit by circuit"
 X = [0.4, -1.1, 0.7]
 
@@ -261,13 +264,13 @@ def test_many_results_in_many_bins_are_differentiated_by_sweeps(open_device: Any
 
 def test_a_loop_asks_pennylane_once_for_each_structure(open_device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    shifts = qml.gradients.param_shift
 
-    def param_shift(tape: Any, *args: Any, **options: Any) -> Any:
+    def counted(tape: Any, *args: Any, **options: Any) -> Any:
         asked.append(tape)
-        return shifts(tape, *args, **options)
+        return checked_shifts(tape, *args, **options)
 
-    monkeypatch.setattr(qml.gradients, "param_shift", param_shift)
+    for module in (shift_rules, shift_sweeps):
+        monkeypatch.setattr(module, "checked_shifts", counted)
     gradient = qml.grad(node_of(lambda x: qml.RX(x[0], 0)).update(device=open_device("default.qubit")))
     gradient(pnp.array(X))
     first = len(asked)
