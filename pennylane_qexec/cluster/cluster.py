@@ -325,7 +325,7 @@ class QCluster(Nestable):
             BudgetExceededError: the jobs would pass a budget.
         """
         if self._seed is not None:
-            jobs = self._numbered(jobs)
+            jobs = self.numbered(jobs)
         run = durable.current() if self._records is None else self._recorded_by
         return self._runner.submit(jobs, asked) if run is None else run.submit(self._runner, self._engine, jobs, asked)
 
@@ -339,7 +339,7 @@ class QCluster(Nestable):
             BudgetExceededError: the jobs would pass a budget, or a further attempt at one would.
         """
         if self._seed is not None:
-            jobs = self._numbered(jobs)
+            jobs = self.numbered(jobs)
         run = durable.current() if self._records is None else self._recorded_by
         outcomes = self._runner.run(jobs) if run is None else run.run(self._runner, self._engine, jobs)
         context.note(outcomes)
@@ -396,8 +396,10 @@ class QCluster(Nestable):
         run = durable.current()
         return run if run is not None or context.current().recorded else self._records
 
-    def _numbered(self, jobs: Sequence[Job]) -> Sequence[Job]:
-        """The jobs with numbers, as there is a seed: their shots follow from these, wherever and whenever they run."""
+    def numbered(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """The jobs with numbers, if there is a seed: their shots follow from these, wherever and whenever they run."""
+        if self._seed is None:
+            return jobs
         with self._numbering:  # the rows of a sweep have numbers in a row
             return [replace(job, number=self._take_numbers(job.rows)) if job.number is None else job for job in jobs]
 

@@ -1,18 +1,19 @@
-"""From sweeps to jobs: what executors that go by structure run as sweeps, and others circuit by circuit."""
+"""From sweeps to jobs, and from jobs to sweeps, for executors that go by structure; others run circuit by circuit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate, chain
 from operator import is_
 
 import numpy as np
 from pennylane.tape import QuantumScript
 
-from pennylane_qexec.circuits.templates import sweep_of_circuit
+from pennylane_qexec.circuits.templates import fuse, sweep_of_circuit
 from pennylane_qexec.cluster.planning import CallPlanner, RefusedError
-from pennylane_qexec.job import Job, Postprocessing, Result, Sweep, only
+from pennylane_qexec.job import Call, Job, Outcome, Postprocessing, Result, Sweep, only
 
 
 def jobs_of(sweep: Sweep, planner: CallPlanner) -> tuple[list[Job], Callable[[Sequence[Result]], list[Result]]]:
@@ -85,3 +86,107 @@ def _by_row(postprocess: Postprocessing) -> Callable[[Sequence[Result]], list[Re
     if postprocess is only:
         return lambda results: list(results[0])
     return lambda results: [postprocess(row) for row in zip(*results, strict=True)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JobGroup:
+    """Jobs that run as one.
+
+    Attributes:
+        job: what is run.
+        members: for each of the jobs, in the order of its rows: its place among all, and how many rows it has;
+            ``None`` for a circuit.
+    """
+
+    job: Job
+    members: tuple[tuple[int, int | None], ...]
+
+    @classmethod
+    def of(cls, place: int, job: Job) -> JobGroup:
+        """A job by itself."""
+        return cls(job, ((place, None if job.sweep is None else job.rows),))
+
+    def outcomes(self, outcome: Outcome) -> Iterator[tuple[int, Outcome]]:
+        """The outcome of each of the jobs, with its place: its part of what all have used together."""
+        if len(self.members) == 1:
+            yield self.members[0][0], outcome
+            return
+        total, start = self.job.rows, 0
+        for place, rows in self.members:
+            own = rows or 1
+            yield (
+                place,
+                replace(
+                    outcome,
+                    result=outcome.result[start] if rows is None else outcome.result[start : start + own],
+                    shots=outcome.shots * own // total,
+                    circuits=outcome.circuits * own // total,
+                    cost=outcome.cost * own / total,
+                    seconds=outcome.seconds * own / total,
+                ),
+            )
+            start += own
+
+
+def grouped(groups: Sequence[JobGroup]) -> list[JobGroup]:
+    """Put jobs together that differ in numbers only, so that they run as sweeps.
+
+    Those are of one executor, which goes by structure. What was numbered, for a seed, is put together if its numbers
+    follow one another: a sweep has its own number, and those that follow.
+    """
+    calls: list[Call] = []
+    alike: dict[Hashable, list[JobGroup]] = {}
+    for group in groups:
+        alike.setdefault(_kind(group.job, calls) or id(group), []).append(group)
+    return list(chain.from_iterable([_fused(some) if len(some) > 1 else some for some in alike.values()]))
+
+
+def _kind(job: Job, calls: list[Call]) -> Hashable:
+    """What jobs have in common that may be one sweep; ``None`` if a job stays by itself."""
+    by_structure = job.executor is not None and job.executor.by_structure
+    if not by_structure or job.call.method != "execute" or job.vector is not None:
+        return None
+    call = next((known for known in calls if known is job.call or known == job.call), None)
+    if call is None:
+        calls.append(call := job.call)
+    # What a circuit remembers, such as the shots it was asked with, is in its type.
+    return id(job.executor), id(call), type(job.circuit)
+
+
+def _fused(groups: Sequence[JobGroup]) -> list[JobGroup]:
+    single = [group for group in groups if group.job.sweep is None]
+    parts: list[tuple[Sweep | None, Sequence[JobGroup]]] = [
+        (group.job.sweep, [group]) for group in groups if group.job.sweep is not None
+    ]
+    for found in fuse([group.job.circuit for group in single]):
+        template, own = found.template, [single[index] for index in found.indices]
+        whole = Sweep(template.circuit, found.parameters, template.slots, template.key)
+        parts.append((whole if template.key is not None else None, own))
+    alike: dict[Hashable, list[tuple[Sweep, Sequence[JobGroup]]]] = {}
+    left: list[JobGroup] = []
+    for sweep, some in parts:
+        if sweep is None or sweep.key is None:
+            left += some
+        else:
+            alike.setdefault(sweep.key, []).append((sweep, some))
+    return [*left, *chain.from_iterable(map(_joined, alike.values()))]
+
+
+def _joined(parts: Sequence[tuple[Sweep, Sequence[JobGroup]]]) -> Iterator[JobGroup]:
+    """One sweep of several of one structure; several, where numbers do not follow one another."""
+    groups = [group for _, own in parts for group in own]
+    rows = np.concatenate([sweep.parameters for sweep, _ in parts])
+    starts = [*accumulate([group.job.rows for group in groups], initial=0)]
+    first, sweep = 0, parts[0][0]
+    for last, group in enumerate(groups):
+        follows = None if group.job.number is None else group.job.number + group.job.rows
+        if last + 1 < len(groups) and groups[last + 1].job.number == follows:
+            continue
+        own = groups[first : last + 1]
+        if len(own) == 1:
+            yield group
+        else:
+            joined = replace(sweep, parameters=rows[starts[first] : starts[last + 1]])
+            job = replace(own[0].job, circuit=sweep.template, sweep=joined)
+            yield JobGroup(job, tuple(chain.from_iterable([one.members for one in own])))
+        first = last + 1

@@ -49,17 +49,24 @@ _COMPLEX = (
 )
 
 _SAMPLES = (SampleMP, CountsMP, ClassicalShadowMP)
-_PLAIN = {float, int, complex, np.ndarray, np.float64, np.float32, np.int64, np.complex128}
+_NUMBERS = {float, int, complex, np.float64, np.float32, np.int64, np.complex128}
+_PLAIN = _NUMBERS | {np.ndarray}
 
 _data = attrgetter("data")
 
 
-def is_plain(circuit: QuantumScript) -> bool:
-    """Whether all numbers of a circuit are Python's and NumPy's."""
+def is_plain(circuit: QuantumScript, arrays: bool = True) -> bool:
+    """Whether all numbers of a circuit are Python's and NumPy's.
+
+    Args:
+        circuit: the circuit.
+        arrays: whether they may be in arrays.
+    """
+    plain = _PLAIN if arrays else _NUMBERS
     for measurement in circuit.measurements:
-        if measurement.obs is not None and not _PLAIN.issuperset(map(type, measurement.obs.data)):
+        if measurement.obs is not None and not plain.issuperset(map(type, measurement.obs.data)):
             return False
-    return _PLAIN.issuperset(map(type, chain.from_iterable(map(_data, circuit.operations))))
+    return plain.issuperset(map(type, chain.from_iterable(map(_data, circuit.operations))))
 
 
 def are_recorded(circuit: QuantumScript) -> bool:

@@ -194,10 +194,10 @@ def as_completed(
 
 
 @contextmanager
-def bar(total: int, shown: bool) -> Iterator[Callable[[], None]]:
-    """A progress bar on standard error, and the function that moves it on by one."""
+def bar(total: int, shown: bool) -> Iterator[Callable[..., None]]:
+    """A progress bar on standard error, and the function that moves it on by some results."""
     if not shown:
-        yield lambda: None
+        yield lambda results=1: None
         return
     from rich.console import Console
     from rich.progress import (
@@ -212,4 +212,4 @@ def bar(total: int, shown: bool) -> Iterator[Callable[[], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task("results", total=total)
-        yield lambda: bar.advance(task)
+        yield lambda results=1: bar.advance(task, results)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -29,7 +30,8 @@ from pennylane_qexec.cluster.derivatives import BY_SHIFTS, Limit
 from pennylane_qexec.cluster.planning import Settings
 from pennylane_qexec.concurrency import differentiation
 from pennylane_qexec.device.gradients import for_batches
-from pennylane_qexec.job import Outcome, Result, without_derivatives
+from pennylane_qexec.device.tracking import track_method, track_sweeps, when_all_are_done
+from pennylane_qexec.job import Job, Outcome, Result, without_derivatives
 
 Postprocess = Callable[[Sequence[Any]], Any]
 
@@ -115,8 +117,9 @@ class PreparedCall:
         tapes, self._user_postprocess = pipeline((tape,))
         self._output_like = qnode._qfunc_output
         self._in_bins = tape.shots.has_partitioned_shots
-        self._convert = not pipeline.is_informative and not tape.get_parameters(trainable_only=False)
         self._interface = qnode.interface
+        self._convert = self._interface != "auto" and not pipeline.is_informative
+        self._convert = self._convert and not tape.get_parameters(trainable_only=False)
         self._boundary: Callable[[Sequence[Result]], Any] = lambda _: tapes
         self.circuits: tuple[QuantumScript, ...] = ()
         self.config = ExecutionConfig()
@@ -131,12 +134,14 @@ class PreparedCall:
     def finish(self, results: Sequence[Result]) -> Any:
         """What the QNode returns, made of the results of the circuits."""
         value = self._user_postprocess(self._boundary(results))[0]
-        if self._convert and self._interface != "auto":
+        if self._convert:
             value = _convert_to_interface(value, Interface(self._interface))
         return _to_qfunc_output_type(value, self._output_like, self._in_bins)
 
     def _prepare(self, qnode: Any, tapes: Sequence[QuantumScript]) -> None:
-        self.config, outer, inner = _setting(qnode, _resolve_interface(qnode.interface, tapes), tapes)
+        numbers = qnode.interface == "auto" and all(map(differentiation.is_plain, tapes))
+        interface = Interface.NUMPY if numbers else _resolve_interface(qnode.interface, tapes)
+        self.config, outer, inner = _setting(qnode, interface, tapes)
         config = self.config
         without_boundary = config.interface == Interface.NUMPY or config.gradient_method == "backprop"
         if without_boundary and any(map(differentiation.are_recorded, tapes)):
@@ -198,11 +203,30 @@ class PreparedCall:
         self._boundary = lambda results: outer_postprocess(ran(results))
         return circuits
 
-    def submit(self, device: Any, asked: Callable[[], bool]) -> Sequence[Future[Outcome]]:
-        """Start what has to be run, and return at once; see :meth:`ClusterDevice.submit`."""
+    def jobs(self, device: Any) -> list[Job]:
+        """What has to be run."""
         if self._shifted is not None:
-            return self._shifted.submit(device, asked)  # type: ignore[no-any-return]
-        return device.submit(self.circuits, self.config, self.method, asked)  # type: ignore[no-any-return]
+            return self._shifted.jobs  # type: ignore[no-any-return]
+        return device.jobs(self.circuits, self.config, self.method)  # type: ignore[no-any-return]
+
+    def submit(self, device: Any, asked: Callable[[], bool]) -> Sequence[Future[Outcome]]:
+        """Start what has to be run, and return at once; see :meth:`QCluster.submit`."""
+        futures: Sequence[Future[Outcome]] = device.cluster.submit(self.jobs(device), asked)
+        if device.tracker.active:
+            when_all_are_done(futures, partial(self.count, device.tracker))
+        return futures
+
+    def count(self, tracker: qml.Tracker, outcomes: Sequence[Outcome]) -> None:
+        """Count what has run, as if somebody had waited for it.
+
+        Args:
+            tracker: where to count.
+            outcomes: of the jobs.
+        """
+        if self._shifted is not None:
+            track_sweeps(tracker, self._shifted.jobs, outcomes)
+        else:
+            track_method(tracker, self.method, self.circuits, outcomes)
 
 
 class _AnsweredProgram:

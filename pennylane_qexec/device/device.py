@@ -34,11 +34,11 @@ from pennylane_qexec.device.calls import RUNS_LATER, interface_of_jax, of_kind, 
 from pennylane_qexec.device.jax_callbacks import called_back, can_call_back
 from pennylane_qexec.device.shift_rules import ShiftRules
 from pennylane_qexec.device.shift_sweeps import ShiftedCall, why_not_shifted, with_shifts
-from pennylane_qexec.device.tracking import count_when_done, counts_itself, track
+from pennylane_qexec.device.tracking import counts_itself, track, track_method, when_all_are_done
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors import DeviceExecutor
-from pennylane_qexec.job import Outcome, Result, only
+from pennylane_qexec.job import Job, Outcome, Result, only
 from pennylane_qexec.redaction import veiled
 
 _OPTION = "qexec.dispatcher"
@@ -246,11 +246,16 @@ class ClusterDevice(Closeable, Device):
         Returns:
             A future for each circuit; the result of its outcome is what the method returns for that circuit alone.
         """
-        dispatcher = self._dispatcher(execution_config)
-        futures = self.cluster.submit(dispatcher.jobs(circuits, method), asked)
+        futures = self.cluster.submit(self.jobs(circuits, execution_config, method), asked)
         if self.tracker.active:
-            count_when_done(self.tracker, method, circuits, futures)
+            when_all_are_done(futures, partial(track_method, self.tracker, method, circuits))
         return futures
+
+    def jobs(
+        self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig, method: str = "execute"
+    ) -> list[Job]:
+        """What :meth:`submit` starts."""
+        return self._dispatcher(execution_config).jobs(circuits, method)
 
     def shifted(
         self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None, values: bool

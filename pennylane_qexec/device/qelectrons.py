@@ -17,11 +17,11 @@ from pennylane.wires import Wires
 
 from pennylane_qexec.circuits import parameters
 from pennylane_qexec.cluster import QCluster
-from pennylane_qexec.concurrency.futures import gather
 from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.device.calls import PendingCalls, PreparedCall
 from pennylane_qexec.device.device import ClusterDevice
 from pennylane_qexec.device.futures import CircuitFuture, Later, run_here, start
+from pennylane_qexec.device.maps import MappedCalls
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.executors import common_shots, like
@@ -193,15 +193,13 @@ class QElectron(Closeable, qml.QNode):
             ValueError: the sequences have different lengths.
             Exception: what the first call that failed raises. What has not run by then is cancelled.
         """
-        calls = _calls(arguments)
-        futures: list[Later] = []
+        calls = MappedCalls(self.device)
         try:
-            for call in calls:
-                futures.append(self.run_later(*call, **fixed))
-            return gather(futures, progress=progress)
+            for args in _calls(arguments):
+                self._add_to(calls, args, fixed)
+            return calls.results(progress)
         except BaseException:
-            for future in futures:
-                future.cancel()
+            calls.cancel()
             raise
 
     # -- PennyLane's protocol
@@ -248,6 +246,19 @@ class QElectron(Closeable, qml.QNode):
         if isinstance(cache, MutableMapping):
             call.execute_kwargs["cache"] = PendingCalls(cache)
         return call
+
+    def _add_to(self, calls: MappedCalls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        call = self._for_one_call()
+        try:
+            prepared = PreparedCall(call, args, kwargs)
+            if prepared.sendable:
+                calls.add(prepared)
+            elif prepared.movable:
+                calls.add_future(start(partial(self, *args, **kwargs)))
+            else:
+                calls.add_future(run_here(partial(self, *args, **kwargs)))
+        finally:
+            self._remember(call)
 
     def _remember(self, call: QElectron) -> None:
         """Keep what the last call recorded, as a QNode does."""

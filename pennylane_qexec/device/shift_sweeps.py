@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from operator import is_not
@@ -33,8 +32,8 @@ from pennylane_qexec.concurrency.differentiation import (
 )
 from pennylane_qexec.device.gradients import checked_shifts, for_batches
 from pennylane_qexec.device.shift_rules import ShiftRule, ShiftRules
-from pennylane_qexec.device.tracking import track_sweeps, when_all_are_done
-from pennylane_qexec.job import Job, Outcome, Postprocessing, Result, Sweep, only
+from pennylane_qexec.device.tracking import track_sweeps
+from pennylane_qexec.job import Job, Postprocessing, Result, Sweep, only
 
 _IS_RECIPE = partial(is_not, None)
 _MEASURED = (ExpectationMP, ProbabilityMP, VarianceMP)
@@ -148,18 +147,6 @@ class ShiftedCall:
         if device.tracker.active:
             track_sweeps(device.tracker, self.jobs, outcomes)
         return self.results([outcome.result for outcome in outcomes])
-
-    def submit(self, device: Any, asked: Callable[[], bool] | None = None) -> Sequence[Future[Outcome]]:
-        """Start the jobs on a device's cluster, and return at once.
-
-        Args:
-            device: the device.
-            asked: says whether somebody waits for the results.
-        """
-        futures: Sequence[Future[Outcome]] = device.cluster.submit(self.jobs, asked)
-        if device.tracker.active:
-            when_all_are_done(futures, partial(track_sweeps, device.tracker, self.jobs))
-        return futures
 
     def results(self, results: Sequence[Result]) -> list[Any]:
         """For each circuit its derivative; in a pair with its result, if that is wanted.

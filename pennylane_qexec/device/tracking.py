@@ -115,25 +115,21 @@ def _track_with_derivatives(tracker: qml.Tracker, circuits: Sequence[QuantumScri
     tracker.record()
 
 
-def count_when_done(
-    tracker: qml.Tracker, method: str, circuits: Sequence[QuantumScript], futures: Sequence[Future[Outcome]]
+def track_method(
+    tracker: qml.Tracker, method: str, circuits: Sequence[QuantumScript], outcomes: Sequence[Outcome]
 ) -> None:
-    """Count the circuits of one call when all have run, as those that somebody waits for are counted.
+    """Count the circuits of one call that runs later, as those that somebody waits for are counted.
 
     Args:
         tracker: where to count.
-        method: the method of devices that runs them: ``"execute"`` or ``"execute_and_compute_derivatives"``.
+        method: the method of devices that ran them: ``"execute"`` or ``"execute_and_compute_derivatives"``.
         circuits: the circuits.
-        futures: their futures.
+        outcomes: of each.
     """
-
-    def count(outcomes: Sequence[Outcome]) -> None:
-        if method != "execute":
-            _track_with_derivatives(tracker, circuits)
-        else:
-            track(tracker, circuits, [one.result for one in outcomes], [[one] for one in outcomes])
-
-    when_all_are_done(futures, count)
+    if method != "execute":
+        _track_with_derivatives(tracker, circuits)
+    else:
+        track(tracker, circuits, [one.result for one in outcomes], [[one] for one in outcomes])
 
 
 def when_all_are_done(futures: Sequence[Future[Outcome]], call: Callable[[Sequence[Outcome]], None]) -> None:
