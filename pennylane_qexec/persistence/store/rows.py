@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, cast, delete, func, select, update
@@ -36,9 +37,18 @@ def get(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
     """The results under some of the keys."""
     found: dict[str, str] = {}
     for part in pieces(keys):
-        query = select(cache.c.key, cache.c.result).where(cache.c.key.in_(part))
-        found |= dict(connection.execute(query).all())
+        size = 1 << (len(part) - 1).bit_length()
+        padded = (*part, *[part[-1]] * (size - len(part)))
+        found.update((row.key, row.result) for row in _get(size).select(connection, padded).all())
     return found
+
+
+@lru_cache
+def _get(size: int) -> PreparedStatement:
+    """Looks for so many keys; some may be there twice, so that there are few such statements."""
+    names = [f"key{place}" for place in range(size)]
+    query = select(cache.c.key, cache.c.result).where(cache.c.key.in_([bindparam(name) for name in names]))
+    return PreparedStatement(lambda _: query, names)
 
 
 def touch(connection: Connection, keys: Sequence[str], now: float) -> None:
