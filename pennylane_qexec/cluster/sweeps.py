@@ -13,6 +13,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.templates import fuse, sweep_of_circuit
 from pennylane_qexec.cluster.planning import CallPlanner, RefusedError
+from pennylane_qexec.concurrency.differentiation import is_plain
 from pennylane_qexec.job import Call, Job, Outcome, Postprocessing, Result, Sweep, only
 
 
@@ -146,6 +147,8 @@ def _kind(job: Job, calls: list[Call]) -> Hashable:
     by_structure = job.executor is not None and job.executor.by_structure
     if not by_structure or job.call.method != "execute" or job.vector is not None:
         return None
+    if job.sweep is None and not is_plain(job.circuit):
+        return None  # results are made of an interface's numbers, which a matrix has not
     call = next((known for known in calls if known is job.call or known == job.call), None)
     if call is None:
         calls.append(call := job.call)

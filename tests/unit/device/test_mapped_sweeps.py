@@ -34,7 +34,10 @@ class Noted(qexec.DeviceExecutor):
         self.seen += map(len, work.sweeps)
         if any(sweep.parameters.max() > self._fails_above for sweep in work.sweeps):
             raise ArithmeticError("too far")
-        return super().perform_sweeps(work)
+        seen = len(self.seen)
+        results = super().perform_sweeps(work)
+        del self.seen[seen:]  # circuits of these sweeps
+        return results
 
     def perform(self, work: Work) -> Sequence[Result]:
         self.seen += [1] * len(work.circuits)
