@@ -81,4 +81,35 @@ def test_only_simulators_that_are_built_by_name_are_known_well_enough():
     assert unchanged_by(program, named._source, plain) is unchanged_by(program, named._source, plain)
     assert unchanged_by(program, named._source, plain) is not unchanged_by(object(), named._source, plain)
     assert unchanged_by(program, given._source, plain) is None
-    assert unchanged_by(program, named._source, adjoint) is None
+    assert unchanged_by(object(), named._source, ExecutionConfig(gradient_method="device")) is None
+    by_adjoint = unchanged_by(object(), named._source, adjoint)
+    assert by_adjoint is not None
+
+
+def test_circuits_for_adjoint_derivatives_are_known_if_their_gates_have_one_number_at_most():
+    """Which of the numbers of other gates are trainable decides on whether a program takes them apart."""
+    of_values, of_derivatives = UnchangedCircuits(), UnchangedCircuits(differentiated=True)
+    for gate, known in ((qml.RX(0.1, 0), True), (qml.IsingXX(0.1, [0, 1]), True), (qml.Rot(0.1, 0.2, 0.3, 0), False)):
+        circuit = qml.tape.QuantumScript([gate], [qml.expval(qml.Z(0))])
+        for memory, expected in ((of_values, True), (of_derivatives, known)):
+            memory.note(circuit, [circuit], lambda results: results)
+            assert memory.covers(circuit) is expected
+
+
+@pytest.mark.parametrize("trained", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_adjoint_derivatives_are_right_whichever_numbers_of_a_structure_are_trained(trained):
+    points = [np.array([0.3, 0.5, 0.7]), np.array([0.0, np.pi / 2, 0.1])]
+
+    def turned(*angles):
+        qml.Rot(*angles, wires=0)
+        qml.CNOT([0, 1])
+        qml.RX(angles[0], 1)
+        return qml.expval(qml.Y(0) @ qml.X(1))
+
+    for spec in ("default.qubit", "lightning.qubit"):
+        with qml.device("qexec.cluster", wires=2, executors=[spec]) as device:
+            ours = qml.QNode(turned, device, diff_method="adjoint")
+            exact = qml.QNode(turned, qml.device("default.qubit"), diff_method="backprop")
+            for point in points:
+                angles = [qml.numpy.array(one, requires_grad=place in trained) for place, one in enumerate(point)]
+                assert np.allclose(qml.grad(ours)(*angles), qml.grad(exact)(*angles), rtol=0, atol=1e-10)
