@@ -60,7 +60,8 @@ class Completions:
         if isinstance(value, BaseException):
             for part in queued_job.parts:
                 part.state = state
-                record_failed(self._history, part, value)
+                with suppress(Exception):  # nobody is left waiting because a circuit cannot be written down
+                    record_failed(self._history, part, value)
         queued_job.state = state
         queued_job.leave = queued_job.division = None  # which keep it, and its parts
         queued_job.close_account()

@@ -191,9 +191,9 @@ def record_of(job: Job, row: Row) -> Record:
     sweep = replace(job.sweep, template=job.circuit, parameters=numbers)
     if not isinstance(row.circuit, str):
         return SweepRecord(row, sweep)
-    values = job.circuit.get_parameters(trainable_only=False)
-    if sum(map(np.size, values)) <= _FEW_NUMBERS:
-        with suppress(Exception):  # whatever an interface's arrays do when they are copied
+    with suppress(Exception):  # whatever an interface's arrays do when they are measured, or copied
+        values = job.circuit.get_parameters(trainable_only=False)
+        if sum(map(np.size, values)) <= _FEW_NUMBERS:
             own = job.circuit.bind_new_parameters(deepcopy(values), range(len(values)))
             return SweepRecord(row, replace(sweep, template=own))
     return SweepRecord(row, list(map(compact, sweep.circuits())))

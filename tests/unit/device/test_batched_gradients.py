@@ -187,3 +187,29 @@ def _purity(x):
     qml.RX(x, 0)
     qml.CNOT([0, 1])
     return qml.purity(0)
+
+
+@pytest.mark.parametrize("executors", [["lightning.qubit"], ["aer", "default.qubit"]], ids=str)
+def test_a_layer_of_a_network_is_one_job_of_each_executor_for_all_points_and_shifts_of_a_batch(executors):
+    torch = pytest.importorskip("torch")
+
+    def layer(inputs, weights):
+        qml.RX(inputs[..., 0], wires=0)
+        qml.RY(weights[0], wires=1)
+        qml.CNOT(wires=[0, 1])
+        qml.RX(weights[1] * inputs[..., 1], wires=1)
+        return [qml.expval(qml.Z(0)), qml.expval(qml.Z(1))]
+
+    def slopes(qnode):
+        torch.manual_seed(1)
+        network = torch.nn.Sequential(torch.nn.Linear(2, 2), qml.qnn.TorchLayer(qnode, {"weights": 2})).double()
+        network(torch.tensor(X)).pow(2).sum().backward()
+        return np.concatenate([one.grad.numpy().ravel() for one in network.parameters()])
+
+    qnode = qnode_on(executors, layer)
+    found = slopes(qnode)
+    exact = slopes(qml.QNode(layer, qml.device("default.qubit", wires=2), diff_method="backprop"))
+    assert np.allclose(found, exact, rtol=0, atol=1e-6)  # PyTorch computes in single precision here
+    history = qnode.device.history
+    assert len({row.batch for row in history}) == len({row.executor for row in history}) == len(executors)
+    assert history.totals.circuits == len(X) * (1 + 2 * 3)
