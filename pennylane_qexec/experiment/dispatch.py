@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pennylane_qexec.circuits.frameworks import Program
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.experiment.jobs import (
     VERSION,
     DispatchJob,
+    KnownTables,
     by_backend,
     circuits_of,
     from_document,
@@ -43,6 +45,7 @@ class Dispatch:
         self._jobs: list[DispatchJob] = []
         self._numbers: dict[Any, int] = {}
         self._known: list[Any] = []
+        self._tables: KnownTables = {}
 
     def add_job(
         self,
@@ -58,7 +61,8 @@ class Dispatch:
             provider_name: the provider.
             backend_name: one of its backends.
             circuits: one circuit of any framework, or a list of them. The same object in several jobs is the same
-                circuit, whose shots are put together when results are merged.
+                circuit, whose shots are put together when results are merged. A tuple of a parametrised circuit of
+                Qiskit and a table of values is a circuit for each row, as in :meth:`QuantumExecutor.run_experiment`.
             shots: a number, or a list with one for each circuit; ``None`` for the shots that circuits bring along, as
                 PennyLane's may.
             config: options of the backend for this job: ``seed``, ``mcm_method`` (how PennyLane's simulators run
@@ -71,15 +75,17 @@ class Dispatch:
         Raises:
             ConfigurationError: no circuits, or shots that are no positive whole numbers, one for each circuit.
         """
-        given, _ = circuits_of(circuits)
+        given = circuits_of(circuits, self._tables)
         for name, value in (("provider_name", provider_name), ("backend_name", backend_name)):
             if not isinstance(value, str) or not value:
                 raise ConfigurationError(f"{name}={value!r} must be a name, such as 'local_aer' or 'aer_simulator'.")
         if config is not None and not isinstance(config, Mapping):
             raise ConfigurationError(f"config={config!r} must be a mapping of options, such as {{'seed': 7}}.")
-        numbers = tuple(map(self._number, given))
+        own, programs = zip(*given, strict=True)
+        numbers = tuple(map(self._number, own))
         each = tuple(shots_of(shots, len(given)))
-        return self.append(DispatchJob(provider_name, backend_name, tuple(given), each, dict(config or {}), numbers))
+        options = dict(config or {})
+        return self.append(DispatchJob(provider_name, backend_name, own, each, options, numbers, programs))
 
     def append(self, job: DispatchJob) -> DispatchJob:
         """Add a job as it is, with the numbers that its circuits have."""
@@ -197,11 +203,12 @@ class Dispatch:
         )
 
 
-def joined(dispatches: Sequence[Dispatch]) -> Dispatch:
+def joined(dispatches: Sequence[Dispatch], programs: Mapping[int, Program]) -> Dispatch:
     """One dispatch for several circuits.
 
     Args:
         dispatches: one for each circuit, in order.
+        programs: what is known of circuits, by their identity.
 
     Returns:
         Their jobs. Those of one backend and with equal options are one job with several circuits, so that a seed is the
@@ -225,6 +232,7 @@ def joined(dispatches: Sequence[Dispatch]) -> Dispatch:
                 tuple([shots for job, _ in parts for shots in job.shots]),
                 first.config,
                 tuple([number for job, number in parts for _ in job.circuits]),
+                tuple([programs.get(id(circuit)) for job, _ in parts for circuit in job.circuits]),
             )
         )
     return result

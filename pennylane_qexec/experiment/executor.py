@@ -109,7 +109,10 @@ class QuantumExecutor(Closeable):
 
         Args:
             circuits: a circuit or a list of them: PennyLane's tapes, QNodes and functions, Qiskit's, Cirq's, OpenQASM 2
-                and 3, and what qBraid converts. A circuit without measurements has all its qubits counted.
+                and 3, and what qBraid converts. A circuit without measurements has all its qubits counted. A tuple
+                ``(circuit, values)`` of a parametrised circuit of Qiskit is a circuit for each row of values, which are
+                an array ``(R, P)`` in the order of ``circuit.parameters``, or a mapping from parameters or their names
+                to ``R`` values each.
             shots: a number, or a list with one for each circuit; ``None`` for those that PennyLane's circuits have.
             backends: names by provider: ``{"local_aer": ["aer_simulator", "fake_manila"]}``; or full names:
                 ``["local_aer/aer_simulator"]``; default: ``local_aer/aer_simulator``.
@@ -152,7 +155,7 @@ class QuantumExecutor(Closeable):
             given,
             merge or self._policies.default_merge(split_policy, dispatch.adds_up),
             merge_data,
-            many=circuits_of(circuits)[1],
+            many=frameworks.one_or_many(circuits)[1],
             settings=self._settings(multiprocess, timeout, retry, on_failure, dispatch.adds_up),
             wait=wait,
             progress=progress,
@@ -283,19 +286,20 @@ class QuantumExecutor(Closeable):
         if not isinstance(config, Mapping | None):
             raise ConfigurationError(f"config={config!r} must be a mapping of options, such as {{'seed': 7}}.")
         policy = self._policies.split(split)
-        given, _ = circuits_of(circuits)
+        given = circuits_of(circuits, {})
         numbers = shots_of(shots, len(given))
         candidates = list(map(self._executors.candidate, self._backends(backends)))
-        read: dict[int, frameworks.Program] = {}
+        of_rows = {id(circuit): program for circuit, program in given if program is not None}
+        read = dict(of_rows)
         dispatches = []
-        for number, (circuit, wanted) in enumerate(zip(given, numbers, strict=True)):
+        for number, ((circuit, _), wanted) in enumerate(zip(given, numbers, strict=True)):
             program = read.get(id(circuit)) or frameworks.read(circuit)
             read[id(circuit)] = program
             own = program.shots if wanted is None else wanted
             request = CircuitRequest(circuit, program, number, own, candidates, config or {}, self.virtual_provider)
             dispatch, data = policy.shared(request, data)
             dispatches.append(dispatch)
-        return joined(dispatches), read, data
+        return joined(dispatches, of_rows), read, data
 
     def _run(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
@@ -24,6 +24,7 @@ class DispatchJob:
         shots: a number for each circuit; ``None`` for the shots that the circuit brings along.
         config: options of the backend for this job, such as ``{"seed": 7}``.
         numbers: the number that each circuit has in the dispatch.
+        programs: what each circuit says, where that is known, as of the rows of a table; ``None`` for others.
     """
 
     provider_name: str
@@ -32,6 +33,7 @@ class DispatchJob:
     shots: tuple[int | None, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
     numbers: tuple[int, ...] = ()
+    programs: tuple[frameworks.Program | None, ...] = ()
 
     def __post_init__(self) -> None:
         know_named(self.config)
@@ -52,16 +54,36 @@ class DispatchJob:
         return f"<DispatchJob of {number_of(self.circuits)} on {self.place}, {in_words(self.shots)}{config}>"
 
 
-def circuits_of(circuits: Any) -> tuple[list[Any], bool]:
-    """The circuits that a user gives, and whether they are a list.
+GivenCircuit = tuple[Any, frameworks.Program | None]
+"""A circuit that a user gives, and what it says if that is known."""
+
+KnownTables = dict[Hashable, tuple[frameworks.CircuitTable, list[GivenCircuit]]]
+"""Tables with the circuits of their rows, by their keys. The same table again is the same circuits."""
+
+
+def circuits_of(circuits: Any, tables: KnownTables) -> list[GivenCircuit]:
+    """The circuits that a user gives, one or a list: of a parametrised circuit with a table of values, one per row.
+
+    Args:
+        circuits: as given.
+        tables: the tables that were given before, to which others are added.
 
     Raises:
-        ConfigurationError: it is an empty list.
+        ConfigurationError: it is an empty list, or values are not those of a circuit's parameters.
     """
-    given, many = frameworks.one_or_many(circuits)
+    given = [circuits] if frameworks.table_of(circuits) is not None else frameworks.one_or_many(circuits)[0]
     if not given:
         raise ConfigurationError(f"circuits={circuits!r} has no circuit: give one, or a list of them.")
-    return given, many
+    found: list[GivenCircuit] = []
+    for circuit in given:
+        table = frameworks.table_of(circuit)
+        if table is None:
+            found.append((circuit, None))
+            continue
+        if table.key not in tables:
+            tables[table.key] = table, list(table.rows())
+        found += tables[table.key][1]
+    return found
 
 
 def shots_of(shots: Any, circuits: int) -> list[int | None]:

@@ -310,7 +310,12 @@ def tasks_of(
     backends = {job.place: find(job.provider_name, job.backend_name) for job in dispatch}
     for job in dispatch:
         backends[job.place].check(job.config)
-    known = dict(programs)
+    known = {
+        id(circuit): program
+        for job in dispatch
+        for circuit, program in zip(job.circuits, job.programs, strict=False)
+        if program is not None
+    } | dict(programs)
     shots = _totals(dispatch, known)
     plans: dict[tuple[int, int], SharePlan] = {}
     tasks = []

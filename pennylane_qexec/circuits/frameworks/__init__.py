@@ -7,5 +7,16 @@ the bits where the framework, or whoever asks, expects them. Frameworks are impo
 from pennylane_qexec.circuits.frameworks.builder import Bits, Program
 from pennylane_qexec.circuits.frameworks.limits import with_includes
 from pennylane_qexec.circuits.frameworks.reading import from_text, one_or_many, read, to_text
+from pennylane_qexec.circuits.frameworks.tables import CircuitTable, table_of
 
-__all__ = ["Bits", "Program", "from_text", "one_or_many", "read", "to_text", "with_includes"]
+__all__ = [
+    "Bits",
+    "CircuitTable",
+    "Program",
+    "from_text",
+    "one_or_many",
+    "read",
+    "table_of",
+    "to_text",
+    "with_includes",
+]

@@ -59,6 +59,21 @@ def program_of_qiskit(
     return Program(script, framework, Bits(registers, native, separator), name=circuit.name if name is None else name)
 
 
+def template_of_qiskit(circuit: Any) -> Program:
+    """Read a parametrised circuit of Qiskit: expressions are the numbers of its gates.
+
+    Raises:
+        ConfigurationError, QiskitError, TypeError, ValueError: something in it needs numbers, or cannot be said.
+    """
+    from pennylane_qexec.circuits.qiskit.reader import draft_of
+
+    try:
+        script, registers = _in_pennylane(circuit, draft_of(circuit, parametrised=True))
+    except RecursionError as error:
+        raise ConfigurationError(f"circuit {circuit.name!r} is too deep to be followed.") from error
+    return Program(script, "qiskit", Bits(registers, "little", " "), name=circuit.name)
+
+
 def _in_pennylane(circuit: Any, draft: CircuitBuilder) -> tuple[QuantumScript, _Places]:
     from pennylane_qexec.circuits.qiskit.reader import registers
 

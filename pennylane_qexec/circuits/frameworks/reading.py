@@ -88,7 +88,7 @@ def read(circuit: Any) -> Program:
     # Operators that are made here must not land in what another thread records.
     isolation.install()
     with QueuingManager.stop_recording():
-        return _reader(circuit)(circuit)
+        return reader_of(circuit)(circuit)
 
 
 def one_or_many(circuits: Any) -> tuple[list[Any], bool]:
@@ -115,7 +115,12 @@ def framework_of(circuit: Any) -> str:
     return ""
 
 
-def _reader(circuit: Any) -> Callable[[Any], Program]:
+def reader_of(circuit: Any) -> Callable[[Any], Program]:
+    """What reads a circuit: of what is known to nobody else, :func:`program_of_other`.
+
+    Raises:
+        ConfigurationError: it is a list.
+    """
     if isinstance(circuit, QuantumScript):
         return program_of_script
     if isinstance(circuit, qml.QNode):

@@ -27,6 +27,7 @@ from qiskit.circuit import (
     ForLoopOp,
     IfElseOp,
     Instruction,
+    ParameterExpression,
     Store,
     SwitchCaseOp,
 )
@@ -258,18 +259,23 @@ ClassicalBits = Mapping[Any, Any]
 """For the classical bits of a circuit, those of the outermost circuit."""
 
 
-def draft_of(circuit: QuantumCircuit) -> CircuitBuilder:
+def draft_of(circuit: QuantumCircuit, parametrised: bool = False) -> CircuitBuilder:
     """Write down a circuit; its classical bits are the bits of the draft.
+
+    Args:
+        circuit: the circuit.
+        parametrised: whether it may have unbound parameters, so that gates have expressions as numbers.
 
     Raises:
         ConfigurationError: it has unbound parameters, or something that cannot be said in PennyLane.
     """
     unbound = set(circuit.parameters) - loop_parameters(circuit) if circuit.num_parameters else ()
-    if unbound:
+    if unbound and not parametrised:
         names = ", ".join(sorted(parameter.name for parameter in unbound))
         raise ConfigurationError(
             f"circuit {circuit.name!r} has parameters without values: {names}. Give them values with "
-            "circuit.assign_parameters({...}); in OpenQASM, write numbers in place of them."
+            "circuit.assign_parameters({...}), or (circuit, values) to an experiment; in OpenQASM, write numbers in "
+            "place of them."
         )
     draft = CircuitBuilder()
     _write(draft, circuit, range(circuit.num_qubits), {bit: bit for bit in circuit.clbits})
@@ -312,12 +318,16 @@ def _write(draft: CircuitBuilder, circuit: QuantumCircuit, qubits: Sequence[int]
             _write_other(draft, item.operation, wires, [bits[bit] for bit in item.clbits], bits)
 
 
-def _numbers(gate: Any) -> list[float]:
-    """The numbers of a gate."""
-    numbers = list(map(float, gate.params))
-    if not all(map(isfinite, numbers)):
+def _numbers(gate: Any) -> list[Any]:
+    """The numbers of a gate, expressions of parameters among them."""
+    numbers = [one if _is_unbound(one) else float(one) for one in gate.params]
+    if not all(isfinite(one) for one in numbers if isinstance(one, float)):
         raise ConfigurationError(f"gate {gate.name!r} of Qiskit with {numbers}: its numbers must be finite.")
     return numbers
+
+
+def _is_unbound(number: Any) -> bool:
+    return isinstance(number, ParameterExpression) and bool(number.parameters)
 
 
 def _write_other(
