@@ -33,7 +33,7 @@ from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.device.calls import RUNS_LATER, interface_of_jax, of_kind, settings_of
 from pennylane_qexec.device.jax_callbacks import called_back, can_call_back
 from pennylane_qexec.device.shift_rules import ShiftRules
-from pennylane_qexec.device.shift_sweeps import ShiftedCall, why_not_shifted, with_shifts
+from pennylane_qexec.device.shift_sweeps import NOBODY, ShiftedCall, why_not_shifted, with_shifts
 from pennylane_qexec.device.tracking import counts_itself, track, track_method, when_all_are_done
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
@@ -371,7 +371,7 @@ class ClusterDevice(Closeable, Device):
         if circuit is None:
             return False
         reason = why_not_shifted(config, circuit)
-        if reason and config.gradient_method in ("best", BY_SHIFTS):
+        if reason and reason is not NOBODY and config.gradient_method in ("best", BY_SHIFTS):
             self._shift_rules.log_refusal(circuit, reason)
         return not reason
 

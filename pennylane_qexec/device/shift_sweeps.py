@@ -42,6 +42,9 @@ _OUTCOMES = (MidMeasure, PauliMeasure, Conditional)
 _INTERFACES = (Interface.AUTOGRAD, Interface.JAX, Interface.JAX_JIT, Interface.TORCH)
 
 
+NOBODY = "nobody differentiates"
+
+
 def why_not_shifted(config: ExecutionConfig, circuit: QuantumScript) -> str:
     """Why circuits like this one are not differentiated by sweeps, but by PennyLane; empty if they are.
 
@@ -57,7 +60,7 @@ def why_not_shifted(config: ExecutionConfig, circuit: QuantumScript) -> str:
     if config.gradient_method not in ("best", BY_SHIFTS):
         return "another method was asked for"
     if not are_recorded(circuit):
-        return "nobody differentiates"
+        return NOBODY
     if config.derivative_order != 1:
         return "max_diff is not 1"
     if config.use_device_jacobian_product or config.interface not in _INTERFACES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from operator import attrgetter
 
 from pennylane_qexec.concurrency import context
 from pennylane_qexec.engine.worker import BatchResult
@@ -66,15 +67,16 @@ def used(executor: Executor, jobs: Sequence[Job], each: float) -> list[Usage]:
     """
     usages = []
     for job in jobs:
-        seconds = each * job.rows
+        rows = job.rows
+        seconds = each * rows
         try:
             of_row = executor.usage_of(job.circuit, job.call)
-            circuits, shots = of_row.circuits * job.rows, of_row.shots * job.rows
-            cost = None if of_row.cost is None else of_row.cost * job.rows
+            circuits, shots = of_row.circuits * rows, of_row.shots * rows
+            cost = None if of_row.cost is None else of_row.cost * rows
             price = executor.charges(job.circuit, job.call)
         except Exception as error:  # the job has been run: what is known of it is better than an engine that stops
             logger.warning("executor %r does not say what a circuit has used: %r", executor.name, error)
-            circuits, shots, cost = job.rows, job.shots, 0.0
+            circuits, shots, cost = rows, job.shots, 0.0
         else:
             if price.per_second or cost is None:
                 cost = price.of(circuits, shots, seconds)
@@ -84,7 +86,7 @@ def used(executor: Executor, jobs: Sequence[Job], each: float) -> list[Usage]:
 
 def counted(executor: Executor, jobs: Sequence[Job], ran: BatchResult) -> BatchResult:
     """A batch that ran, with what each of its jobs has used; what the run itself has shown goes first."""
-    each = ran.seconds / sum(job.rows for job in jobs)
+    each = ran.seconds / sum(map(attrgetter("rows"), jobs))
     if len(ran.usages) == len(jobs):
         usages = [usage._replace(seconds=each * job.rows) for job, usage in zip(jobs, ran.usages, strict=True)]
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock
@@ -127,7 +128,7 @@ class History(Sequence[Row]):
         """Add records, with their circuits made small by :func:`compact`."""
         if not records:
             return
-        circuits = sum(record.number for record in records)
+        circuits = sum(map(attrgetter("number"), records))
         with self._lock:
             self._records.extend(records)
             self._ended += circuits

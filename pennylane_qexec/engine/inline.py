@@ -19,6 +19,7 @@ from pennylane_qexec.job import Job, Outcome, Times, Usage, Work
 from pennylane_qexec.policies.budgets import Account
 
 _WORTH_STARTING_PROCESSES = 2.0
+_rows = attrgetter("rows")
 
 
 class InlineRunner:
@@ -47,7 +48,7 @@ class InlineRunner:
             return True
         if self._timeout or not _may_run_here(jobs):
             return False
-        circuits = sum(job.rows for job in jobs)
+        circuits = sum(map(_rows, jobs))
         if circuits == 1 or in_engine_thread():
             return True
         estimate = sum(seconds(job.executor, (job.circuit,), job.rows) for job in jobs)
@@ -69,7 +70,7 @@ class InlineRunner:
             spent: where to put what each has used, if this fails; nothing if none of them ran.
         """
         executor: Executor = jobs[0].executor
-        circuits = sum(job.rows for job in jobs)
+        circuits = sum(map(_rows, jobs))
         executor.meter.add(circuits)
         submitted, start = self._clock.time(), self._clock.monotonic()
         usages: Sequence[Usage] = ()
@@ -116,7 +117,8 @@ def _may_run_here(jobs: Sequence[Job]) -> bool:
     for executor in dict.fromkeys(map(attrgetter("executor"), jobs)):
         if executor is None or executor.parallel != "auto" or not executor.local:
             return False
-    return all(is_one_batch(job.executor, job) for job in jobs)  # sweeps are divided where jobs wait
+    sweeps = [job for job in jobs if job.sweep is not None]
+    return not sweeps or all(is_one_batch(job.executor, job) for job in sweeps)  # others are divided where jobs wait
 
 
 def groups(jobs: Sequence[Job]) -> list[list[int]]:

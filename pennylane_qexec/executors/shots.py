@@ -82,8 +82,12 @@ def reshot(circuit: QuantumScript, executor: HasShots) -> QuantumScript:
 
 def all_reshot(circuits: Sequence[QuantumScript], executor: HasShots) -> Sequence[QuantumScript]:
     """Circuits with the shots that an executor runs them with; see :func:`reshot`."""
-    if executor.shots == 0 and not any(issubclass(kind, Reshot) for kind in set(map(type, circuits))):
-        return circuits
+    if executor.shots == 0:
+        for kind in set(map(type, circuits)):
+            if issubclass(kind, Reshot):
+                break
+        else:
+            return circuits
     made = {id(circuit): reshot(circuit, executor) for circuit in {id(one): one for one in circuits}.values()}
     return [made[id(circuit)] for circuit in circuits]
 
