@@ -57,8 +57,8 @@ class DispatchJob:
 GivenCircuit = tuple[Any, frameworks.Program | None]
 """A circuit that a user gives, and what it says if that is known."""
 
-KnownTables = dict[Hashable, tuple[frameworks.CircuitTable, list[GivenCircuit]]]
-"""Tables with the circuits of their rows, by their keys. The same table again is the same circuits."""
+KnownTables = dict[Hashable, tuple[frameworks.CircuitTable, Any, Sequence[GivenCircuit]]]
+"""Tables by their keys, each with a copy of its circuit as it was, and the circuits of its rows."""
 
 
 def circuits_of(circuits: Any, tables: KnownTables) -> list[GivenCircuit]:
@@ -66,7 +66,7 @@ def circuits_of(circuits: Any, tables: KnownTables) -> list[GivenCircuit]:
 
     Args:
         circuits: as given.
-        tables: the tables that were given before, to which others are added.
+        tables: the tables that were given before, to which others are added. The same again is the same circuits.
 
     Raises:
         ConfigurationError: it is an empty list, or values are not those of a circuit's parameters.
@@ -77,13 +77,16 @@ def circuits_of(circuits: Any, tables: KnownTables) -> list[GivenCircuit]:
     found: list[GivenCircuit] = []
     for circuit in given:
         table = frameworks.table_of(circuit)
-        if table is None:
-            found.append((circuit, None))
-            continue
-        if table.key not in tables:
-            tables[table.key] = table, list(table.rows())
-        found += tables[table.key][1]
+        found += [(circuit, None)] if table is None else _rows_of(table, tables)
     return found
+
+
+def _rows_of(table: frameworks.CircuitTable, tables: KnownTables) -> Sequence[GivenCircuit]:
+    known, as_it_was, rows = tables.get(table.key, (table, None, ()))
+    if as_it_was != table.circuit:  # gates may have been added since
+        rows = table.rows()
+        tables[table.key] = known, table.circuit.copy(), rows
+    return rows
 
 
 def shots_of(shots: Any, circuits: int) -> list[int | None]:

@@ -70,6 +70,19 @@ def test_the_same_table_in_two_jobs_is_the_same_circuits_and_other_values_are_ot
     assert merged == [{"00": 20}] * 4 + [{"00": 10}] * 4
 
 
+def test_a_circuit_that_has_got_more_gates_is_another_one_with_the_same_values() -> None:
+    circuit = turned()
+    dispatch = qexec.Dispatch()
+    dispatch.add_job("local_aer", "aer_simulator", (circuit, VALUES[:2]), 10)
+    circuit.remove_final_measurements()
+    circuit.x(1)
+    circuit.measure_all()
+    assert dispatch.add_job("local_aer", "aer_simulator", (circuit, VALUES[:2]), 10).numbers == (2, 3)
+    with qexec.QuantumExecutor() as executor:
+        merged = executor.run_dispatch(dispatch).get_merged_results()
+    assert merged == [{"00": 10}, {"01": 10}, {"10": 10}, {"11": 10}]
+
+
 def test_a_dispatch_of_a_table_is_written_and_read_as_bound_circuits() -> None:
     with qexec.QuantumExecutor() as executor:
         dispatch, _ = executor.generate_dispatch((turned(), VALUES), 200, config={"seed": 2})
