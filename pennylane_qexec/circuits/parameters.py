@@ -6,11 +6,18 @@ the circuits of a gradient, whose numbers are NumPy's already.
 
 from __future__ import annotations
 
+from copy import copy
+from itertools import chain
+from operator import is_not
 from typing import Any
 
 import numpy as np
 import pennylane as qml
 from pennylane.math import Interface
+from pennylane.measurements import MeasurementProcess
+from pennylane.operation import Operator
+from pennylane.ops.functions import bind_new_parameters
+from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.transforms import convert_to_numpy_parameters
 
@@ -28,6 +35,38 @@ def with_values_of_now(circuit: QuantumScript) -> QuantumScript:
     circuit = with_times(circuit)
     parameters = circuit.get_parameters(trainable_only=False)
     return circuit.bind_new_parameters([_copied(parameter) for parameter in parameters], range(len(parameters)))
+
+
+def with_own_arrays(circuit: QuantumScript) -> QuantumScript:
+    """The circuit with copies of NumPy's arrays, to be kept with what is made of it.
+
+    What is kept by the content of its circuit would be that of other circuits as soon as a program writes into a
+    matrix, a state or an observable that it has given.
+    """
+    with QueuingManager.stop_recording():
+        operations = list(map(_with_own_arrays, circuit.operations))
+        measurements = list(map(_measuring_own_arrays, circuit.measurements))
+    if not any(map(is_not, chain(operations, measurements), chain(circuit.operations, circuit.measurements))):
+        return circuit
+    return circuit.copy(operations=operations, measurements=measurements, trainable_params=circuit.trainable_params)
+
+
+def _with_own_arrays(operator: Operator) -> Operator:
+    if not any(isinstance(number, np.ndarray) for number in operator.data):
+        return operator
+    try:
+        return bind_new_parameters(operator, list(map(_copied, operator.data)))
+    except Exception:  # each class raises what it likes
+        return operator
+
+
+def _measuring_own_arrays(measurement: MeasurementProcess) -> MeasurementProcess:
+    observable = measurement.obs
+    if observable is None or (own := _with_own_arrays(observable)) is observable:
+        return measurement
+    changed = copy(measurement)
+    changed.obs = own
+    return changed
 
 
 def _copied(parameter: Any) -> Any:

@@ -11,7 +11,7 @@ their content. A circuit with something that has no content to compare, such as 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, compress, count
 from operator import attrgetter, eq, is_, is_not, itemgetter
@@ -22,6 +22,7 @@ from pennylane.operation import Operator
 from pennylane.ops.op_math import CompositeOp, SymbolicOp
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.circuits.parameters import with_own_arrays
 from pennylane_qexec.circuits.structure import (
     CONTROLLED,
     REAL,
@@ -234,6 +235,10 @@ class Template:
         """The circuit with other parameters; see :meth:`operations`."""
         return bound_template(self.circuit, self.slots, parameters)
 
+    def with_own_arrays(self) -> Template:
+        """The template to keep with what is made of it: a program may write into its arrays later."""
+        return replace(self, circuit=with_own_arrays(self.circuit))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fused:
@@ -360,12 +365,14 @@ class StructureMatcher:
 
     def __init__(self, circuit: QuantumScript) -> None:
         self._kinds = tuple(map(type, circuit.operations))
-        self._group = Group(0, circuit)
+        own = with_own_arrays(circuit)
+        self._group = Group(0, own)
+        self._may_share = own is circuit
         self.plain = not self._group.others
 
     def __call__(self, circuit: QuantumScript) -> bool:
         alike = tuple(map(type, circuit.operations)) == self._kinds and self._group.matches(circuit)
-        if alike:
+        if alike and self._may_share:
             # The next circuit will be of the same batch, and share gates and observables with this one.
             self._group.circuit = circuit
         return alike

@@ -6,7 +6,6 @@ Importing this imports Qiskit and Aer, so it is imported when the first Aer exec
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from pennylane.measurements import StateMeasurement
@@ -171,7 +170,7 @@ class AerBackend:
         return [plan.program.results(output, seeds.generators(plan.numbers)) for plan, output in outputs]
 
     def _program(self, template: Template) -> Program:
-        return self._programs.get(template.key, partial(self._compile, template))
+        return self._programs.get(template.key, lambda: self._compile(template.with_own_arrays()))
 
     def _at_once(self, circuits: Sequence[QuantumScript]) -> int:
         """How many circuits are run at a time, so that what they save has a place in memory."""

@@ -308,7 +308,9 @@ class Fusion:
 
     def structure(self, group: Fused) -> Structure:
         """What is kept of circuits of one structure."""
-        return self._structures.get(group.template.key, lambda: Structure(group.template, self._functions_of))
+        return self._structures.get(
+            group.template.key, lambda: Structure(group.template.with_own_arrays(), self._functions_of)
+        )
 
     def results(self, structure: Structure, group: Fused, numbers: Sequence[int]) -> list[Result]:
         """The results of circuits of one structure.

@@ -275,7 +275,7 @@ class RemoteExecutor(PreparingExecutor, QueuedExecutor, Generic[B, P]):
         job.plan = plan
 
     def _program(self, template: Template) -> P:
-        return self._programs.get(template.key_without_shots, lambda: self.program(template))
+        return self._programs.get(template.key_without_shots, lambda: self.program(template.with_own_arrays()))
 
     def _results(self, job: RemoteJob[P]) -> Sequence[Result]:
         if job.plan is None:
