@@ -113,7 +113,8 @@ class QuantumExecutor(Closeable):
                 ``(circuit, values)`` of a parametrised circuit of Qiskit is a circuit for each row of values, which are
                 an array ``(R, P)`` in the order of ``circuit.parameters``, or a mapping from parameters or their names
                 to ``R`` values each.
-            shots: a number, or a list with one for each circuit; ``None`` for those that PennyLane's circuits have.
+            shots: a number, or a list with one for each circuit, each row of values being one; ``None`` for those that
+                PennyLane's circuits have.
             backends: names by provider: ``{"local_aer": ["aer_simulator", "fake_manila"]}``; or full names:
                 ``["local_aer/aer_simulator"]``; default: ``local_aer/aer_simulator``.
             split_policy: who runs a circuit with how many of its shots: ``"uniform"`` (equal shares),

@@ -82,10 +82,10 @@ def circuits_of(circuits: Any, tables: KnownTables) -> list[GivenCircuit]:
 
 
 def _rows_of(table: frameworks.CircuitTable, tables: KnownTables) -> Sequence[GivenCircuit]:
-    known, as_it_was, rows = tables.get(table.key, (table, None, ()))
+    _, as_it_was, rows = tables.get(table.key, (table, None, ()))
     if as_it_was != table.circuit:  # gates may have been added since
         rows = table.rows()
-        tables[table.key] = known, table.circuit.copy(), rows
+        tables[table.key] = table, table.circuit.copy(), rows
     return rows
 
 

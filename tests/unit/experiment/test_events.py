@@ -398,10 +398,13 @@ def test_running_again_waits_for_what_runs_is_heard_and_is_merged(held: Fakes):
     provider = Fakes(a={}, b={"failures": failures})
     provider.ledgers["a"] = ledgers["a"]
     provider.ledgers["a"].held.clear()
+    provider.ledgers["b"].held.clear()  # or it fails before anybody listens
     collector = experiments(provider).run_experiment(
         QASM, 10, ["fakes/a", "fakes/b"], on_failure="partial", retry=NEVER, wait=False
     )
     heard = Heard(collector)
+    provider.ledgers["b"].held.set()
+    heard.wait(1)
     with ThreadPoolExecutor(1) as threads:
         rerun = threads.submit(collector.rerun, ["fakes/a"])
         assert provider.ledgers["a"].began.wait(30)
