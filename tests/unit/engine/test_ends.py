@@ -93,7 +93,9 @@ def interrupted_when(event: threading.Event) -> Any:
     def wait(condition: threading.Condition, timeout: float | None = None) -> bool:
         if threading.current_thread() is not threading.main_thread() or condition is event._cond:
             return wait_for(condition, timeout)
+        condition.release()  # as waiting does: the engine's thread needs it until the event is set
         event.wait(PATIENCE)
+        condition.acquire()
         raise KeyboardInterrupt
 
     return wait
