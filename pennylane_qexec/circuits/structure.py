@@ -270,6 +270,11 @@ def measured_by(circuit: QuantumScript, words_only: bool = False) -> Hashable:
     return tuple(keys)
 
 
+def is_plain_gate(operation: Operator) -> bool:
+    """Whether an operation is a gate that consists of wires and numbers, of which there may be one for each row."""
+    return type(operation) in _PLAIN_GATES
+
+
 def has_plain_gates(circuit: QuantumScript, any_numbers: bool = True) -> bool:
     """Whether all operations of a circuit are gates that consist of wires and single numbers.
 

@@ -19,7 +19,7 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.fingerprint import is_foreign
-from pennylane_qexec.circuits.structure import has_plain_gates
+from pennylane_qexec.circuits.structure import NotExpandedError, has_plain_gates, is_broadcasted, rows_of
 from pennylane_qexec.cluster.derivatives import BY_SHIFTS, JAX, Limit
 from pennylane_qexec.cluster.planning import CallPlanner
 from pennylane_qexec.cluster.sweeps import jobs_of
@@ -32,6 +32,7 @@ from pennylane_qexec.concurrency.differentiation import (
 )
 from pennylane_qexec.device.gradients import checked_shifts, for_batches
 from pennylane_qexec.device.shift_rules import ShiftRule, ShiftRules
+from pennylane_qexec.device.shifts import with_gates
 from pennylane_qexec.device.tracking import track_sweeps
 from pennylane_qexec.job import Job, Postprocessing, Result, Sweep, only
 
@@ -131,8 +132,9 @@ class ShiftedCall:
         self._values = values
         self.jobs: list[Job] = []
         self._parts: list[tuple[Sequence[int], int, Finish]] = []
+        self._batches = [_rows(circuit, planner.settings.shift_options) for circuit in circuits]
         sharing: dict[int, tuple[ShiftRule, list[int], list[Sweep]]] = {}
-        for place, circuit in enumerate(circuits):
+        for place, circuit in enumerate([row for rows, _ in self._batches for row in rows]):
             rule, sweep = rules.of(circuit, planner.settings.shift_options)
             if isinstance(rule, ShiftRule) and sweep is not None:
                 _, places, sweeps = sharing.setdefault(id(rule), (rule, [], []))
@@ -161,7 +163,16 @@ class ShiftedCall:
         found: dict[int, Any] = {}
         for places, jobs, finish in self._parts:
             found.update(zip(places, finish([next(remaining) for _ in range(jobs)]), strict=True))
-        return [found[place] for place in range(len(found))]
+        each = iter([found[place] for place in range(len(found))])
+        return [self._joined([next(each) for _ in rows], join) for rows, join in self._batches]
+
+    def _joined(self, rows: list[Any], join: Postprocessing | None) -> Any:
+        """What is wanted of a circuit, of what came for the rows of its batch."""
+        if join is None:
+            return rows[0]
+        if not self._values:
+            return _stacked(rows)
+        return join([value for value, _ in rows]), _stacked([jacobian for _, jacobian in rows])
 
     def _add(self, places: Sequence[int], jobs: list[Job], finish: Finish) -> None:
         self.jobs += jobs
@@ -201,3 +212,24 @@ class ShiftedCall:
             return [differentiate(tuple(done))]
 
         return jobs, finish
+
+
+def _rows(circuit: QuantumScript, options: Any) -> tuple[Sequence[QuantumScript], Postprocessing | None]:
+    """The circuits of a batch over what is not differentiated, and what joins their results; else just the circuit."""
+    circuit = with_gates(circuit)
+    if not is_broadcasted(circuit) or circuit.shots.has_partitioned_shots or options:
+        return (circuit,), None
+    try:
+        rows, join = rows_of(circuit)
+    except NotExpandedError:
+        return (circuit,), None
+    for row in rows:
+        row.trainable_params = circuit.trainable_params
+    return rows, join
+
+
+def _stacked(jacobians: Sequence[Any]) -> Any:
+    """The derivative of a batch, of those of its rows."""
+    if isinstance(jacobians[0], tuple):
+        return tuple(map(_stacked, zip(*jacobians, strict=True)))
+    return np.stack(jacobians)

@@ -11,13 +11,14 @@ import numpy as np
 import pennylane as qml
 from pennylane.decomposition import gate_sets
 from pennylane.exceptions import ParameterFrequenciesUndefinedError, QuantumFunctionError
-from pennylane.operation import Operation, Operator
+from pennylane.operation import Operation, Operator, StatePrepBase
 from pennylane.ops import Adjoint, Conditional, Controlled
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.transforms import decompose
 
 from pennylane_qexec.circuits.evolutions import TimeEvolution, is_word, with_time
+from pennylane_qexec.circuits.structure import has_plain_gates, is_plain_gate
 from pennylane_qexec.device.variances import by_squares, squares
 
 _APART = 1e-8
@@ -92,6 +93,48 @@ class ShiftedConditional(Conditional):
     def parameter_frequencies(self) -> Any:
         """Those of the operation."""
         return self.base.parameter_frequencies
+
+
+def with_gates(circuit: QuantumScript) -> QuantumScript:
+    """The circuit, with gates in place of embeddings of data and other templates that are not differentiated.
+
+    Their arrays would make a structure of its own of each point, and of each row of a batch.
+
+    Args:
+        circuit: the circuit, with NumPy's numbers.
+    """
+    if has_plain_gates(circuit):
+        return circuit
+    trained = set(circuit.trainable_params)
+    operations: list[Operator] = []
+    trainable, index, place = [], 0, 0
+    with QueuingManager.stop_recording():
+        for operation in circuit.operations:
+            own = range(index, index + operation.num_params)
+            parts = None if trained.intersection(own) else _gates_of(operation)
+            if parts is None:
+                trainable += [place + one - index for one in own if one in trained]
+                parts = [operation]
+            operations += parts
+            index += operation.num_params
+            place += sum([part.num_params for part in parts])
+    trainable += [place + one - index for one in sorted(trained) if one >= index]
+    if len(operations) == len(circuit.operations):
+        return circuit
+    return QuantumScript(operations, circuit.measurements, circuit.shots, trainable)
+
+
+def _gates_of(operation: Operator) -> list[Operator] | None:
+    """Plain gates in place of an operation with arrays; ``None`` if it has none, or is not made of such gates."""
+    if isinstance(operation, StatePrepBase) or not any(map(np.ndim, operation.data)) or not operation.has_decomposition:
+        return None
+    gates: list[Operator] = []
+    for part in operation.decomposition():
+        more = [part] if is_plain_gate(part) else _gates_of(part)
+        if more is None:
+            return None
+        gates += more
+    return gates
 
 
 def by_shifts(tape: QuantumScript, *args: Any, **options: Any) -> Any:

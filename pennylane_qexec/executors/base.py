@@ -372,7 +372,9 @@ class Executor(ABC):
         Returns:
             For each sweep, the results of its rows.
         """
-        if type(self).run_sweep is not Executor.run_sweep and not work.call.bound:
+        kind = type(self)
+        as_asked = work.call.method == "execute" and (not work.call.bound or kind.binder is Executor.binder)
+        if kind.run_sweep is not Executor.run_sweep and as_asked:
             return [self.run_sweep(reshot_sweep(sweep, self)) for sweep in work.sweeps]
         return work.by_sweep(self.perform(work.expanded()))
 

@@ -100,3 +100,32 @@ def test_numbers_that_a_program_adds_to_gates_are_the_same_in_all_rows(
         assert np.ptp(job.sweep.parameters[:, 3:], axis=0) == pytest.approx(0)
     results = postprocess([outcome.result for outcome in cluster.run(made)])
     assert np.allclose(results, exactly(sweep), rtol=0, atol=6 / np.sqrt(SHOTS))
+
+
+class Compiling(qexec.Executor):
+    """A user's backend that runs sweeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.swept: list[int] = []
+
+    def run(self, circuits: Sequence[QuantumScript]) -> Sequence[Any]:
+        return qml.execute(circuits, qml.device("default.qubit"), diff_method=None)  # type: ignore[no-any-return]
+
+    def run_sweep(self, sweep: Sweep) -> Sequence[Any]:
+        self.swept.append(len(sweep))
+        return self.run(sweep.circuits())
+
+
+def test_the_gradient_of_a_users_executor_runs_as_a_sweep_if_it_takes_sweeps() -> None:
+    executor = Compiling()
+    with qml.device("qexec.cluster", wires=1, executors=[executor]) as device:
+
+        @qml.qnode(device, diff_method="parameter-shift")
+        def turned(angle: Any) -> Any:
+            qml.RX(angle, 0)
+            return qml.expval(qml.Z(0))
+
+        slope = qml.grad(turned)(qml.numpy.array(0.3, requires_grad=True))
+    assert slope == pytest.approx(-np.sin(0.3), abs=1e-10)
+    assert executor.swept == [3]

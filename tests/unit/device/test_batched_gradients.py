@@ -213,3 +213,22 @@ def test_a_layer_of_a_network_is_one_job_of_each_executor_for_all_points_and_shi
     history = qnode.device.history
     assert len({row.batch for row in history}) == len({row.executor for row in history}) == len(executors)
     assert history.totals.circuits == len(X) * (1 + 2 * 3)
+
+
+@pytest.mark.parametrize("executors", [["lightning.qubit"], ["aer", "jax"]], ids=str)
+def test_points_that_are_not_differentiated_are_rows_of_one_job_of_each_executor_too(executors):
+    torch = pytest.importorskip("torch")
+    qnode = qnode_on(executors, embedded)
+    weight = torch.tensor(W, requires_grad=True)
+    first, probabilities = qnode(torch.tensor(X), weight)
+    (first.sum() + 2 * probabilities[:, 1].sum()).backward()
+    exact = qml.QNode(embedded, qml.device("default.qubit", wires=2), diff_method="backprop")
+    copy = torch.tensor(W, requires_grad=True)
+    one, other = exact(torch.tensor(X), copy)
+    (one.sum() + 2 * other[:, 1].sum()).backward()
+    assert np.allclose(first.detach(), one.detach())
+    assert np.allclose(probabilities.detach(), other.detach())
+    assert float(weight.grad) == pytest.approx(float(copy.grad), abs=1e-6)
+    table = qnode.device.history.to_dataframe(by="job")
+    assert len(table) == len(executors)
+    assert table["circuits"].sum() == len(X) * (1 + 2)

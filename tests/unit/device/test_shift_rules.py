@@ -277,3 +277,31 @@ def test_a_loop_asks_pennylane_once_for_each_structure(open_device: Any, monkeyp
     for step in range(3):
         gradient(pnp.array(X) + step)
     assert 0 < first == len(asked)
+
+
+@pytest.mark.parametrize("wires", [["a", "b"], [1, 0]], ids=str)
+def test_points_in_embeddings_are_numbers_of_gates_and_not_structures_of_their_own(wires: Any) -> None:
+    """Trainable numbers come before and behind the embeddings, and in the observable."""
+    first, second = wires
+
+    def learner(weights: Any, point: Any) -> Any:
+        qml.RX(weights[0], first)
+        qml.AngleEmbedding(point, wires=wires, rotation="Y")
+        qml.CRot(weights[1], 0.2, weights[2], wires=wires)
+        qml.IQPEmbedding(point, wires=wires)
+        qml.QubitUnitary(np.array([[0, 1], [1, 0]]), second)
+        qml.RY(weights[0] * 0.5, second)
+        return qml.expval(qml.Hamiltonian([weights[1], 0.3], [qml.Z(first), qml.X(first) @ qml.Y(second)]))
+
+    weights = pnp.array([0.3, 0.5, 0.7], requires_grad=True)
+    with qml.device("qexec.cluster", wires=wires, executors=["lightning.qubit"]) as device:
+        ours = qml.QNode(learner, device, diff_method="parameter-shift")
+        exact = qml.QNode(learner, qml.device("default.qubit", wires=wires), diff_method="backprop")
+        for point in ([0.1, 0.2], [0.0, 1.3], [-0.4, 0.2]):
+            data = np.array(point)
+            assert np.allclose(qml.grad(ours)(weights, data), qml.grad(exact)(weights, data), rtol=0, atol=1e-10)
+            batch = np.array([point, [0.7, 0.8]])
+            found, expected = (
+                qml.jacobian(lambda one, of=of, batch=batch: of(one, batch))(weights) for of in (ours, exact)
+            )
+            assert np.allclose(found, expected, rtol=0, atol=1e-10)
