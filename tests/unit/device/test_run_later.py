@@ -53,6 +53,7 @@ def test_asyncio_gathers_futures(electron: Any) -> None:
 def test_asyncio_gives_a_future_up_after_its_timeout(electron: Any) -> None:
     qpu = FakeQPU(polls=None)
     future = electron(qnode(), executors=qpu).run_later(0.3)
+    assert qpu.submitted.wait(PATIENCE)
 
     async def impatient() -> None:
         await asyncio.wait_for(future, 0.02)
