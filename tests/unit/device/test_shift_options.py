@@ -14,6 +14,8 @@ from pennylane.exceptions import QuantumFunctionError
 
 import pennylane_qexec as qexec
 
+pytestmark = pytest.mark.slow
+
 BY_SWEEPS, BY_PENNYLANE = "is differentiated by sweeps of", "is differentiated by PennyLane, circuit by circuit"
 MATRIX = np.array([[1, 0.3], [0.3, -2]])
 

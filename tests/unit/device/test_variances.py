@@ -11,6 +11,8 @@ import pytest
 from pennylane import numpy as pnp
 from pennylane.exceptions import QuantumFunctionError
 
+pytestmark = pytest.mark.slow
+
 X = [0.4, -1.1, 0.7]
 MATRIX = np.array([[1, 0.3], [0.3, -2]])
 
