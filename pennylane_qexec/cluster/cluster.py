@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from dataclasses import replace
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ class QCluster(Nestable):
         self.merge: Merge = merges.pooled
         refuse_both(selector, split)
         self.executors: list[Executor] = make_executors(with_clusters_wrapped(executors, self), wires)
-        self._settle_seeds()
+        identity.settle(self.executors, self._seed)  # no two draw the same shots
         self._next_number = 0
         self._numbering = threading.Lock()
         self._given: dict[Kind, Any] = {"selector": None, "split": None, "merge": merge}
@@ -324,8 +325,7 @@ class QCluster(Nestable):
         Raises:
             BudgetExceededError: the jobs would pass a budget.
         """
-        if self._seed is not None:
-            jobs = self.numbered(jobs)
+        jobs = self.numbered(jobs)
         run = durable.current() if self._records is None else self._recorded_by
         return self._runner.submit(jobs, asked) if run is None else run.submit(self._runner, self._engine, jobs, asked)
 
@@ -338,8 +338,7 @@ class QCluster(Nestable):
             JobCancelledError: the cluster was closed meanwhile.
             BudgetExceededError: the jobs would pass a budget, or a further attempt at one would.
         """
-        if self._seed is not None:
-            jobs = self.numbered(jobs)
+        jobs = self.numbered(jobs)
         run = durable.current() if self._records is None else self._recorded_by
         outcomes = self._runner.run(jobs) if run is None else run.run(self._runner, self._engine, jobs)
         context.note(outcomes)
@@ -386,10 +385,6 @@ class QCluster(Nestable):
             usages.append(used_by(outcomes))
         return results, usages
 
-    def _settle_seeds(self) -> None:
-        """Have no two executors draw the same shots."""
-        identity.settle(self.executors, self._seed)
-
     @property
     def _recorded_by(self) -> durable.OpenRun | None:
         """What records the circuits that are asked for now."""
@@ -401,11 +396,10 @@ class QCluster(Nestable):
         if self._seed is None:
             return jobs
         with self._numbering:  # the rows of a sweep have numbers in a row
-            return [replace(job, number=self._take_numbers(job.rows)) if job.number is None else job for job in jobs]
-
-    def _take_numbers(self, count: int) -> int:
-        first, self._next_number = self._next_number, self._next_number + count
-        return first
+            new = [job.rows if job.number is None else 0 for job in jobs]
+            *numbers, self._next_number = accumulate(new, initial=self._next_number)
+        pairs = zip(jobs, numbers, strict=True)
+        return [replace(job, number=number) if job.number is None else job for job, number in pairs]
 
     def estimate(self, circuits: Sequence[QuantumScript]) -> Estimate:
         """What circuits are going to use, by the policies as they stand; runs, reserves and changes nothing.

@@ -41,6 +41,19 @@ from pennylane_qexec.policies.splits import binned, by_bin
 Expanded = tuple[tuple[QuantumScript, ...], Postprocessing]
 """Circuits to run in place of one, and the function that makes its result of theirs."""
 
+
+def run_together(
+    expanded: Sequence[Expanded],
+) -> tuple[list[QuantumScript], Callable[[Sequence[Result]], list[Result]]]:
+    """The circuits that are run for several, and what makes the results of these of theirs."""
+
+    def postprocess(results: Sequence[Result]) -> list[Result]:
+        remaining = iter(results)
+        return [post([next(remaining) for _ in batch]) for batch, post in expanded]
+
+    return [one for batch, _ in expanded for one in batch], postprocess
+
+
 Ready = dict[Executor, ExecutionConfig]
 """Executors that go by structure and take the circuits of one as they are, with the configuration to run them with."""
 
@@ -195,13 +208,10 @@ class CallPlanner:
             PolicyError: the selector or the split returned something else than it should.
             ConfigurationError: the circuit has a shot vector, and an executor has shots of its own.
         """
-        if circuit.shots.has_partitioned_shots:
-            refuse_shot_vector(self._cluster.executors, circuit.shots)
         selection = self._selection or self._cluster.selection
         ready = self.settings.ready(circuit, structure)
         if not ready:
-            given, circuit = circuit, with_outcomes_in_order(self._with_measured_wires(with_factors(circuit)))
-            ready = ready if circuit is given else {}
+            circuit, ready = self._unambiguous(circuit, ready)
         late = selection.binds_late and not self.config.use_device_gradient
         refusals: dict[Executor, Exception] = {}
         while True:
@@ -212,6 +222,17 @@ class CallPlanner:
                 return self._dispatch(circuit, candidates, selection, ready)
             except RefusedError as refused:
                 refusals[refused.executor] = refused.cause
+
+    def _unambiguous(self, circuit: QuantumScript, ready: Ready) -> tuple[QuantumScript, Ready]:
+        """The circuit as it means the same to all executors, and where to note who takes it as it is.
+
+        Raises:
+            ConfigurationError: the circuit has a shot vector, and an executor has shots of its own.
+        """
+        if circuit.shots.has_partitioned_shots:
+            refuse_shot_vector(self._cluster.executors, circuit.shots)
+        changed = with_outcomes_in_order(self._with_measured_wires(with_factors(circuit)))
+        return changed, ready if changed is circuit else {}
 
     def _with_measured_wires(self, circuit: QuantumScript) -> QuantumScript:
         """The circuit, with wires in measurements of all wires, where executors and merges might order them otherwise.
@@ -265,13 +286,10 @@ class CallPlanner:
         return Job(circuit, executor, call, vector, affinity=affinity)
 
     def shared_out(self, sweep: Sweep) -> list[tuple[list[int], Expanded]]:
-        """Which rows of a sweep go together, and what is run for its template there.
-
-        Executors that take sweeps are asked for the template in place of all circuits, and so are policies that look at
-        nothing else. Executors that are equivalent share the rows.
+        """Which rows of a sweep go together, and what is run for its template there. Equivalent executors share them.
 
         Returns:
-            Nothing, if there are others.
+            Nothing, if an executor does not take sweeps, or a policy has to be asked for each circuit.
 
         Raises:
             NoExecutorError, PolicyError, ConfigurationError: as for the template.
@@ -287,10 +305,10 @@ class CallPlanner:
         if selection.binds_late:
             parts = np.array_split(rows, min(len(rows), _PARTS * len(executors)))
             return [(part.tolist(), self(template, sweep.key)) for part in parts]
-        candidates, chosen = self._cluster.candidates(template, {}), dict[Executor, list[int]]()
+        template, ready = self._unambiguous(template, self.settings.ready(template, sweep.key))
+        candidates, chosen = self._cluster.candidates(template, {}, ready), dict[Executor, list[int]]()
         for row in rows:
             chosen.setdefault(selection.select(template, candidates), []).append(row)
-        ready = self.settings.ready(template, sweep.key)
         return [(own, self._whole(template, executor, ready)) for executor, own in chosen.items()]
 
     def _dispatch(

@@ -12,7 +12,7 @@ import numpy as np
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.templates import fuse, sweep_of_circuit
-from pennylane_qexec.cluster.planning import CallPlanner, RefusedError
+from pennylane_qexec.cluster.planning import CallPlanner, RefusedError, run_together
 from pennylane_qexec.concurrency.differentiation import is_plain
 from pennylane_qexec.job import Call, Job, Outcome, Postprocessing, Result, Sweep, only
 
@@ -42,13 +42,8 @@ def jobs_of(sweep: Sweep, planner: CallPlanner) -> tuple[list[Job], Callable[[Se
         finish.append((rows, len(parts), _by_row(postprocess)))
     if finish and len(finish) == len(shared):
         return jobs, finish[0][2] if len(finish) == 1 else partial(_in_order, finish)
-    expanded = list(map(planner, sweep.circuits()))
-
-    def joined(results: Sequence[Result]) -> list[Result]:
-        remaining = iter(results)
-        return [post([next(remaining) for _ in batch]) for batch, post in expanded]
-
-    return planner.jobs([one for batch, _ in expanded for one in batch]), joined
+    separate, each = run_together(list(map(planner, sweep.circuits())))
+    return planner.jobs(separate), each
 
 
 def _in_order(

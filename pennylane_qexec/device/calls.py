@@ -198,7 +198,7 @@ class PreparedCall:
             config = replace(self.config, grad_on_execution=False)
 
             def ran(results: Sequence[Result]) -> Any:
-                return run(tapes, device, config, _AnsweredProgram(inner, postprocess(results)))
+                return run(tapes, device, config, _AnsweredProgram(inner, tuple(postprocess(results))))
 
         self._boundary = lambda results: outer_postprocess(ran(results))
         return circuits

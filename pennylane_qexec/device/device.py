@@ -17,23 +17,20 @@ from pennylane.devices.modifiers import single_tape_support
 from pennylane.devices.preprocess import validate_device_wires
 from pennylane.gradients import param_shift_cv
 from pennylane.math import Interface
-from pennylane.ops import MidMeasure, PauliMeasure
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 from pennylane.typing import ResultBatch
 
-from pennylane_qexec.circuits.evolutions import with_matrices
-from pennylane_qexec.circuits.parameters import unwrapped
 from pennylane_qexec.cluster import QCluster
 from pennylane_qexec.cluster.derivatives import BY_SHIFTS, JAX, Derivatives, Limit, check_trainable, made_ready
-from pennylane_qexec.cluster.planning import CallPlanner, Expanded, Settings
+from pennylane_qexec.cluster.planning import CallPlanner, Expanded, Settings, run_together
 from pennylane_qexec.cluster.validation import cluster_options_of
-from pennylane_qexec.concurrency.differentiation import are_recorded, is_plain, levels, loses_record
+from pennylane_qexec.concurrency.differentiation import are_recorded, is_plain, levels
 from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.device.calls import RUNS_LATER, interface_of_jax, of_kind, settings_of
-from pennylane_qexec.device.jax_callbacks import called_back, can_call_back
+from pennylane_qexec.device.program import DISPATCHER, check_one_batch_axis, dispatch, is_by_shifts, planned
 from pennylane_qexec.device.shift_rules import ShiftRules
-from pennylane_qexec.device.shift_sweeps import NOBODY, ShiftedCall, why_not_shifted, with_shifts
+from pennylane_qexec.device.shift_sweeps import NOBODY, ShiftedCall, why_not_shifted
 from pennylane_qexec.device.tracking import counts_itself, track, track_method, when_all_are_done
 from pennylane_qexec.engine import History
 from pennylane_qexec.errors import ConfigurationError, unknown
@@ -41,58 +38,9 @@ from pennylane_qexec.executors import DeviceExecutor
 from pennylane_qexec.job import Job, Outcome, Result, only
 from pennylane_qexec.redaction import veiled
 
-_OPTION = "qexec.dispatcher"
-
 _CLUSTER_OPTIONS = frozenset(inspect.signature(QCluster).parameters) - {"executors", "wires"}
 _DEFAULT_EXECUTOR = "lightning.qubit"
 _KEPT_SETTINGS = 64
-
-
-@qml.transform
-def _dispatch(tape: QuantumScript, device: ClusterDevice, dispatcher: CallPlanner, is_settled: bool = True) -> Expanded:
-    """Select or split, and let the chosen executors' own programs prepare the circuit.
-
-    A program made of a user's own configuration, which has not been settled for circuits, is followed by another one
-    when circuits are executed. The method for mid-circuit measurements is chosen there: one shot after the other would
-    be done twice.
-    """
-    if not is_settled and any(isinstance(one, MidMeasure | PauliMeasure) for one in tape.operations):
-        return (tape,), only
-    if dispatcher.settings.by_shifts:
-        circuits, postprocess = with_shifts(tape, dispatcher.settings.limit, device.wires)
-        circuits = tuple(map(device.on_wires, circuits))
-        traced = dispatcher.config.interface is Interface.JAX_JIT
-        # Options may be of parameters by their number, and which are trainable JAX says here, and PennyLane elsewhere.
-        if traced and not dispatcher.settings.shift_options and all(map(can_call_back, circuits)):
-            config = replace(dispatcher.config, device_options={_OPTION: dispatcher})
-            results = [called_back(one, device, config) for one in circuits]
-            return (), lambda _: postprocess(results)
-        return circuits, postprocess
-    return _planned(tape, device, dispatcher)
-
-
-def _planned(tape: QuantumScript, device: ClusterDevice, dispatcher: CallPlanner) -> Expanded:
-    """The circuits that the executors run in place of one."""
-    given, settings, plain = tape, dispatcher.settings, is_plain(tape)
-    if not plain:
-        tape = settings.limit.prepared(tape)
-        given = tape
-        tape = unwrapped(tape) if settings.unwraps else with_matrices(tape)
-    if dispatcher.config.interface is Interface.JAX_JIT:
-        _check_one_batch_axis(tape)
-    tape = device.on_wires(tape)
-    circuits, postprocess = dispatcher(tape)
-    if plain:
-        return circuits, postprocess
-    if not settings.ends_records and loses_record(tape, circuits):
-        return (tape,), only  # prepared as it is executed, where the record ends
-    return circuits, settings.limit.guarded(postprocess, given)
-
-
-def is_by_shifts(config: ExecutionConfig | None) -> bool:
-    """Whether a configuration was settled for derivatives by parameter shifts that the device computes."""
-    dispatcher = None if config is None else config.device_options.get(_OPTION)
-    return dispatcher is not None and dispatcher.settings.by_shifts
 
 
 @counts_itself(unless=is_by_shifts)
@@ -169,7 +117,7 @@ class ClusterDevice(Closeable, Device):
         config = config or ExecutionConfig()
         if config.gradient_method is param_shift_cv:
             config = self._derivatives.of_modes(config, circuit)
-        before: CallPlanner | None = config.device_options.get(_OPTION)
+        before: CallPlanner | None = config.device_options.get(DISPATCHER)
         if before is not None and config.use_device_gradient:  # PennyLane asks twice for methods of devices
             method: str | None = str(config.gradient_method)
             by_choice = not before.config.use_device_gradient
@@ -194,14 +142,14 @@ class ClusterDevice(Closeable, Device):
         told, settings = found
         later = RUNS_LATER in config.device_options
         dispatcher = CallPlanner(self.cluster, settings, later)
-        return replace(told, device_options={_OPTION: dispatcher, **({RUNS_LATER: True} if later else {})})
+        return replace(told, device_options={DISPATCHER: dispatcher, **({RUNS_LATER: True} if later else {})})
 
     def preprocess_transforms(self, execution_config: ExecutionConfig | None = None) -> CompilePipeline:
         """One transform: select or split, then the chosen executors' own programs."""
         program = CompilePipeline()
-        is_settled = execution_config is not None and _OPTION in execution_config.device_options
+        is_settled = execution_config is not None and DISPATCHER in execution_config.device_options
         dispatcher = self._dispatcher(execution_config)
-        program.add_transform(_dispatch, device=self, dispatcher=dispatcher, is_settled=is_settled)
+        program.add_transform(dispatch, device=self, dispatcher=dispatcher, is_settled=is_settled)
         return program
 
     def execute(
@@ -220,7 +168,7 @@ class ClusterDevice(Closeable, Device):
             return self._execute_raw(circuits, dispatcher)
         if dispatcher.config.use_device_gradient and dispatcher.config.interface is Interface.JAX_JIT:
             for circuit in circuits:
-                _check_one_batch_axis(circuit)
+                check_one_batch_axis(circuit)
             return self._execute_expanded(circuits, [dispatcher.rows(circuit) for circuit in circuits], dispatcher)
         outcomes = self.cluster.run(dispatcher.jobs(circuits))
         results = tuple(map(attrgetter("result"), outcomes))
@@ -271,7 +219,7 @@ class ClusterDevice(Closeable, Device):
 
     def planned(
         self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig
-    ) -> tuple[list[QuantumScript], Callable[[Sequence[Result]], tuple[Result, ...]]]:
+    ) -> tuple[list[QuantumScript], Callable[[Sequence[Result]], list[Result]]]:
         """What the executors run for circuits that nobody differentiates, and what makes their results of that.
 
         Args:
@@ -279,13 +227,7 @@ class ClusterDevice(Closeable, Device):
             execution_config: the configuration whose program that was.
         """
         dispatcher = self._dispatcher(execution_config)
-        expanded = [_planned(circuit, self, dispatcher) for circuit in circuits]
-
-        def postprocess(results: Sequence[Result]) -> tuple[Result, ...]:
-            remaining = iter(results)
-            return tuple([post([next(remaining) for _ in batch]) for batch, post in expanded])
-
-        return [one for batch, _ in expanded for one in batch], postprocess
+        return run_together([planned(circuit, self, dispatcher) for circuit in circuits])
 
     def stand_in_for(self, device: Device) -> None:
         """Take the place of another device from now on: what runs here counts in that device's tracker too."""
@@ -402,9 +344,9 @@ class ClusterDevice(Closeable, Device):
         self._shift_rules = ShiftRules()
 
     def _dispatcher(self, config: ExecutionConfig | None) -> CallPlanner:
-        if config is None or _OPTION not in config.device_options:
+        if config is None or DISPATCHER not in config.device_options:
             config = self.setup_execution_config(config)
-        dispatcher: CallPlanner = config.device_options[_OPTION]
+        dispatcher: CallPlanner = config.device_options[DISPATCHER]
         return dispatcher
 
     def _execute_recorded(self, circuits: Sequence[QuantumScript], config: ExecutionConfig) -> ResultBatch:
@@ -422,7 +364,7 @@ class ClusterDevice(Closeable, Device):
     def _execute_raw(self, circuits: Sequence[QuantumScript], dispatcher: CallPlanner) -> ResultBatch:
         prepared = list(map(dispatcher.prepared, circuits))
         expanded = [
-            ((circuit,), only) if ready else _planned(circuit, self, dispatcher)
+            ((circuit,), only) if ready else planned(circuit, self, dispatcher)
             for circuit, ready in zip(circuits, prepared, strict=True)
         ]
         return self._execute_expanded(circuits, expanded, dispatcher)
@@ -452,7 +394,7 @@ class ClusterDevice(Closeable, Device):
         if dispatcher.config.interface in JAX:  # it says for which parameters a derivative is wanted, and no others
             for circuit in circuits:
                 check_trainable(circuit)
-        prepare = partial(_dispatch.tape_transform, device=self, dispatcher=dispatcher)
+        prepare = partial(dispatch.tape_transform, device=self, dispatcher=dispatcher)
         prepared = list(map(dispatcher.prepared, circuits))
         ready = [one if known else made_ready(one, prepare) for one, known in zip(circuits, prepared, strict=True)]
         given = vectors if vectors is not None else [None] * len(circuits)
@@ -462,23 +404,12 @@ class ClusterDevice(Closeable, Device):
     def _differentiating(self, config: ExecutionConfig | None, circuits: Sequence[QuantumScript]) -> CallPlanner:
         """What prepares circuits for the method by which the executors differentiate them."""
         config = config or ExecutionConfig(gradient_method="adjoint")
-        if _OPTION in config.device_options:
+        if DISPATCHER in config.device_options:
             dispatcher = self._dispatcher(config)
             if dispatcher.config.use_device_gradient and dispatcher.config.gradient_method != "backprop":
                 return dispatcher
         config = self._derivatives.differentiating(config, circuits)
         return self._dispatcher(self.setup_execution_config(config, circuits[0] if circuits else None))
-
-
-def _check_one_batch_axis(circuit: QuantumScript) -> None:
-    """Refuse what ``jax.vmap`` within ``jax.vmap`` makes of a circuit that leaves JAX by a callback."""
-    try:
-        circuit.batch_size  # noqa: B018
-    except ValueError as error:
-        raise ConfigurationError(
-            f"a circuit has several batch axes, and a device runs one ({error}) Where jax.vmap stands inside of "
-            "jax.vmap, write one jax.vmap over all points, as in jax.vmap(qnode)(points.reshape(-1)).reshape(m, n)."
-        ) from error
 
 
 def _new_cluster(wires: Any, executors: Any, config: str | None, options: dict[str, Any]) -> QCluster:

@@ -9,7 +9,6 @@ from operator import is_not
 from typing import Any
 
 import numpy as np
-import pennylane as qml
 from pennylane.devices import ExecutionConfig
 from pennylane.math import Interface
 from pennylane.measurements import ExpectationMP, ProbabilityMP, VarianceMP
@@ -19,22 +18,19 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.fingerprint import is_foreign
-from pennylane_qexec.circuits.structure import NotExpandedError, has_plain_gates, is_broadcasted, rows_of
-from pennylane_qexec.cluster.derivatives import BY_SHIFTS, JAX, Limit
-from pennylane_qexec.cluster.planning import CallPlanner
+from pennylane_qexec.circuits.structure import NotExpandedError, is_broadcasted, rows_of
+from pennylane_qexec.cluster.derivatives import BY_SHIFTS
+from pennylane_qexec.cluster.planning import CallPlanner, run_together
 from pennylane_qexec.cluster.sweeps import jobs_of
 from pennylane_qexec.concurrency.differentiation import (
     are_recorded,
-    check_complex,
     is_recorded,
-    observables_are_recorded,
-    without_constants,
 )
-from pennylane_qexec.device.gradients import checked_shifts, for_batches
+from pennylane_qexec.device.gradients import checked_shifts
 from pennylane_qexec.device.shift_rules import ShiftRule, ShiftRules
 from pennylane_qexec.device.shifts import with_gates
 from pennylane_qexec.device.tracking import track_sweeps
-from pennylane_qexec.job import Job, Postprocessing, Result, Sweep, only
+from pennylane_qexec.job import Job, Postprocessing, Result, Sweep
 
 _IS_RECIPE = partial(is_not, None)
 _MEASURED = (ExpectationMP, ProbabilityMP, VarianceMP)
@@ -85,27 +81,6 @@ def _is_split(measurement: Any) -> bool:
     if not isinstance(measurement, ExpectationMP) or not isinstance(measurement.obs, _SUMS):
         return False
     return not any(is_recorded(number) for term in measurement.obs.terms()[1] for number in term.data)
-
-
-def with_shifts(tape: QuantumScript, limit: Limit, wires: Any) -> tuple[Sequence[QuantumScript], Postprocessing]:
-    """The circuits in place of one that is going to be differentiated: of gates that have shifts, row by row.
-
-    Args:
-        tape: the circuit, whose numbers an interface records.
-        limit: how often that is allowed.
-        wires: of the device.
-    """
-    limit.check(tape)
-    by_coefficients = observables_are_recorded(tape)
-    if limit.interface is Interface.AUTOGRAD and not by_coefficients:
-        tape = without_constants(tape)
-    if not by_coefficients and has_plain_gates(tape) and all(one.wires for one in tape.measurements):
-        if limit.interface not in JAX:
-            check_complex(tape)
-        return (tape,), limit.guarded(only, tape)
-    expand: Any = for_batches(qml.gradients.param_shift, limit.interface, 1, wires).expand_transform
-    circuits, postprocess = expand(tape)
-    return circuits, limit.guarded(postprocess, tape)
 
 
 Finish = Callable[[Sequence[Result]], list[Any]]
@@ -201,17 +176,14 @@ class ShiftedCall:
     def _by_pennylane(self, circuit: QuantumScript) -> tuple[list[Job], Finish]:
         with QueuingManager.stop_recording():
             tapes, differentiate = checked_shifts(circuit, **self._planner.settings.shift_options)
-        expanded = list(map(self._planner, [circuit, *tapes] if self._values else tapes))
-        jobs = self._planner.jobs([one for batch, _ in expanded for one in batch])
+        given = [circuit, *tapes] if self._values else tapes
+        circuits, each = run_together(list(map(self._planner, given)))
 
         def finish(results: Sequence[Result]) -> list[Any]:
-            remaining = iter(results)
-            done = [postprocess([next(remaining) for _ in batch]) for batch, postprocess in expanded]
-            if self._values:
-                return [(done[0], differentiate(tuple(done[1:])))]
-            return [differentiate(tuple(done))]
+            done = tuple(each(results))
+            return [(done[0], differentiate(done[1:]))] if self._values else [differentiate(done)]
 
-        return jobs, finish
+        return self._planner.jobs(circuits), finish
 
 
 def _rows(circuit: QuantumScript, options: Any) -> tuple[Sequence[QuantumScript], Postprocessing | None]:

@@ -74,20 +74,21 @@ def complete(executor: Any, work: Any, results: list[Any]) -> list[Any]:
     if len(results) != len(work.circuits):
         raise RuntimeError(f"{len(results)} results were returned for {len(work.circuits)} circuits")
     if not work.sweeps:
-        _check(executor, work, results)
+        if type(None) in map(type, results):
+            raise RuntimeError(_NONE)
+        executor.check_results(work, results)
         return results
     results = list(map(list, results))
     for index, (rows, sweep) in enumerate(zip(results, work.sweeps, strict=True)):
         if len(rows) != len(sweep):
             raise RuntimeError(f"{len(rows)} results were returned for the {len(sweep)} circuits of a sweep")
-        _check(executor, work.part([index]).by_template(), rows)
+        if type(None) in map(type, rows):
+            raise RuntimeError(_NONE)
+        executor.check_results(work.part([index]).by_template(), rows)
     return results
 
 
-def _check(executor: Any, work: Any, results: list[Any]) -> None:
-    if type(None) in map(type, results):
-        raise RuntimeError("None was returned in place of the result of a circuit")
-    executor.check_results(work, results)
+_NONE = "None was returned in place of the result of a circuit"
 
 
 def serve(source: BinaryIO, number: int) -> None:
