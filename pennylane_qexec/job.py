@@ -540,6 +540,27 @@ class Outcome:
     seconds: float = 0.0
     circuits: int = 1
 
+    @classmethod
+    def of_parts(cls, outcomes: Sequence[Outcome], results: list[Result]) -> Outcome:
+        """The outcome of a sweep, of those of the parts in which it ran: what they have used is added up.
+
+        Args:
+            outcomes: of its parts; the last says who ran it.
+            results: those of its rows.
+        """
+        return replace(
+            outcomes[-1],
+            result=results,
+            shots=sum(outcome.shots for outcome in outcomes),
+            attempt=max(outcome.attempt for outcome in outcomes),
+            submitted=min(outcome.submitted for outcome in outcomes),
+            started=min(outcome.started for outcome in outcomes),
+            finished=max(outcome.finished for outcome in outcomes),
+            cost=sum(outcome.cost for outcome in outcomes),
+            seconds=sum(outcome.seconds for outcome in outcomes),
+            circuits=sum(outcome.circuits for outcome in outcomes),
+        )
+
 
 def together(usages: Sequence[Usage]) -> Usage:
     """The sum of what was used; what nobody knows counts as nothing."""

@@ -14,7 +14,7 @@ from pennylane.tape import QuantumScript
 from pennylane_qexec.circuits.templates import fuse, sweep_of_circuit
 from pennylane_qexec.cluster.planning import CallPlanner, RefusedError, run_together
 from pennylane_qexec.concurrency.differentiation import is_plain
-from pennylane_qexec.job import Call, Job, Outcome, Postprocessing, Result, Sweep, only
+from pennylane_qexec.job import Call, Job, Outcome, Postprocessing, Result, Sweep, Usage, only, shared_out
 
 
 def jobs_of(sweep: Sweep, planner: CallPlanner) -> tuple[list[Job], Callable[[Sequence[Result]], list[Result]]]:
@@ -107,21 +107,23 @@ class JobGroup:
         if len(self.members) == 1:
             yield self.members[0][0], outcome
             return
-        total, start = self.job.rows, 0
-        for place, rows in self.members:
-            own = rows or 1
+        sizes = [rows or 1 for _, rows in self.members]
+        shares = shared_out(Usage(outcome.circuits, outcome.shots, outcome.cost, outcome.seconds), sizes)
+        start = 0
+        for (place, rows), size, share in zip(self.members, sizes, shares, strict=True):
+            result = outcome.result[start] if rows is None else outcome.result[start : start + size]
             yield (
                 place,
                 replace(
                     outcome,
-                    result=outcome.result[start] if rows is None else outcome.result[start : start + own],
-                    shots=outcome.shots * own // total,
-                    circuits=outcome.circuits * own // total,
-                    cost=outcome.cost * own / total,
-                    seconds=outcome.seconds * own / total,
+                    result=result,
+                    circuits=share.circuits,
+                    shots=share.shots,
+                    cost=share.cost or 0.0,
+                    seconds=share.seconds or 0.0,
                 ),
             )
-            start += own
+            start += size
 
 
 def grouped(groups: Sequence[JobGroup]) -> list[JobGroup]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
-from dataclasses import InitVar, dataclass, field, replace
+from dataclasses import InitVar, dataclass, field
 from itertools import chain, count
 from operator import attrgetter
 from typing import Any
@@ -183,26 +183,12 @@ class Division:
         self._outcomes.append((part.first_row, outcome))
         if self.parts:
             return None
-        return joined([outcome for _, outcome in sorted(self._outcomes, key=lambda one: one[0])])
+        outcomes = [outcome for _, outcome in sorted(self._outcomes, key=lambda one: one[0])]
+        return Outcome.of_parts(outcomes, list(chain.from_iterable(map(attrgetter("result"), outcomes))))
 
     def _go(self) -> None:
         for part in list(self.parts):
             part.go()
-
-
-def joined(outcomes: Sequence[Outcome]) -> Outcome:
-    """The outcome of a sweep, of those of its parts in order: what they have used is added up."""
-    return replace(
-        outcomes[-1],
-        result=list(chain.from_iterable(map(attrgetter("result"), outcomes))),
-        shots=sum(map(attrgetter("shots"), outcomes)),
-        attempt=max(map(attrgetter("attempt"), outcomes)),
-        started=min(map(attrgetter("started"), outcomes)),
-        finished=max(map(attrgetter("finished"), outcomes)),
-        cost=sum(map(attrgetter("cost"), outcomes)),
-        seconds=sum(map(attrgetter("seconds"), outcomes)),
-        circuits=sum(map(attrgetter("circuits"), outcomes)),
-    )
 
 
 def circuits_in(queued_jobs: Iterable[QueuedJob]) -> int:

@@ -36,27 +36,6 @@ def _affinity_of(job: Job) -> Affinity | None:
     return Affinity() if job.executor is None and job.affinity is None else job.affinity
 
 
-def joined(outcomes: Sequence[Outcome], results: list[Result]) -> Outcome:
-    """The outcome of a job with a sweep, of those of its parts: what they used is added up.
-
-    Args:
-        outcomes: of its parts; the last says who ran it.
-        results: those of its rows.
-    """
-    return replace(
-        outcomes[-1],
-        result=results,
-        shots=sum(outcome.shots for outcome in outcomes),
-        attempt=max(outcome.attempt for outcome in outcomes),
-        submitted=min(outcome.submitted for outcome in outcomes),
-        started=min(outcome.started for outcome in outcomes),
-        finished=max(outcome.finished for outcome in outcomes),
-        cost=sum(outcome.cost for outcome in outcomes),
-        seconds=sum(outcome.seconds for outcome in outcomes),
-        circuits=sum(outcome.circuits for outcome in outcomes),
-    )
-
-
 def run_apart(
     run: Callable[[Sequence[Job]], Sequence[Outcome]], jobs: Sequence[Job], apart: Sequence[Sequence[Job]]
 ) -> list[Outcome]:
@@ -102,7 +81,7 @@ def _joined_parts(parts: Sequence[Job], outcomes: Sequence[Outcome]) -> Outcome:
     results: list[Result] = []
     for part, outcome in zip(parts, outcomes, strict=True):
         results += [outcome.result] if part.sweep is None else outcome.result
-    return joined(outcomes, results)
+    return Outcome.of_parts(outcomes, results)
 
 
 def joined_future(

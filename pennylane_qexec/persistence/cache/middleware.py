@@ -20,7 +20,7 @@ from pennylane_qexec.executors import DelegatingExecutor, Executor
 from pennylane_qexec.job import Job, Outcome, Result, Work
 from pennylane_qexec.persistence.cache.cache import Cache
 from pennylane_qexec.persistence.cache.keys import ForeignError, Keys, copied
-from pennylane_qexec.persistence.expansion import joined, joined_future
+from pennylane_qexec.persistence.expansion import joined_future
 from pennylane_qexec.persistence.runners import BaseRunner
 
 T = TypeVar("T")
@@ -274,7 +274,7 @@ def _outcome(parts: Sequence[tuple[_Part, Outcome]]) -> Outcome:
     if len(parts) == 1:
         return parts[0][1]
     results = {circuit: result for part, outcome in parts for circuit, (_, result) in part.results(outcome).items()}
-    return joined([outcome for _, outcome in parts], [results[circuit] for circuit in sorted(results)])
+    return Outcome.of_parts([outcome for _, outcome in parts], [results[circuit] for circuit in sorted(results)])
 
 
 def _copies(
