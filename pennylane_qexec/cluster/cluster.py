@@ -125,7 +125,7 @@ class QCluster(Nestable):
         self.merge: Merge = merges.pooled
         refuse_both(selector, split)
         self.executors: list[Executor] = make_executors(with_clusters_wrapped(executors, self), wires)
-        identity.settle(self.executors, self._seed)  # no two draw the same shots
+        self._settle_seeds()
         self._next_number = 0
         self._numbering = threading.Lock()
         self._given: dict[Kind, Any] = {"selector": None, "split": None, "merge": merge}
@@ -384,6 +384,10 @@ class QCluster(Nestable):
             results.append(postprocess([outcome.result for outcome in outcomes]))
             usages.append(used_by(outcomes))
         return results, usages
+
+    def _settle_seeds(self) -> None:
+        """Have no two executors draw the same shots."""
+        identity.settle(self.executors, self._seed)
 
     @property
     def _recorded_by(self) -> durable.OpenRun | None:

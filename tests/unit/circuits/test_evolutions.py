@@ -74,6 +74,7 @@ def _node(name: str, device: Any, method: str) -> Any:
     return circuit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("x", [0.4, [0.4, 1.1]], ids=["one", "batch"])
 @pytest.mark.parametrize("name", EVOLUTIONS)
 def test_evolutions_are_differentiated_by_shifts(open_device: Any, name: str, x: Any) -> None:
@@ -98,6 +99,7 @@ def test_matrices_are_unitary_with_autograd(open_device: Any, name: str) -> None
     assert node.device.execute((circuit,))[0] == pytest.approx(right)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in EVOLUTIONS if name not in MATRICES])
 def test_evolutions_in_pytorch_are_differentiated_on_aer(open_device: Any, name: str) -> None:
     right = _right(name, 0.4)

@@ -122,6 +122,7 @@ class Waits:
 WAYS = [way for name, way in vars(Waits).items() if not name.startswith("_") and name != "submit"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_a_ctrl_c_that_got_lost_ends_the_wait(
     way: Callable[[Waits], None], ctrl_c_gets_lost: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

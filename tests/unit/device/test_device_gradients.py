@@ -81,6 +81,7 @@ def double_precision() -> Any:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interface", INTERFACES.values(), ids=INTERFACES)
 @pytest.mark.parametrize("method", ["best", "adjoint", "parameter-shift", "hadamard", "finite-diff"])
 @pytest.mark.parametrize(

@@ -122,6 +122,7 @@ def test_vmap_within_vmap_of_parameter_shifts_is_one_job_for_all_points_and_shif
         assert device.history.totals.circuits == points.size * 3
 
 
+@pytest.mark.slow
 def test_what_differentiates_through_parameter_shifts_gives_one_derivative():
     """Forward and backward, of several results, with numbers that are constants, beside what JAX computes itself."""
 

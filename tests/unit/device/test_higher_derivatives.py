@@ -97,6 +97,7 @@ def test_they_are_refused_for_qelectrons_too(second: Any, executors: str) -> Non
         second(circuit)
 
 
+@pytest.mark.slow
 def test_they_are_right_for_qelectrons_of_their_own_device(second: Any) -> None:
     with qexec.qelectron(qml.QNode(turn, qml.device("default.qubit", wires=1))) as circuit:
         assert second(circuit) == pytest.approx(SECOND)

@@ -108,6 +108,7 @@ def test_a_seed_of_a_cluster_draws_the_shots_of_calls_one_by_one() -> None:
     assert np.array_equal(*found)
 
 
+@pytest.mark.slow
 def test_a_point_that_fails_raises_its_error() -> None:
     with (
         electron(turned, Noted(fails_above=5.0), retry=None) as circuit,

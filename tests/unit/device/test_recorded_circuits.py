@@ -80,6 +80,7 @@ def test_programs_of_configurations_that_users_give_themselves_leave_records_alo
         assert INTERFACES[interface](value) == pytest.approx(GRADIENT, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("executors", "options", "shots"),
     [

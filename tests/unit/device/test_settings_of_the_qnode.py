@@ -182,6 +182,7 @@ COUNTABLE = {
 }
 
 
+@pytest.mark.slow
 @by_how
 @pytest.mark.parametrize("of", ["the QNode's device", "its own device"])
 @pytest.mark.parametrize(("options", "shots", "way"), COUNTABLE.values(), ids=COUNTABLE)

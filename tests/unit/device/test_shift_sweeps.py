@@ -63,11 +63,13 @@ def measuring(measured: Any, prepare: Any = ansatz) -> qml.QNode:
     return node_of(circuit)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measured", MEASURED.values(), ids=MEASURED)
 def test_every_measurement_is_differentiated_by_sweeps(open_device: Any, measured: Any) -> None:
     assert BY_SWEEPS in check(measuring(measured), open_device("default.qubit"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [name for name in HOW if name != "autograd"])
 @pytest.mark.parametrize("measured", ["a matrix", "several", "several with variances"])
 def test_every_interface_gets_what_it_gets_of_pennylane(open_device: Any, measured: str, how: str) -> None:
@@ -174,6 +176,7 @@ def start(x: Any) -> None:
     qml.CNOT([0, 1])
 
 
+@pytest.mark.slow
 def test_every_gate_that_has_numbers_is_differentiated_by_sweeps(open_device: Any) -> None:
     device = open_device("default.qubit", 4)
     for name, gate in GATES.items():
@@ -231,6 +234,7 @@ COEFFICIENTS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["autograd", "torch", "jax.jacrev", "jax.jit"])
 @pytest.mark.parametrize("measured", COEFFICIENTS.values(), ids=COEFFICIENTS)
 def test_coefficients_of_observables_are_differentiated_by_sweeps(open_device: Any, measured: Any, how: str) -> None:

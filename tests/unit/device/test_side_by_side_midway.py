@@ -62,6 +62,7 @@ def test_analytic_mid_circuit_measurements_are_equal(
 BY_TREE = ("tree-traversal", "hw-like")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "method", "mode", "postselect"), [way for way in WAYS if way[1:] != (*BY_TREE, 1)])
 @pytest.mark.parametrize("measure", MIDDLE.values(), ids=MIDDLE)
 def test_mid_circuit_measurements_draw_the_same_samples(

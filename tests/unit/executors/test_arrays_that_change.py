@@ -42,6 +42,7 @@ def changed(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [None, 20_000])
 @pytest.mark.parametrize("executor", ["aer", {"type": "jax", "compile": "now"}, {"type": "jax", "compile": "never"}])
 def test_an_array_that_is_written_to_leaves_the_circuits_that_had_its_numbers(

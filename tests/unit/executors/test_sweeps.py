@@ -157,6 +157,7 @@ def test_an_executor_with_shots_of_its_own_runs_all_rows_with_those():
 ESTIMATED = [qml.expval(qml.Z(0) @ qml.Z(1)), qml.expval(0.5 * qml.X(0) + qml.Y(1) + 0.3 * qml.I(0))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["aer", "fake_manila"])
 @pytest.mark.parametrize("primitive", ["sampler", "estimator"])
 @pytest.mark.parametrize("numbers", [(), (5, 100, 40)])
@@ -171,6 +172,7 @@ def test_runtime_shuffles_samples_as_those_of_the_circuits():
     assert_equal(*both(lambda: qexec.executor("ibm:aer", seed=3), batch))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in PREPARED if kind != "shadow"])
 def test_runtime_prepares_the_circuits_of_what_is_no_template_for_it(kind):
     operations, measurement, shots, rows = PREPARED[kind]

@@ -170,6 +170,7 @@ def test_a_backend_that_checks_no_results_itself_cannot_bring_lost_shots_in_eith
     assert collector.get_merged_results() == {"00": 20}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [{"00": 4.5, "11": 5.5}, {"00": -5, "11": 15}, {"0": 10}, {"0x": 10}, {"00": float("nan")}, [10], "00", {0: 10}],

@@ -101,6 +101,7 @@ def test_a_sweep_that_was_run_is_answered(open_cluster: Any, cache: qexec.Cache)
     assert executor.ran == 3
 
 
+@pytest.mark.slow
 def test_only_the_rows_that_are_not_known_are_run_and_results_are_in_order(
     open_cluster: Any, cache: qexec.Cache
 ) -> None:

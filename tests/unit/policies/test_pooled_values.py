@@ -65,6 +65,7 @@ def test_the_variance_is_that_of_the_union_not_the_mean_of_variances(own: Any, e
     assert any(value == pytest.approx(8 / 9) for value in values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("observable", OBSERVABLES.values(), ids=OBSERVABLES)
 @pytest.mark.parametrize("measure", [qml.sample, qml.counts])
 def test_outcomes_of_observables_are_distributed_as_on_one_simulator(

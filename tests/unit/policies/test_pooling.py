@@ -51,6 +51,7 @@ SHADOWS = {
 ANGLES = np.array([0.1, 0.7, 2.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", SHOTS.values(), ids=SHOTS)
 @pytest.mark.parametrize("observable", OBSERVABLES.values(), ids=OBSERVABLES)
 @pytest.mark.parametrize("measure", OF_OBSERVABLES.values(), ids=OF_OBSERVABLES)
@@ -61,6 +62,7 @@ def test_a_measurement_of_an_observable_looks_as_on_one_device(
     assert describe(execute(circuit, own)) == describe(execute(circuit, one))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", SHOTS.values(), ids=SHOTS)
 @pytest.mark.parametrize("measurements", WITHOUT_OBSERVABLE.values(), ids=WITHOUT_OBSERVABLE)
 def test_a_measurement_of_wires_looks_as_on_one_device(

@@ -30,6 +30,7 @@ def shots_by_executor(cluster: qexec.QCluster) -> dict[str, int]:
     return dict(total)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**12), st.lists(st.floats(0, 1e6), min_size=1, max_size=8).filter(any))
 def test_apportioned_numbers_add_up_and_are_within_one_of_their_quotas(total: int, weights: list[float]) -> None:
     numbers = splits.apportion(total, weights)

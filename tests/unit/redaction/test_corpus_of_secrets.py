@@ -298,6 +298,7 @@ def test_no_secret_leaves(left: dict[str, str], way_out: str) -> None:
     assert not shows(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way_out", ["str of an error", "history", "store", "saved collector", "JSON", "log"])
 def test_what_has_failed_is_still_told(left: dict[str, str], way_out: str) -> None:
     assert "ConnectionResetError" in left[way_out]

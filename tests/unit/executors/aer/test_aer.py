@@ -90,6 +90,7 @@ def test_results_with_shots_are_near_the_exact_ones(kind: str) -> None:
     assert all(_close(result, value, error) for result, value in zip(results, exact, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["automatic", "matrix_product_state"])
 @pytest.mark.parametrize("kind", BOTH | SAMPLED)
 def test_circuits_together_give_what_they_give_one_by_one(kind: str, method: str) -> None:

@@ -70,6 +70,7 @@ def test_values_are_those_of_the_circuits(device: str) -> None:
     assert same(found, expected, 1e-6 if device.startswith("cirq") else 1e-10)  # Cirq has single precision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("numbers", [(), (5, 100)])
 @pytest.mark.parametrize("shots", [60, (20, 20, 30)])

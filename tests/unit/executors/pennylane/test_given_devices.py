@@ -29,6 +29,7 @@ class _Watched(Device):
         return tuple(0.5 for _ in circuits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clusters", [1, 2])
 def test_a_device_that_several_executors_have_is_used_by_one_thread_at_a_time(open_cluster, clusters):
     device = _Watched()

@@ -92,6 +92,7 @@ def test_a_damaged_result_is_run_again(open_cluster: Any, tmp_path: Path, damage
     assert second.history[-1].backend == "default.qubit"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "result",
     [np.zeros((8, 2), dtype=int), "0.3", (0.1, 0.2), {"00": 50}, np.zeros(50), np.full((50, 2), 2)],

@@ -97,6 +97,7 @@ SIMULATORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("circuit", "result", "why"), CHANGED.values(), ids=CHANGED.keys())
 @pytest.mark.parametrize("executor", SIMULATORS.values(), ids=SIMULATORS.keys())
 def test_what_a_simulator_cannot_have_returned_is_refused_although_it_has_the_right_form(

@@ -70,6 +70,7 @@ def _change(path: Path, statement: str, *values: Any) -> None:
     connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("column", "value"), _cases(_OF_JOBS))
 def test_a_column_of_a_job_that_cannot_be_is_refused_by_its_name(
     path: Path, store: Store, column: str, value: Any
