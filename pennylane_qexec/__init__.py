@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from pennylane_qexec.policies import hedges, merges, retries, selectors, splits
     from pennylane_qexec.policies.budgets import Budget, set_budget
     from pennylane_qexec.providers import Backend, Provider, VirtualProvider
+    from pennylane_qexec.server.client import runtime_service
 
 __all__ = [
     "AerExecutor",
@@ -137,6 +138,7 @@ __all__ = [
     "qelectron",
     "retries",
     "run_later",
+    "runtime_service",
     "selectors",
     "set_budget",
     "splits",
@@ -171,13 +173,14 @@ _HOMES = {
     "policies": ("hedges", "merges", "retries", "selectors", "splits"),
     "policies.budgets": ("Budget", "set_budget"),
     "providers": ("Backend", "Provider", "VirtualProvider"),
+    "server.client": ("runtime_service",),
 }
 """Which module has a public name. All are imported when first used: the command line answers without PennyLane."""
 
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 _SUBPACKAGES = (
-    *("credentials", "engine", "errors", "executors", "experiment", "policies", "providers"),
+    *("credentials", "engine", "errors", "executors", "experiment", "policies", "providers", "server"),
     "testing",  # needs pytest
 )
 

@@ -45,10 +45,10 @@ def _names(providers: list[str] | None, every: bool) -> list[str] | None:
         return list(dict.fromkeys(providers))
     if not every:
         return None
-    from pennylane_qexec.credentials import VARIABLES
+    from pennylane_qexec.credentials import SERVER, VARIABLES
     from pennylane_qexec.providers import LOCAL
 
-    return [*LOCAL, *sorted(VARIABLES.keys() - LOCAL.keys())]
+    return [*LOCAL, *sorted(VARIABLES.keys() - LOCAL.keys() - {SERVER})]
 
 
 def _rows(

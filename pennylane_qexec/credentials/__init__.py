@@ -2,10 +2,11 @@
 
 from pennylane_qexec.credentials.keyring import forget, remove, store, stored
 from pennylane_qexec.credentials.lookup import arguments, guarded, source
-from pennylane_qexec.credentials.table import VARIABLES, advice, argument_names, canonical
+from pennylane_qexec.credentials.table import SERVER, VARIABLES, advice, argument_names, canonical
 from pennylane_qexec.redaction import Hidden, hidden, scrub
 
 __all__ = [
+    "SERVER",
     "VARIABLES",
     "Hidden",
     "advice",

@@ -1,4 +1,4 @@
-"""What the providers of qBraid want to know of who uses them: arguments, and the variables they usually are in."""
+"""What qBraid's providers and servers of our own want to know of users: arguments, and the usual variables."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from enum import Enum, auto
 
 GENERIC = ("api_key", "token")
 """What may be said for the main secret of any provider, besides its own name."""
+
+SERVER = "qexec"
+"""What servers of our own are called where providers are named."""
 
 _ALIASES = {"native": "qbraid", "qiskit": "ibm", "braket": "aws"}
 
@@ -79,6 +82,7 @@ _TABLE: Mapping[str, tuple[Argument, ...]] = {
         _setting("project_id", "PASQAL_PROJECT_ID"),
     ),
     "qbraid": (Argument("api_key", "QBRAID_API_KEY"),),
+    SERVER: (Argument("token", "QEXEC_TOKEN"), _setting("url", "QEXEC_URL")),
     "qperfect": (
         Argument("token", "QPERFECT_API_TOKEN"),
         Argument("password", "QPERFECT_PASSWORD"),
@@ -97,7 +101,10 @@ _TABLE: Mapping[str, tuple[Argument, ...]] = {
 VARIABLES: Mapping[str, tuple[str, ...]] = {
     provider: tuple(argument.variable for argument in arguments) for provider, arguments in _TABLE.items()
 }
-"""The usual environment variables of each provider that qBraid knows; that of the main secret is the first."""
+"""The usual environment variables of each provider that qBraid knows, and of our own servers.
+
+That of the main secret is the first.
+"""
 
 
 def canonical(provider: str) -> str:

@@ -40,7 +40,7 @@ ADD = "One of your own is added with VirtualProvider.add_provider."
 def elsewhere() -> tuple[str, ...]:
     """The names of qBraid's providers, and of those that installed packages add to them, sorted."""
     installed = {point.name for point in entry_points(group="qbraid.providers")}
-    return tuple(sorted((installed | set(credentials.VARIABLES)) - LOCAL.keys()))
+    return tuple(sorted((installed | set(credentials.VARIABLES)) - LOCAL.keys() - {credentials.SERVER}))
 
 
 def checked_info(info: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Mapping[str, Any]]:

@@ -1,0 +1,76 @@
+"""IBM's client is connected to servers of one's own, with clear errors where there is none."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+import pennylane_qexec as qexec
+from pennylane_qexec.server.client import INSTANCE, environment
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """Takes the token ``right``, and knows no backends."""
+
+    def do_GET(self) -> None:
+        self.server.seen.append((self.path, self.headers["Authorization"], self.headers["Service-CRN"]))  # type: ignore[attr-defined]
+        right = self.headers["Authorization"] == "Bearer right"
+        body = b'{"devices": []}' if right else b"{}"
+        self.send_response(200 if right else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
+    for name in ("QEXEC_URL", "QEXEC_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with HTTPServer(("127.0.0.1", 0), _Answers) as server:
+        server.seen = []  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_the_client_sends_the_token_and_the_instance_to_the_server_alone(server: HTTPServer) -> None:
+    service = qexec.runtime_service(f"http://127.0.0.1:{server.server_port}/", "right")
+    assert service.backends() == []
+    assert service.active_instance() == INSTANCE
+    assert {path.partition("?")[0] for path, *_ in server.seen} == {"/v1/instances/usage", "/v1/backends"}  # type: ignore[attr-defined]
+    assert {rest for _, *rest in map(tuple, server.seen) for rest in [tuple(rest)]} == {("Bearer right", INSTANCE)}  # type: ignore[attr-defined]
+
+
+def test_the_url_and_the_token_come_from_the_environment(server: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QEXEC_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("QEXEC_TOKEN", "right")
+    assert qexec.runtime_service().backends() == []
+
+
+def test_a_wrong_token_is_refused_at_once(server: HTTPServer) -> None:
+    with pytest.raises(qexec.NoAccessError, match="does not know this token"):
+        qexec.runtime_service(f"http://127.0.0.1:{server.server_port}", "wrong")
+
+
+def test_where_no_server_is_says_so(server: HTTPServer) -> None:
+    with HTTPServer(("127.0.0.1", 0), _Answers) as other:
+        port = other.server_port
+    with pytest.raises(qexec.NoAccessError, match=f"no server answers at http://127.0.0.1:{port}"):
+        qexec.runtime_service(f"http://127.0.0.1:{port}", "right")
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://127.0.0.1", "http://"])
+def test_what_is_no_url_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(qexec.ConfigurationError, match="is no URL of a server"):
+        qexec.runtime_service(url, "right")
+    with pytest.raises(qexec.ConfigurationError, match="is no URL of a server"):
+        environment(url, "right")
+    monkeypatch.delenv("QEXEC_URL", raising=False)
+    with pytest.raises(qexec.ConfigurationError, match="there is no URL of a server"):
+        qexec.runtime_service(token="right")
