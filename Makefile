@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
-PYTEST := PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 MPLBACKEND=Agg pytest -n 2 --dist worksteal
+NEWEST := $(VENV)-newest
+PYTEST := PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 MPLBACKEND=Agg \
+	QEXEC_NEWEST_CLIENT="$(abspath $(NEWEST))/bin/python" pytest -n 2 --dist worksteal
 
 unexport PYTHONDONTWRITEBYTECODE  # uncompiled, `import pennylane` takes 9 seconds in every process
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast lint docs bench clean postgresql
+.PHONY: help demo test test-fast lint docs bench clean postgresql newest
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -19,7 +21,7 @@ help:  ## list the targets
 demo: $(VENV)/.stamp-run  ## the energy of H2 over three simulators, with a picture
 	$(BIN)/qexec demo
 
-test: lint docs postgresql  ## everything: lint, docs, all tests
+test: lint docs postgresql newest  ## everything: lint, docs, all tests
 	$(PYTEST)
 
 test-fast: $(VENV)/.stamp-dev  ## the tests that take seconds
@@ -30,6 +32,8 @@ postgresql: $(VENV)/.stamp-dev  # tests start a server of their own: installed, 
 	|| $(BIN)/python -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("pgserver"))' \
 	|| { apt-get update && apt-get install --yes --no-install-recommends postgresql; } \
 	|| { echo "The tests need PostgreSQL. Install it: apt install postgresql, or brew install postgresql."; exit 1; }
+
+newest: $(NEWEST)/.stamp  # the newest client of IBM, which tests run beside the server
 
 lint: $(VENV)/.stamp-dev  ## style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -44,7 +48,7 @@ bench: $(VENV)/.stamp-dev  ## every benchmark, into docs/benchmarks.md and a pic
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -W ignore benchmarks/everything.py
 
 clean:  ## remove the environment and everything that was built
-	rm -rf .venv build dist docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-newest build dist docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.stamp-run: pyproject.toml
@@ -56,6 +60,11 @@ $(VENV)/.stamp-dev: pyproject.toml
 	$(environment)
 	$(BIN)/pip install --editable . --group dev
 	touch $(VENV)/.stamp-run $@
+
+$(NEWEST)/.stamp: tests/newest/requirements.txt
+	@test -x $(NEWEST)/bin/pip || "$(PYTHON)" -m venv $(NEWEST)
+	$(NEWEST)/bin/pip install --quiet --requirement $<
+	touch $@
 
 define environment
 @"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { \
