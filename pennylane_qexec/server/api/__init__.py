@@ -1,0 +1,1 @@
+"""The HTTP interface: a router for each group of requests."""
