@@ -1,0 +1,43 @@
+"""Metadata as a backend of Qiskit, with the noise of its calibration. Importing this imports Qiskit and Aer."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, final
+
+from qiskit.providers import BackendV2
+from qiskit_aer import AerSimulator
+from qiskit_ibm_runtime.fake_provider.fake_backend import FakeBackendV2
+
+from pennylane_qexec.server.catalogue.metadata import BackendMetadata
+
+
+def backend_of(metadata: BackendMetadata) -> BackendV2:
+    """The backend that circuits for some metadata run on.
+
+    Without noise it is Aer's simulator. Otherwise it is as those of the client's local testing mode: circuits run as
+    they are, with the noise of the calibration.
+    """
+    if metadata.properties is None:
+        return AerSimulator()
+    return MetadataBackend(metadata)
+
+
+@final
+class MetadataBackend(FakeBackendV2):
+    """A fake backend that is described by metadata, and not by the files that come with the client.
+
+    Args:
+        metadata: what it looks like, with a calibration.
+    """
+
+    conf_filename, props_filename = "configuration", "properties"
+
+    def __init__(self, metadata: BackendMetadata) -> None:
+        self._metadata = metadata
+        self.backend_name = metadata.name
+        super().__init__()
+
+    def _load_json(self, filename: str) -> dict[str, Any]:
+        """What would be in a file; the client writes dates and complex numbers into it."""
+        return copy.deepcopy(dict(getattr(self._metadata, filename)))
