@@ -27,7 +27,7 @@ from pennylane_qexec import Cache
 from pennylane_qexec.cli import app
 from pennylane_qexec.errors import QExecError, StoreError
 from pennylane_qexec.persistence.store import Ended, NewJob, State, Store, open_store
-from pennylane_qexec.persistence.store.validation import VERSION_TABLE, metadata
+from pennylane_qexec.persistence.store.tables import VERSION_TABLE, metadata
 
 pytestmark = pytest.mark.integration
 

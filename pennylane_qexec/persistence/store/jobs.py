@@ -15,7 +15,8 @@ from pennylane_qexec.errors import StoreError, StoreMismatchError
 from pennylane_qexec.persistence.store.base import State, sources
 from pennylane_qexec.persistence.store.database import PreparedStatement, Values, insert_into, list_of, plain, rows_of
 from pennylane_qexec.persistence.store.records import Ended, NewJob, StoredJob
-from pennylane_qexec.persistence.store.validation import circuits, job_of, jobs, refused, shown
+from pennylane_qexec.persistence.store.tables import circuits, jobs
+from pennylane_qexec.persistence.store.validation import job_of, refused, shown
 from pennylane_qexec.redaction import scrub
 
 # Changes

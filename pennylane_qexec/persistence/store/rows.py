@@ -14,7 +14,8 @@ from pennylane_qexec.errors import ConfigurationError, StoreError, unknown
 from pennylane_qexec.persistence.store.base import State
 from pennylane_qexec.persistence.store.database import PreparedStatement, insert_into, pieces
 from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Run
-from pennylane_qexec.persistence.store.validation import cache, cache_info_of, jobs, run_of, runs, shown, state_of
+from pennylane_qexec.persistence.store.tables import cache, jobs, runs
+from pennylane_qexec.persistence.store.validation import cache_info_of, run_of, shown, state_of
 from pennylane_qexec.redaction import has_secret, scrub, scrub_argv
 
 # The cache

@@ -21,7 +21,8 @@ from pennylane_qexec.persistence.store.database import LostStoreError, Transacti
 from pennylane_qexec.persistence.store.postgresql import PostgresTransactions
 from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Ended, NewJob, Run, StoredJob
 from pennylane_qexec.persistence.store.sqlite import SqliteTransactions
-from pennylane_qexec.persistence.store.validation import REVISION, VERSION_TABLE, shown
+from pennylane_qexec.persistence.store.tables import REVISION, VERSION_TABLE
+from pennylane_qexec.persistence.store.validation import shown
 from pennylane_qexec.persistence.store.workers import Heartbeats, new_worker
 from pennylane_qexec.redaction import know_url, veiled
 from pennylane_qexec.redaction.display import even_incomplete
@@ -330,13 +331,18 @@ def open_store(
     """
     if isinstance(store, Store):
         return store
+    return SqlStore(open_transactions(store, patience), clock, monotonic)
+
+
+def open_transactions(store: str | os.PathLike[str], patience: float = 30.0) -> Transactions:
+    """Open the database of a store, with its tables up to date. Arguments and errors as :func:`open_store`."""
     transactions = _transactions(_url(store), patience)
     try:
         migrate(transactions)
     except BaseException:
         transactions.close()
         raise
-    return SqlStore(transactions, clock, monotonic)
+    return transactions
 
 
 def open_to_read(store: str | os.PathLike[str]) -> Store:

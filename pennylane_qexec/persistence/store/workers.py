@@ -20,7 +20,8 @@ from pennylane_qexec.persistence.store.base import State
 from pennylane_qexec.persistence.store.database import PreparedStatement, insert_into, list_of, rows_of
 from pennylane_qexec.persistence.store.jobs import COLUMNS, found
 from pennylane_qexec.persistence.store.records import StoredJob, WorkerHeartbeat
-from pennylane_qexec.persistence.store.validation import heartbeat_of, jobs, workers
+from pennylane_qexec.persistence.store.tables import jobs, workers
+from pennylane_qexec.persistence.store.validation import heartbeat_of
 
 # Who lives
 

@@ -251,7 +251,7 @@ class Changes(StoreTests):
         assert store.claim([job], "other", LEASE) == []
 
 
-class Records(StoreTests):
+class RecordedJobs(StoreTests):
     """What stores keep to with jobs that are recorded and read."""
 
     def test_recorded_jobs_wait_in_the_order_given(self, store: Store) -> None:

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from pennylane_qexec.persistence.store.validation import VERSION_TABLE, metadata
+from pennylane_qexec.persistence.store.tables import VERSION_TABLE, metadata
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=metadata, version_table=VERSION_TABLE

@@ -545,7 +545,7 @@ def _pretend(store, state, label):
     """Put a run's only job back to where it was when its letter was on the way, as if the process had been killed."""
     from sqlalchemy import update
 
-    from pennylane_qexec.persistence.store.validation import jobs
+    from pennylane_qexec.persistence.store.tables import jobs
 
     values = {"state": state, "remote_id": label, "remote_index": 0, "worker": None, "finished": None, "result": None}
     store._transactions.write(lambda connection: connection.execute(update(jobs).values(**values)))

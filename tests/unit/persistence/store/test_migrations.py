@@ -16,7 +16,7 @@ from sqlalchemy import create_engine
 from pennylane_qexec.errors import StoreError
 from pennylane_qexec.persistence.store import NewJob, open_store
 from pennylane_qexec.persistence.store.sql import MIGRATIONS
-from pennylane_qexec.persistence.store.validation import REVISION, VERSION_TABLE, metadata
+from pennylane_qexec.persistence.store.tables import REVISION, VERSION_TABLE, metadata
 
 
 def test_the_migrations_end_at_the_tables_of_today(tmp_path: Path) -> None:

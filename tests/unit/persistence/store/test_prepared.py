@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, create_engine, insert, select, upd
 from sqlalchemy.sql import ClauseElement
 
 from pennylane_qexec.persistence.store.database import PreparedStatement
-from pennylane_qexec.persistence.store.validation import workers
+from pennylane_qexec.persistence.store.tables import workers
 
 
 @pytest.fixture
