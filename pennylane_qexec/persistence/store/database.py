@@ -55,6 +55,8 @@ def rows_of(connection: Connection, statement: Any, name: str, items: Sequence[A
 
 def plain(text: str) -> str:
     """A text that every database stores: without the zero character and halves of characters."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -151,10 +151,19 @@ server_jobs = Table(
     Index("qexec_server_jobs_finished", "finished"),
 )
 
+_PENDING = server_jobs.c.finished.is_(None)
 _WAITS = server_jobs.c.status == "Queued"
 _RUNS = server_jobs.c.status == "Running"
 Index(
     "qexec_server_jobs_queue", server_jobs.c.queue, server_jobs.c.number, sqlite_where=_WAITS, postgresql_where=_WAITS
+)
+Index(
+    "qexec_server_jobs_pending",
+    server_jobs.c.user,
+    server_jobs.c.created,
+    server_jobs.c.number,
+    sqlite_where=_PENDING,
+    postgresql_where=_PENDING,
 )
 Index("qexec_server_jobs_running", server_jobs.c.server, sqlite_where=_RUNS, postgresql_where=_RUNS)
 

@@ -35,9 +35,10 @@ _RUNNING = server_jobs.c.status == JobStatus.RUNNING
 _MINE = and_(_RUNNING, server_jobs.c.server == bindparam("me"))
 
 
-def visible(user: User, owner: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Whether a row is a user's to see: one of their own, or any if they are an admin."""
-    return true() if user.admin else owner == user.name
+def _is(job: str, user: User) -> ColumnElement[bool]:
+    """Whether a row is that of a job, and a user's to see."""
+    is_theirs = true() if user.admin else server_jobs.c.user == user.name
+    return and_(server_jobs.c.id == plain(job), is_theirs)
 
 
 # New jobs
@@ -65,12 +66,12 @@ def add(connection: Connection, job: NewServerJob, params: bytes, most_queued: i
         raise QueueFullError(most_queued)
     tags = [plain(tag) for tag in dict.fromkeys(job.tags)]
     owner = f"user {job.user}" if job.session is None else f"session {job.session}"
-    values = (
+    values: list[Any] = [
         *(job.id, job.user, job.program, job.backend, job.session, json.dumps(tags), job.log_level, job.max_seconds),
         *(job.private, job.runtime, job.calibration_id, job.key, f"{owner} at {job.backend}"),
         *(str(JobStatus.QUEUED), now),
-    )
-    number = _INSERT.select(connection, values).scalar()
+    ]
+    number = _INSERT.select(connection, tuple(plain(v) if isinstance(v, str) else v for v in values)).scalar()
     if number is not None:
         _INSERT_PARAMS.change(connection, [(number, params)])
         if tags:
@@ -80,8 +81,7 @@ def add(connection: Connection, job: NewServerJob, params: bytes, most_queued: i
 def set_tags(connection: Connection, job: str, user: User, tags: Sequence[str]) -> bool:
     """Replace the tags of a job. Returns whether there is such a job."""
     texts = [plain(tag) for tag in dict.fromkeys(tags)]
-    whose = and_(server_jobs.c.id == job, visible(user, server_jobs.c.user))
-    changed = update(server_jobs).where(whose).values(tags=json.dumps(texts)).returning(server_jobs.c.number)
+    changed = update(server_jobs).where(_is(job, user)).values(tags=json.dumps(texts)).returning(server_jobs.c.number)
     number = connection.scalar(changed)
     if number is None:
         return False
@@ -270,7 +270,7 @@ def leave(connection: Connection, server: str, now: float) -> None:
 
 def _locked_status(connection: Connection, job: str, user: User) -> JobStatus | None:
     """The status of a job of a user, which nobody changes until the transaction ends."""
-    query = select(server_jobs.c.status).where(server_jobs.c.id == job, visible(user, server_jobs.c.user))
+    query = select(server_jobs.c.status).where(_is(job, user))
     status = connection.scalar(query.with_for_update())
     return None if status is None else JobStatus(status)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, literal, select
 
-from pennylane_qexec.persistence.store.database import PreparedStatement, list_of, rows_of
+from pennylane_qexec.persistence.store.database import PreparedStatement, list_of, plain, rows_of
 from pennylane_qexec.persistence.store.tables import server_jobs, server_params, server_results, server_tags
 from pennylane_qexec.persistence.store.validation import refused, shown
 from pennylane_qexec.server.records.types import JobFilter, JobStatus, ServerJob, User
@@ -69,19 +69,19 @@ def is_visible(row: Any, user: User) -> bool:
 
 def one(connection: Connection, job: str, user: User) -> ServerJob | None:
     """A job that is a user's to see."""
-    row = _ONE.select(connection, (job,)).first()
+    row = _ONE.select(connection, (plain(job),)).first()
     return job_of(row) if row is not None and is_visible(row, user) else None
 
 
 def params(connection: Connection, job: str, user: User) -> bytes | None:
     """The payload of a job that is a user's to see; ``None`` if it is not, or was forgotten."""
-    row = _PARAMS.select(connection, (job,)).first()
+    row = _PARAMS.select(connection, (plain(job),)).first()
     return bytes(row.params) if row is not None and is_visible(row, user) else None
 
 
 def result(connection: Connection, job: str, user: User) -> Any:
     """The row with result and log of a job that is a user's to see."""
-    row = _RESULT.select(connection, (job,)).first()
+    row = _RESULT.select(connection, (plain(job),)).first()
     return row if row is not None and is_visible(row, user) else None
 
 
@@ -124,16 +124,15 @@ def _conditions(user: User, wanted: JobFilter) -> Iterator[ColumnElement[bool]]:
         yield columns.user == user.name
     for name in ("user", "backend", "program", "status", "session"):
         if (value := getattr(wanted, name)) is not None:
-            yield columns[name] == str(value)
+            yield columns[name] == plain(str(value))
     if wanted.pending is not None:
-        pending = columns.status.in_([str(status) for status in JobStatus if not status.final])
-        yield pending if wanted.pending else ~pending
+        yield columns.finished.is_(None) if wanted.pending else columns.finished.is_not(None)
     if wanted.created_after is not None:
         yield columns.created >= wanted.created_after
     if wanted.created_before is not None:
         yield columns.created <= wanted.created_before
     for tag in wanted.tags:
-        yield columns.number.in_(select(server_tags.c.job).where(server_tags.c.tag == tag))
+        yield columns.number.in_(select(server_tags.c.job).where(server_tags.c.tag == plain(tag)))
 
 
 # The queue

@@ -43,6 +43,7 @@ class Records(Closeable):
 
     Args:
         transactions: the way to the database.
+        reads: another one, for what changes nothing: of SQLite, so that nobody who looks waits for a disk to write.
         clock: tells the time, in seconds since 1970.
         monotonic: a clock that never jumps, in seconds.
         lease: for how long this server is taken to live if it does not call :meth:`renew`, in seconds.
@@ -53,9 +54,15 @@ class Records(Closeable):
     """
 
     def __init__(
-        self, transactions: Transactions, clock: Callable[[], float], monotonic: Callable[[], float], lease: float
+        self,
+        transactions: Transactions,
+        reads: Transactions,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        lease: float,
     ) -> None:
         self._transactions = transactions
+        self._reads = reads
         self._clock = clock
         self._monotonic = monotonic
         self._heartbeats = Heartbeats(monotonic)
@@ -98,19 +105,19 @@ class Records(Closeable):
 
     def job(self, job: str, user: User) -> ServerJob | None:
         """A job; ``None`` if the user has none of this id."""
-        return self._transactions.read(lambda c: lists.one(c, job, user))
+        return self._reads.read(lambda c: lists.one(c, job, user))
 
     def jobs(self, user: User, wanted: JobFilter) -> tuple[list[ServerJob], int]:
         """A page of the jobs that are wanted, and how many there are in all; the newest first, unless told."""
-        return self._transactions.read(lambda c: lists.page(c, user, wanted))
+        return self._reads.read(lambda c: lists.page(c, user, wanted))
 
     def params(self, job: str, user: User) -> bytes | None:
         """The payload of a job; ``None`` if the user has no such job, or it was private and has ended."""
-        return self._transactions.read(lambda c: lists.params(c, job, user))
+        return self._reads.read(lambda c: lists.params(c, job, user))
 
     def result(self, job: str, user: User) -> str | None:
         """The result of a job; ``None`` if it has none. That of a private job is given once, and forgotten."""
-        row = self._transactions.read(lambda c: lists.result(c, job, user))
+        row = self._reads.read(lambda c: lists.result(c, job, user))
         if row is None:
             return None
         if row.private and row.result is not None:
@@ -119,7 +126,7 @@ class Records(Closeable):
 
     def logs(self, job: str, user: User) -> str:
         """What a job has logged; nothing, if the user has no such job."""
-        row = self._transactions.read(lambda c: lists.result(c, job, user))
+        row = self._reads.read(lambda c: lists.result(c, job, user))
         return "" if row is None else str(row.log)
 
     def cancel(self, job: str, user: User) -> JobStatus | None:
@@ -151,11 +158,11 @@ class Records(Closeable):
 
         So nobody's jobs hide behind those of others.
         """
-        return self._transactions.read(lambda c: lists.queued(c, each))
+        return self._reads.read(lambda c: lists.queued(c, each))
 
     def queue_lengths(self) -> dict[str, int]:
         """How many jobs wait at each backend that has any, by their published names."""
-        return self._transactions.read(lists.queue_lengths)
+        return self._reads.read(lists.queue_lengths)
 
     def claim(self, ids: Sequence[str]) -> list[ServerJob]:
         """Let this server have jobs that wait, to run them. Gives those that it got, which no other server gets."""
@@ -167,11 +174,11 @@ class Records(Closeable):
 
     def payloads(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The payloads of jobs that this server has claimed, by their ids."""
-        return self._transactions.read(lambda c: lists.payloads(c, ids, self.server))
+        return self._reads.read(lambda c: lists.payloads(c, ids, self.server))
 
     def watch(self, ids: Sequence[str]) -> dict[str, tuple[JobStatus, bool]]:
         """The status of many jobs, and whether they are to be cancelled; nothing of those that were deleted."""
-        return self._transactions.read(lambda c: lists.watch(c, ids)) if ids else {}
+        return self._reads.read(lambda c: lists.watch(c, ids)) if ids else {}
 
     def finish(
         self,
@@ -257,11 +264,11 @@ class Records(Closeable):
 
     def session(self, session: str, user: User) -> ServerSession | None:
         """A session; ``None`` if the user has none of this id."""
-        return self._transactions.read(lambda c: sessions.one(c, session, user))
+        return self._reads.read(lambda c: sessions.one(c, session, user))
 
     def sessions(self, user: User, limit: int = 100, offset: int = 0) -> list[ServerSession]:
         """Sessions, the newest first."""
-        return self._transactions.read(lambda c: sessions.several(c, user, limit, offset))
+        return self._reads.read(lambda c: sessions.several(c, user, limit, offset))
 
     def update_session(self, session: str, user: User, accepting_jobs: bool) -> bool:
         """Let a session take no more jobs, or some again if it is not closed. Returns whether the user has it."""
@@ -288,11 +295,11 @@ class Records(Closeable):
 
     def find(self, token: str) -> User | None:
         """Whose a token is; ``None`` if it is nobody's, or was revoked."""
-        return self._transactions.read(lambda c: accounts.find(c, token))
+        return self._reads.read(lambda c: accounts.find(c, token))
 
     def user_of(self, token: int) -> User | None:
         """Whose the token with a number is; ``None`` if it is nobody's, or was revoked."""
-        return self._transactions.read(lambda c: accounts.by_id(c, token))
+        return self._reads.read(lambda c: accounts.by_id(c, token))
 
     def revoke(self, token: int) -> bool:
         """Let the token with a number be nobody's from now on. Returns whether there is such a token."""
@@ -301,7 +308,7 @@ class Records(Closeable):
 
     def tokens(self) -> list[ServerToken]:
         """All tokens that were made, the oldest first."""
-        return self._transactions.read(accounts.every)
+        return self._reads.read(accounts.every)
 
     def secret(self, name: str) -> str:
         """A secret of the servers of this store, drawn when it is first asked for: 64 hexadecimal digits."""
@@ -309,7 +316,7 @@ class Records(Closeable):
 
     def usage(self, user: User, since: float = 0.0) -> float:
         """For how many seconds the jobs of a user were computed, from the day (UTC) of a time in seconds since 1970."""
-        return self._transactions.read(lambda c: accounts.usage(c, user.name, since))
+        return self._reads.read(lambda c: accounts.usage(c, user.name, since))
 
     def close(self) -> None:
         """Close the store; the jobs that this server has wait again."""
@@ -319,6 +326,7 @@ class Records(Closeable):
                 now = self._clock()
                 self._transactions.write(lambda c: changes.leave(c, self.server, now))
         finally:
+            self._reads.close()
             self._transactions.close()
 
 
@@ -343,4 +351,7 @@ def open_records(
         ConfigurationError: this names no store.
         StoreError: it cannot be opened: the message says why, and what to do.
     """
-    return Records(open_transactions(store, patience), clock, monotonic, lease)
+    transactions = open_transactions(store, patience)
+    one_connection = transactions.url.startswith("sqlite")
+    reads = open_transactions(store, patience) if one_connection else transactions
+    return Records(transactions, reads, clock, monotonic, lease)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
-from pennylane_qexec.persistence.store.database import PreparedStatement, insert_into
+from pennylane_qexec.persistence.store.database import PreparedStatement, insert_into, plain
 from pennylane_qexec.persistence.store.tables import server_jobs, server_sessions
 from pennylane_qexec.persistence.store.validation import refused, shown
 from pennylane_qexec.server.records.jobs import cancel_where
@@ -50,12 +50,12 @@ def add(connection: Connection, session: NewServerSession, now: float) -> None:
         *(session.id, session.user, session.backend, str(session.mode), session.max_ttl, session.interactive_ttl),
         *(session.instance, now),
     )
-    _INSERT.change(connection, [values])
+    _INSERT.change(connection, [tuple(plain(v) if isinstance(v, str) else v for v in values)])
 
 
 def one(connection: Connection, session: str, user: User) -> ServerSession | None:
     """A session that is a user's to see."""
-    row = _ONE.select(connection, (session,)).first()
+    row = _ONE.select(connection, (plain(session),)).first()
     return _session_of(row) if row is not None and is_visible(row, user) else None
 
 
@@ -93,7 +93,7 @@ def set_accepting(connection: Connection, session: str, user: User, accepting: b
         return False
     if found.accepting_jobs(now) is not accepting and (not accepting or found.closed_at(now) is None):
         stopped = None if accepting else now
-        connection.execute(update(server_sessions).where(server_sessions.c.id == session).values(stopped=stopped))
+        connection.execute(update(server_sessions).where(server_sessions.c.id == found.id).values(stopped=stopped))
     return True
 
 

@@ -56,8 +56,13 @@ def _make_jobs() -> None:
     op.create_index("qexec_server_jobs_created", "qexec_server_jobs", ["created", "number"])
     op.create_index("qexec_server_jobs_session", "qexec_server_jobs", ["session", "number"])
     op.create_index("qexec_server_jobs_finished", "qexec_server_jobs", ["finished"])
-    for name, columns, status in (("queue", ["queue", "number"], "Queued"), ("running", ["server"], "Running")):
-        where = sa.text(f"status = '{status}'")
+    some = {
+        "pending": (["user", "created", "number"], "finished IS NULL"),
+        "queue": (["queue", "number"], "status = 'Queued'"),
+        "running": (["server"], "status = 'Running'"),
+    }
+    for name, (columns, condition) in some.items():
+        where = sa.text(condition)
         op.create_index(
             f"qexec_server_jobs_{name}", "qexec_server_jobs", columns, sqlite_where=where, postgresql_where=where
         )
