@@ -7,14 +7,29 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, chain
 from operator import is_
+from typing import Any
 
 import numpy as np
+from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.templates import fuse, sweep_of_circuit
-from pennylane_qexec.cluster.planning import CallPlanner, RefusedError, run_together
+from pennylane_qexec.cluster.planning import CallPlanner, RefusedError, Settings, run_together
+from pennylane_qexec.cluster.validation import check_circuits
 from pennylane_qexec.concurrency.differentiation import is_plain
-from pennylane_qexec.job import Call, Job, Outcome, Postprocessing, Result, Sweep, Usage, only, shared_out
+from pennylane_qexec.concurrency.futures import AskedFuture
+from pennylane_qexec.job import (
+    Call,
+    Job,
+    Outcome,
+    Postprocessing,
+    Result,
+    Sweep,
+    Usage,
+    only,
+    shared_out,
+    without_derivatives,
+)
 
 
 def jobs_of(sweep: Sweep, planner: CallPlanner) -> tuple[list[Job], Callable[[Sequence[Result]], list[Result]]]:
@@ -44,6 +59,47 @@ def jobs_of(sweep: Sweep, planner: CallPlanner) -> tuple[list[Job], Callable[[Se
         return jobs, finish[0][2] if len(finish) == 1 else partial(_in_order, finish)
     separate, each = run_together(list(map(planner, sweep.circuits())))
     return planner.jobs(separate), each
+
+
+def submit_sweeps(
+    cluster: Any, sweeps: Sequence[Sweep], config: ExecutionConfig | None = None, number: int | None = None
+) -> tuple[list[AskedFuture[Outcome]], Callable[[Sequence[Outcome]], list[list[Result]]]]:
+    """Let a cluster run circuits that nobody differentiates, as few jobs, and return at once.
+
+    Args:
+        cluster: the cluster.
+        sweeps: the circuits; one that cannot be compared with others is a sweep of one row without a key.
+        config: the execution configuration asked for.
+        number: by which, and by those that follow, executors with a seed draw the circuits' shots; ``None`` to leave
+            the numbers to the cluster.
+
+    Returns:
+        A future for each job, and what makes the results of the rows of each sweep of the outcomes of all.
+
+    Raises:
+        NoExecutorError, PolicyError, ConfigurationError, BudgetExceededError: as for the circuits one by one.
+    """
+    check_circuits([sweep.template for sweep in sweeps])
+    planner = CallPlanner(cluster, Settings(without_derivatives(config or ExecutionConfig())))
+    planned = [jobs_of(sweep, planner) for sweep in sweeps]
+    jobs = [job for own, _ in planned for job in own]
+    if number is not None:
+        firsts = accumulate([job.rows for job in jobs], initial=number)
+        jobs = [replace(job, number=first) for job, first in zip(jobs, firsts, strict=False)]
+
+    def finish(outcomes: Sequence[Outcome]) -> list[list[Result]]:
+        remaining = iter(outcomes)
+        return [each([next(remaining).result for _ in own]) for own, each in planned]
+
+    return cluster.submit(jobs), finish
+
+
+def sweeps_of(circuits: Sequence[QuantumScript]) -> list[tuple[Sequence[int], Sweep]]:
+    """Circuits as sweeps, each with the places of its rows among the circuits; see :func:`submit_sweeps`."""
+    return [
+        (one.indices, Sweep(one.template.circuit, one.parameters, one.template.slots, one.template.key))
+        for one in fuse(circuits)
+    ]
 
 
 def _in_order(

@@ -48,11 +48,19 @@ class CircuitTable:
         Raises:
             ConfigurationError: a circuit cannot be read, or cannot have the values of a row.
         """
-        isolation.install()
         bound = list(map(self._bound, range(len(self.values))))
+        return list(zip(bound, self.programs(), strict=True))
+
+    def programs(self) -> list[Program]:
+        """What the circuit says with the values of each row.
+
+        Raises:
+            ConfigurationError: see :meth:`rows`.
+        """
+        isolation.install()
         with QueuingManager.stop_recording():
-            programs = self._programs([circuit.name for circuit in bound])
-        return list(zip(bound, programs or map(read, bound), strict=True))
+            programs = self._programs([f"{self.circuit.name}[{row}]" for row in range(len(self.values))])
+        return programs or [read(self._bound(row)) for row in range(len(self.values))]
 
     def _bound(self, row: int) -> Any:
         from qiskit.exceptions import QiskitError

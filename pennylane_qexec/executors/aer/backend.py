@@ -12,6 +12,7 @@ from pennylane.measurements import StateMeasurement
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 from qiskit_aer import AerSimulator
+from qiskit_ibm_runtime.fake_provider.fake_backend import FakeBackendV2
 
 from pennylane_qexec.circuits.mid_circuit import QiskitCircuit, dynamic_part, qubits_of
 from pennylane_qexec.circuits.sampling import POOLED, can_pool
@@ -39,12 +40,12 @@ _OURS = {
 }
 
 
-def checked_options(options: Mapping[str, Any], backend: str | None) -> dict[str, Any]:
+def checked_options(options: Mapping[str, Any], backend: str | FakeBackendV2 | None) -> dict[str, Any]:
     """Options of ``AerSimulator`` that go together and can be had on this machine.
 
     Args:
         options: as the user gave them; ``"method"`` is one of them.
-        backend: the name of a fake backend, which has noise of its own.
+        backend: a fake backend, or its name, which has noise of its own.
 
     Raises:
         ConfigurationError: there is no such option, method or device, or it is decided on elsewhere.
@@ -91,7 +92,7 @@ class AerBackend:
     """Aer with options, wires and a seed.
 
     Args:
-        backend: the name of a fake backend, or ``None``.
+        backend: a fake backend, or its name, or ``None``.
         wires: the wires, or ``None`` for those of a circuit.
         seed: see :class:`AerExecutor`.
         options: options of ``AerSimulator``.
@@ -103,7 +104,7 @@ class AerBackend:
 
     def __init__(
         self,
-        backend: str | None,
+        backend: str | FakeBackendV2 | None,
         wires: Wires | None,
         seed: int | None,
         options: Mapping[str, Any],
@@ -228,9 +229,9 @@ class AerBackend:
         return self.exact and not self._noisy and not approximates
 
     def plain_arguments(self) -> list[Any] | None:
-        """What it was built with, as plain values; ``None`` if a layout was left to chance."""
+        """What it was built with, as plain values; ``None`` if a layout was left to chance, or a calibration is new."""
         backend, wires, seed, options, (level, seed_transpiler) = self._arguments
-        if backend is not None and seed_transpiler is None:
+        if backend is not None and (seed_transpiler is None or not isinstance(backend, str)):
             return None
         noise = options.get("noise_model")
         if noise is not None:  # as plain values, without its random ids

@@ -18,6 +18,8 @@ from pennylane_qexec.executors.shots import objection_to_shots
 from pennylane_qexec.job import Result, Sweep, Work, postprocessed
 
 if TYPE_CHECKING:
+    from qiskit_ibm_runtime.fake_provider.fake_backend import FakeBackendV2
+
     from pennylane_qexec.executors.aer.backend import AerBackend
 
 _PACKAGES = ("qiskit", "qiskit-aer", "qiskit-ibm-runtime")
@@ -34,7 +36,8 @@ class AerExecutor(PreparingExecutor):
     before they are read.
 
     Args:
-        backend: the name of a fake backend, such as ``"fake_manila"``; ``None`` to simulate without noise.
+        backend: the name of a fake backend, such as ``"fake_manila"``, or one of Qiskit's ``FakeBackendV2`` as an
+            object, with a calibration of its own; ``None`` to simulate without noise.
         wires: the wires, a number or labels, in the order of the qubits; ``None`` for whatever wires a circuit has.
         seed: makes results repeatable: circuits are numbered as they come, and the number decides on the randomness,
             so that it does not matter in which batches they come. They stay in this process then, unless
@@ -54,7 +57,7 @@ class AerExecutor(PreparingExecutor):
     @lists_options(ExecutorOptions)
     def __init__(
         self,
-        backend: str | None = None,
+        backend: str | FakeBackendV2 | None = None,
         *,
         wires: Any = None,
         seed: int | None = None,
@@ -66,7 +69,8 @@ class AerExecutor(PreparingExecutor):
         from pennylane_qexec.executors.aer.backend import AerBackend
 
         own = pop_executor_options(options)
-        own["name"] = own.get("name") or (f"aer:{backend}" if backend else "aer")
+        machine = None if not backend else backend if isinstance(backend, str) else str(backend.name)
+        own["name"] = own.get("name") or (f"aer:{machine}" if machine else "aer")
         super().__init__(**own)
         self.wires = wires_from(wires)
         self._aer: AerBackend = AerBackend(
@@ -76,7 +80,7 @@ class AerExecutor(PreparingExecutor):
             {"method": method, **options},
             (optimization_level, seed_transpiler),
         )
-        self._machine = backend
+        self._machine = machine
 
     @cached_property
     def backend(self) -> str:

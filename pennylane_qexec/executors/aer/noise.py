@@ -57,7 +57,8 @@ class FakeMachine:
     """A fake backend: its compiler and its noise.
 
     Args:
-        name: the name of a fake backend, such as ``"fake_manila"``.
+        backend: the name of a fake backend, such as ``"fake_manila"``; or one as an object, with a calibration of its
+            own.
         optimization_level: of Qiskit's transpiler, 0 to 3.
         seed_transpiler: of the transpiler's choice of qubits, which decides on the noise.
 
@@ -65,11 +66,11 @@ class FakeMachine:
         ConfigurationError: there is no such fake backend, or no such level.
     """
 
-    def __init__(self, name: str, optimization_level: int, seed_transpiler: int | None) -> None:
-        if name not in fake_machines():
+    def __init__(self, backend: str | FakeBackendV2, optimization_level: int, seed_transpiler: int | None) -> None:
+        if isinstance(backend, str) and backend not in fake_machines():
             hint = "These are the machines of IBM that are simulated here, with their noise."
-            raise ConfigurationError(unknown("fake backend", name, fake_machines(), hint))
-        self._backend = fake_machine(name)
+            raise ConfigurationError(unknown("fake backend", backend, fake_machines(), hint))
+        self._backend = fake_machine(backend) if isinstance(backend, str) else backend
         try:
             self._compiler = generate_preset_pass_manager(
                 optimization_level, backend=self._backend, seed_transpiler=seed_transpiler

@@ -1,0 +1,1 @@
+"""Programs: what jobs ask for, run in worker processes."""
