@@ -30,7 +30,10 @@ _COLUMNS = [
     _UNFINISHED if field.name == "unfinished" else server_sessions.c[field.name] for field in fields(ServerSession)
 ]
 _MODE = [field.name for field in fields(ServerSession)].index("mode")
-_ONE = PreparedStatement(lambda _: select(*_COLUMNS).where(server_sessions.c.id == bindparam("session")), ["session"])
+_WANTED = select(*_COLUMNS).where(server_sessions.c.id == bindparam("session"))
+_ONE = PreparedStatement(lambda _: _WANTED, ["session"])
+# In PostgreSQL: who wants to close it waits, and then sees the job that it has got.
+_UNCHANGED = PreparedStatement(lambda _: _WANTED.with_for_update(read=True, of=server_sessions), ["session"])
 _NEW = ("id", "user", "backend", "mode", "max_ttl", "interactive_ttl", "instance", "created")
 _INSERT = PreparedStatement(lambda c: insert_into(c, server_sessions).on_conflict_do_nothing(), _NEW)
 
@@ -75,9 +78,10 @@ def check(connection: Connection, job: NewServerJob, now: float) -> None:
     """
     if job.session is None:
         return
-    found = one(connection, job.session, User(job.user))
-    if found is None:
+    row = _UNCHANGED.select(connection, (plain(job.session),)).first()
+    if row is None or row.user != plain(job.user):
         raise SessionRefusedError(job.session, "does not exist. Open another one, or submit the job without it.")
+    found = _session_of(row)
     if not found.accepting_jobs(now):
         raise SessionRefusedError(job.session, "is closed and takes no more jobs. Open another one.")
     if found.backend != job.backend:
@@ -115,11 +119,12 @@ def expire(connection: Connection, now: float) -> list[str]:
 
 
 def _close(connection: Connection, session: ServerSession, at: float, now: float) -> list[str]:
+    waiting = and_(server_jobs.c.session == session.id, server_jobs.c.status == JobStatus.QUEUED)
+    cancelled = cancel_where(connection, waiting, now)  # first the jobs, as in a claim: or each waits for the other
     noted = {"closed": at, "stopped": func.coalesce(server_sessions.c.stopped, at)}
     still_open = and_(server_sessions.c.id == session.id, server_sessions.c.closed.is_(None))
     connection.execute(update(server_sessions).where(still_open).values(noted))
-    waiting = and_(server_jobs.c.session == session.id, server_jobs.c.status == JobStatus.QUEUED)
-    return cancel_where(connection, waiting, now)
+    return cancelled + cancel_where(connection, waiting, now)  # those that came meanwhile
 
 
 def forget(connection: Connection, before: float) -> None:
