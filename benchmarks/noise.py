@@ -23,7 +23,7 @@ from qiskit_ibm_runtime import SamplerV2
 from pennylane_qexec.circuits.qiskit.preparation import parametrised
 from pennylane_qexec.circuits.templates import fuse
 from pennylane_qexec.executors.aer import AerExecutor
-from pennylane_qexec.executors.aer.noise import FakeMachine, fake_machines
+from pennylane_qexec.executors.aer.noise import FakeMachine, fake_machine, fake_machines
 
 NAME, QUBITS, SHOTS, SEED = "fake_sherbrooke", 5, 1000, 7
 ROUNDS = 7
@@ -56,7 +56,7 @@ def compiled(batch: list[QuantumScript]) -> Any:
     """What the executor runs for a batch: the compiled circuit, and rows of its parameters."""
     (fused,) = fuse(batch)
     made = parametrised(fused.template.circuit.operations, fused.template.slots, batch[0].wires)
-    fitted = FakeMachine(NAME, 1, 0).fitted(made.measured(batch[0].wires))
+    fitted = FakeMachine(fake_machine(NAME), 1, 0).fitted(made.measured(batch[0].wires))
     order = [list(made.parameters).index(parameter) for parameter in fitted.parameters]
     return fitted, fused.parameters[:, order]
 

@@ -22,7 +22,7 @@ from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import ConfigurationError, refuse_unknown, unknown
 from pennylane_qexec.executors.aer.dynamic import CountedAsItIs
 from pennylane_qexec.executors.aer.exact import Exact, ExactWithNoise
-from pennylane_qexec.executors.aer.noise import FakeMachine
+from pennylane_qexec.executors.aer.noise import FakeMachine, fake_machine
 from pennylane_qexec.executors.aer.sampled import STEP, CountedByAer, Drawn, Program, Seeds
 from pennylane_qexec.executors.aer.simulation import Planned, Simulation, effort, too_large
 from pennylane_qexec.executors.validation import objection_to_wires
@@ -114,7 +114,8 @@ class AerBackend:
         self.wires = wires
         self._seeds = Seeds(seed)
         self.options = checked_options(options, backend)
-        self._machine = FakeMachine(backend, *transpiler) if backend else None
+        machine = fake_machine(backend) if isinstance(backend, str) else backend
+        self._machine = FakeMachine(machine, *transpiler) if machine is not None else None
         if self._machine is not None and wires is not None and len(wires) > self._machine.qubits:
             raise ConfigurationError(f"wires: {len(wires)} wires, and {backend!r} has {self._machine.qubits} qubits.")
         self._noisy = self._machine is not None or self.options.get("noise_model") is not None

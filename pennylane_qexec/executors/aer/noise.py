@@ -9,22 +9,24 @@ Importing this imports Qiskit and Aer, so it is imported when the first such bac
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from typing import Any, final
 
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.circuit import Measure
+from qiskit.circuit import ControlFlowOp, Delay, Measure, Qubit
 from qiskit.providers import BackendV2
 from qiskit.providers.options import Options
 from qiskit.transpiler import InstructionProperties, Target, generate_preset_pass_manager
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, ReadoutError
 from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_readout_errors
+from qiskit_aer.noise.passes import RelaxationNoisePass
 from qiskit_ibm_runtime import fake_provider
 from qiskit_ibm_runtime.fake_provider.fake_backend import FakeBackendV2
 from qiskit_ibm_runtime.models import BackendProperties
+from qiskit_ibm_runtime.models.exceptions import BackendPropertyError
 
 from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import ConfigurationError, unknown
@@ -38,7 +40,14 @@ def fake_machines() -> dict[str, type[FakeBackendV2]]:
 
 
 def fake_machine(name: str) -> FakeBackendV2:
-    """Build a fake backend. The descriptions of the oldest leave out that they measure; that is put in."""
+    """Build a fake backend. The descriptions of the oldest leave out that they measure; that is put in.
+
+    Raises:
+        ConfigurationError: there is no such fake backend.
+    """
+    if name not in fake_machines():
+        hint = "These are the machines of IBM that are simulated here, with their noise."
+        raise ConfigurationError(unknown("fake backend", name, fake_machines(), hint))
     backend = fake_machines()[name]()
     if "measure" not in backend.target.operation_names:
         errors = map(backend.properties().readout_error, range(backend.num_qubits))
@@ -53,50 +62,22 @@ Used = frozenset[tuple[str, tuple[int, ...]]]
 _KEPT = 64
 
 
-class FakeMachine:
-    """A fake backend: its compiler and its noise.
+class MachineNoise:
+    """The noise of a fake backend, as far as circuits meet it.
 
     Args:
-        backend: the name of a fake backend, such as ``"fake_manila"``; or one as an object, with a calibration of its
-            own.
-        optimization_level: of Qiskit's transpiler, 0 to 3.
-        seed_transpiler: of the transpiler's choice of qubits, which decides on the noise.
-
-    Raises:
-        ConfigurationError: there is no such fake backend, or no such level.
+        backend: the fake backend.
     """
 
-    def __init__(self, backend: str | FakeBackendV2, optimization_level: int, seed_transpiler: int | None) -> None:
-        if isinstance(backend, str) and backend not in fake_machines():
-            hint = "These are the machines of IBM that are simulated here, with their noise."
-            raise ConfigurationError(unknown("fake backend", backend, fake_machines(), hint))
-        self._backend = fake_machine(backend) if isinstance(backend, str) else backend
-        try:
-            self._compiler = generate_preset_pass_manager(
-                optimization_level, backend=self._backend, seed_transpiler=seed_transpiler
-            )
-        except ValueError as error:
-            raise ConfigurationError(f"optimization_level={optimization_level!r}: {error}.") from error
-        # Qiskit's passes keep notes of the circuit they work on.
-        self._compiling = threading.Lock()
+    def __init__(self, backend: FakeBackendV2) -> None:
+        self._backend = backend
         self._noise: OnceCache[NoiseModel] = OnceCache(_KEPT)
         self._building = threading.Lock()
         self._errors: dict[tuple[str, tuple[int, ...]], Any] = {}
 
-    @property
-    def qubits(self) -> int:
-        """How many qubits the machine has."""
-        return int(self._backend.num_qubits)
-
-    def fitted(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        """The circuit in the machine's gates, on its coupled qubits."""
-        if circuit.num_qubits > self.qubits:
-            raise ConfigurationError(
-                f"{self._backend.name!r} has {self.qubits} qubits, and the circuit needs {circuit.num_qubits}, those "
-                "included that mid-circuit measurements are deferred to: take a larger machine."
-            )
-        with self._compiling:
-            return self._compiler.run(circuit, num_processes=1)
+    def __deepcopy__(self, _memo: dict[int, Any]) -> MachineNoise:
+        """Itself, which remembers: the client's local testing mode copies backends in every run."""
+        return self
 
     def noise(self, used: Used) -> NoiseModel:
         """The noise of what is used."""
@@ -114,6 +95,8 @@ class FakeMachine:
         for name, qubits in used:
             if name == "measure" and qubits[0] in self._readout_errors:
                 model.add_readout_error(self._readout_errors[qubits[0]], list(qubits))
+        if any(name == "delay" for name, _ in used):
+            model.add_delays(self._backend)
         return model
 
     def _gate_errors(self, used: Used) -> dict[tuple[str, tuple[int, ...]], Any]:
@@ -138,10 +121,59 @@ class FakeMachine:
         return dict(self._backend.properties().to_dict())
 
 
+class FakeMachine(MachineNoise):
+    """A fake backend: its compiler and its noise.
+
+    Args:
+        backend: the fake backend, one of Qiskit's or one with a calibration of its own.
+        optimization_level: of Qiskit's transpiler, 0 to 3.
+        seed_transpiler: of the transpiler's choice of qubits, which decides on the noise.
+
+    Raises:
+        ConfigurationError: there is no such level.
+    """
+
+    def __init__(self, backend: FakeBackendV2, optimization_level: int, seed_transpiler: int | None) -> None:
+        super().__init__(backend)
+        try:
+            self._compiler = generate_preset_pass_manager(
+                optimization_level, backend=backend, seed_transpiler=seed_transpiler
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"optimization_level={optimization_level!r}: {error}.") from error
+        # Qiskit's passes keep notes of the circuit they work on.
+        self._compiling = threading.Lock()
+
+    @property
+    def qubits(self) -> int:
+        """How many qubits the machine has."""
+        return int(self._backend.num_qubits)
+
+    def fitted(self, circuit: QuantumCircuit) -> QuantumCircuit:
+        """The circuit in the machine's gates, on its coupled qubits."""
+        if circuit.num_qubits > self.qubits:
+            raise ConfigurationError(
+                f"{self._backend.name!r} has {self.qubits} qubits, and the circuit needs {circuit.num_qubits}, those "
+                "included that mid-circuit measurements are deferred to: take a larger machine."
+            )
+        with self._compiling:
+            return self._compiler.run(circuit, num_processes=1)
+
+
 class _KeptNoise(NoiseModel):
     """A noise model that is translated for Aer once, and not in every run."""
 
     _translated: dict[str, Any] | None = None
+
+    def add_delays(self, backend: FakeBackendV2) -> None:
+        """Add what qubits lose while they wait, from the backend's T1 and T2; nothing, if it does not say them."""
+        properties, qubits = backend.properties(), range(backend.num_qubits)
+        try:
+            t1s = [properties.t1(qubit) for qubit in qubits]
+            t2s = [min(properties.t2(qubit), 2 * t1s[qubit]) for qubit in qubits]
+        except BackendPropertyError:
+            return
+        self._custom_noise_passes.append(RelaxationNoisePass(t1s, t2s, dt=backend.dt, op_types=Delay))
 
     def to_dict(self, serializable: bool = False) -> dict[str, Any]:
         if not serializable:
@@ -152,9 +184,17 @@ class _KeptNoise(NoiseModel):
 
 
 def used_by(circuit: QuantumCircuit) -> Used:
-    """What a fitted circuit uses of the machine."""
-    place = {qubit: index for index, qubit in enumerate(circuit.qubits)}
-    return frozenset([(step.operation.name, tuple([place[qubit] for qubit in step.qubits])) for step in circuit.data])
+    """What a fitted circuit uses of the machine, blocks of its control flow included."""
+    return frozenset(_used(circuit, {qubit: index for index, qubit in enumerate(circuit.qubits)}))
+
+
+def _used(circuit: QuantumCircuit, place: Mapping[Qubit, int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for step in circuit.data:
+        qubits = tuple([place[qubit] for qubit in step.qubits])
+        yield step.operation.name, qubits
+        if isinstance(step.operation, ControlFlowOp):
+            for block in step.operation.blocks:
+                yield from _used(block, dict(zip(block.qubits, qubits, strict=True)))
 
 
 def together(parts: Iterable[Used]) -> Used:
@@ -170,12 +210,13 @@ class SimulatedMachine(BackendV2):
     of the whole machine, which takes seconds for one of 127 qubits; here it is that of just what circuits use.
 
     Args:
-        name: its name, such as ``"fake_manila"``.
+        backend: the fake backend.
     """
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name=name)
-        self._fake = fake_machine(name)
+    def __init__(self, backend: FakeBackendV2) -> None:
+        super().__init__(name=backend.name, description=backend.description, backend_version=backend.backend_version)
+        self._fake = backend
+        self._noise = MachineNoise(backend)
         self._simulator = AerSimulator()
 
     @property
@@ -196,9 +237,5 @@ class SimulatedMachine(BackendV2):
         """Run circuits, with the machine's noise unless there is another in the options."""
         circuits = [run_input] if isinstance(run_input, QuantumCircuit) else run_input
         if "noise_model" not in options:
-            options["noise_model"] = self._machine.noise(together(map(used_by, circuits)))
+            options["noise_model"] = self._noise.noise(together(map(used_by, circuits)))
         return self._simulator.run(circuits, **options)
-
-    @cached_property
-    def _machine(self) -> FakeMachine:
-        return FakeMachine(self.name, 0, 0)

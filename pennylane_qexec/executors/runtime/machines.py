@@ -332,9 +332,9 @@ class LocalMachine(Machine):
     def find(self) -> Any:
         from qiskit_aer import AerSimulator
 
-        from pennylane_qexec.executors.aer.noise import SimulatedMachine
+        from pennylane_qexec.executors.aer.noise import SimulatedMachine, fake_machine
 
-        return AerSimulator() if self.name in _AER else SimulatedMachine(self.name)
+        return AerSimulator() if self.name in _AER else SimulatedMachine(fake_machine(self.name))
 
     def __reduce__(self) -> Any:
         return type(self), (self.name,)

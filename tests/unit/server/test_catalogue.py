@@ -10,8 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from qiskit import QuantumCircuit
+from qiskit.transpiler import generate_preset_pass_manager
+from qiskit_aer.noise import NoiseModel
+from qiskit_ibm_runtime.utils.backend_converter import convert_to_target
+from qiskit_ibm_runtime.utils.backend_decoder import configuration_from_server_data, properties_from_server_data
 
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.executors.aer.noise import fake_machines
 from pennylane_qexec.providers.fakes import fake_files
 from pennylane_qexec.server.catalogue import DRY_RUN, IDEAL, Catalogue, PublishedBackend
 
@@ -157,3 +163,48 @@ print(len(sent) > 60, [name for name in ("pennylane", "qiskit", "numpy") if name
 def test_a_server_lists_its_backends_without_qiskit_and_pennylane() -> None:
     done = subprocess.run([sys.executable, "-c", LISTING], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "True []"
+
+
+@pytest.mark.parametrize("name", [*OLD, "fake_manila", "fake_nighthawk"])
+def test_an_unmodified_client_fits_circuits_to_backends_that_run_them(catalogue: Catalogue, name: str) -> None:
+    configuration = configuration_from_server_data(_configuration(catalogue, name))
+    target = convert_to_target(configuration, properties_from_server_data(_properties(catalogue, name)))
+    circuit = QuantumCircuit(3)
+    circuit.h(0)
+    circuit.ccx(0, 1, 2)
+    circuit.measure_all()
+    fitted = generate_preset_pass_manager(1, target=target, seed_transpiler=3).run(circuit)
+    backend = catalogue.backend(name)
+    assert backend.name == name
+    assert backend.target.operation_names == target.operation_names
+    assert backend.run(fitted, shots=10).result().success
+
+
+def test_gates_of_today_have_the_noise_of_those_of_2020(catalogue: Catalogue) -> None:
+    old = fake_machines()["fake_essex"]()
+    before, now = NoiseModel.from_backend(old), NoiseModel.from_backend(catalogue.backend("fake_essex"))
+    assert now.basis_gates == ["cx", "delay", "id", "measure", "reset", "rz", "sx", "x"]
+    for new, gate in {"sx": "u2", "x": "u3", "id": "id"}.items():
+        assert now._local_quantum_errors[new] == before._local_quantum_errors[gate]
+    assert "rz" not in now._local_quantum_errors
+
+
+@pytest.mark.parametrize("name", ["fake_manila", "fake_fractional", "fake_guadalupe"])
+def test_noise_is_that_of_the_fake_backend(catalogue: Catalogue, name: str) -> None:
+    theirs, mine = fake_machines()[name](), catalogue.backend(name)
+    assert NoiseModel.from_backend(mine) == NoiseModel.from_backend(theirs)
+    circuit = QuantumCircuit(3)
+    circuit.h(0)
+    circuit.ccx(0, 1, 2)
+    circuit.measure_all()
+    fitted = generate_preset_pass_manager(1, backend=theirs, seed_transpiler=3).run(circuit)
+    counted = [backend.run(fitted, shots=200, seed_simulator=3).result().get_counts() for backend in (mine, theirs)]
+    assert counted[0] == counted[1]
+
+
+def test_the_ideal_backend_is_without_noise(catalogue: Catalogue) -> None:
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.measure_all()
+    assert set(catalogue.backend(IDEAL).run(circuit, shots=100).result().get_counts()) == {"00", "11"}

@@ -18,7 +18,7 @@ from pennylane_qexec.circuits.qiskit.preparation import QiskitBinder, parametris
 from pennylane_qexec.circuits.templates import fuse
 from pennylane_qexec.executors import DeviceExecutor
 from pennylane_qexec.executors.aer import AerExecutor
-from pennylane_qexec.executors.aer.noise import FakeMachine, fake_machines
+from pennylane_qexec.executors.aer.noise import FakeMachine, fake_machine, fake_machines
 
 WIRES = range(5)
 
@@ -38,7 +38,7 @@ def _by_sampler(name: str, circuits: list[QuantumScript], seed: int) -> list[dic
     bind = QiskitBinder(ExecutionConfig())
     (fused,) = fuse([bind(circuit).circuits[0] for circuit in circuits])
     made = parametrised(fused.template.circuit.operations, fused.template.slots, circuits[0].wires)
-    fitted = FakeMachine(name, 1, 0).fitted(made.measured(circuits[0].wires))
+    fitted = FakeMachine(fake_machine(name), 1, 0).fitted(made.measured(circuits[0].wires))
     place = [list(made.parameters).index(parameter) for parameter in fitted.parameters]
     sampler = SamplerV2(mode=fake_machines()[name](), options={"simulator": {"seed_simulator": seed}})
     rows = fused.parameters[:, place]
@@ -82,7 +82,7 @@ def test_states_without_shots_are_those_before_they_are_read() -> None:
     purity, matrix, value = result
     assert 0.4 < purity < 1
     assert np.trace(matrix) == pytest.approx(1)
-    error = FakeMachine("fake_manila", 1, 0).readout(0)
+    error = FakeMachine(fake_machine("fake_manila"), 1, 0).readout(0)
     assert np.real(matrix[0, 0] - matrix[1, 1]) != pytest.approx(float(value), abs=1e-4)
     assert error.sum(axis=1) == pytest.approx([1, 1])
 
@@ -94,7 +94,7 @@ def test_identities_are_exact_with_noise_too() -> None:
 
 
 def test_the_noise_is_restricted_to_what_is_used_and_kept() -> None:
-    machine = FakeMachine("fake_manila", 1, 0)
+    machine = FakeMachine(fake_machine("fake_manila"), 1, 0)
     used = frozenset({("cx", (0, 1)), ("sx", (2,)), ("measure", (2,)), ("barrier", (0, 1))})
     noise = machine.noise(used)
     assert set(noise.noise_instructions) == {"cx", "sx", "measure"}
