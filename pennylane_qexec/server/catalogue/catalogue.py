@@ -14,7 +14,7 @@ from typing import Any
 from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.providers.fakes import fake_files
-from pennylane_qexec.server.catalogue.calibration import read_calibration
+from pennylane_qexec.server.catalogue.calibration import Calibration, read_calibration
 from pennylane_qexec.server.catalogue.metadata import IDEAL, BackendMetadata, configuration_of, properties_of
 
 DRY_RUN = "dry_run"
@@ -43,7 +43,7 @@ class Catalogue:
 
     A backend is called as its metadata, and executed by the first executor; ``<metadata>@<executor>`` names another
     one. For dry runs there is ``mock_<rest of the name>`` besides, which is not listed. Files are read when a backend
-    is first asked for.
+    is first asked for. It travels to worker processes with the calibrations that it has read.
 
     Args:
         executors: names of what executes circuits, the default first.
@@ -55,10 +55,14 @@ class Catalogue:
         ConfigurationError: there is no executor, or a calibration does not fit its machine.
     """
 
-    def __init__(self, executors: Sequence[str], calibrations: Mapping[str, Path] | None = None) -> None:
+    def __init__(self, executors: Sequence[str], calibrations: Mapping[str, Path | Calibration] | None = None) -> None:
         if not executors:
             raise ConfigurationError("a server needs at least one executor, such as 'aer'.")
-        self._calibrations = {name: read_calibration(name, Path(file)) for name, file in (calibrations or {}).items()}
+        self._executors = tuple(executors)
+        self._calibrations = {
+            name: given if isinstance(given, Calibration) else read_calibration(name, Path(given))
+            for name, given in (calibrations or {}).items()
+        }
         self._published: dict[str, PublishedBackend] = {}
         looks = sorted({*fake_files(), IDEAL, *self._calibrations})
         for metadata in looks:
@@ -74,6 +78,9 @@ class Catalogue:
         self._backends: OnceCache[Any] = OnceCache(_PARSED)
         self._configurations: OnceCache[_Configuration] = OnceCache(len(looks))
         self._properties: OnceCache[_Properties | None] = OnceCache(len(looks))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Catalogue, (self._executors, self._calibrations)
 
     def names(self) -> Sequence[str]:
         """The names of all backends but those of dry runs."""

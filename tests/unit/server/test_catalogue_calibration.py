@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,15 @@ def test_it_is_published_under_a_new_name_besides(manila: dict[str, Any], file: 
     assert _entry(json.loads(catalogue.properties("fake_manila")), "T1")["value"] != 12.5
     assert catalogue.device_entry("fridge_2", 0)["qubits"] == 5
     assert catalogue.metadata("fridge_2").configuration["backend_name"] == "fridge_2"
+
+
+def test_worker_processes_have_what_was_read_whatever_becomes_of_the_file(manila: dict[str, Any], file: Path) -> None:
+    file.write_text(json.dumps(manila))
+    catalogue = Catalogue(["aer", "jax"], {"fridge": file})
+    file.unlink()
+    copied = pickle.loads(pickle.dumps(catalogue))
+    assert copied.names() == catalogue.names()
+    assert copied.properties("fridge@jax") == catalogue.properties("fridge@jax")
 
 
 def test_circuits_run_with_its_noise(manila: dict[str, Any], file: Path) -> None:
