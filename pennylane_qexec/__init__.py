@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Hybrid,
         JaxExecutor,
         QBraidExecutor,
+        QExecRemote,
         QiskitExecutor,
         QueuedExecutor,
         Rehearsal,
@@ -108,6 +109,7 @@ __all__ = [
     "QCluster",
     "QElectron",
     "QExecError",
+    "QExecRemote",
     "QiskitExecutor",
     "QuantumExecutor",
     "QueuedExecutor",
@@ -161,7 +163,16 @@ _HOMES = {
     ),
     "executors": (
         *("AerExecutor", "BySize", "Cost", "DeviceExecutor", "Executor", "Hybrid", "JaxExecutor", "QiskitExecutor"),
-        *("QBraidExecutor", "QueuedExecutor", "Rehearsal", "RuntimeExecutor", "Simulator", "Tier", "VirtualClock"),
+        *(
+            "QBraidExecutor",
+            "QExecRemote",
+            "QueuedExecutor",
+            "Rehearsal",
+            "RuntimeExecutor",
+            "Simulator",
+            "Tier",
+            "VirtualClock",
+        ),
         "executor",
     ),
     "experiment": (

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pennylane_qexec.executors.aer import AerExecutor
     from pennylane_qexec.executors.jax import JaxExecutor
     from pennylane_qexec.executors.qbraid import QBraidExecutor
+    from pennylane_qexec.executors.qexec import QExecRemote
     from pennylane_qexec.executors.rehearsal import Rehearsal, VirtualClock
     from pennylane_qexec.executors.routing.hybrid import Hybrid
     from pennylane_qexec.executors.routing.rules import BySize, Tier
@@ -32,6 +33,7 @@ __all__ = [
     "Hybrid",
     "JaxExecutor",
     "QBraidExecutor",
+    "QExecRemote",
     "QiskitExecutor",
     "QueuedExecutor",
     "Rehearsal",
@@ -54,6 +56,7 @@ LATER = {
     "Hybrid": "routing",
     "JaxExecutor": "jax",
     "QBraidExecutor": "qbraid",
+    "QExecRemote": "qexec",
     "QiskitExecutor": "runtime",
     "Rehearsal": "rehearsal",
     "RuntimeExecutor": "runtime",

@@ -36,6 +36,7 @@ BUILT_IN = {
         "ibm": "runtime:RuntimeExecutor",
         "jax": "jax:JaxExecutor",
         "qbraid": "qbraid:QBraidExecutor",
+        "qexec": "qexec:QExecRemote",
         "rehearsal": "rehearsal:Rehearsal",
     }.items()
 }
@@ -50,7 +51,8 @@ def make_executor(spec: Any, **options: Any) -> Executor:
         spec: an :class:`Executor` (returned as it is), a PennyLane device, a dict such as ``{"type":
             "lightning.qubit", "workers": 2}``, or a string. Strings are the names that ``qml.device`` takes; ``"aer"``
             and ``"aer:fake_manila"`` for an :class:`AerExecutor`; ``"ibm:ibm_torino"`` for a
-            :class:`RuntimeExecutor`; ``"qbraid:ionq:qpu.aria-1"`` for a :class:`QBraidExecutor`; ``"jax"`` for a
+            :class:`RuntimeExecutor`; ``"qbraid:ionq:qpu.aria-1"`` for a :class:`QBraidExecutor`;
+            ``"qexec:https://host/backend"`` for a :class:`QExecRemote`; ``"jax"`` for a
             :class:`JaxExecutor`; ``"rehearsal:aer"`` for a :class:`Rehearsal` of ``"aer"``; and ``"SCHEME:REST"`` for
             the executor that an installed package registered under the entry point group
             ``pennylane_qexec.executors`` as ``SCHEME`` (called with ``REST``, if any, and the options).

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pennylane as qml
 import pytest
 from fakes.qbraid_provider import FakeDevice, FakeProvider
+from fakes.server import FakeServer
 from fakes.vendor import FakeVendorExecutor, Vendor
 
 import pennylane_qexec as qexec
@@ -226,6 +228,20 @@ class TestFakeQPU(QueuedExecutorContract):
 class TestFakeQPUWithoutLabels(QueuedExecutorContract):
     def make(self) -> FakeQPU:
         return FakeQPU(labels=False, seed=None)
+
+
+class TestQExecRemote(QueuedExecutorContract):
+    @pytest.fixture(autouse=True)
+    def server(self) -> Iterator[None]:
+        self.fake = FakeServer()
+        yield
+        self.fake.close()
+
+    def make(self) -> qexec.QueuedExecutor:
+        return qexec.QExecRemote(f"{self.fake.url}/lab", token=self.fake.token)
+
+    def another(self, executor: qexec.QueuedExecutor) -> qexec.QueuedExecutor:
+        return self.make()
 
 
 class TestRehearsal(QueuedExecutorContract):
