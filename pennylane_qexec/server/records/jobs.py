@@ -96,7 +96,7 @@ def set_tags(connection: Connection, job: str, user: User, tags: Sequence[str]) 
 _FREE = select(server_jobs.c.id).where(_IDS, _QUEUED).with_for_update(skip_locked=True)
 _TAKE = (
     update(server_jobs)
-    .where(server_jobs.c.id.in_(_FREE), _QUEUED)
+    .where(server_jobs.c.id.in_(_FREE))
     .values(status=str(JobStatus.RUNNING), server=bindparam("me"), claim=bindparam("token"), started=bindparam("began"))
 )
 _TAKEN = select(*COLUMNS).where(_IDS, server_jobs.c.claim == bindparam("token"), _RUNNING)

@@ -91,8 +91,10 @@ def test_a_session_lives_through_its_states(records: Records, clock: ManualClock
     assert state(records, clock) is SessionState.ACTIVE
     run(records, "c", clock)
     assert state(records, clock) is SessionState.CLOSED
-    assert records.expire_sessions() == []
-    assert session(records).closed == clock.now
+    stopped, ended = session(records).stopped, clock.now
+    clock.now += 7
+    assert records.close_session("s", ANN) == records.expire_sessions() == []
+    assert (session(records).stopped, session(records).closed) == (stopped, ended)
 
 
 def test_a_session_that_takes_no_more_jobs_finishes_those_it_has_and_may_take_some_again(records: Records) -> None:
