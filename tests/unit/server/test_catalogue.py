@@ -154,7 +154,8 @@ def test_metadata_is_what_the_files_say(catalogue: Catalogue) -> None:
 LISTING = """
 import sys
 from pennylane_qexec.server.catalogue import Catalogue
-catalogue = Catalogue(["aer"])
+from pennylane_qexec.server.sources import sources_of
+catalogue = Catalogue(list(sources_of()))
 sent = [catalogue.configuration(name) + catalogue.properties(name) for name in catalogue.names()]
 print(len(sent) > 60, [name for name in ("pennylane", "qiskit", "numpy") if name in sys.modules])
 """
