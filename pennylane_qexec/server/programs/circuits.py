@@ -24,6 +24,9 @@ MOST_CIRCUITS = 100_000
 MOST_OPERATIONS = 200_000
 """The most operations of one circuit."""
 
+MOST_GATES = 50_000_000
+"""The most operations of all circuits of one job."""
+
 _METHODS = {
     "mcm_method": (None, "deferred", "one-shot", "tree-traversal", "device"),
     "postselect_mode": (None, "hw-like", "fill-shots"),
@@ -38,7 +41,7 @@ def check(params: Mapping[str, Any]) -> None:
     """
     refuse_unknown("parameter of the program 'circuits'", params, ("parts", *_METHODS))
     parts = params.get("parts")
-    if not isinstance(parts, Sequence) or not parts or not all(isinstance(part, str) for part in parts):
+    if not isinstance(parts, list | tuple) or not parts or not all(isinstance(part, str) for part in parts):
         raise ConfigurationError("'parts' must be a list of texts, of at least one circuit or sweep.")
     for name, known in _METHODS.items():
         if params.get(name) not in known:
@@ -81,3 +84,5 @@ def _check_size(sweeps: Sequence[Sweep]) -> None:
     operations = len(sweeps[-1].template.operations)
     if operations > MOST_OPERATIONS:
         raise ConfigurationError(f"a circuit has {operations:,} operations: at most {MOST_OPERATIONS:,} are run.")
+    if sum(len(sweep) * len(sweep.template.operations) for sweep in sweeps) > MOST_GATES:
+        raise ConfigurationError(f"the job's circuits have more than {MOST_GATES:,} operations: send several jobs.")
