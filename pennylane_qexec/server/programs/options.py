@@ -1,0 +1,196 @@
+"""What a job may ask of a program: cheap checks of its parameters, before it is accepted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pennylane_qexec.errors import ConfigurationError, unknown
+from pennylane_qexec.server.catalogue import PublishedBackend
+
+CIRCUITS = "circuits"
+"""The program of our own circuits and sweeps."""
+
+PROGRAMS = ("sampler", "estimator", "executor", CIRCUITS)
+"""The programs of a server."""
+
+_FEW, _SMALL = 20, 20_000
+"""The most PUBs, and characters of their circuits and arrays, of a job that may run together with others."""
+
+_ADVICE = "Leave it out: the server's simulators cannot do it."
+
+Check = Callable[[str, Any], None]
+
+
+def check_params(program: str, params: Mapping[str, Any]) -> None:
+    """Refuse what no program here can do, without decoding the payload.
+
+    Args:
+        program: that the job asks for.
+        params: of the job, as they came.
+
+    Raises:
+        ConfigurationError: there is no such program, or an option that it cannot honour; which, and what to do.
+    """
+    if program == "noise-learner":
+        raise ConfigurationError(
+            "the program 'noise-learner' learns the noise of a QPU, and this server has simulators: take the noise of "
+            "the backend from its properties."
+        )
+    if program not in PROGRAMS:
+        raise ConfigurationError(unknown("program", program, PROGRAMS))
+    if program == CIRCUITS:
+        _check_circuits(params)
+    elif program == "executor":
+        _check_executor(params)
+    else:
+        _check_primitive(program, params)
+
+
+def coalescing_key(program: str, backend: PublishedBackend, params: Mapping[str, Any]) -> str | None:
+    """What jobs have in common that may run as one, with independent shots.
+
+    Args:
+        program: that the job asks for.
+        backend: that it names.
+        params: of the job, which :func:`check_params` has taken.
+
+    Returns:
+        A key; ``None`` if the job has a seed, is large, or is of a program whose jobs run alone.
+    """
+    options = params.get("options") or {}
+    seeds = ((options.get("simulator") or {}).get("seed_simulator"), options.get("seed_estimator"))
+    if program not in ("sampler", "estimator") or any(seed is not None for seed in seeds):
+        return None
+    if len(params["pubs"]) > _FEW or sum(map(_size, params["pubs"])) > _SMALL:
+        return None
+    said = json.dumps([program, backend.name, options], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _size(pub: Sequence[Any]) -> int:
+    """Characters of a PUB's circuit and arrays."""
+    values = (part.get("__value__") for part in pub if isinstance(part, Mapping))
+    return sum(len(value) for value in values if isinstance(value, str))
+
+
+# Samplers and estimators
+
+
+def _any(name: str, value: Any) -> None:
+    """Whatever it is, results are the same."""
+
+
+def _only(*allowed: Any) -> Check:
+    def check(name: str, value: Any) -> None:
+        if value is not None and value not in allowed:
+            raise ConfigurationError(f"the option {name}={value!r} cannot be honoured. {_ADVICE}")
+
+    return check
+
+
+def _number(least: float, whole: bool) -> Check:
+    kinds: tuple[type, ...] = (int,) if whole else (int, float)
+    what = "a whole number" if whole else "a number"
+
+    def check(name: str, value: Any) -> None:
+        if value is None:
+            return
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not isinstance(value, kinds)
+            or value < least
+        ):
+            raise ConfigurationError(f"the option {name}={value!r} must be {what} of at least {least:g}.")
+
+    return check
+
+
+def _nothing(name: str, value: Any) -> None:
+    """An option, or a group of options, of which nothing may be switched on."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            _nothing(f"{name}.{key}", one)
+    elif value not in (None, False, [], "", 0) and name.rpartition(".")[2] in _SWITCHES:
+        raise ConfigurationError(f"the option {name}={value!r} cannot be honoured. {_ADVICE}")
+
+
+_SWITCHES = frozenset(
+    ("enable", "enable_gates", "enable_measure", "measure_mitigation", "zne_mitigation", "pec_mitigation")
+)
+"""What switches something on; all beside it only says how."""
+
+_COMMON: Mapping[str, Any] = {
+    "default_shots": _number(1, whole=True),
+    "dynamical_decoupling": _nothing,
+    "twirling": _nothing,
+    "execution": {"init_qubits": _only(True), "rep_delay": _any, "meas_type": _only("classified")},
+    "simulator": {
+        "seed_simulator": _number(0, whole=True),
+        "noise_model": _any,
+        "coupling_map": _only(),
+        "basis_gates": _only(),
+    },
+    "environment": _any,
+    "max_execution_time": _any,
+}
+
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "sampler": _COMMON,
+    "estimator": {
+        **_COMMON,
+        "default_precision": _number(0, whole=False),
+        "seed_estimator": _number(0, whole=True),
+        "resilience_level": _only(0),
+        "resilience": _nothing,
+    },
+}
+
+
+def _check_primitive(program: str, params: Mapping[str, Any]) -> None:
+    if params.get("version", 2) != 2:
+        raise ConfigurationError(f"version {params['version']!r} of the {program} is not there: take version 2.")
+    pubs = params.get("pubs")
+    if isinstance(pubs, str) or not isinstance(pubs, Sequence) or not pubs:
+        raise ConfigurationError(f"the {program} has no 'pubs': give a list of at least one.")
+    if wrong := [number for number, pub in enumerate(pubs) if not isinstance(pub, list) or not pub]:
+        raise ConfigurationError(f"PUB {wrong[0]} of the {program} must be a list that begins with a circuit.")
+    _only(0)("resilience_level", params.get("resilience_level"))
+    options = params.get("options")
+    if options is not None and not isinstance(options, Mapping):
+        raise ConfigurationError(f"the options of the {program} must be an object, and are {options!r:.200}.")
+    _check_options("", options or {}, _OPTIONS[program])
+
+
+def _check_options(group: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    for key, value in given.items():
+        name = f"{group}{key}"
+        check = known.get(key)
+        if check is None:
+            if value not in (None, {}, []):
+                raise ConfigurationError(f"the option {name!r} is not known here. {_ADVICE}")
+        elif not isinstance(check, Mapping):
+            check(name, value)
+        elif isinstance(value, Mapping):
+            _check_options(f"{name}.", value, check)
+        elif value is not None:
+            raise ConfigurationError(f"the option {name} must be an object, and is {value!r:.200}.")
+
+
+# Others
+
+
+def _check_circuits(params: Mapping[str, Any]) -> None:
+    parts = params.get("parts")
+    if not isinstance(parts, list) or not parts or not all(isinstance(part, str) for part in parts):
+        raise ConfigurationError("'parts' must be a list of texts, of at least one circuit or sweep.")
+
+
+def _check_executor(params: Mapping[str, Any]) -> None:
+    if not isinstance(params.get("quantum_program"), Mapping):
+        raise ConfigurationError(
+            "the executor has no 'quantum_program': make one with qiskit_ibm_runtime from 0.50 on."
+        )

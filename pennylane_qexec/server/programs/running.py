@@ -1,0 +1,102 @@
+"""A task run by the program and the source that it names: what worker processes call."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pennylane_qexec.errors import JobCancelledError, QExecError
+from pennylane_qexec.redaction import scrub
+from pennylane_qexec.server.catalogue import DRY_RUN, Catalogue
+from pennylane_qexec.server.limits import Limits
+from pennylane_qexec.server.programs.options import CIRCUITS
+from pennylane_qexec.server.programs.payloads import decoded
+from pennylane_qexec.server.programs.tasks import FAILED, Answer, ProgramError, Task
+from pennylane_qexec.server.sources import Kind, Source
+
+Params = Mapping[str, Any]
+
+
+def run(task: Task, catalogue: Catalogue, sources: Mapping[str, Source], limits: Limits) -> list[Answer]:
+    """Run a task.
+
+    Args:
+        task: of one job, or of several that run as one.
+        catalogue: has the backend.
+        sources: what runs jobs, by the names of the executors of published backends.
+        limits: how large payloads and circuits may be.
+
+    Returns:
+        What became of each job, in order. Nothing that a job can do raises.
+    """
+    start = time.perf_counter()
+    read = [_read(task.program, payload, limits) for payload in task.payloads]
+    good = [params for params in read if not isinstance(params, Answer)]
+    answers = iter(_answers(task, good, catalogue, sources, start) if good else ())
+    return [one if isinstance(one, Answer) else next(answers) for one in read]
+
+
+def _read(program: str, payload: bytes, limits: Limits) -> Params | Answer:
+    try:
+        if program == CIRCUITS:
+            params: Params = json.loads(payload)
+            return params
+        return decoded(payload, limits)
+    except ProgramError as error:
+        return Answer(None, error.reason, error.code)
+    except (ValueError, RecursionError) as error:
+        return Answer(None, f"the payload is no JSON: {error}", FAILED)
+
+
+def _answers(
+    task: Task, params: Sequence[Params], catalogue: Catalogue, sources: Mapping[str, Source], start: float
+) -> list[Answer]:
+    try:
+        results = _results(task, params, catalogue, sources)
+    except JobCancelledError:
+        return [Answer(None, "the job was cancelled.", cancelled=True, seconds=_share(start, params))] * len(params)
+    except Exception as error:
+        if len(params) > 1:  # it may be one of them alone
+            return [_answers(task, [one], catalogue, sources, time.perf_counter())[0] for one in params]
+        return [Answer(None, _reason(error), FAILED, _share(start, params))]
+    seconds = _share(start, params)
+    return [Answer(result, seconds=seconds) for result in results]
+
+
+def _share(start: float, params: Sequence[Params]) -> float:
+    return (time.perf_counter() - start) / len(params)
+
+
+def _reason(error: Exception) -> str:
+    """What a user is told of an error: what it says, without where in our files it was raised."""
+    said = scrub(" ".join(str(error).split()))[:2000]
+    return said if isinstance(error, QExecError) else f"{type(error).__name__}: {said}"
+
+
+def _results(task: Task, params: Sequence[Params], catalogue: Catalogue, sources: Mapping[str, Source]) -> list[str]:
+    if task.backend.executor == DRY_RUN:
+        from pennylane_qexec.server.programs import dry_runs
+
+        return [dry_runs.run(task.program, one) for one in params]
+    source = sources[task.backend.executor]
+    if source.kind is Kind.AER and task.program in ("sampler", "estimator"):
+        from qiskit_ibm_runtime.utils import RuntimeEncoder
+
+        from pennylane_qexec.server.programs import aer
+
+        found = aer.run(task.program, task.backend, params, catalogue, source)
+        return [json.dumps(one, cls=RuntimeEncoder) for one in found]
+    from pennylane_qexec.server.programs import ours
+    from pennylane_qexec.server.programs.clusters import ClusterJob
+
+    metadata = catalogue.metadata(task.backend.metadata)
+    return [
+        ours.run(
+            ClusterJob(job, source, metadata, lambda: catalogue.backend(task.backend.metadata), task.store),
+            task.program,
+            one,
+        )
+        for job, one in zip(task.ids, params, strict=True)
+    ]
