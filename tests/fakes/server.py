@@ -81,7 +81,8 @@ class FakeServer:
             case ["POST", "jobs"]:
                 return self._submit(body)
             case ["GET", "jobs"]:
-                found = [job.view() for job in self.jobs.values() if set(query["tags"]) <= set(job.tags)]
+                wanted = [job for job in self.jobs.values() if set(query.get("tags", ())) <= set(job.tags)]
+                found = [job.view() for job in wanted if "pending" not in query or job.status == "Queued"]
                 return 200, {"jobs": found, "count": len(found)}
             case [_, "jobs", job_id, *what] if job_id in self.jobs:
                 return self._about(self.jobs[job_id], method, what, query)

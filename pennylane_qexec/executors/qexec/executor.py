@@ -16,7 +16,7 @@ from pennylane_qexec.circuits.templates import fuse
 from pennylane_qexec.errors import ConfigurationError, JobFailedError
 from pennylane_qexec.executors.identity import is_ours
 from pennylane_qexec.executors.options import QueueOptions, check_options, lists_options, wires_from
-from pennylane_qexec.executors.qexec.server import ServerBackend
+from pennylane_qexec.executors.qexec.server import PendingJobs, ServerBackend
 from pennylane_qexec.executors.queued import QueuedExecutor
 from pennylane_qexec.executors.shots import reshot_sweep
 from pennylane_qexec.executors.validation import objection_to_wires
@@ -152,8 +152,8 @@ class QExecRemote(QueuedExecutor):
         return self._server.find_job(label)
 
     def poll(self, job_id: str) -> JobState:
-        """The state of a job, whoever sent it. While nothing changes, the server answers after half a second."""
-        return self._server.state(job_id)
+        """The state of a job, whoever sent it. If few are under way, the answer comes when it changes, or in 0.5 s."""
+        return self._pending.state(job_id)
 
     def fetch(self, job_id: str) -> Sequence[Result]:
         """The results of a job that is done; :meth:`adopt` it first if another process sent it.
@@ -179,6 +179,7 @@ class QExecRemote(QueuedExecutor):
     def cancel(self, job_id: str) -> None:
         """Ask the server to stop a job, whoever sent it. Nothing happens if it has ended."""
         self._server.cancel(job_id)
+        self._pending.forget(job_id)
 
     def adopt(self, job_id: str, circuits: Sequence[QuantumScript]) -> None:
         """Take over a job that another process sent.
@@ -223,15 +224,19 @@ class QExecRemote(QueuedExecutor):
             self._sent[job_id] = request
             while len(self._sent) > _REMEMBERED:
                 self._sent.popitem(last=False)
+        self._pending.add(job_id)
         return job_id
 
     def _start(self) -> None:
         """Begin without jobs, here or in the process that it was sent to."""
         self._lock = threading.Lock()
         self._sent: OrderedDict[str, _Request] = OrderedDict()
+        self._pending = PendingJobs(self._server, self.clock)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in super().__getstate__().items() if key not in ("_lock", "_sent")}
+        return {
+            key: value for key, value in super().__getstate__().items() if key not in ("_lock", "_sent", "_pending")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 from urllib.parse import quote, urlsplit
@@ -11,6 +13,7 @@ import requests
 
 from pennylane_qexec import credentials
 from pennylane_qexec.circuits.serialization import results_of
+from pennylane_qexec.concurrency.clock import Clock
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError, JobFailedError, NoAccessError
 from pennylane_qexec.executors.remote import RemoteBackend
 from pennylane_qexec.job import JobState, Result, Status
@@ -21,6 +24,7 @@ PROGRAM = "circuits"
 
 _PATIENCE = (10.0, 120.0)  # seconds to connect, and until an answer begins
 _MOST_CONNECTIONS = 32
+_LARGEST_PAGE = 1000
 
 _STATES = {
     "queued": JobState.WAITING,
@@ -30,6 +34,9 @@ _STATES = {
     "cancelled": JobState.CANCELLED,
 }
 _LOST = (JobState.FAILED, JobState.CANCELLED)
+
+_FEW = 2  # jobs for which a request may be held: an executor's threads are also there to send others
+_FRESH = 0.05  # seconds for which a list is believed
 
 
 class ServerBackend(RemoteBackend):
@@ -110,6 +117,12 @@ class ServerBackend(RemoteBackend):
         """The state of a job. The server holds its answer for at most half a second while nothing changes."""
         return _state_of(self._job(job_id))
 
+    def pending(self) -> Mapping[str, JobState]:
+        """The states of the user's jobs at the backend that have not ended, the newest thousand, at once."""
+        wanted = {"pending": "true", "program": PROGRAM, "backend": self.name, "limit": str(_LARGEST_PAGE)}
+        jobs: Sequence[Mapping[str, Any]] = self._request("GET", "jobs", params=wanted).json()["jobs"]
+        return {str(job["id"]): _state_of(job) for job in jobs}
+
     def params(self, job_id: str) -> Mapping[str, Any]:
         """What a job was sent with."""
         said = self._request("GET", f"jobs/{quote(job_id, safe='')}", job_id).json()
@@ -188,6 +201,51 @@ class ServerBackend(RemoteBackend):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ServerBackend, (self.name, self._url, "", self._verify)  # another process looks the token up
+
+
+class PendingJobs:
+    """Jobs on their way. A few are asked for one by one, which the server answers when they change; many by one list.
+
+    Args:
+        server: who has them.
+        clock: tells the time.
+    """
+
+    def __init__(self, server: ServerBackend, clock: Clock) -> None:
+        self._server = server
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._since: dict[str, float] = {}
+        self._asked = -math.inf
+        self._listed: Mapping[str, JobState] = {}
+
+    def add(self, job_id: str) -> None:
+        """A job was sent, or taken over."""
+        with self._lock:
+            self._since[job_id] = self._clock.monotonic()
+
+    def state(self, job_id: str) -> JobState:
+        """The state of a job, whoever sent it."""
+        state = self._listed_state(job_id) or self._server.state(job_id)
+        if state.final:
+            self.forget(job_id)
+        return state
+
+    def forget(self, job_id: str) -> None:
+        """Nobody asks for a job any more, or it has ended."""
+        with self._lock:
+            self._since.pop(job_id, None)
+
+    def _listed_state(self, job_id: str) -> JobState | None:
+        """The state of a job that has not ended, if many are asked for; ``None`` if it has, or they are few."""
+        with self._lock:
+            since = self._since.get(job_id)
+            if since is None or len(self._since) <= _FEW:
+                return None
+            now = self._clock.monotonic()
+            if self._asked <= since or now - self._asked >= _FRESH:
+                self._asked, self._listed = now, self._server.pending()
+            return self._listed.get(job_id)
 
 
 @final

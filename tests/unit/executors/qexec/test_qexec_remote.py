@@ -199,6 +199,23 @@ def test_a_job_that_waits_is_cancelled(server: FakeServer) -> None:
         executor.fetch(job_id)
 
 
+def test_many_jobs_are_asked_for_at_once(server: FakeServer) -> None:
+    server.waits = True
+    executor = remote(server)
+    job_ids = [executor.submit([rotated(angle)]) for angle in np.linspace(0, 1, 40)]
+    server.requests.clear()
+    assert {executor.poll(job_id) for job_id in job_ids} == {JobState.WAITING}
+    assert set(server.requests) == {"GET /v1/jobs"}
+    assert len(server.requests) < 20
+    for job_id in job_ids[:39]:
+        server.run(server.jobs[job_id])
+    while {executor.poll(job_id) for job_id in job_ids[:39]} != {JobState.DONE}:
+        pass
+    server.requests.clear()
+    assert executor.poll(job_ids[39]) is JobState.WAITING
+    assert server.requests == [f"GET /v1/jobs/{job_ids[39]}"]
+
+
 def test_what_is_cancelled_here_is_cancelled_there(server: FakeServer) -> None:
     server.waits = True
     cluster = qexec.QCluster([remote(server)], timeout=0.3)
