@@ -11,6 +11,7 @@ from typing import Any
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.server.programs import circuits
 from pennylane_qexec.server.programs.clusters import ClusterJob, running
+from pennylane_qexec.server.programs.payloads import seed_of
 from pennylane_qexec.server.sources import Kind, Primitives
 
 PROGRAMS = ("circuits", "estimator", "sampler")
@@ -99,5 +100,4 @@ def _with_seed(job: ClusterJob, options: Mapping[str, Any]) -> ClusterJob:
     kind = (options.get("execution") or {}).get("meas_type", "classified")
     if kind != "classified":
         raise ConfigurationError(f"meas_type={kind!r}: {job.source.name!r} measures bits. Leave the option out.")
-    seed = simulator.get("seed_simulator")
-    return job if seed is None else replace(job, seed=int(seed))
+    return replace(job, seed=seed_of(options))

@@ -26,7 +26,7 @@ SHOTS = 20_000
 class Metadata:
     """As much of a backend's metadata as is asked for."""
 
-    name: str = "fake_manila"
+    name: str = "ideal"
     properties: object = None
 
 
@@ -281,7 +281,8 @@ class TestSources:
         circuit.x(0)
         circuit.measure_all()
         source = source_of(noisy)
-        counts = [run("sampler", [(circuit, None, 4000)], source)[0].data.meas.get_counts() for _ in range(2)]
+        manila = Metadata("fake_manila")
+        counts = [run("sampler", [(circuit, None, 4000)], source, manila)[0].data.meas.get_counts() for _ in range(2)]
         assert made == ["fake_manila"]
         assert all(0 < one["0"] < 400 for one in counts)
         run("sampler", [(circuit, None, 10)], source, Metadata("fake_lima"))
@@ -315,7 +316,7 @@ class TestSources:
         source = source_of(Mine())
         (result,) = run("sampler", [(circuit, None, 9)], source, default_shots=3)
         assert result.data.meas.get_counts() == {"0": 9}
-        assert asked == [(3, {"default_shots": 3}, "fake_manila")]
+        assert asked == [(3, {"default_shots": 3}, "ideal")]
         with pytest.raises(qexec.ConfigurationError, match="returned str in place of a PrimitiveResult"):
             run("estimator", [(circuit, "Z")], source)
 
@@ -337,6 +338,12 @@ class TestSources:
         circuit.measure_all()
         with pytest.raises(qexec.ConfigurationError, match="seed_simulator=3"):
             run("sampler", [(circuit, None, 9)], qexec.AerExecutor(), simulator={"seed_simulator": 3})
+
+    def test_a_seed_of_an_estimator_is_that_of_its_shots(self):
+        circuit = QuantumCircuit(1)
+        circuit.h(0)
+        values = [run("estimator", [(circuit, "Z", None, 0.01)], seed_estimator=seed)[0].data.evs for seed in (0, 0, 1)]
+        assert values[0] == values[1] != values[2]
 
     def test_a_pub_that_is_none_is_refused(self):
         with pytest.raises(qexec.ConfigurationError, match="PUB 0 is not valid"):
