@@ -104,47 +104,37 @@ class _Sampled:
             counts: of the circuits.
             rng: puts shots in their order, which says nothing about what was measured.
         """
-        circuit, shape, shots = self._pub.circuit, self._pub.shape, self._pub.shots
-        if totals := {sum(map(int, one.values())) for one in counts}:
-            if len(totals) > 1:
-                raise ConfigurationError(f"circuits of one PUB came back with {sorted(totals)} shots.")
-            (shots,) = totals
-        places = {
-            register.name: [self._places[circuit.find_bit(bit).index] for bit in register] for register in circuit.cregs
-        }
-        arrays = {
-            name: np.zeros((math.prod(shape), shots, -(-len(own) // 8)), np.uint8) for name, own in places.items()
-        }
-        for row, one in enumerate(counts):
-            samples = _shots_of(one, rng)
-            for name, own in places.items():
-                arrays[name][row] = _packed(samples, own)
-        data = {
-            name: BitArray(array.reshape(*shape, *array.shape[1:]), len(places[name])) for name, array in arrays.items()
-        }
-        metadata = {"shots": shots, "circuit_metadata": circuit.metadata}
+        shape, shots = self._pub.shape, self._pub.shots
+        rows = [_shots_of(one, rng) for one in counts]
+        if numbers := {len(row) for row in rows}:
+            if len(numbers) > 1:
+                raise ConfigurationError(f"circuits of one PUB came back with {sorted(numbers)} shots.")
+            (shots,) = numbers
+        samples = np.array(rows, dtype=bool).reshape(*shape, shots, -1) if rows else np.empty((*shape, shots, 0), bool)
+        data = {}
+        for register in self._pub.circuit.cregs:
+            bits = np.zeros((*shape, shots, len(register)), bool)
+            for number, bit in enumerate(register):
+                place = self._places[self._pub.circuit.find_bit(bit).index]
+                if place is not None:
+                    bits[..., number] = samples[..., place]
+            data[register.name] = _packed(bits)
+        metadata = {"shots": shots, "circuit_metadata": self._pub.circuit.metadata}
         return SamplerPubResult(DataBin(**data, shape=shape), metadata)
 
 
 def _shots_of(counts: Mapping[str, int], rng: np.random.Generator) -> np.ndarray:
     """The bits ``(shots, bits)`` of outcomes, in an order that chance has made."""
-    outcomes = np.frombuffer("".join(map(str, counts)).encode(), np.uint8).reshape(len(counts), -1) == ord("1")
+    outcomes = np.array([[bit == "1" for bit in str(outcome)] for outcome in counts], dtype=bool)
     shots = np.repeat(outcomes, [int(times) for times in counts.values()], axis=0)
     return rng.permutation(shots, axis=0)
 
 
-def _packed(samples: np.ndarray, places: Sequence[int | None]) -> np.ndarray:
-    """The bits of a register as Qiskit has them: ``(shots, bytes)``, bit 0 the lowest of the last byte.
-
-    Args:
-        samples: bits ``(shots, bits)``.
-        places: of the register's bits in these; ``None`` for one that is always 0.
-    """
-    bits = np.zeros((len(samples), len(places)), bool)
-    for number, place in enumerate(places):
-        if place is not None:
-            bits[:, number] = samples[:, place]
-    return np.packbits(bits, axis=1, bitorder="little")[:, ::-1]
+def _packed(bits: np.ndarray) -> BitArray:
+    """Bits ``(..., shots, bits)``, bit 0 first, as Qiskit has them."""
+    if bits.shape[-1]:
+        return BitArray.from_bool_array(bits, order="little")
+    return BitArray(np.empty(bits.shape, np.uint8), 0)
 
 
 @dataclass(frozen=True)
