@@ -42,6 +42,7 @@ class FakeServer:
         waits: whether jobs stay in the queue.
         breaks: how many answers to submissions are lost on their way.
         busy: how many submissions are put off.
+        down: how many requests are not answered.
         jobs: all that were submitted, by id.
         requests: what was asked: method and path.
     """
@@ -51,6 +52,7 @@ class FakeServer:
     waits: bool = False
     breaks: int = 0
     busy: int = 0
+    down: int = 0
     jobs: dict[str, ServedJob] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
@@ -74,6 +76,9 @@ class FakeServer:
 
     def answer(self, method: str, path: str, query: Mapping[str, list[str]], body: Any) -> tuple[int, Any]:
         """The status and the content of an answer."""
+        if self.down:
+            self.down -= 1
+            return 0, None
         self.requests.append(f"{method} {path}")
         match [method, *path.removeprefix("/v1/").split("/")]:
             case ["GET", "backends", "lab", "status"]:

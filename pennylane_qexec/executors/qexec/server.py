@@ -37,6 +37,7 @@ _LOST = (JobState.FAILED, JobState.CANCELLED)
 
 _FEW = 2  # jobs for which a request may be held: an executor's threads are also there to send others
 _FRESH = 0.05  # seconds for which a list is believed
+_STARTING = 60.0  # seconds that a server may take to start again
 
 
 class ServerBackend(RemoteBackend):
@@ -206,6 +207,8 @@ class ServerBackend(RemoteBackend):
 class PendingJobs:
     """Jobs on their way. A few are asked for one by one, which the server answers when they change; many by one list.
 
+    A server that does not answer for a while may be starting again: until then, nothing has changed.
+
     Args:
         server: who has them.
         clock: tells the time.
@@ -216,17 +219,28 @@ class PendingJobs:
         self._clock = clock
         self._lock = threading.Lock()
         self._since: dict[str, float] = {}
-        self._asked = -math.inf
+        self._asked = self._answered = -math.inf
         self._listed: Mapping[str, JobState] = {}
 
     def add(self, job_id: str) -> None:
         """A job was sent, or taken over."""
         with self._lock:
-            self._since[job_id] = self._clock.monotonic()
+            self._since[job_id] = self._answered = self._clock.monotonic()
 
     def state(self, job_id: str) -> JobState:
-        """The state of a job, whoever sent it."""
-        state = self._listed_state(job_id) or self._server.state(job_id)
+        """The state of a job, whoever sent it.
+
+        Raises:
+            requests.RequestException: the server has not answered for long.
+            ConfigurationError: there is no such job.
+        """
+        try:
+            state = self._listed_state(job_id) or self._server.state(job_id)
+        except requests.RequestException:
+            if self._clock.monotonic() - self._answered > _STARTING:
+                raise
+            return JobState.RUNNING
+        self._answered = self._clock.monotonic()
         if state.final:
             self.forget(job_id)
         return state

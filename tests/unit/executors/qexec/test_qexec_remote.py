@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 import pytest
+import requests
 from fakes.server import FakeServer
 from pennylane import numpy as pnp
 from pennylane.tape import QuantumScript
@@ -214,6 +215,18 @@ def test_many_jobs_are_asked_for_at_once(server: FakeServer) -> None:
     server.requests.clear()
     assert executor.poll(job_ids[39]) is JobState.WAITING
     assert server.requests == [f"GET /v1/jobs/{job_ids[39]}"]
+
+
+def test_a_server_that_starts_again_is_waited_for(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = remote(server)
+    job_id = executor.submit([rotated(0.1)])
+    server.down = 8
+    assert [executor.poll(job_id) for _ in range(8)] == [JobState.RUNNING] * 8
+    assert executor.poll(job_id) is JobState.DONE
+    monkeypatch.setattr("pennylane_qexec.executors.qexec.server._STARTING", -1.0)
+    server.down = 1
+    with pytest.raises(requests.ConnectionError):
+        executor.poll(job_id)
 
 
 def test_what_is_cancelled_here_is_cancelled_there(server: FakeServer) -> None:
