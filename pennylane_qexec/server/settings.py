@@ -37,6 +37,7 @@ class Settings(BaseSettings):
         executors: what runs circuits, the first for the plain names of backends: specs as ``qml.device("qexec.cluster",
             executors=...)`` takes them; in a variable, with commas between them.
         workers: worker processes for local simulation; default: one for each core but one.
+        worker_memory: largest memory of a worker process; default: all that the machine has.
         calibrations: files of backends' properties, by the name of the backend.
         queue_limit: jobs that may wait; a client that sends more is asked to come again later.
         max_body: largest body of a request, in bytes or as ``"64 MB"``.
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
         ("aer",), min_length=1
     )
     workers: PositiveInt | None = None
+    worker_memory: ByteSize | None = Field(None, gt=0)
     calibrations: dict[str, Path] = {}
     queue_limit: PositiveInt = 10_000
     max_body: ByteSize = Field(ByteSize(64_000_000), gt=0)
