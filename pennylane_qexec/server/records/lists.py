@@ -97,6 +97,14 @@ _WATCHED = select(server_jobs.c.id, server_jobs.c.status, server_jobs.c.cancel_r
 )
 
 
+_HELD = PreparedStatement(
+    lambda _: select(server_jobs.c.id, server_jobs.c.cancel_requested).where(
+        server_jobs.c.status == JobStatus.RUNNING, server_jobs.c.server == bindparam("me")
+    ),
+    ["me"],
+)
+
+
 def payloads(connection: Connection, ids: Sequence[str], server: str) -> dict[str, bytes]:
     """The payloads of jobs that a server has."""
     return {row.id: bytes(row.params) for row in rows_of(connection, _PAYLOADS, "ids", ids, me=server)}
@@ -106,6 +114,11 @@ def watch(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[JobStat
     """Status of jobs, and whether they are to be cancelled; nothing of those that are no more."""
     rows = rows_of(connection, _WATCHED, "ids", ids)
     return {row.id: (JobStatus(row.status), bool(row.cancel_requested)) for row in rows}
+
+
+def held(connection: Connection, server: str) -> dict[str, bool]:
+    """The jobs that a server has, and whether they are to be cancelled."""
+    return {row.id: bool(row.cancel_requested) for row in _HELD.select(connection, (server,))}
 
 
 def page(connection: Connection, user: User, wanted: JobFilter) -> tuple[list[ServerJob], int]:

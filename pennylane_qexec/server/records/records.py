@@ -180,6 +180,10 @@ class Records(Closeable):
         """The status of many jobs, and whether they are to be cancelled; nothing of those that were deleted."""
         return self._reads.read(lambda c: lists.watch(c, ids)) if ids else {}
 
+    def held(self) -> dict[str, bool]:
+        """The ids of the jobs that this server has, and whether they are to be cancelled."""
+        return self._reads.read(lambda c: lists.held(c, self.server))
+
     def finish(
         self,
         job: str,

@@ -330,6 +330,17 @@ def test_the_status_of_many_jobs_is_seen_at_once(records: Records) -> None:
     assert records.watch([]) == {}
 
 
+def test_a_server_sees_which_jobs_it_has_and_which_of_them_are_to_be_cancelled(
+    records: Records, opened: Callable[[], Records]
+) -> None:
+    add(records, *map(new, "abcd"))
+    records.claim(["a", "b", "c"])
+    opened().claim(["d"])
+    records.cancel("b", ANN)
+    records.finish("c", JobStatus.COMPLETED, "result")
+    assert records.held() == {"a": False, "b": True}
+
+
 # What users do
 
 
@@ -511,6 +522,7 @@ def test_nothing_that_is_done_often_looks_at_all_jobs(several: Records) -> None:
         several.watch(["new", "1"])
         several.payloads(["new"])
         several.finish("new", JobStatus.COMPLETED, "result")
+        several.held()
         several.recover()
         several.job("1", ANN)
         several.result("1", ANN)
