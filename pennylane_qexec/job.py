@@ -480,6 +480,7 @@ class Job:
         affinity: with which others it goes, if no executor is given; ``None`` if with none.
         sweep: the circuits to run, if they are a sweep: the result is the list of theirs. They have the job's number,
             and those that follow.
+        alike: whether others may differ from it in numbers only, so that a batch looks for such.
     """
 
     circuit: QuantumScript
@@ -490,6 +491,7 @@ class Job:
     follower: SubmissionListener | None = None
     affinity: Affinity | None = None
     sweep: Sweep | None = None
+    alike: bool = False
 
     @property
     def rows(self) -> int:

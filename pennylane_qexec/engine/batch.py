@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 
 from pennylane_qexec.concurrency.clock import Clock
 from pennylane_qexec.engine.accounting import settle_attempt, shots_of, used
+from pennylane_qexec.engine.batch_sweeps import BatchSweeps
 from pennylane_qexec.engine.placement import BatchRunner, is_one_batch, most_rows
 from pennylane_qexec.engine.queued_jobs import QueuedJob, circuits_in
 from pennylane_qexec.engine.remote_jobs import Cancellations, SentBatch
 from pennylane_qexec.engine.worker import BatchResult
 from pennylane_qexec.executors import DelegatingExecutor, Executor, QueuedExecutor
-from pennylane_qexec.job import Job, JobState, Usage
+from pennylane_qexec.job import Job, JobState, Usage, Work
 from pennylane_qexec.policies.budgets import pass_on
 
 
@@ -34,6 +35,7 @@ class Batch:
         carried: what it ends with.
         sending: whether it has reached the executor.
         began: when it was started, on the monotonic clock.
+        sweeps: its jobs, as the executor is given them, once it is.
     """
 
     number: int
@@ -45,6 +47,7 @@ class Batch:
     carried: asyncio.Future[BatchResult] | None = None
     sending: SentBatch = field(default_factory=SentBatch)
     began: float = 0.0
+    sweeps: BatchSweeps | None = None
 
     def start(self) -> None:
         """Note that it runs."""
@@ -57,6 +60,17 @@ class Batch:
             queued_job.state = JobState.RUNNING
             queued_job.started = queued_job.future.started = now
             queued_job.leave = self.leave
+
+    def work(self, executor: Executor) -> Work:
+        """What the executor is given."""
+        self.sweeps = BatchSweeps(executor, self.jobs)
+        self.sending.work = self.sweeps.work
+        return self.sweeps.work
+
+    def counted(self, ran: BatchResult) -> BatchResult:
+        """What each of its jobs has returned and used, of what the executor has."""
+        assert self.sweeps is not None  # it has run
+        return self.sweeps.counted(ran)
 
     def context(self, hands_on: bool) -> contextvars.Context:
         """The context variables to run it with: those of the first caller.

@@ -110,6 +110,11 @@ class History(Sequence[Row]):
             return Usage(self._circuits, self._shots, self._cost / SCALES[2], self._seconds / SCALES[3])
 
     @property
+    def keeps_rows(self) -> bool:
+        """Whether it keeps any row."""
+        return self._kept != 0
+
+    @property
     def dropped(self) -> int:
         """How many of the circuits that ended have no row any more, as there were too many."""
         with self._lock:
@@ -230,7 +235,7 @@ def record_done(
     for job, result, usage, (submitted, started, attempt, division) in done:
         circuits, shots, cost, seconds = usage[0], usage[1], usage[2] or 0.0, usage[3] or 0.0
         backend, when = executor.place(job.circuit, job.call), (submitted, started, now)
-        small = compact(job.circuit, small)
+        small = compact(job.circuit, small) if history.keeps_rows else ""
         row = Row(
             small, name, backend, shots, batch, attempt, JobState.DONE, *when, seconds, cost, "", circuits, division
         )

@@ -19,7 +19,7 @@ from typing import Protocol
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec.concurrency.clock import SYSTEM_CLOCK, Clock, Timer
-from pennylane_qexec.engine.accounting import counted, shots_of
+from pennylane_qexec.engine.accounting import shots_of
 from pennylane_qexec.engine.batch import Batch, Level
 from pennylane_qexec.engine.common_queue import CommonQueue
 from pennylane_qexec.engine.placement import capacity_of
@@ -28,7 +28,7 @@ from pennylane_qexec.engine.remote_jobs import Cancellations
 from pennylane_qexec.engine.worker import BatchResult
 from pennylane_qexec.executors import DelegatingExecutor, Executor, QueuedExecutor
 from pennylane_qexec.executors.validation import present_objection
-from pennylane_qexec.job import Usage, Work
+from pennylane_qexec.job import Usage
 from pennylane_qexec.redaction import know_named, without_secrets
 
 logger = logging.getLogger("pennylane_qexec")
@@ -364,7 +364,7 @@ class Lane:
         level.running.add(batch)
         try:
             context = batch.context(isinstance(self.executor, DelegatingExecutor))
-            batch.carried = level.carrier.carry(Work.of(batch.jobs), context, batch.sending)
+            batch.carried = level.carrier.carry(batch.work(self.executor), context, batch.sending)
         except Exception as error:  # it cannot be sent there
             batch.carried = asyncio.get_running_loop().create_future()
             batch.carried.set_exception(error)
@@ -384,7 +384,7 @@ class Lane:
             self._post.used(batch.settle_failed(self.executor, error))
             self._post.failed(self, batch, error)
         else:
-            ran = counted(self.executor, batch.jobs, carried.result())
+            ran = batch.counted(carried.result())
             batch.settle(self.executor, ran.usages)
             self._post.used(ran.usages)
             shots = sum(map(attrgetter("shots"), ran.usages))

@@ -308,7 +308,9 @@ class BatchRunner:
             if not sent.stays:
                 self._cancellations.cancel(self._queued, job_id, self._threads.submit)
             raise
-        return BatchResult(await inquiry.results(state, Work.of(sent.jobs)), self._clock.monotonic() - start)
+        return BatchResult(
+            await inquiry.results(state, sent.work or Work.of(sent.jobs)), self._clock.monotonic() - start
+        )
 
     def _inquiry(self, job_id: str, followed: bool) -> Polling:
         return Polling(self._queued, self._threads.submit, job_id, followed, self._clock)

@@ -117,6 +117,7 @@ class SentBatch:
 
     Attributes:
         jobs: the jobs of the batch.
+        work: what they are sent as; ``None`` for the jobs as they are.
         in_parts: whether they are parts of jobs, which a durable run does not know: it sends those again, whole.
         reached: whether its executor may have begun with it.
         begun: whether it was being submitted to a backend with a queue.
@@ -124,6 +125,7 @@ class SentBatch:
     """
 
     jobs: Sequence[Job] = ()
+    work: Work | None = None
     in_parts: bool = False
     reached: bool = False
     begun: bool = False

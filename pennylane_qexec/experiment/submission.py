@@ -279,9 +279,9 @@ class Submission:
         executors = list(dict.fromkeys(ready.values()))
         self._executors.share_processes(executors)
         # It does not fail over: an experiment is about the backends that were chosen.
-        self._cluster = _ExperimentCluster(executors, failover=False, **self._settings.cluster)
+        self._cluster = _ExperimentCluster(executors, failover=False, history_limit=0, **self._settings.cluster)
         circuits = [(task, circuit) for task in ready for circuit in task.circuits()]
-        jobs = [Job(circuit, ready[task], _call(task.config.get(OF_CALLS))) for task, circuit in circuits]
+        jobs = [Job(circuit, ready[task], _call(task.config.get(OF_CALLS)), alike=True) for task, circuit in circuits]
         for task in ready:
             task.sent = time.time()
         futures = self._cluster.submit(jobs, asked=lambda: True)
