@@ -119,6 +119,8 @@ class Scheduler:
         self._claiming: set[str] = set()
         self._cancelled: set[str] = set()
         """Ids of jobs that are to be cancelled, and are about to begin."""
+        self._strange: set[str] = set()
+        """Ids of jobs that this server had at the last look, without knowing of them."""
         self._alone: set[str] = set()
         """Ids of jobs that failed together with others."""
         self._queued = 0
@@ -394,13 +396,19 @@ class Scheduler:
 
     async def _tend(self) -> None:
         """Look at what was asked of other servers, or of the store, and for jobs that others have submitted."""
-        for job, (status, cancel) in (await self._call(self._records.watch, list(self._running))).items():
-            run = self._running.get(job)
-            if run is not None and status is not JobStatus.RUNNING:
+        known = list(self._running.items())
+        held = await self._call(self._records.held)
+        for job, run in known:
+            if job not in held:
                 run.lost.add(job)
                 self._stop(run, "lost")
-            elif run is not None and cancel:
+            elif held[job]:
                 self._cancel(run, job)
+        strange = held.keys() - self._running.keys() - self._claiming
+        if forgotten := sorted(strange & self._strange):  # claimed, but the store did not say so
+            logger.warning("jobs %s were claimed in vain, and wait again", ", ".join(forgotten))
+            await self._call(partial(self._records.requeue, forgotten))
+        self._strange = strange
         self._queued = sum((await self._call(self._records.queue_lengths)).values())
         for pool in set(self._pools.values()):
             if not pool.waits:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from fakes.server_programs import fake_programs
 
+from pennylane_qexec.errors import StoreError
 from pennylane_qexec.server.catalogue import Catalogue
 from pennylane_qexec.server.metrics import Metrics
 from pennylane_qexec.server.records import (
@@ -429,6 +430,22 @@ def test_jobs_of_a_dead_server_are_taken_over(tmp_path: Path) -> None:
 
 
 # Latency
+
+
+def test_a_job_that_was_claimed_when_the_store_went_away_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(self: Records, ids: Sequence[str]) -> dict[str, bytes]:
+        monkeypatch.undo()
+        raise StoreError("the store is away")
+
+    async def scenario(server: Server) -> None:
+        monkeypatch.setattr(Records, "payloads", away)
+        await server.submit("job", {"say": "a result"})
+        job = await server.ended("job")
+        assert (job.status, job.attempt) == (JobStatus.COMPLETED, 1)
+
+    run(tmp_path, scenario)
 
 
 def test_who_waits_hears_of_a_change_at_once(tmp_path: Path) -> None:
