@@ -20,10 +20,10 @@ from answers import Answer, answer, seconds, side_by_side
 from pennylane.tape import QuantumScript
 from qiskit_ibm_runtime import SamplerV2
 
+from pennylane_qexec.circuits.qiskit.noise import FakeMachine, fake_machine, fake_machines
 from pennylane_qexec.circuits.qiskit.preparation import parametrised
 from pennylane_qexec.circuits.templates import fuse
 from pennylane_qexec.executors.aer import AerExecutor
-from pennylane_qexec.executors.aer.noise import FakeMachine, fake_machine, fake_machines
 
 NAME, QUBITS, SHOTS, SEED = "fake_sherbrooke", 5, 1000, 7
 ROUNDS = 7

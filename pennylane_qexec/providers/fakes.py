@@ -67,7 +67,7 @@ def _described(source: Path, exported: set[str]) -> list[tuple[str, FakeFiles]]:
 
 def _imported() -> list[tuple[str, FakeFiles]]:
     """The same of the classes themselves, which takes Qiskit."""
-    from pennylane_qexec.executors.aer.noise import fake_machines
+    from pennylane_qexec.circuits.qiskit.noise import fake_machines
 
     return [
         (name, FakeFiles(Path(kind.dirname or "", kind.conf_filename), Path(kind.dirname or "", kind.props_filename)))

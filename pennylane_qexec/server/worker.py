@@ -237,5 +237,7 @@ class ServerPrograms:
         cancel(job)
 
 
-_OURS = ("qiskit_ibm_runtime.utils", "pennylane_qexec.server.programs.primitives")
-_NEEDS = dict.fromkeys(Kind, _OURS) | {Kind.AER: ("qiskit_ibm_runtime.utils", "pennylane_qexec.server.programs.aer")}
+_IBM = "qiskit_ibm_runtime.utils"
+_OURS = (_IBM, "pennylane_qexec.server.programs.primitives")
+_AER = (_IBM, "pennylane_qexec.server.programs.aer", "pennylane_qexec.server.catalogue.backend")
+_NEEDS = dict.fromkeys(Kind, _OURS) | {Kind.AER: _AER}

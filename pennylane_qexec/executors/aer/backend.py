@@ -15,6 +15,7 @@ from qiskit_aer import AerSimulator
 from qiskit_ibm_runtime.fake_provider.fake_backend import FakeBackendV2
 
 from pennylane_qexec.circuits.mid_circuit import QiskitCircuit, dynamic_part, qubits_of
+from pennylane_qexec.circuits.qiskit.noise import FakeMachine, fake_machine
 from pennylane_qexec.circuits.sampling import POOLED, can_pool
 from pennylane_qexec.circuits.structure import wires_in, wires_in_order
 from pennylane_qexec.circuits.templates import Template, fuse, fused, unfused
@@ -22,7 +23,6 @@ from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import ConfigurationError, refuse_unknown, unknown
 from pennylane_qexec.executors.aer.dynamic import CountedAsItIs
 from pennylane_qexec.executors.aer.exact import Exact, ExactWithNoise
-from pennylane_qexec.executors.aer.noise import FakeMachine, fake_machine
 from pennylane_qexec.executors.aer.sampled import STEP, CountedByAer, Drawn, Program, Seeds
 from pennylane_qexec.executors.aer.simulation import Planned, Simulation, effort, too_large
 from pennylane_qexec.executors.validation import objection_to_wires

@@ -23,10 +23,10 @@ from qiskit.transpiler import PassManager, TranspilerError, generate_preset_pass
 from qiskit_aer import AerError, AerSimulator
 
 from pennylane_qexec.circuits.mid_circuit import QiskitCircuit, bit_wires
+from pennylane_qexec.circuits.qiskit.noise import FakeMachine
 from pennylane_qexec.circuits.qiskit.preparation import Parametrised
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.aer.noise import FakeMachine
 from pennylane_qexec.executors.aer.sampled import Compiled, Program, compiled
 from pennylane_qexec.executors.aer.simulation import Simulation
 from pennylane_qexec.job import Result

@@ -29,11 +29,11 @@ from qiskit_aer.library import (
     SaveStatevector,
 )
 
+from pennylane_qexec.circuits.qiskit.noise import FakeMachine
 from pennylane_qexec.circuits.qiskit.preparation import parametrised
 from pennylane_qexec.circuits.readout import TABLE_WIRES, Readout
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.aer.noise import FakeMachine
 from pennylane_qexec.executors.aer.sampled import Program, compiled, save_probabilities
 from pennylane_qexec.job import Result
 

@@ -29,12 +29,12 @@ from qiskit_aer.backends.backend_utils import circuit_optypes
 from qiskit_aer.backends.controller_wrappers import AerCircuit, AerConfig
 from qiskit_aer.library import SaveProbabilities
 
+from pennylane_qexec.circuits.qiskit.noise import FakeMachine, Used, used_by
 from pennylane_qexec.circuits.qiskit.preparation import Parametrised, parametrised
 from pennylane_qexec.circuits.readout import TABLE_WIRES, Counted, Histogram, Readout, drawn_histogram
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import ConfigurationError, checked_seed
-from pennylane_qexec.executors.aer.noise import FakeMachine, Used, used_by
 from pennylane_qexec.job import Result
 
 _DEPTH = 10

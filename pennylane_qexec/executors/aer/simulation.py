@@ -20,9 +20,9 @@ from qiskit_aer.backends.aer_compiler import generate_aer_config
 from qiskit_aer.backends.backend_utils import cpp_execute_circuits
 from qiskit_aer.backends.controller_wrappers import AerConfig, aer_controller_execute
 
+from pennylane_qexec.circuits.qiskit.noise import FakeMachine, together
 from pennylane_qexec.circuits.structure import batch_size
 from pennylane_qexec.concurrency.resources import free_memory
-from pennylane_qexec.executors.aer.noise import FakeMachine, together
 from pennylane_qexec.executors.aer.sampled import STEP, Compiled, Program, Seeds
 
 THREADED_WIRES = 18

@@ -304,7 +304,7 @@ def is_local(backend: Any) -> bool:
 
 
 def _successor(name: str) -> str:
-    from pennylane_qexec.executors.aer.noise import fake_machines
+    from pennylane_qexec.circuits.qiskit.noise import fake_machines
 
     fake = f"fake_{name.removeprefix(_RETIRED)}"
     instead = f"{fake!r} simulates it on this machine" if fake in fake_machines() else "'aer' simulates without noise"
@@ -318,7 +318,7 @@ class LocalMachine(Machine):
     local = True
 
     def __init__(self, name: str) -> None:
-        from pennylane_qexec.executors.aer.noise import fake_machines
+        from pennylane_qexec.circuits.qiskit.noise import fake_machines
 
         super().__init__(name)
         if name not in _AER and name not in fake_machines():
@@ -332,7 +332,7 @@ class LocalMachine(Machine):
     def find(self) -> Any:
         from qiskit_aer import AerSimulator
 
-        from pennylane_qexec.executors.aer.noise import SimulatedMachine, fake_machine
+        from pennylane_qexec.circuits.qiskit.noise import SimulatedMachine, fake_machine
 
         return AerSimulator() if self.name in _AER else SimulatedMachine(fake_machine(self.name))
 

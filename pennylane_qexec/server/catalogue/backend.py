@@ -10,7 +10,7 @@ from qiskit.providers import BackendV2
 from qiskit_aer import AerSimulator
 from qiskit_ibm_runtime.fake_provider.fake_backend import FakeBackendV2
 
-from pennylane_qexec.executors.aer.noise import SimulatedMachine
+from pennylane_qexec.circuits.qiskit.noise import SimulatedMachine
 from pennylane_qexec.server.catalogue.metadata import BackendMetadata
 
 

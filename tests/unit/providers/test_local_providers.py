@@ -63,7 +63,7 @@ def test_listing_imports_no_simulator() -> None:
 
 @pytest.mark.slow
 def test_local_aer_has_exactly_the_fake_backends_that_are_installed_with_their_qubits() -> None:
-    from pennylane_qexec.executors.aer.noise import fake_machines
+    from pennylane_qexec.circuits.qiskit.noise import fake_machines
 
     backends = VirtualProvider(providers=["local_aer"]).get_backends()["local_aer"]
     assert list(backends) == ["aer_simulator", *sorted(fake_machines())]

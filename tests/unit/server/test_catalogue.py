@@ -16,8 +16,8 @@ from qiskit_aer.noise import NoiseModel
 from qiskit_ibm_runtime.utils.backend_converter import convert_to_target
 from qiskit_ibm_runtime.utils.backend_decoder import configuration_from_server_data, properties_from_server_data
 
+from pennylane_qexec.circuits.qiskit.noise import fake_machines
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.executors.aer.noise import fake_machines
 from pennylane_qexec.providers.fakes import fake_files
 from pennylane_qexec.server.catalogue import DRY_RUN, IDEAL, Catalogue, PublishedBackend
 

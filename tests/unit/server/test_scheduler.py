@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -147,6 +149,16 @@ def test_jobs_end_as_their_programs_say(tmp_path: Path) -> None:
         assert server.restarts("died") == 0
 
     run(tmp_path, scenario)
+
+
+def test_a_worker_process_of_aers_needs_no_pennylane() -> None:
+    program = (
+        "import sys; from pennylane_qexec.server.worker import ServerPrograms; "
+        "from pennylane_qexec.server.sources import Kind, Source; "
+        "ServerPrograms(None, {'aer': Source('aer', Kind.AER, {})}, None).warm_up(); "
+        "assert 'qiskit_aer' in sys.modules; assert 'pennylane' not in sys.modules, 'it takes seconds, and 300 MB'"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 # Cancelling

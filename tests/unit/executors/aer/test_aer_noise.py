@@ -14,11 +14,11 @@ from qiskit_aer.noise import NoiseModel, depolarizing_error
 from qiskit_ibm_runtime import SamplerV2
 
 import pennylane_qexec as qexec
+from pennylane_qexec.circuits.qiskit.noise import FakeMachine, fake_machine, fake_machines
 from pennylane_qexec.circuits.qiskit.preparation import QiskitBinder, parametrised
 from pennylane_qexec.circuits.templates import fuse
 from pennylane_qexec.executors import DeviceExecutor
 from pennylane_qexec.executors.aer import AerExecutor
-from pennylane_qexec.executors.aer.noise import FakeMachine, fake_machine, fake_machines
 
 WIRES = range(5)
 

@@ -14,7 +14,7 @@ from qiskit_aer.noise import NoiseModel, depolarizing_error
 from qiskit_ibm_runtime import EstimatorV2, SamplerV2
 from qiskit_ibm_runtime.fake_provider import FakeGuadalupeV2, FakeManilaV2
 
-from pennylane_qexec.executors.aer.noise import SimulatedMachine, fake_machine
+from pennylane_qexec.circuits.qiskit.noise import SimulatedMachine, fake_machine
 
 SEEDED = {"simulator": {"seed_simulator": 9}}
 
