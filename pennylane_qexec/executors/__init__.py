@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pennylane_qexec.executors.base import DelegatingExecutor, Executor
+from pennylane_qexec.executors.base import IDEAL, DelegatingExecutor, Executor
 from pennylane_qexec.executors.identity import are_equivalent
 from pennylane_qexec.executors.pennylane.executor import DeviceExecutor
 from pennylane_qexec.executors.pennylane.simulators import Simulator, like
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pennylane_qexec.executors.runtime import QiskitExecutor, RuntimeExecutor
 
 __all__ = [
+    "IDEAL",
     "AerExecutor",
     "Bound",
     "BySize",

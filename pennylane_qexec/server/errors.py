@@ -80,7 +80,7 @@ class ErrorBody(BaseModel):
 
 def error_response(error: ApiError) -> JSONResponse:
     """The answer of an error."""
-    text = " ".join(part for part in (error.detail, error.solution) if part)
+    text = " ".join(part for part in (error.detail, error.solution) if part).removesuffix(".")  # the client goes on
     one = OneError(code=error.code, message=text, solution=error.solution)
     trace = uuid.uuid4().hex
     body = ErrorBody(errors=[one], error=one, trace=trace)

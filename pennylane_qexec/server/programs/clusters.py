@@ -17,8 +17,7 @@ from pennylane_qexec.cluster import QCluster, submit_sweeps, sweeps_of
 from pennylane_qexec.concurrency.futures import wait
 from pennylane_qexec.concurrency.once import OnceCache
 from pennylane_qexec.errors import ConfigurationError, JobCancelledError
-from pennylane_qexec.executors import Executor, executor
-from pennylane_qexec.executors.base import IDEAL
+from pennylane_qexec.executors import IDEAL, Executor, executor
 from pennylane_qexec.job import Result, Sweep
 from pennylane_qexec.persistence.durable import durable_run
 from pennylane_qexec.persistence.store import Store, open_store

@@ -1,0 +1,135 @@
+"""What all requests share: the records, the catalogue, the scheduler; and how they call what blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ParamSpec, Protocol, TypeVar
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
+
+from pennylane_qexec.server.api.authentication import Authentication
+from pennylane_qexec.server.api.polls import Polls
+from pennylane_qexec.server.catalogue import Catalogue, PublishedBackend
+from pennylane_qexec.server.errors import ApiError, Code, validation_text
+from pennylane_qexec.server.metrics import Metrics
+from pennylane_qexec.server.records import JobStatus, Records, User
+from pennylane_qexec.server.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LARGE = 256 * 1024  # bytes; what is larger is decoded in a thread
+
+
+class JobScheduler(Protocol):
+    """What requests ask of the scheduler; they know nothing of processes."""
+
+    def submitted(self, job: str) -> None:
+        """A job was recorded."""
+
+    async def wait(self, job: str, known: JobStatus, seconds: float) -> None:
+        """Wait until the status of a job is another one than that known, but not longer than so many seconds."""
+
+    async def cancel(self, job: str) -> None:
+        """A job was cancelled in the records, or deleted: stop it if it runs here."""
+
+    def retry_after(self) -> int:
+        """After how many seconds a client for whom there is no room may try again."""
+
+
+@dataclass
+class ServerState:
+    """What all requests of a server share, from its start to its end.
+
+    Attributes:
+        settings: of the server.
+        records: its jobs, sessions and tokens; they block, so requests reach them by :meth:`call`.
+        catalogue: the backends that it publishes.
+        scheduler: what runs the jobs.
+        metrics: what it counts.
+        authentication: how it knows its users.
+        polls: who waits for which job.
+        large_bodies: few large payloads are held in memory at a time, however many are sent.
+    """
+
+    settings: Settings
+    records: Records
+    catalogue: Catalogue
+    scheduler: JobScheduler
+    metrics: Metrics
+    authentication: Authentication
+    threads: ThreadPoolExecutor
+    polls: Polls = field(default_factory=Polls)
+    large_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call what blocks, in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, lambda: function(*args, **kwargs))
+
+    def published(self, name: str, status: int = 404) -> PublishedBackend:
+        """A backend by name.
+
+        Raises:
+            ApiError: there is none of that name.
+        """
+        found = self.catalogue.find(name)
+        if found is None:
+            raise ApiError(
+                status,
+                Code.NO_BACKEND,
+                f"there is no backend {name!r}.",
+                "service.backends() lists all.",
+            )
+        return found
+
+
+async def _state(request: Request) -> ServerState:
+    state: ServerState = request.app.state.server
+    return state
+
+
+State = Annotated[ServerState, Depends(_state)]
+
+
+async def _user(request: Request, state: State) -> User:
+    user = await state.call(state.authentication.user, request)
+    request.scope["qexec.user"] = user.name  # for the log
+    return user
+
+
+CurrentUser = Annotated[User, Depends(_user)]
+
+
+def is_id(text: str) -> bool:
+    """Whether a text may be the id of a job or a session."""
+    return _ID.fullmatch(text) is not None
+
+
+def described(model: type[BaseModel]) -> dict[str, Any]:
+    """How the description of the interface speaks of a body that :func:`body_of` reads."""
+    schema = model.model_json_schema()
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+async def body_of(request: Request, state: ServerState, model: type[M]) -> M:
+    """The body of a request, whatever its ``Content-Type`` says.
+
+    Raises:
+        ApiError: it is not what the model describes, or too large.
+    """
+    body = await request.body()
+    try:
+        if len(body) > _LARGE:
+            return await state.call(model.model_validate_json, body)
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False, include_context=False)
+        raise ApiError(422, Code.BAD_REQUEST, validation_text(problems)) from None
