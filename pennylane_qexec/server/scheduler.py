@@ -16,15 +16,20 @@ from pennylane_qexec.errors import WorkerDiedError
 from pennylane_qexec.server.catalogue import Catalogue
 from pennylane_qexec.server.limits import Limits
 from pennylane_qexec.server.metrics import Metrics
-from pennylane_qexec.server.pools import WorkerPool, pools_of
-from pennylane_qexec.server.processes import TaskStoppedError, WorkerProcess
 from pennylane_qexec.server.programs import Answer, Task
 from pennylane_qexec.server.records import JobStatus, Records, ServerJob
 from pennylane_qexec.server.settings import Settings
 from pennylane_qexec.server.sources import Source
 from pennylane_qexec.server.turns import MOST_TOGETHER
 from pennylane_qexec.server.waiters import StatusWaiters
-from pennylane_qexec.server.worker import Programs, ServerPrograms
+from pennylane_qexec.server.workers import (
+    Programs,
+    ServerPrograms,
+    TaskStoppedError,
+    WorkerPool,
+    WorkerProcess,
+    pools_of,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")

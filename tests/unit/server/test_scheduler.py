@@ -153,7 +153,7 @@ def test_jobs_end_as_their_programs_say(tmp_path: Path) -> None:
 
 def test_a_worker_process_of_aers_needs_no_pennylane() -> None:
     program = (
-        "import sys; from pennylane_qexec.server.worker import ServerPrograms; "
+        "import sys; from pennylane_qexec.server.workers.worker import ServerPrograms; "
         "from pennylane_qexec.server.sources import Kind, Source; "
         "ServerPrograms(None, {'aer': Source('aer', Kind.AER, {})}, None).warm_up(); "
         "assert 'qiskit_aer' in sys.modules; assert 'pennylane' not in sys.modules, 'it takes seconds, and 300 MB'"

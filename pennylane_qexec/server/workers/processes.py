@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from pennylane_qexec.errors import WorkerDiedError
 from pennylane_qexec.server.programs import Answer, Task
-from pennylane_qexec.server.worker import BOOTSTRAP, LENGTH, READY
+from pennylane_qexec.server.workers.worker import BOOTSTRAP, LENGTH, READY
 
 logger = logging.getLogger("pennylane_qexec.server")
 

@@ -14,11 +14,11 @@ import psutil
 from pennylane_qexec.concurrency.resources import cores
 from pennylane_qexec.server.catalogue import DRY_RUN
 from pennylane_qexec.server.limits import Limits
-from pennylane_qexec.server.processes import WorkerProcess
 from pennylane_qexec.server.settings import Settings
 from pennylane_qexec.server.sources import Source
 from pennylane_qexec.server.turns import Turns
-from pennylane_qexec.server.worker import Programs, WorkerSetup
+from pennylane_qexec.server.workers.processes import WorkerProcess
+from pennylane_qexec.server.workers.worker import Programs, WorkerSetup
 
 logger = logging.getLogger("pennylane_qexec.server")
 

@@ -41,7 +41,7 @@ from pennylane_qexec.server.sources import Kind, Source
 if sys.platform != "win32":
     import resource
 
-logger = logging.getLogger("pennylane_qexec.server.worker")
+logger = logging.getLogger("pennylane_qexec.server.workers.worker")
 
 BOOTSTRAP = """
 import os, pickle, signal, sys
@@ -56,7 +56,7 @@ try:
     sys.path = pickle.load(sys.stdin.buffer)
 except EOFError:
     os._exit(0)
-from pennylane_qexec.server.worker import serve
+from pennylane_qexec.server.workers.worker import serve
 serve()
 """
 """What a worker runs; it takes its server's process id as its argument."""
