@@ -10,8 +10,10 @@ import typer
 
 from pennylane_qexec.cli.backends import list_backends, list_executors
 from pennylane_qexec.cli.demo import demo
+from pennylane_qexec.cli.jobs import cancel_jobs, list_jobs, show_job
 from pennylane_qexec.cli.run import run
 from pennylane_qexec.cli.runs import caches, list_runs, show_run
+from pennylane_qexec.cli.server import env, serve, server_tokens
 from pennylane_qexec.cli.tokens import tokens
 
 app = typer.Typer(
@@ -41,5 +43,11 @@ app.command(name="backends")(list_backends)
 app.command()(run)
 app.command(name="runs")(list_runs)
 app.command(name="run-info")(show_run)
+app.command()(serve)
+app.command(name="jobs")(list_jobs)
+app.command(name="show")(show_job)
+app.command(name="cancel")(cancel_jobs)
+app.command()(env)
+app.add_typer(server_tokens, name="server-token")
 app.add_typer(tokens, name="token")
 app.add_typer(caches, name="cache")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, final
-from urllib.parse import urlsplit
 
 import requests
 from qiskit_ibm_runtime import QiskitRuntimeService
 from requests.auth import AuthBase
 
 from pennylane_qexec import credentials
-from pennylane_qexec.errors import ConfigurationError, NoAccessError
-
-INSTANCE = "crn:v1:bluemix:public:quantum-computing:us-east:a/local:local::"
-"""What a server is called where IBM's client wants the name of an instance."""
+from pennylane_qexec.errors import NoAccessError
+from pennylane_qexec.server.environment import INSTANCE, checked_url
 
 _PATIENCE = 30.0  # seconds that a server may take to say that it is there
 
@@ -95,42 +92,10 @@ def runtime_service(url: str | None = None, token: str | None = None, *, verify:
         NoAccessError: no server answers there, or it does not know the token.
     """
     known = credentials.arguments(credentials.SERVER, {"url": url, "token": token})
-    base = _checked(known.get("url"))
+    base = checked_url(known.get("url"))
     token = known.get("token") or "local"
     _check(base, token, verify)
     return RuntimeService(base, token, verify=verify)
-
-
-def environment(url: str, token: str) -> dict[str, str]:
-    """The variables by which IBM's client from 0.49 on, unchanged, finds a server of one's own.
-
-    Args:
-        url: where the server is.
-        token: of the user.
-
-    Raises:
-        ConfigurationError: the URL is none.
-    """
-    base = _checked(url)
-    return {
-        "IAM_URL": base,
-        "GLOBAL_SEARCH_URL": base,
-        "GLOBAL_CATALOG_URL": f"{base}/api/v1",
-        "QISKIT_IBM_TOKEN": token,
-        "QISKIT_IBM_URL": f"{base}/experimental/api/v1",
-        "QISKIT_IBM_INSTANCE": INSTANCE,
-    }
-
-
-def _checked(url: str | None) -> str:
-    if not url:
-        raise ConfigurationError(
-            'there is no URL of a server: give one, such as "http://127.0.0.1:8000", or set QEXEC_URL.'
-        )
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ConfigurationError(f'{url!r} is no URL of a server: give one such as "http://127.0.0.1:8000".')
-    return url.rstrip("/")
 
 
 def _check(url: str, token: str, verify: bool) -> None:

@@ -39,7 +39,7 @@ def test_every_command_and_option_is_in_the_reference() -> None:
     missing = []
     nested = {
         f"{name} {inner}": command
-        for name in ("token", "cache")
+        for name in ("token", "cache", "server-token")
         for inner, command in group.commands[name].commands.items()
     }
     for name, command in {**group.commands, **nested}.items():

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 import pennylane_qexec as qexec
-from pennylane_qexec.server.client import INSTANCE, environment
+from pennylane_qexec.server.environment import INSTANCE, environment
 
 
 class _Answers(BaseHTTPRequestHandler):
