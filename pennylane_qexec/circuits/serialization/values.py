@@ -168,7 +168,7 @@ def array_form(array: np.ndarray[Any, Any]) -> dict[str, Any]:
     flat = array.ravel()
     if flat.size <= FEW:
         numbers = flat.tolist()
-        as_they_are = flat.dtype.kind in "biu" or (flat.dtype.kind == "f" and bool(np.isfinite(flat).all()))
+        as_they_are = flat.dtype.kind in "biu" or (flat.dtype.kind == "f" and all(map(math.isfinite, numbers)))
         form["array"] = numbers if as_they_are else [number_form(number) for number in numbers]
     else:
         form["as"], data = _packed(flat)

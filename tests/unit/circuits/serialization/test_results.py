@@ -94,6 +94,7 @@ def test_samples_take_a_bit_each() -> None:
         (1 - 2j, '{"complex":[1.0,-2.0]}'),
         (np.array(0.5), '{"array":[0.5],"dtype":"float64","shape":[]}'),
         (np.array([[1, 2]], np.int8), '{"array":[1,2],"dtype":"int8","shape":[1,2]}'),
+        (np.array([0.5, np.nan, -np.inf]), '{"array":[0.5,"nan","-inf"],"dtype":"float64","shape":[3]}'),
         (np.array([1j, np.inf]), '{"array":[[0.0,1.0],["inf",0.0]],"dtype":"complex128","shape":[2]}'),
         (np.arange(65) % 2 == 0, '{"as":"bits","base64":"qqqqqqqqqqqA","dtype":"bool","shape":[65]}'),
     ],
