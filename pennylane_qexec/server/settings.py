@@ -40,7 +40,7 @@ class Settings(BaseSettings):
         worker_memory: largest memory of a worker process; default: all that the machine has.
         calibrations: files of backends' properties, by the name of the backend.
         queue_limit: jobs that may wait; a client that sends more is asked to come again later.
-        max_body: largest body of a request, in bytes or as ``"64 MB"``.
+        max_body: largest body of a request, in bytes or as ``"32 MB"``.
         max_decompressed: largest payload of a job after decompression.
         max_memory: largest memory of a worker process while it decodes a payload.
         max_qubits: of a circuit.
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     worker_memory: ByteSize | None = Field(None, gt=0)
     calibrations: dict[str, Path] = {}
     queue_limit: PositiveInt = 10_000
-    max_body: ByteSize = Field(ByteSize(64_000_000), gt=0)
+    max_body: ByteSize = Field(ByteSize(32_000_000), gt=0)
     max_decompressed: ByteSize = Field(ByteSize(256_000_000), gt=0)
     max_memory: ByteSize = Field(ByteSize(4_000_000_000), gt=0)
     max_qubits: PositiveInt = 256

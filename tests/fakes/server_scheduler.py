@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from pennylane_qexec.server.records import JobStatus, Records
@@ -22,6 +23,8 @@ class FakeScheduler:
         self.waits: list[float] = []
         self.stopped: float | None = None
         self.fails = False
+        self.meanwhile: list[Callable[[], None]] = []
+        """What happens while somebody waits for a job, one for each that does."""
         self._changed: dict[str, asyncio.Event] = {}
 
     async def start(self) -> None:
@@ -38,6 +41,8 @@ class FakeScheduler:
     async def wait(self, job: str, known: JobStatus, seconds: float) -> None:
         self.waits.append(seconds)
         event = self._changed.setdefault(job, asyncio.Event())
+        if self.meanwhile:
+            self._loop.run_in_executor(None, self.meanwhile.pop(0))
         try:
             await asyncio.wait_for(event.wait(), seconds)
         except TimeoutError:

@@ -20,6 +20,7 @@ _ERRORS = {
     401: "no token, or one that nobody has",
     403: "not for this user, or not from this machine",
     404: "there is no such thing, or it is somebody else's",
+    408: "it did not arrive in time",
     409: "not in this state",
     413: "too large",
     415: "compressed",

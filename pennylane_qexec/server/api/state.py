@@ -44,6 +44,19 @@ class JobScheduler(Protocol):
         """After how many seconds a client for whom there is no room may try again."""
 
 
+@dataclass(frozen=True)
+class LargeBodies:
+    """Bounds how many large bodies of requests are in memory.
+
+    Attributes:
+        arriving: held from the first byte of one to its end.
+        decoded: held beside it while it is decoded and recorded, which takes several times its memory.
+    """
+
+    arriving: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    decoded: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+
+
 @dataclass
 class ServerState:
     """What all requests of a server share, from its start to its end.
@@ -56,7 +69,7 @@ class ServerState:
         metrics: what it counts.
         authentication: how it knows its users.
         polls: who waits for which job.
-        large_bodies: few large payloads are held in memory at a time, however many are sent.
+        large_bodies: how many large bodies are in memory at a time, however many are sent.
     """
 
     settings: Settings
@@ -67,7 +80,7 @@ class ServerState:
     authentication: Authentication
     threads: ThreadPoolExecutor
     polls: Polls = field(default_factory=Polls)
-    large_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    large_bodies: LargeBodies = field(default_factory=LargeBodies)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call what blocks, in a thread."""
@@ -125,7 +138,15 @@ async def body_of(request: Request, state: ServerState, model: type[M]) -> M:
     Raises:
         ApiError: it is not what the model describes, or too large.
     """
-    body = await request.body()
+    return await decoded(await request.body(), state, model)
+
+
+async def decoded(body: bytes | bytearray, state: ServerState, model: type[M]) -> M:
+    """What a body says.
+
+    Raises:
+        ApiError: it is not what the model describes.
+    """
     try:
         if len(body) > _LARGE:
             return await state.call(model.model_validate_json, body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from fastapi import APIRouter, Request
@@ -10,7 +11,7 @@ from pydantic_core import to_json
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.server.api.instances import check_usage
 from pennylane_qexec.server.api.sessions import new_id, open_session
-from pennylane_qexec.server.api.state import CurrentUser, ServerState, State, body_of, described
+from pennylane_qexec.server.api.state import CurrentUser, ServerState, State, body_of, decoded, described
 from pennylane_qexec.server.api.views import JobCreated, JobRequest
 from pennylane_qexec.server.catalogue import PublishedBackend
 from pennylane_qexec.server.errors import ApiError, Code
@@ -21,7 +22,8 @@ logger = logging.getLogger("pennylane_qexec.server")
 
 router = APIRouter(tags=["jobs"])
 
-_BODY_OF_FEW = 1_000_000  # bytes; of larger ones, few are in memory at a time
+_SMALL = 1_000_000  # bytes; of larger bodies, few are in memory at a time
+_SLOWEST = 600  # seconds that a large one may take to arrive
 
 
 @router.post("/jobs", response_model=JobCreated, response_model_exclude_none=True, openapi_extra=described(JobRequest))
@@ -29,14 +31,29 @@ async def submit(request: Request, state: State, user: CurrentUser) -> JobCreate
     """Submit a job to a backend."""
     await check_usage(state, user)
     length = request.headers.get("content-length")
-    if length is None or int(length) > _BODY_OF_FEW:
-        async with state.large_bodies:
-            return await _submit(request, state, user)
-    return await _submit(request, state, user)
+    if length is not None and int(length) <= _SMALL:
+        return await _submitted(await body_of(request, state, JobRequest), state, user)
+    async with state.large_bodies.arriving:
+        body = await _arrived(request)
+        async with state.large_bodies.decoded:
+            wanted = await decoded(body, state, JobRequest)
+            body.clear()
+            return await _submitted(wanted, state, user)
 
 
-async def _submit(request: Request, state: ServerState, user: CurrentUser) -> JobCreated:
-    wanted = await body_of(request, state, JobRequest)
+async def _arrived(request: Request) -> bytearray:
+    """A large body, which is in memory once."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_SLOWEST):
+            async for part in request.stream():
+                body += part
+    except TimeoutError:
+        raise ApiError(408, Code.BAD_REQUEST, f"the job did not arrive within {_SLOWEST} seconds.") from None
+    return body
+
+
+async def _submitted(wanted: JobRequest, state: ServerState, user: CurrentUser) -> JobCreated:
     backend = state.published(wanted.backend, status=400)
     await _check_calibration(state, wanted, backend)
     params, key = await state.call(_prepared, wanted, backend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from pennylane_qexec.errors import StoreError
+from pennylane_qexec.server.api import submission
 from pennylane_qexec.server.api.middleware import RequestMiddleware
 from pennylane_qexec.server.api.polls import Polls
 from pennylane_qexec.server.logs import JsonFormatter
@@ -161,8 +163,6 @@ def test_other_protocols_are_passed_on() -> None:
     async def nothing(*_: Any) -> Any:
         return None
 
-    import asyncio
-
     asyncio.run(RequestMiddleware(app, Metrics(), 1)({"type": "lifespan"}, nothing, nothing))
     assert seen == ["lifespan"]
 
@@ -194,3 +194,29 @@ def test_who_asked_long_ago_is_forgotten() -> None:
     now = 5.0
     polls.told("ada", "last", final=False)
     assert len(polls._told) == 1
+
+
+def test_few_large_jobs_are_in_memory_and_one_that_does_not_arrive_is_given_up(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submission, "_SLOWEST", 0.05)
+    waits: list[int] = []
+
+    async def never() -> dict[str, Any]:
+        waits.append(1)
+        await asyncio.sleep(10)
+        return {}
+
+    async def three() -> list[Any]:
+        headers = [(b"host", b"localhost"), (b"content-length", b"2000000")]
+        scope = {"type": "http", "method": "POST", "path": "/v1/jobs", "headers": headers, "query_string": b""}
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append((message.get("status"), len(waits)))
+
+        await asyncio.gather(*[server.client.app(dict(scope), never, send) for _ in range(3)])  # type: ignore[arg-type]
+        return [one for one in sent if one[0]]
+
+    answers = server.client.portal.call(three)  # type: ignore[union-attr]
+    assert answers == [(408, 2), (408, 2), (408, 3)] or answers == [(408, 2), (408, 3), (408, 3)]
