@@ -12,7 +12,7 @@ from pennylane_qexec.cli.backends import list_backends, list_executors
 from pennylane_qexec.cli.demo import demo
 from pennylane_qexec.cli.jobs import cancel_jobs, list_jobs, show_job
 from pennylane_qexec.cli.run import run
-from pennylane_qexec.cli.runs import caches, list_runs, show_run
+from pennylane_qexec.cli.runs import caches, runs, show_run
 from pennylane_qexec.cli.server import env, serve, server_tokens
 from pennylane_qexec.cli.tokens import tokens
 
@@ -41,13 +41,13 @@ app.command()(demo)
 app.command(name="executors")(list_executors)
 app.command(name="backends")(list_backends)
 app.command()(run)
-app.command(name="runs")(list_runs)
 app.command(name="run-info")(show_run)
 app.command()(serve)
 app.command(name="jobs")(list_jobs)
 app.command(name="show")(show_job)
 app.command(name="cancel")(cancel_jobs)
 app.command()(env)
+app.add_typer(runs, name="runs")
 app.add_typer(server_tokens, name="server-token")
 app.add_typer(tokens, name="token")
 app.add_typer(caches, name="cache")

@@ -103,13 +103,17 @@ class RunSummary:
 
     Attributes:
         run: the run.
-        together: what its circuits have used.
+        parent: name of the run that it was forked from; ``None`` if it was not.
+        copied: how many circuits came from there with their results.
+        together: what its other circuits have used.
         executors: the same for each executor, by its name and that of its backend.
         at_backends: jobs that are at backends, by executor and job.
         failures: circuits that have failed, those that failed last first.
     """
 
     run: Run
+    parent: str | None = None
+    copied: int = 0
     together: Totals = field(default_factory=Totals)
     executors: dict[tuple[str, str], Totals] = field(default_factory=dict)
     at_backends: dict[tuple[str, str], BackendJob] = field(default_factory=dict)
@@ -123,8 +127,12 @@ class RunSummary:
 
 def summary_of(store: Store, run: Run) -> RunSummary:
     """Sum up what a store has recorded of a run. Earlier versions recorded secrets in names, arguments and errors."""
-    found = RunSummary(replace(run, name=scrub(run.name), argv=tuple(scrub_argv(run.argv))))
+    parent = next((scrub(other.name) for other in store.runs() if other.id == run.parent), None)
+    found = RunSummary(replace(run, name=scrub(run.name), argv=tuple(scrub_argv(run.argv))), parent)
     for job in store.jobs(run.id):
+        if job.copied_from is not None:
+            found.copied += job.rows
+            continue
         state = WHERE[State(job.state)]
         found.together.add(job, state, job.rows)
         found.executors.setdefault((job.executor, job.backend), Totals()).add(job, state, job.rows)
@@ -186,9 +194,14 @@ def _file(url: str) -> str | None:
 
 _MOST_ERRORS = 5
 
+runs = typer.Typer(help="List the durable runs of a store, or fork one.")
 
-def list_runs(store: STORE = None, as_json: JSON = False) -> None:
-    """List the durable runs of a store, the one opened last first."""
+
+@runs.callback(invoke_without_command=True)
+def list_runs(context: typer.Context, store: STORE = None, as_json: JSON = False) -> None:
+    """List the durable runs of a store, the one opened last first; or fork one."""
+    if context.invoked_subcommand is not None:
+        return
     with mistakes(remarks(), as_json), opened(store) as place:
         found, where = [summary_of(place, run) for run in place.runs()], place.url
     if as_json:
@@ -202,6 +215,33 @@ def list_runs(store: STORE = None, as_json: JSON = False) -> None:
         times = f"{_clock(one.run.created)}\n{_clock(one.run.opened)}"
         table.add_row(escape(one.run.name), times, _state(one), *_used(one.together))
     results().print(aligned(table, (4, 5), whole=(1, 3, 4, 5)))
+
+
+@runs.command()
+def fork(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the run.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="A name for the new run.")],
+    at: Annotated[
+        str | None,
+        typer.Option("--at", help="How many circuits come along, or a mark of the run. Default: all."),
+    ] = None,
+    store: STORE = None,
+    as_json: JSON = False,
+) -> None:
+    """Begin a run that has what another one had recorded up to some place, and buys nothing of it again."""
+    with mistakes(remarks(), as_json), opened(store) as place:
+        found = summary_of(place, place.fork_run(name, new, at))
+    without = found.run.fork_point - found.copied if found.run.fork_point else 0
+    if as_json:
+        typer.echo(json.dumps(_plain(found), indent=2))
+        return
+    results().print(
+        f"{escape(new)} has what {escape(name)} had recorded up to circuit {found.run.fork_point:,}. Go on with it by "
+        f"durable_run({escape(repr(new))}, ...).",
+        highlight=False,
+    )
+    if without:
+        results().print(f"Without a result, and to be run: {without:,}.", highlight=False)
 
 
 def show_run(
@@ -227,6 +267,8 @@ def _print(found: RunSummary, where: str) -> None:
         "versions": escape(run.versions),
         "store": escape(where),
     }
+    if run.parent is not None:
+        facts["forked"] = f"{_parent(found)}, which had {found.copied:,} of the circuits done"
     grid = Table.grid(padding=(0, 2))
     for name, value in facts.items():
         grid.add_row(name, value)
@@ -270,6 +312,10 @@ def _at_backends(found: RunSummary) -> Table:
     return aligned(table, (2,), whole=(2, 3))
 
 
+def _parent(found: RunSummary) -> str:
+    return f"from {escape(found.parent or 'a run that is gone')} at circuit {found.run.fork_point:,}"
+
+
 def _used(used: Totals) -> tuple[str, str, str]:
     """Circuits, shots and cost, for a table."""
     circuits = [f"{number:,} {where}" for where, number in used.circuits.items()]
@@ -279,7 +325,8 @@ def _used(used: Totals) -> tuple[str, str, str]:
 def _plain(found: RunSummary) -> dict[str, Any]:
     run = found.run
     times = {"begun": moment(run.created), "opened": moment(run.opened)}
-    return {"name": run.name, **times, "finished": run.finished, **found.together.to_dict()}
+    forked = {"parent": found.parent, "fork_point": run.fork_point, "copied": found.copied}
+    return {"name": run.name, **times, "finished": run.finished, **forked, **found.together.to_dict()}
 
 
 def _details(found: RunSummary) -> dict[str, Any]:

@@ -210,16 +210,25 @@ class Journal:
         return sum(row.rows for row in self.unasked.values())
 
     @property
+    def place(self) -> int:
+        """How many circuits come before the next one that the program asks for."""
+        with self._lock:
+            return min(self.unasked) if self.unasked else self._next
+
+    @property
     def used(self) -> bool:
         """Whether anything was asked for."""
         return bool(self._calls)
 
     def usage(self) -> Amounts:
-        """What the recorded circuits have used, with all attempts, and what is at backends, whose cost is not known."""
+        """What the recorded circuits have used, with all attempts, and what is at backends, whose cost is not known.
+
+        What came from the run that this one was forked from was paid there.
+        """
         shots = circuits = 0
         cost = seconds = 0.0
         for job in self._store.jobs(self._run.id):
-            if job.backend == CACHE:
+            if job.backend == CACHE or job.copied_from is not None:
                 continue  # it was answered at no cost
             attempts = job.attempt - (job.state in _NOT_SENT)
             shots += attempts * job.shots

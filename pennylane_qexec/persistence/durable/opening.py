@@ -102,6 +102,22 @@ class DurableRun:
         """How many circuits were run."""
         return self._entered("run circuits").completions.executed
 
+    def mark(self, name: str) -> None:
+        """Name this place in the run, so that the run can be forked here: ``qexec runs fork NAME NEW --at MARK``.
+
+        When the program runs again, it sets its marks again, and they stay where they are.
+
+        Args:
+            name: of the mark, such as ``"step 40"``; each is set once by a program.
+
+        Raises:
+            ConfigurationError: the run is not open, this program has set the mark already, or the name is a number,
+                or none that could be typed.
+        """
+        if not self._is_open:
+            raise ConfigurationError(f"the durable run {self.name!r} is not open: set marks in its 'with' block.")
+        self._entered("marks").mark(name)
+
     def _entered(self, what: str) -> OpenRun:
         if self._run is None:
             raise ConfigurationError(

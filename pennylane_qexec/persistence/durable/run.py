@@ -16,6 +16,7 @@ from typing import Any, TypeVar, final
 from pennylane_qexec.concurrency import context
 from pennylane_qexec.concurrency.event_loop import in_engine_thread
 from pennylane_qexec.concurrency.futures import AskedFuture, wait_for_all
+from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.job import Job, Outcome
 from pennylane_qexec.persistence.durable.completions import RunCompletions
 from pennylane_qexec.persistence.durable.jobs import (
@@ -89,6 +90,7 @@ class OpenRun:
         self._seed = run.seed
         self._worker = f"{store.worker}/{secrets.token_hex(4)}"
         self._choices: dict[Any, Any] = {}
+        self._marks: set[str] = set()
         self._lock = threading.Lock()
         self._has_claimed = False
         self.journal = Journal(store, run, self._worker, lease)
@@ -105,6 +107,17 @@ class OpenRun:
     def is_here(self) -> bool:
         """Whether this is the process that opened it, and none that was forked from it."""
         return self._process == os.getpid()
+
+    def mark(self, name: str) -> None:
+        """Name the place between what was asked for and what comes next."""
+        with self._lock:
+            if name in self._marks:
+                raise ConfigurationError(
+                    f"the durable run {self.name!r} has set the mark {name!r} already: give each place a name of its "
+                    "own, such as f'step {step}'."
+                )
+            self._store.mark(self.id, name, self.journal.place)
+            self._marks.add(name)
 
     def policies(self, usual: T, anew: Callable[[int], T]) -> T:
         """The policies of a cluster in this run.

@@ -118,6 +118,49 @@ class Store(Closeable, ABC):
         """
 
     @abstractmethod
+    def mark(self, run: int, name: str, number: int) -> None:
+        """Name a place in a run, at which it can be forked. A mark that the run has stays where it is.
+
+        Args:
+            run: id of the run.
+            name: of the mark.
+            number: how many circuits come before it.
+
+        Raises:
+            ConfigurationError: nobody could type this name, or it is a number.
+        """
+
+    @abstractmethod
+    def marks(self, run: int) -> dict[str, int]:
+        """How many circuits come before each mark of a run, in their order.
+
+        Args:
+            run: id of the run.
+        """
+
+    @abstractmethod
+    def fork_run(self, name: str, new: str, at: int | str | None = None) -> Run:
+        """Begin a run that has all that another one had recorded up to some place, as if it had run it itself.
+
+        What was done there is copied with its results, and is not run or paid again. Circuits without a result run in
+        the new run when its program asks for them. The run that is forked stays as it is, and may go on.
+
+        Args:
+            name: of the run that is forked.
+            new: name of the new run.
+            at: how many circuits come along, or a mark that the run has; default: all. Circuits that were recorded
+                together, as the sweep of a gradient is, are not divided: they come along if all of them are wanted.
+
+        Returns:
+            The new run.
+
+        Raises:
+            ConfigurationError: this cannot be the name of a new run, or there is nothing that could come along.
+            StoreError: there is no run or mark of this name; there is a run of the new name; or circuits that would
+                come along are at a backend now.
+        """
+
+    @abstractmethod
     def counts(self, run: int) -> dict[State, int]:
         """How many jobs a run has in each state that occurs."""
 

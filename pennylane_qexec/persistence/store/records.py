@@ -28,6 +28,8 @@ class Run:
         versions: with what it was begun, as its program put it.
         finished: whether it came to its end.
         concurrent: whether several threads asked for its jobs.
+        parent: id of the run that it was forked from; ``None`` if it was begun by a program.
+        fork_point: how many circuits came along from there.
     """
 
     id: int
@@ -39,6 +41,8 @@ class Run:
     versions: str
     finished: bool
     concurrent: bool = False
+    parent: int | None = None
+    fork_point: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,7 @@ class StoredJob(NamedTuple):
         rows: how many were asked for in it: those of a sweep.
         cost: US dollars, in all attempts.
         error: what went wrong.
+        copied_from: id of the job, in the run that this one was forked from, that was run and paid in its place.
         result: the result, where results are asked for.
     """
 
@@ -152,6 +157,7 @@ class StoredJob(NamedTuple):
     rows: int = 1
     cost: float = 0.0
     error: str = ""
+    copied_from: int | None = None
     result: str | None = None
 
 

@@ -122,10 +122,8 @@ def open_run(connection: Connection, name: str, argv: Sequence[str], versions: s
     Raises:
         ConfigurationError: a new one has a secret in its name, which is shown and cannot be changed.
     """
-    if has_secret(name) and connection.execute(select(runs.c.id).where(runs.c.name == name)).first() is None:
-        raise ConfigurationError(
-            f"the name of the run, {scrub(name)!r}, has a secret in it, and names are stored and shown: give another."
-        )
+    if not has_run(connection, name):
+        refuse_secrets(name)
     values = {
         "name": name,
         "created": now,
@@ -137,7 +135,28 @@ def open_run(connection: Connection, name: str, argv: Sequence[str], versions: s
     }
     connection.execute(insert_into(connection, runs).values(values).on_conflict_do_nothing(index_elements=["name"]))
     change(connection, name, opened=now, finished=False)
+    run = one(connection, name)
+    if run.argv or not argv:
+        return run
+    change(connection, name, argv=values["argv"])  # it was forked, and this is the first program of its own
     return one(connection, name)
+
+
+def has_run(connection: Connection, name: str) -> bool:
+    """Whether there is a run of a name."""
+    return connection.execute(select(runs.c.id).where(runs.c.name == name)).first() is not None
+
+
+def refuse_secrets(name: str) -> None:
+    """Refuse a name for a run that has a secret in it.
+
+    Raises:
+        ConfigurationError: it has.
+    """
+    if has_secret(name):
+        raise ConfigurationError(
+            f"the name of the run, {scrub(name)!r}, has a secret in it, and names are stored and shown: give another."
+        )
 
 
 def change(connection: Connection, name: str, **values: Any) -> None:

@@ -14,8 +14,8 @@ from sqlalchemy import URL, Connection, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError
 
 from pennylane_qexec.errors import ConfigurationError, StoreError
+from pennylane_qexec.persistence.store import forks, rows, workers
 from pennylane_qexec.persistence.store import jobs as job_rows
-from pennylane_qexec.persistence.store import rows, workers
 from pennylane_qexec.persistence.store.base import State, Store, check_portable
 from pennylane_qexec.persistence.store.database import LostStoreError, Transactions
 from pennylane_qexec.persistence.store.postgresql import PostgresTransactions
@@ -130,6 +130,18 @@ class SqlStore(Store):
     def finish_run(self, name: str) -> None:
         self.run(name)
         self._transactions.write(lambda c: rows.change(c, name, finished=True))
+
+    def mark(self, run: int, name: str, number: int) -> None:
+        self._transactions.check()
+        self._transactions.write(lambda c: forks.mark(c, run, forks.checked_mark(name), number))
+
+    def marks(self, run: int) -> dict[str, int]:
+        return self._transactions.read(lambda c: forks.marks_of(c, run))
+
+    def fork_run(self, name: str, new: str, at: int | str | None = None) -> Run:
+        rows.checked_name(new)
+        self._transactions.check()
+        return self._transactions.write(lambda c: forks.fork(c, name, new, at, self._clock()))
 
     def counts(self, run: int) -> dict[State, int]:
         found = self._transactions.read(lambda c: rows.counts(c, run))

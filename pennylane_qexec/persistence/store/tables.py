@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0005"
+REVISION = "0006"
 """The last migration: what an opened database is at."""
 
 VERSION_TABLE = "qexec_version"
@@ -50,6 +50,16 @@ runs = Table(
     Column("versions", Text, nullable=False),
     Column("finished", Boolean, nullable=False),
     Column("concurrent", Boolean, nullable=False, server_default=false()),
+    Column("parent", BigInteger),  # id of the run that it was forked from
+    Column("fork_point", BigInteger),  # how many circuits came from there
+)
+
+marks = Table(
+    "qexec_marks",
+    metadata,
+    Column("run", _LONG, ForeignKey("qexec_runs.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
 )
 
 circuits = Table(
@@ -85,6 +95,7 @@ jobs = Table(
     Column("claim", Text),  # which call of claim() got the job, so that the call can be repeated
     Column("circuits", BigInteger, nullable=False, server_default="1"),
     Column("rows", BigInteger, nullable=False, server_default="1"),
+    Column("copied_from", BigInteger),  # id of the job of another run that this is a copy of
     UniqueConstraint("run", "number"),
 )
 

@@ -175,7 +175,8 @@ class Changes(StoreTests):
         (job,) = self.jobs(store, 1, State.CLAIMED)
         ended = [Ended(job, "first", cost=1.0)]
         assert store.done(ended, "me") == store.done([Ended(job, "second", cost=1.0)], "me") == [job]
-        assert store.refresh([job])[0][-3:] == (1.0, "", "first")
+        (stored,) = store.refresh([job])
+        assert (stored.cost, stored.error, stored.result) == (1.0, "", "first")
 
     def test_a_remote_job_is_known_by_its_id_and_positions(self, opened: Callable[[], Store]) -> None:
         store = opened()

@@ -54,7 +54,9 @@ def test_runs_are_listed_with_what_they_have_used(path: Path) -> None:
     told = json.loads(_said("runs", "--store", str(path), "--json").stdout)
     assert path.name in told["store"]
     qaoa, vqe = told["runs"]
-    assert list(vqe) == ["name", "begun", "opened", "finished", "circuits", "shots", "seconds", "cost"]
+    forked = ["parent", "fork_point", "copied"]
+    assert list(vqe) == ["name", "begun", "opened", "finished", *forked, "circuits", "shots", "seconds", "cost"]
+    assert [vqe[name] for name in forked] == [None, None, 0]
     assert (qaoa["name"], qaoa["finished"], qaoa["shots"]) == ("qaoa", True, 0)
     assert (vqe["name"], vqe["finished"]) == ("h2-vqe", False)
     assert vqe["begun"].startswith("2001-09-09T01:46:4")
@@ -79,6 +81,21 @@ def test_a_run_is_shown_by_executor_with_its_jobs_at_backends_and_its_errors(pat
         ("south", "qexec-1-5", False, 1),
     ]
     assert [(one["circuit"], one["error"]) for one in told["errors"]] == [(7, ERROR), (6, ERROR)]
+
+
+def test_a_run_is_forked_at_a_number_of_circuits_or_a_mark(path: Path, tmp_path: Path) -> None:
+    file = str(shutil.copy(path, tmp_path / "runs.db"))
+    told = json.loads(_said("runs", "fork", "h2-vqe", "--at", "2", "colder", "--store", file, "--json").stdout)
+    assert (told["name"], told["parent"], told["fork_point"], told["copied"]) == ("colder", "h2-vqe", 2, 2)
+    assert (told["shots"], told["cost"], told["circuits"]["done"]) == (0, 0.0, 0)
+    words = " ".join(_said("run-info", "colder", "--store", file).stdout.split())
+    assert "forked from h2-vqe at circuit 2, which had 2 of the circuits done" in words
+    with open_store(file) as store:
+        store.mark(store.run("h2-vqe").id, "step 1", 1)
+    told = _said("runs", "fork", "h2-vqe", "new", "--at", "step 1", "--store", file)
+    assert "new has what h2-vqe had recorded up to circuit 1." in " ".join(told.stdout.split())
+    refused = _said("runs", "fork", "h2-vqe", "newer", "--store", file)
+    assert (refused.exit_code, "3 of the first 8 circuits" in " ".join(refused.stderr.split())) == (2, True)
 
 
 def test_people_get_tables_of_a_run_and_each_error_once(path: Path) -> None:
