@@ -102,21 +102,26 @@ class DurableRun:
         """How many circuits were run."""
         return self._entered("run circuits").completions.executed
 
-    def mark(self, name: str) -> None:
+    def mark(self, name: str, value: Any = None) -> None:
         """Name this place in the run, so that the run can be forked here: ``qexec runs fork NAME NEW --at MARK``.
 
-        When the program runs again, it sets its marks again, and they stay where they are.
+        When the program runs again, it sets its marks again, and they stay as they are.
 
         Args:
             name: of the mark, such as ``"step 40"``; each is set once by a program.
+            value: what the program has computed here, such as the energy: a real number, which the dashboard plots.
 
         Raises:
-            ConfigurationError: the run is not open, this program has set the mark already, or the name is a number,
-                or none that could be typed.
+            ConfigurationError: the run is not open, this program has set the mark already, the name is a number, or
+                none that could be typed, or the value is no number.
         """
         if not self._is_open:
             raise ConfigurationError(f"the durable run {self.name!r} is not open: set marks in its 'with' block.")
-        self._entered("marks").mark(name)
+        try:
+            number = None if value is None else float(value)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"value={value!r} of the mark {name!r} must be a real number.") from error
+        self._entered("marks").mark(name, number)
 
     def _entered(self, what: str) -> OpenRun:
         if self._run is None:

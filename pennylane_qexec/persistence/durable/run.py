@@ -32,7 +32,7 @@ from pennylane_qexec.persistence.durable.recovery import Recovery
 from pennylane_qexec.persistence.durable.transitions import Transitions
 from pennylane_qexec.persistence.expansion import pieces_of, rows_of, run_apart, submit_apart
 from pennylane_qexec.persistence.runners import BaseRunner, Runner
-from pennylane_qexec.persistence.store import State, Store
+from pennylane_qexec.persistence.store import Mark, State, Store
 from pennylane_qexec.persistence.store.database import LostStoreError
 from pennylane_qexec.policies.budgets import Budget
 
@@ -108,7 +108,7 @@ class OpenRun:
         """Whether this is the process that opened it, and none that was forked from it."""
         return self._process == os.getpid()
 
-    def mark(self, name: str) -> None:
+    def mark(self, name: str, value: float | None) -> None:
         """Name the place between what was asked for and what comes next."""
         with self._lock:
             if name in self._marks:
@@ -116,7 +116,7 @@ class OpenRun:
                     f"the durable run {self.name!r} has set the mark {name!r} already: give each place a name of its "
                     "own, such as f'step {step}'."
                 )
-            self._store.mark(self.id, name, self.journal.place)
+            self._store.mark(self.id, Mark(name, self.journal.place, value))
             self._marks.add(name)
 
     def policies(self, usual: T, anew: Callable[[int], T]) -> T:

@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from pennylane_qexec.persistence.store.base import CHANGES, State, Store
-from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Ended, NewJob, Run, StoredJob
+from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Ended, Mark, NewJob, Run, StoredJob
 
 if TYPE_CHECKING:
     from pennylane_qexec.persistence.store.sql import open_store
@@ -14,6 +14,7 @@ __all__ = [
     "CacheInfo",
     "Cached",
     "Ended",
+    "Mark",
     "NewJob",
     "Run",
     "State",

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Ended, NewJob, Run, StoredJob
+from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Ended, Mark, NewJob, Run, StoredJob
 from pennylane_qexec.redaction import SHOWN, scrub
 
 
@@ -118,21 +118,20 @@ class Store(Closeable, ABC):
         """
 
     @abstractmethod
-    def mark(self, run: int, name: str, number: int) -> None:
-        """Name a place in a run, at which it can be forked. A mark that the run has stays where it is.
+    def mark(self, run: int, mark: Mark) -> None:
+        """Name a place in a run, at which it can be forked. A mark that the run has stays as it is.
 
         Args:
             run: id of the run.
-            name: of the mark.
-            number: how many circuits come before it.
+            mark: the place.
 
         Raises:
             ConfigurationError: nobody could type this name, or it is a number.
         """
 
     @abstractmethod
-    def marks(self, run: int) -> dict[str, int]:
-        """How many circuits come before each mark of a run, in their order.
+    def marks(self, run: int) -> list[Mark]:
+        """The marks of a run, in the order of their places.
 
         Args:
             run: id of the run.

@@ -12,7 +12,7 @@ from pennylane_qexec.errors import ConfigurationError, StoreError, unknown
 from pennylane_qexec.persistence.store import rows
 from pennylane_qexec.persistence.store.base import State
 from pennylane_qexec.persistence.store.database import insert_into
-from pennylane_qexec.persistence.store.records import Run
+from pennylane_qexec.persistence.store.records import Mark, Run
 from pennylane_qexec.persistence.store.tables import jobs, marks, runs
 
 # Marks
@@ -20,31 +20,29 @@ from pennylane_qexec.persistence.store.tables import jobs, marks, runs
 _LONGEST = 200
 
 
-def checked_mark(name: object) -> str:
-    """A name for a mark that can be printed, typed, and told from a number of circuits.
+def check_mark(name: object) -> None:
+    """Refuse a name for a mark that could not be printed, typed, or told from a number of circuits.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it could not.
     """
-    if isinstance(name, str) and name.strip() and name.isprintable() and len(name) <= _LONGEST:
-        if not name.strip().isdecimal():
-            return name
-        raise ConfigurationError(
-            f"the mark {name!r} would be taken for a number of circuits. Add a word: 'step {name}'."
-        )
-    raise ConfigurationError(f"{name!r} cannot be the name of a mark. Give a text of one line, such as 'step 40'.")
+    if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > _LONGEST:
+        raise ConfigurationError(f"{name!r} cannot be the name of a mark. Give a text of one line, such as 'step 40'.")
+    if name.strip().isdecimal():
+        raise ConfigurationError(f"the mark {name!r} looks like a number of circuits. Add a word, as in 'step {name}'.")
 
 
-def mark(connection: Connection, run: int, name: str, number: int) -> None:
+def add_mark(connection: Connection, run: int, mark: Mark) -> None:
     """Name a place in a run, unless it has the name already."""
-    new = insert_into(connection, marks).values(run=run, name=name, number=number)
+    new = insert_into(connection, marks).values(run=run, **mark._asdict())
     connection.execute(new.on_conflict_do_nothing())
 
 
-def marks_of(connection: Connection, run: int) -> dict[str, int]:
-    """The places of a run's marks, in their order."""
-    query = select(marks.c.name, marks.c.number).where(marks.c.run == run).order_by(marks.c.number, marks.c.name)
-    return {row.name: row.number for row in connection.execute(query)}
+def marks_of(connection: Connection, run: int) -> list[Mark]:
+    """The marks of a run, in the order of their places."""
+    columns = [marks.c[name] for name in Mark._fields]
+    query = select(*columns).where(marks.c.run == run).order_by(marks.c.number, marks.c.name)
+    return [Mark(*row) for row in connection.execute(query)]
 
 
 # Forks
@@ -100,10 +98,9 @@ def fork(connection: Connection, name: str, new: str, at: int | str | None, now:
     connection.execute(insert(runs).values(values))
     run = rows.one(connection, new)
     _copy_jobs(connection, parent.id, run.id, point)
-    before = select(literal(run.id), marks.c.name, marks.c.number).where(
-        marks.c.run == parent.id, marks.c.number <= point
-    )
-    connection.execute(insert(marks).from_select(["run", "name", "number"], before))
+    columns = [marks.c[name] for name in Mark._fields]
+    before = select(literal(run.id), *columns).where(marks.c.run == parent.id, marks.c.number <= point)
+    connection.execute(insert(marks).from_select(["run", *Mark._fields], before))
     return run
 
 
@@ -112,7 +109,7 @@ def _wanted(connection: Connection, parent: Run, at: int | str | None) -> float:
     if at is None:
         return math.inf
     if isinstance(at, str) and not at.strip().isdecimal():
-        known = marks_of(connection, parent.id)
+        known = {mark.name: mark.number for mark in marks_of(connection, parent.id)}
         if at not in known:
             raise StoreError(unknown("mark", at, known))
         return known[at]

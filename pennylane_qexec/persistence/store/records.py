@@ -45,6 +45,20 @@ class Run:
     fork_point: int | None = None
 
 
+class Mark(NamedTuple):
+    """A place in a run that its program has named.
+
+    Attributes:
+        name: of the mark.
+        number: how many circuits come before it.
+        value: what the program has computed there, such as an energy; ``None`` if it has not said.
+    """
+
+    name: str
+    number: int
+    value: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """A job to be recorded.

@@ -19,7 +19,7 @@ from pennylane_qexec.persistence.store import jobs as job_rows
 from pennylane_qexec.persistence.store.base import State, Store, check_portable
 from pennylane_qexec.persistence.store.database import LostStoreError, Transactions
 from pennylane_qexec.persistence.store.postgresql import PostgresTransactions
-from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Ended, NewJob, Run, StoredJob
+from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Ended, Mark, NewJob, Run, StoredJob
 from pennylane_qexec.persistence.store.sqlite import SqliteTransactions
 from pennylane_qexec.persistence.store.tables import REVISION, VERSION_TABLE
 from pennylane_qexec.persistence.store.validation import shown
@@ -131,11 +131,12 @@ class SqlStore(Store):
         self.run(name)
         self._transactions.write(lambda c: rows.change(c, name, finished=True))
 
-    def mark(self, run: int, name: str, number: int) -> None:
+    def mark(self, run: int, mark: Mark) -> None:
+        forks.check_mark(mark.name)
         self._transactions.check()
-        self._transactions.write(lambda c: forks.mark(c, run, forks.checked_mark(name), number))
+        self._transactions.write(lambda c: forks.add_mark(c, run, mark))
 
-    def marks(self, run: int) -> dict[str, int]:
+    def marks(self, run: int) -> list[Mark]:
         return self._transactions.read(lambda c: forks.marks_of(c, run))
 
     def fork_run(self, name: str, new: str, at: int | str | None = None) -> Run:

@@ -60,6 +60,7 @@ marks = Table(
     Column("run", _LONG, ForeignKey("qexec_runs.id"), primary_key=True),
     Column("name", Text, primary_key=True),
     Column("number", BigInteger, nullable=False),
+    Column("value", Double),
 )
 
 circuits = Table(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pennylane_qexec.errors import ConfigurationError, StoreError
-from pennylane_qexec.persistence.store import Ended, NewJob, State, Store
+from pennylane_qexec.persistence.store import Ended, Mark, NewJob, State, Store
 from pennylane_qexec.testing.stores.jobs import LEASE, StoreTests, new_jobs
 
 
@@ -25,19 +25,19 @@ class Forks(StoreTests):
     def test_a_mark_stays_where_it_was_first_set(self, store: Store) -> None:
         run = self.recorded(store)
         for name, number in (("step 2", 4), ("step 1", 2), ("step 2", 3)):
-            store.mark(run, name, number)
-        assert list(store.marks(run).items()) == [("step 1", 2), ("step 2", 4)]
-        assert store.marks(store.open_run("other").id) == {}
+            store.mark(run, Mark(name, number, 0.5 * number))
+        assert store.marks(run) == [Mark("step 1", 2, 1.0), Mark("step 2", 4, 2.0)]
+        assert store.marks(store.open_run("other").id) == []
 
     @pytest.mark.parametrize("name", ["", "  ", "two\nlines", "40", " 7 ", "x" * 201, 3, None])
     def test_a_mark_that_nobody_could_type_or_tell_from_a_number_is_refused(self, store: Store, name: str) -> None:
         with pytest.raises(ConfigurationError, match="mark"):
-            store.mark(self.recorded(store), name, 1)
+            store.mark(self.recorded(store), Mark(name, 1))
 
     def test_a_fork_has_what_was_done_with_its_results_and_nothing_else_is_changed(self, store: Store) -> None:
         run = self.recorded(store)
-        store.mark(run, "early", 2)
-        store.mark(run, "late", 3)
+        store.mark(run, Mark("early", 2, -1.1))
+        store.mark(run, Mark("late", 3))
         before = store.refresh([job.id for job in store.jobs(run)])
         fork = store.fork_run("vqe", "colder", 2)
         assert (fork.parent, fork.fork_point, fork.seed) == (run, 2, store.run("vqe").seed)
@@ -47,12 +47,12 @@ class Forks(StoreTests):
         for copy, original in zip(copies, before, strict=False):
             same: dict[str, Any] = {"id": original.id, "run": run, "worker": original.worker, "copied_from": None}
             assert copy._replace(**same) == original
-        assert store.marks(fork.id) == {"early": 2}
+        assert store.marks(fork.id) == [Mark("early", 2, -1.1)]
         assert store.refresh([job.id for job in before]) == before
 
     def test_a_fork_at_a_mark_or_of_everything(self, store: Store) -> None:
         run = self.recorded(store)
-        store.mark(run, "step 3", 3)
+        store.mark(run, Mark("step 3", 3))
         assert store.fork_run("vqe", "marked", "step 3").fork_point == 3
         assert store.fork_run("vqe", "typed", "3").fork_point == 3
         assert store.fork_run("vqe", "whole").fork_point == 6

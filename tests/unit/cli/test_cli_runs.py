@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pennylane_qexec.cli import app
-from pennylane_qexec.persistence.store import Ended, NewJob, Store, open_store
+from pennylane_qexec.persistence.store import Ended, Mark, NewJob, Store, open_store
 
 ERROR = "JobFailedError('north', 'n-7', 'the [cryostat] is warm')"
 
@@ -91,7 +91,7 @@ def test_a_run_is_forked_at_a_number_of_circuits_or_a_mark(path: Path, tmp_path:
     words = " ".join(_said("run-info", "colder", "--store", file).stdout.split())
     assert "forked from h2-vqe at circuit 2, which had 2 of the circuits done" in words
     with open_store(file) as store:
-        store.mark(store.run("h2-vqe").id, "step 1", 1)
+        store.mark(store.run("h2-vqe").id, Mark("step 1", 1))
     told = _said("runs", "fork", "h2-vqe", "new", "--at", "step 1", "--store", file)
     assert "new has what h2-vqe had recorded up to circuit 1." in " ".join(told.stdout.split())
     refused = _said("runs", "fork", "h2-vqe", "newer", "--store", file)

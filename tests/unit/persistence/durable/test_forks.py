@@ -12,7 +12,7 @@ import pytest
 
 from pennylane_qexec import Budget, BudgetExceededError, ClusterDevice, ConfigurationError, QCluster
 from pennylane_qexec.persistence.durable import durable_run
-from pennylane_qexec.persistence.store import Store, open_store
+from pennylane_qexec.persistence.store import Mark, Store, open_store
 from pennylane_qexec.testing.fakes import ScriptedExecutor, flip
 
 
@@ -60,8 +60,8 @@ def test_marks_are_set_again_where_they_are_when_the_program_runs_again(store: S
             with durable_run("run", store) as run:
                 for step in range(steps):
                     values(cluster, 0.1 * step, 0.2)
-                    run.mark(f"step {step}")
-    assert store.marks(store.run("run").id) == {"step 0": 2, "step 1": 4, "step 2": 6}
+                    run.mark(f"step {step}", np.array(0.5 * step))
+    assert store.marks(store.run("run").id) == [Mark("step 0", 2, 0.0), Mark("step 1", 4, 0.5), Mark("step 2", 6, 1.0)]
 
 
 def test_marks_that_make_no_sense_are_refused(store: Store) -> None:
@@ -75,6 +75,8 @@ def test_marks_that_make_no_sense_are_refused(store: Store) -> None:
             run.mark("step")
         with pytest.raises(ConfigurationError, match="number"):
             run.mark("40")
+        with pytest.raises(ConfigurationError, match="must be a real number"):
+            run.mark("next", "low")
 
 
 def test_a_fork_of_a_descent_by_shots_is_the_same_up_to_the_mark_bit_for_bit(store: Store) -> None:

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("run", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("value", sa.Double()),
         sa.PrimaryKeyConstraint("run", "name", name="qexec_marks_pkey"),
         sa.ForeignKeyConstraint(["run"], ["qexec_runs.id"], name="qexec_marks_run_fkey"),
     )
