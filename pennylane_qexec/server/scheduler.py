@@ -128,6 +128,8 @@ class Scheduler:
         """Ids of jobs that this server had at the last look, without knowing of them."""
         self._alone: set[str] = set()
         """Ids of jobs that failed together with others."""
+        self._backlog = True
+        """Whether jobs may wait that could begin if there were a place."""
         self._queued = 0
         self._seconds_per_job = 1.0
         self._stopping = False
@@ -174,6 +176,7 @@ class Scheduler:
     def submitted(self, job: str) -> None:
         """A job was recorded."""
         self._queued += 1
+        self._backlog = True
         self._wake.set()
 
     async def wait(self, job: str, known: JobStatus, seconds: float) -> None:
@@ -216,17 +219,24 @@ class Scheduler:
         if self._stopping:
             return
         pools = set(self._pools.values())
-        if not any(pool.free or pool.may_grow for pool in pools):
+        if not self._backlog or not any(pool.free or pool.may_grow for pool in pools):
             return
+        self._backlog = False
         waiting: dict[WorkerPool | None, list[ServerJob]] = {}
-        for job in await self._call(self._records.queued, MOST_TOGETHER):
+        found = await self._call(self._records.queued, MOST_TOGETHER)
+        for job in found:
             waiting.setdefault(self._pool_of(job), []).append(job)
-        if not self._records.shared:  # else, another server may have that backend
-            await self._refuse(waiting.get(None, []))
+        unknown = waiting.pop(None, [])
+        if unknown and not self._records.shared:  # else, another server may have that backend
+            await self._refuse(unknown)
         groups = [(pool, group) for pool in pools for group in self._next_groups(pool, waiting.get(pool, []))]
         if groups:
             await self._begin(groups)
-            self._wake.set()  # there may be more
+        left = len(found) - len(unknown) - sum(len(group) for _, group in groups)
+        if left or len(found) >= MOST_TOGETHER:  # there may be more than were shown
+            self._backlog = True
+        if groups and self._backlog:
+            self._wake.set()
 
     def _next_groups(self, pool: WorkerPool, waiting: Sequence[ServerJob]) -> list[list[ServerJob]]:
         running = Counter(job.user for run in self._runs() if run.pool is pool for job in run.jobs)
@@ -238,14 +248,18 @@ class Scheduler:
         ids = [job.id for _, group in groups for job in group]
         self._claiming.update(ids)
         try:
-            claimed = {job.id: job for job in await self._call(self._records.claim, ids)}
-            payloads = await self._call(self._records.payloads, list(claimed))
+            claimed, payloads = await self._call(self._claim, ids)
             for pool, group in groups:
                 jobs = [claimed[job.id] for job in group if job.id in claimed]
                 await self._begin_group(pool, jobs, payloads)
         finally:
             self._claiming.difference_update(ids)
             self._cancelled.difference_update(ids)
+
+    def _claim(self, ids: Sequence[str]) -> tuple[dict[str, ServerJob], dict[str, bytes]]:
+        """Claim jobs, and read the payloads of those that this server has got; in a thread."""
+        claimed = {job.id: job for job in self._records.claim(ids)}
+        return claimed, self._records.payloads(list(claimed))
 
     async def _begin_group(self, pool: WorkerPool, jobs: Sequence[ServerJob], payloads: Mapping[str, bytes]) -> None:
         begin = []
@@ -267,7 +281,7 @@ class Scheduler:
         ids = tuple(job.id for job in begin)
         task = Task(begin[0].program, backend, ids, tuple(payloads[job] for job in ids), self._settings.store)
         run = _Run(begin, pool, worker, task)
-        run.done = asyncio.create_task(self._carry_out(run))
+        run.done = asyncio.create_task(self._carry_out(run, worker.begin(task)))
         self._running.update(dict.fromkeys(ids, run))
         for job in begin:
             self._queued = max(0, self._queued - 1)
@@ -281,10 +295,10 @@ class Scheduler:
 
     # Jobs end
 
-    async def _carry_out(self, run: _Run) -> None:
+    async def _carry_out(self, run: _Run, answers: Awaitable[list[Answer]]) -> None:
         timer = asyncio.get_running_loop().call_later(self._limit(run), self._stop_late, run)
         try:
-            end = await self._ending(run)
+            end = await self._ending(run, answers)
             run.ending = True
             await end
         finally:
@@ -294,10 +308,10 @@ class Scheduler:
             self._metrics.running.set(len(self._running))
             self._wake.set()
 
-    async def _ending(self, run: _Run) -> Awaitable[None]:
+    async def _ending(self, run: _Run, answers: Awaitable[list[Answer]]) -> Awaitable[None]:
         """What is to be done when a task has ended."""
         try:
-            return self._end(run, await run.worker.perform(run.task))
+            return self._end(run, await answers)
         except TaskStoppedError:
             return self._end_stopped(run)
         except WorkerDiedError as error:
@@ -359,6 +373,7 @@ class Scheduler:
             self._alone.update(ids)
         again = await self._insist(partial(self._records.requeue, ids, failed=failed)) if ids else []
         self._queued += len(again)
+        self._backlog = True
         for job in ids:
             self._waiters.changed(job, JobStatus.QUEUED if job in again else JobStatus.CANCELLED)
 
@@ -396,6 +411,7 @@ class Scheduler:
             except Exception:  # the store's, mostly, which may come back
                 logger.exception("the scheduler goes on after an error")
                 await asyncio.sleep(_PAUSE)
+                self._backlog = True
                 self._wake.set()
             await asyncio.sleep(pause)
 
@@ -418,6 +434,7 @@ class Scheduler:
         for pool in set(self._pools.values()):
             if not pool.waits:
                 pool.keep_warm()
+        self._backlog = True
         self._wake.set()
 
     async def _show_life(self) -> None:

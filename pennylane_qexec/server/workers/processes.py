@@ -10,8 +10,9 @@ import pickle
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from pennylane_qexec.errors import WorkerDiedError
 from pennylane_qexec.server.programs import Answer, Task
@@ -61,24 +62,25 @@ class WorkerProcess:
         """Whether tasks may begin."""
         return self.started and not self._killed and not self.ended
 
-    async def perform(self, task: Task) -> list[Answer]:
-        """Carry out a task.
+    def begin(self, task: Task) -> Coroutine[Any, Any, list[Answer]]:
+        """Begin a task, from now on one of those that the process has. Gives what waits for its answers.
 
-        Raises:
-            WorkerDiedError: the process ended meanwhile.
-            TaskStoppedError: :meth:`stop` was called.
+        That raises :class:`~pennylane_qexec.WorkerDiedError` if the process ends meanwhile, and
+        :class:`TaskStoppedError` if :meth:`stop` is called.
         """
         number, answers = next(self._numbers), asyncio.get_running_loop().create_future()
         self._tasks[number] = (task, answers)
+        return self._perform(number, task, answers)
+
+    async def _perform(self, number: int, task: Task, answers: asyncio.Future[list[Answer]]) -> list[Answer]:
         large = sum(map(len, task.payloads)) > _LARGE
         message = await asyncio.to_thread(pickle.dumps, (number, task)) if large else pickle.dumps((number, task))
         if not answers.done():
             self._send(message)
-        found: list[Answer] = await answers
-        return found
+        return await answers
 
     def stop(self, task: Task, *, kill: bool) -> None:
-        """Have :meth:`perform` of a task raise at once.
+        """Have what waits for the answers of a task raise at once.
 
         Args:
             task: the task.

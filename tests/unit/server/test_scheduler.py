@@ -213,6 +213,24 @@ def test_other_tasks_are_not_affected_by_a_cancelled_one(tmp_path: Path) -> None
     run(tmp_path, scenario, settings=Settings(workers=2, store=str(tmp_path / "qexec.db")))
 
 
+def test_jobs_that_begin_at_once_get_a_process_each(tmp_path: Path) -> None:
+    async def scenario(server: Server) -> None:
+        for pair in ("ab", "cd"):  # the second pair finds two processes that have nothing to do
+            fifos = [server.fifo(job) for job in pair]
+            for job, fifo in zip(pair, fifos, strict=True):
+                new, content = NewServerJob(job, "ann", "sampler", LOCAL), {"fifo": fifo, "file": f"{fifo}.log"}
+                server.records.add(new, json.dumps(content).encode(), 10)
+            server.scheduler.submitted(pair[0])
+            for job in pair:
+                await server.begun(job)
+            for fifo in fifos:
+                await server.release(fifo)
+            for job in pair:
+                assert (await server.ended(job)).status is JobStatus.COMPLETED
+
+    run(tmp_path, scenario, settings=Settings(workers=2, store=str(tmp_path / "qexec.db")))
+
+
 def test_a_job_that_waits_for_others_is_told_that_it_is_cancelled_and_its_process_lives_on(tmp_path: Path) -> None:
     async def scenario(server: Server) -> None:
         fifo, told = server.fifo(), tmp_path / "told"
