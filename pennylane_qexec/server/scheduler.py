@@ -22,14 +22,9 @@ from pennylane_qexec.server.settings import Settings
 from pennylane_qexec.server.sources import Source
 from pennylane_qexec.server.turns import MOST_TOGETHER
 from pennylane_qexec.server.waiters import StatusWaiters
-from pennylane_qexec.server.workers import (
-    Programs,
-    ServerPrograms,
-    TaskStoppedError,
-    WorkerPool,
-    WorkerProcess,
-    pools_of,
-)
+from pennylane_qexec.server.workers.pools import WorkerPool, pools_of
+from pennylane_qexec.server.workers.processes import TaskStoppedError, WorkerProcess
+from pennylane_qexec.server.workers.worker import Programs, ServerPrograms
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,7 +1,4 @@
-"""Worker processes of a server: what runs in them, what drives one from outside, and how many there are of which."""
+"""Worker processes of a server: what runs in them, what drives one from outside, and how many there are of which.
 
-from pennylane_qexec.server.workers.pools import WorkerPool, pools_of
-from pennylane_qexec.server.workers.processes import TaskStoppedError, WorkerProcess
-from pennylane_qexec.server.workers.worker import Programs, ServerPrograms
-
-__all__ = ["Programs", "ServerPrograms", "TaskStoppedError", "WorkerPool", "WorkerProcess", "pools_of"]
+Worker processes import :mod:`~pennylane_qexec.server.workers.worker` alone: here is nothing for them to wait for.
+"""
