@@ -13,7 +13,7 @@ from pennylane_qexec.cli.demo import demo
 from pennylane_qexec.cli.jobs import cancel_jobs, list_jobs, show_job
 from pennylane_qexec.cli.run import run
 from pennylane_qexec.cli.runs import caches, runs, show_run
-from pennylane_qexec.cli.server import env, serve, server_tokens
+from pennylane_qexec.cli.server import dashboard, env, serve, server_tokens
 from pennylane_qexec.cli.tokens import tokens
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.command(name="backends")(list_backends)
 app.command()(run)
 app.command(name="run-info")(show_run)
 app.command()(serve)
+app.command()(dashboard)
 app.command(name="jobs")(list_jobs)
 app.command(name="show")(show_job)
 app.command(name="cancel")(cancel_jobs)

@@ -170,6 +170,16 @@ def opened(given: str | None) -> Iterator[Store]:
     """
     from pennylane_qexec.persistence.store.sql import open_to_read
 
+    with open_to_read(named_store(given)) as store:
+        yield store
+
+
+def named_store(given: str | None) -> str:
+    """The file or URL of the store that was named, or that of the environment variable; one in a file must be there.
+
+    Raises:
+        ConfigurationError: none was named, or there is no such file.
+    """
     url = given or os.environ.get(VARIABLE)
     if not url:
         raise ConfigurationError(
@@ -178,8 +188,7 @@ def opened(given: str | None) -> Iterator[Store]:
     file = _file(url)
     if file is not None and not Path(file).expanduser().exists():
         raise ConfigurationError(f"there is no file {file!r}: give the file or URL of the store of a durable run.")
-    with open_to_read(url) as store:
-        yield store
+    return url
 
 
 def _file(url: str) -> str | None:

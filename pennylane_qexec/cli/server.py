@@ -40,6 +40,21 @@ def serve(
         run_server(load_settings(host=host, port=port, store=store, executors=executor or None, workers=workers))
 
 
+def dashboard(
+    store: STORE = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.")] = 8100,
+) -> None:
+    """Show the runs, circuits and experiments of a store in a browser, live."""
+    with mistakes(remarks()):
+        from pennylane_qexec.cli.runs import named_store
+        from pennylane_qexec.server import serve_dashboard
+
+        where = named_store(store)
+        remarks().print(f"http://{host}:{port} shows what is in {escape(where)}. Ctrl-C ends it.", highlight=False)
+        serve_dashboard(where, host, port)
+
+
 # Tokens
 
 server_tokens = typer.Typer(help="Make, list and revoke the tokens of a server's users.", no_args_is_help=True)

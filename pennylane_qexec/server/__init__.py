@@ -10,10 +10,19 @@ from pennylane_qexec.errors import ConfigurationError
 if TYPE_CHECKING:
     from pennylane_qexec.server.app import create_app as create_app
     from pennylane_qexec.server.app import serve as serve
+    from pennylane_qexec.server.dashboard import create_dashboard as create_dashboard
+    from pennylane_qexec.server.dashboard import serve_dashboard as serve_dashboard
     from pennylane_qexec.server.settings import Settings as Settings
     from pennylane_qexec.server.settings import load_settings as load_settings
 
-_HOME = {"create_app": "app", "serve": "app", "Settings": "settings", "load_settings": "settings"}
+_HOME = {
+    "Settings": "settings",
+    "create_app": "app",
+    "create_dashboard": "dashboard",
+    "load_settings": "settings",
+    "serve": "app",
+    "serve_dashboard": "dashboard",
+}
 
 
 def __getattr__(name: str) -> Any:

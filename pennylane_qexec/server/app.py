@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager, closing
 from importlib.metadata import version
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.server import serving
 from pennylane_qexec.server.api import Authentication, RequestMiddleware, ServerState, add_routes
 from pennylane_qexec.server.catalogue import Catalogue
+from pennylane_qexec.server.dashboard import PREFIX, create_pages, opened, release_browsers, to_the_dashboard
 from pennylane_qexec.server.errors import add_error_handlers
 from pennylane_qexec.server.logs import configure_logs
 from pennylane_qexec.server.metrics import Metrics
@@ -27,7 +28,6 @@ from pennylane_qexec.server.sources import Source, sources_of
 logger = logging.getLogger("pennylane_qexec.server")
 
 _THREADS = 8  # for what blocks: requests to the store, large payloads
-_KEEP_ALIVE = 75  # seconds; longer than clients and proxies keep a connection without a request
 
 
 def create_app(
@@ -62,11 +62,16 @@ def create_app(
     sources = sources_of(cluster_or_executors if cluster_or_executors is not None else executors_of(settings))
     catalogue = Catalogue(list(sources), settings.calibrations)
     metrics = Metrics()
+    pages = create_pages()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         required = tokens is True or settings.require_tokens
-        async with _running(settings, sources, catalogue, metrics, given, required) as app.state.server:
+        async with (
+            _running(settings, sources, catalogue, metrics, given, required) as server,
+            opened(pages, settings.store, server.records, server.authentication, server),
+        ):
+            app.state.server = server
             yield
 
     app = FastAPI(
@@ -79,6 +84,9 @@ def create_app(
     )
     add_error_handlers(app)
     add_routes(app)
+    app.add_route("/", to_the_dashboard, include_in_schema=False)
+    app.mount(PREFIX, pages)
+    app.state.pages = pages
     app.add_middleware(RequestMiddleware, metrics=metrics, max_body=settings.max_body)
     return app
 
@@ -139,13 +147,5 @@ def serve(settings: Settings) -> None:
             "one with `qexec server-token`, or leave host at 127.0.0.1."
         )
     configure_logs(settings.log_level)
-    uvicorn.run(
-        create_app(settings=settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE,
-        timeout_graceful_shutdown=10,
-    )
+    app = create_app(settings=settings)
+    serving.run(app, settings.host, settings.port, lambda: release_browsers(app.state.pages))

@@ -13,7 +13,9 @@ from pennylane_qexec.server.records import Records, User
 
 _ALGORITHM = "HS256"
 _SECRET = "access tokens"
-_LIFETIME = 3600.0
+LIFETIME = 3600.0
+"""Of access tokens, in seconds."""
+
 # The time is compared with the server's clock, below.
 _OPTIONS: Any = {"require": ["iat", "exp", "sub", "token"], "verify_exp": False, "verify_iat": False}
 
@@ -43,19 +45,24 @@ class Tokens:
         clock: tells the time, in seconds since 1970.
     """
 
-    def __init__(self, records: Records, lifetime: float = _LIFETIME, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, records: Records, lifetime: float = LIFETIME, clock: Callable[[], float] = time.time) -> None:
         self._records = records
         self._lifetime = lifetime
         self._clock = clock
         self._secret = records.secret(_SECRET)
 
-    def issue(self, api_token: str) -> AccessToken | None:
-        """Make an access token for who shows an API token; ``None`` if that is nobody's."""
+    def issue(self, api_token: str, lifetime: float | None = None) -> AccessToken | None:
+        """Make an access token for who shows an API token; ``None`` if that is nobody's.
+
+        Args:
+            api_token: the API token.
+            lifetime: of this one, in seconds; default: that of all.
+        """
         user = self._records.find(api_token)
         if user is None:
             return None
         issued = int(self._clock())
-        expires = issued + round(self._lifetime)
+        expires = issued + round(self._lifetime if lifetime is None else lifetime)
         claims = {"sub": user.name, "token": user.token, "iat": issued, "exp": expires}
         return AccessToken(jwt.encode(claims, self._secret, _ALGORITHM), issued, expires)
 

@@ -17,14 +17,14 @@ from fastapi import Request
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.server.errors import ApiError, Code
 from pennylane_qexec.server.records import Records, User
-from pennylane_qexec.server.tokens import AccessToken, Tokens
+from pennylane_qexec.server.tokens import LIFETIME, AccessToken, Tokens
 
 LOCAL = User("local", admin=True)
 """Everybody, on a server without tokens."""
 
 _LATELY = 1.0  # seconds for which it is remembered that a store has no token
 _LONGEST = 4096  # characters of a token
-_ALGORITHM, _LIFETIME = "HS256", 3600
+_ALGORITHM = "HS256"
 
 
 @final
@@ -96,14 +96,14 @@ class Authentication:
             )
         return user
 
-    def access_token(self, token: str) -> AccessToken | None:
-        """The short-lived token for a user's own one; ``None`` if that is nobody's. This blocks."""
+    def access_token(self, token: str, lifetime: float = LIFETIME) -> AccessToken | None:
+        """The token for so many seconds for a user's own one; ``None`` if that is nobody's. This blocks."""
         if not self.required():
-            return _issued(LOCAL.name, secrets.token_bytes(32))
+            return _issued(LOCAL.name, secrets.token_bytes(32), lifetime)
         for name, digest in self._given.items():
             if hmac.compare_digest(_digest(token), digest):
-                return _issued(name, digest)
-        return self._tokens.issue(token)
+                return _issued(name, digest, lifetime)
+        return self._tokens.issue(token, lifetime)
 
     def find(self, token: str) -> User | None:
         """Whose a token is, the user's own or a short-lived one; ``None`` if it is nobody's. This blocks."""
@@ -122,10 +122,11 @@ def _digest(token: str) -> bytes:
 # Short-lived tokens of users who are not in the records: signed by the digest of the user's own token
 
 
-def _issued(name: str, key: bytes) -> AccessToken:
+def _issued(name: str, key: bytes, lifetime: float) -> AccessToken:
     now = int(time.time())
-    claims = {"sub": name, "iat": now, "exp": now + _LIFETIME}
-    return AccessToken(jwt.encode(claims, key, _ALGORITHM), now, now + _LIFETIME)
+    expires = now + round(lifetime)
+    claims = {"sub": name, "iat": now, "exp": expires}
+    return AccessToken(jwt.encode(claims, key, _ALGORITHM), now, expires)
 
 
 def _is_issued(token: str, name: str, key: bytes) -> bool:

@@ -1,0 +1,1 @@
+"""The pages: each module has those of one subject, and their routes."""

@@ -1,0 +1,65 @@
+"use strict";
+
+// "/" leads to the search field of the page.
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input, select, textarea");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  const field = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+  if (field) {
+    event.preventDefault();
+    field.focus();
+  }
+});
+
+// A menu closes when something else is used.
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+
+// Charts: <div class="chart" data-chart="ADDRESS">, where the address answers {"title", "x", "series": [{"name", "values"}]}.
+const COLOURS = ["#4f46e5", "#d97706", "#059669", "#db2777", "#0891b2", "#7c3aed", "#65a30d", "#dc2626"];
+
+function style(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+async function draw(place) {
+  const answer = await fetch(place.dataset.chart, { headers: { Accept: "application/json" } });
+  if (!answer.ok) return;
+  const chart = await answer.json();
+  const axis = { stroke: style("--quiet"), grid: { stroke: style("--line"), width: 1 }, ticks: { stroke: style("--line") } };
+  const options = {
+    width: Math.max(280, place.clientWidth - 24),
+    height: 280,
+    title: chart.title,
+    scales: { x: { time: Boolean(chart.time) } },
+    axes: [{ ...axis, label: chart.label }, { ...axis, size: 70 }],
+    series: [
+      { label: chart.label },
+      ...chart.series.map((one, index) => ({
+        label: one.name,
+        stroke: COLOURS[index % COLOURS.length],
+        width: 2,
+        points: { show: chart.x.length < 200 },
+        spanGaps: true,
+      })),
+    ],
+  };
+  const data = [chart.x, ...chart.series.map((one) => one.values)];
+  if (place.plot) {
+    place.plot.destroy();
+  }
+  place.plot = new uPlot(options, data, place);
+}
+
+function drawAll(root) {
+  for (const place of root.querySelectorAll("[data-chart]")) draw(place);
+}
+
+document.addEventListener("DOMContentLoaded", () => drawAll(document));
+document.addEventListener("htmx:afterSwap", (event) => drawAll(event.target));
+document.addEventListener("htmx:sseMessage", (event) => {
+  for (const place of document.querySelectorAll(`[data-chart][data-refresh="${CSS.escape(event.detail.type)}"]`)) draw(place);
+});

@@ -1,0 +1,145 @@
+"""What is shown of circuits and results: computed in the inspector's process, as plain texts and numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+_MOST_ROWS, _MOST_BARS, _MOST_OPERATIONS, _WIDEST = 20, 32, 2_000, 160
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A histogram.
+
+    Attributes:
+        title: what it is of.
+        bars: labels, and their parts of the whole, from 0 to 1.
+        left_out: how many bars are not shown, the smallest.
+    """
+
+    title: str
+    bars: tuple[tuple[str, float], ...]
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number that was measured.
+
+    Attributes:
+        title: what it is of.
+        value: the number.
+        error: its standard error from the shots; ``None`` if it is exact, or the error is not known.
+    """
+
+    title: str
+    value: float
+    error: float | None = None
+
+
+@dataclass
+class View:
+    """What is shown of a circuit and its result.
+
+    Attributes:
+        drawing: the circuit, as text.
+        parameters: the numbers of its gates, by rows for a sweep.
+        rows: how many circuits there are in it.
+        histograms: of counts and probabilities.
+        values: expectation values and other numbers.
+        others: results of other kinds, as text.
+        notes: what is left out.
+    """
+
+    drawing: str = ""
+    parameters: list[list[float]] = field(default_factory=list)
+    rows: int = 1
+    histograms: list[Bars] = field(default_factory=list)
+    values: list[Value] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def recorded(text: str, result: str | None, shots: int) -> View:
+    """What is shown of a circuit or a sweep of a durable run.
+
+    Args:
+        text: as it is recorded.
+        result: its result, if it has one.
+        shots: of all of its rows and bases together; 0 if analytic.
+    """
+    import pennylane as qml
+
+    from pennylane_qexec.circuits.serialization import circuit_of, result_of, results_of, sweep_of
+    from pennylane_qexec.errors import ConfigurationError
+
+    try:
+        circuit, sweep = circuit_of(text), None
+    except ConfigurationError:
+        sweep = sweep_of(text)
+        circuit = sweep.circuit(0)
+    view = View(rows=1 if sweep is None else len(sweep))
+    if len(circuit.operations) > _MOST_OPERATIONS:
+        view.notes.append(f"The circuit has {len(circuit.operations):,} operations, and is not drawn.")
+    else:
+        view.drawing = qml.drawer.tape_text(circuit, wire_order=circuit.wires, decimals=3, max_length=_WIDEST)
+    numbers = [circuit.get_parameters(trainable_only=False)] if sweep is None else sweep.parameters[:_MOST_ROWS]
+    view.parameters = [[float(one) for one in row if _is_number(one)] for row in numbers]
+    if view.rows > _MOST_ROWS:
+        view.notes.append(f"The first {_MOST_ROWS} of {view.rows:,} rows are shown.")
+    if result is not None:
+        found = [result_of(result)] if sweep is None else results_of(result)
+        for row, one in enumerate(found[:_MOST_ROWS]):
+            _add_result(view, circuit, one, f"row {row + 1}: " if view.rows > 1 else "", circuit.shots.total_shots)
+    return view
+
+
+def _is_number(value: Any) -> bool:
+    return getattr(value, "shape", ()) == () and not isinstance(value, complex)
+
+
+def _add_result(view: View, circuit: Any, result: Any, row: str, shots: int | None) -> None:
+    measurements = circuit.measurements
+    results = result if len(measurements) > 1 and isinstance(result, tuple | list) else [result]
+    for measurement, one in zip(measurements, results, strict=False):
+        _add_measurement(view, measurement, one, f"{row}{measurement!r}", shots)
+
+
+def _add_measurement(view: View, measurement: Any, result: Any, title: str, shots: int | None) -> None:
+    import numpy as np
+    import pennylane as qml
+
+    if isinstance(result, dict):
+        _add_bars(view, title, {str(key): float(count) for key, count in result.items()})
+        return
+    array = np.asarray(result)
+    if array.ndim == 0 and array.dtype.kind in "biuf":
+        error = _error_of(measurement, float(array), shots)
+        view.values.append(Value(title, float(array), error))
+    elif isinstance(measurement, qml.measurements.ProbabilityMP) and array.ndim == 1:
+        width = max(1, int(math.log2(array.size)))
+        _add_bars(view, title, {format(place, f"0{width}b"): float(one) for place, one in enumerate(array)})
+    else:
+        view.others.append(f"{title}: an array of shape {array.shape}, {array.dtype}")
+
+
+def _error_of(measurement: Any, value: float, shots: int | None) -> float | None:
+    """The standard error of an expectation value whose eigenvalues are 1 and -1."""
+    import pennylane as qml
+
+    observable = getattr(measurement, "obs", None)
+    if not shots or not isinstance(measurement, qml.measurements.ExpectationMP) or observable is None:
+        return None
+    words = getattr(observable, "pauli_rep", None)
+    if words is None or len(words) != 1 or not math.isclose(abs(next(iter(words.values()))), 1.0):
+        return None
+    return math.sqrt(max(0.0, 1.0 - value * value) / shots)
+
+
+def _add_bars(view: View, title: str, counts: dict[str, float]) -> None:
+    total = sum(counts.values()) or 1.0
+    largest = sorted(counts.items(), key=lambda item: -item[1])[:_MOST_BARS]
+    bars = tuple(sorted((label, count / total) for label, count in largest if count))
+    view.histograms.append(Bars(title, bars, max(0, sum(1 for count in counts.values() if count) - len(bars))))
