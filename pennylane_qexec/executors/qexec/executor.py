@@ -75,7 +75,7 @@ class QExecRemote(QueuedExecutor):
     """
 
     poll_interval = 0.01
-    poll_interval_max = 0.4
+    poll_interval_max = 0.25  # more than that, and the server does not hold requests until the job changes
 
     @veiled
     @lists_options(QueueOptions)

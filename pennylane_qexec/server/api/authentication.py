@@ -75,6 +75,17 @@ class Authentication:
                 self._open_until = now + _LATELY
         return self._required
 
+    def known(self, request: Request) -> User | None:
+        """Who sent a request, if that can be told without the records; ``None`` if :meth:`user` has to be asked.
+
+        Raises:
+            ApiError: it comes from elsewhere, and there are no tokens.
+        """
+        if self._required or self._clock() >= self._open_until:
+            return None
+        _check_local(request)
+        return LOCAL
+
     def user(self, request: Request) -> User:
         """Who sent a request. This blocks.
 

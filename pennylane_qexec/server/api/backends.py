@@ -33,10 +33,11 @@ class BackendStatusView(BaseModel):
 @router.get("/backends", response_model=BackendsView)
 async def backends(state: State, user: CurrentUser, include_mocks: bool = False) -> dict[str, Any]:
     """The backends of this server; with those for dry runs, if asked for."""
-    catalogue, waiting = state.catalogue, await state.call(state.records.queue_lengths)
+    catalogue = state.catalogue
     names = [*catalogue.names(), *(catalogue.mocks() if include_mocks else ())]
 
     def rows() -> list[dict[str, Any]]:
+        waiting = state.records.queue_lengths()
         return [catalogue.device_entry(name, waiting.get(name, 0)) for name in names]
 
     return {"devices": await state.call(rows)}
@@ -68,8 +69,11 @@ async def properties(
 async def status(name: str, state: State, user: CurrentUser) -> dict[str, Any]:
     """Whether a backend runs jobs, and how many wait for it."""
     state.published(name)
-    waiting = await state.call(state.records.queue_lengths)
-    return await state.call(state.catalogue.status, name, waiting.get(name, 0))
+
+    def found() -> dict[str, Any]:
+        return state.catalogue.status(name, state.records.queue_lengths().get(name, 0))
+
+    return await state.call(found)
 
 
 async def _check_calibration(state: ServerState, name: str, calibration_id: str | None) -> None:

@@ -113,7 +113,9 @@ State = Annotated[ServerState, Depends(_state)]
 
 
 async def _user(request: Request, state: State) -> User:
-    user = await state.call(state.authentication.user, request)
+    user = state.authentication.known(request)
+    if user is None:
+        user = await state.call(state.authentication.user, request)
     request.scope["qexec.user"] = user.name  # for the log
     return user
 

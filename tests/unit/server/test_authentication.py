@@ -114,6 +114,7 @@ def test_without_tokens_what_comes_from_elsewhere_is_refused(
     assert other.get("/v1/backends", headers=headers).status_code == 403
     assert TestClient(server.client.app, client=("127.0.0.1", 1)).get("/v1/jobs").status_code == 200
     assert TestClient(server.client.app, client=("::1", 1)).get("/v1/jobs").status_code == 200
+    assert other.get("/v1/backends", headers=headers).status_code == 403  # now that there are known to be no tokens
 
 
 def test_with_tokens_requests_may_come_from_anywhere(open_server: Callable[..., Server]) -> None:

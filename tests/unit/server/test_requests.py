@@ -176,7 +176,10 @@ def test_a_loop_is_told_from_a_single_question_by_the_time_between_two_requests(
     assert polls.is_waiting("ada", "job", age=0.1)  # just submitted
     assert not polls.is_waiting("ada", "job", age=60)
     polls.told("ada", "job", final=False)
-    now += 0.2
+    now += 0.01
+    assert not polls.is_waiting("ada", "job", age=60)  # a loop sleeps between two requests
+    assert not polls.is_waiting("ada", "job", age=0.2)
+    now += 0.19
     assert polls.is_waiting("ada", "job", age=60)
     assert not polls.is_waiting("bob", "job", age=60)
     now += 1.0
