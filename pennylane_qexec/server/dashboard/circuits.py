@@ -40,6 +40,7 @@ class CircuitRow(NamedTuple):
     """A recorded job of a run, with the name of that."""
 
     id: int
+    run: int
     run_name: str
     number: int
     circuit: str

@@ -49,7 +49,7 @@ def _navigation(user: User | None, has_server: bool) -> list[tuple[str, str]]:
     """The pages that somebody may see, with their addresses."""
     if user is None:
         return []
-    for_admins = [("Circuits", "/dashboard/circuits")]
+    for_admins = [("Runs", "/dashboard/runs"), ("Circuits", "/dashboard/circuits")]
     return for_admins if user.admin else []
 
 

@@ -143,3 +143,32 @@ def _add_bars(view: View, title: str, counts: dict[str, float]) -> None:
     largest = sorted(counts.items(), key=lambda item: -item[1])[:_MOST_BARS]
     bars = tuple(sorted((label, count / total) for label, count in largest if count))
     view.histograms.append(Bars(title, bars, max(0, sum(1 for count in counts.values() if count) - len(bars))))
+
+
+def first_values(results: list[tuple[int, int, str]]) -> tuple[list[int], list[float | None]]:
+    """The first number that each result of a run begins with, where it is a number.
+
+    Args:
+        results: after how many circuits, of how many rows, and the text of each.
+    """
+    from pennylane_qexec.circuits.serialization import result_of, results_of
+    from pennylane_qexec.errors import ConfigurationError
+
+    places: list[int] = []
+    values: list[float | None] = []
+    for number, rows, text in results:
+        try:
+            found: Any = result_of(text) if rows == 1 else results_of(text)
+        except ConfigurationError:
+            try:
+                found = results_of(text)
+            except ConfigurationError:
+                continue
+        while isinstance(found, tuple | list) and found:
+            found = found[0]
+        if getattr(found, "shape", None) == () and found.dtype.kind in "biuf":
+            found = float(found)
+        if isinstance(found, float | int):
+            places.append(number)
+            values.append(float(found))
+    return places, values
