@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ByteSize, Field, NonNegativeFloat, Positiv
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.server.limits import Limits
 
 FILE = "qexec.toml"
 LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -97,6 +98,16 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, the environment, the file; tokens of providers in a ``.env`` are none of the server's business."""
         return init_settings, env_settings, InitSettingsSource(settings_cls, _of_file())
+
+    @property
+    def limits(self) -> Limits:
+        """How large jobs may be."""
+        return Limits(
+            decompressed=self.max_decompressed,
+            memory=self.max_memory,
+            qubits=self.max_qubits,
+            operations=self.max_operations,
+        )
 
     @property
     def is_local(self) -> bool:

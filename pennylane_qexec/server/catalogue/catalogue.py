@@ -150,6 +150,11 @@ class Catalogue:
         said = self._calibration(self._known(name).metadata)
         return None if said is None else hashlib.sha256(said.rest).hexdigest()[:16]
 
+    def calibrated(self, name: str) -> datetime | None:
+        """When a published backend was calibrated; ``None`` if it has no calibration."""
+        said = self._calibration(self._known(name).metadata)
+        return None if said is None else said.updated
+
     def backend(self, metadata: str) -> Any:
         """The Qiskit backend that circuits run on, with the noise of the calibration; for worker processes.
 

@@ -26,7 +26,7 @@ from pennylane_qexec.server.dashboard.access import Access, SecurityHeaders
 from pennylane_qexec.server.dashboard.context import Dashboard, dashboard_of
 from pennylane_qexec.server.dashboard.events import Events
 from pennylane_qexec.server.dashboard.inspector import Inspector
-from pennylane_qexec.server.dashboard.pages import circuits, general, runs
+from pennylane_qexec.server.dashboard.pages import circuits, general, jobs, overview, runs
 from pennylane_qexec.server.dashboard.templating import render
 from pennylane_qexec.server.errors import ApiError
 from pennylane_qexec.server.metrics import Metrics
@@ -42,7 +42,13 @@ _OPEN = (f"{PREFIX}/static/", f"{PREFIX}/sign-in")
 _LARGEST_FORM = 1_000_000  # bytes
 _A_DAY = 86400
 
-ROUTES: list[BaseRoute] = [*general.ROUTES, *circuits.ROUTES, *runs.ROUTES]
+ROUTES: list[BaseRoute] = [
+    *overview.ROUTES,
+    *general.ROUTES,
+    *jobs.ROUTES,
+    *runs.ROUTES,
+    *circuits.ROUTES,
+]
 """Of all pages."""
 
 

@@ -49,8 +49,14 @@ def _navigation(user: User | None, has_server: bool) -> list[tuple[str, str]]:
     """The pages that somebody may see, with their addresses."""
     if user is None:
         return []
-    for_admins = [("Runs", "/dashboard/runs"), ("Circuits", "/dashboard/circuits")]
-    return for_admins if user.admin else []
+    pages = {
+        "Overview": ("/dashboard/", True),
+        "Jobs": ("/dashboard/jobs", has_server),
+        "Runs": ("/dashboard/runs", user.admin),
+        "Circuits": ("/dashboard/circuits", user.admin),
+        "Timeline": ("/dashboard/timeline", user.admin),
+    }
+    return [(name, address) for name, (address, shown) in pages.items() if shown]
 
 
 @lru_cache

@@ -62,17 +62,26 @@ class View:
     notes: list[str] = field(default_factory=list)
 
 
-def recorded(text: str, result: str | None, shots: int) -> View:
+def recorded(text: str, result: str | None) -> View:
     """What is shown of a circuit or a sweep of a durable run.
 
     Args:
         text: as it is recorded.
         result: its result, if it has one.
-        shots: of all of its rows and bases together; 0 if analytic.
     """
+    from pennylane_qexec.circuits.serialization import result_of, results_of
+
+    view, circuit, sweep = _circuit_of(text)
+    if result is not None:
+        _add_results(view, circuit, [result_of(result)] if sweep is None else results_of(result))
+    return view
+
+
+def _circuit_of(text: str) -> tuple[View, Any, Any]:
+    """What is shown of a recorded circuit, itself, and the sweep of which it is the first row."""
     import pennylane as qml
 
-    from pennylane_qexec.circuits.serialization import circuit_of, result_of, results_of, sweep_of
+    from pennylane_qexec.circuits.serialization import circuit_of, sweep_of
     from pennylane_qexec.errors import ConfigurationError
 
     try:
@@ -89,11 +98,12 @@ def recorded(text: str, result: str | None, shots: int) -> View:
     view.parameters = [[float(one) for one in row if _is_number(one)] for row in numbers]
     if view.rows > _MOST_ROWS:
         view.notes.append(f"The first {_MOST_ROWS} of {view.rows:,} rows are shown.")
-    if result is not None:
-        found = [result_of(result)] if sweep is None else results_of(result)
-        for row, one in enumerate(found[:_MOST_ROWS]):
-            _add_result(view, circuit, one, f"row {row + 1}: " if view.rows > 1 else "", circuit.shots.total_shots)
-    return view
+    return view, circuit, sweep
+
+
+def _add_results(view: View, circuit: Any, results: Any) -> None:
+    for row, one in enumerate(results[:_MOST_ROWS]):
+        _add_result(view, circuit, one, f"row {row + 1}: " if view.rows > 1 else "", circuit.shots.total_shots)
 
 
 def _is_number(value: Any) -> bool:
@@ -172,3 +182,84 @@ def first_values(results: list[tuple[int, int, str]]) -> tuple[list[int], list[f
             places.append(number)
             values.append(float(found))
     return places, values
+
+
+# Jobs of a server
+
+
+def submitted(program: str, params: bytes, result: str | None, limits: Any) -> View:
+    """What is shown of a job that a user has submitted, and of its result.
+
+    Args:
+        program: that it asked for.
+        params: its payload: it may come from anybody.
+        result: its result, if it has one.
+        limits: how large the payload may be.
+    """
+    import json
+
+    if program == "circuits":
+        return _of_circuits(json.loads(params), result)
+    if program not in ("sampler", "estimator"):
+        return View(notes=[f"The circuits of the program {program!r} are not drawn."])
+    from pennylane_qexec.server.programs.payloads import decoded
+
+    view = View(rows=0)
+    pubs = decoded(params, limits)["pubs"]
+    for number, (circuit, *_) in enumerate(pubs[:_MOST_ROWS]):
+        view.rows += 1
+        _draw(view, circuit, f"PUB {number + 1}" if len(pubs) > 1 else "")
+    if len(pubs) > _MOST_ROWS:
+        view.notes.append(f"The first {_MOST_ROWS} of {len(pubs):,} PUBs are shown.")
+    if result is not None:
+        from qiskit_ibm_runtime.utils import RuntimeDecoder
+
+        for number, one in enumerate(json.loads(result, cls=RuntimeDecoder)):
+            if number < _MOST_ROWS:
+                _add_pub(view, one, f"PUB {number + 1}: " if len(pubs) > 1 else "")
+    return view
+
+
+def _of_circuits(params: Any, result: str | None) -> View:
+    """The first part of a job of circuits and sweeps."""
+    import json
+
+    from pennylane_qexec.circuits.serialization import results_of
+
+    parts = params["parts"]
+    view, circuit, _ = _circuit_of(parts[0])
+    if result is not None:
+        _add_results(view, circuit, results_of(json.loads(result)["results"][0]))
+    if len(parts) > 1:
+        view.notes.append(f"The first of {len(parts):,} circuits and sweeps is shown.")
+    return view
+
+
+def _draw(view: View, circuit: Any, title: str) -> None:
+    if len(circuit.data) > _MOST_OPERATIONS or circuit.num_qubits > _WIDEST:
+        size = f"{circuit.num_qubits:,} qubits and {len(circuit.data):,} operations"
+        view.notes.append(f"The circuit of {title or 'the job'} has {size}, and is not drawn.")
+        return
+    heading = f"{title}\n" if title else ""
+    drawing = circuit.draw("text", fold=_WIDEST, idle_wires=False)
+    view.drawing += f"{heading}{drawing}\n\n"
+
+
+def _add_pub(view: View, pub: Any, title: str) -> None:
+    import numpy as np
+
+    for name, data in pub.data.items():
+        if hasattr(data, "get_counts"):
+            for row, place in enumerate(np.ndindex(data.shape)):
+                if row < _MOST_ROWS:
+                    counts = data.get_counts(place) if place else data.get_counts()
+                    where = f"{list(place)} " if place else ""
+                    _add_bars(view, f"{title}{where}{name}", {key: float(count) for key, count in counts.items()})
+    values = getattr(pub.data, "evs", None)
+    if values is not None:
+        errors = np.broadcast_to(np.asarray(getattr(pub.data, "stds", np.nan)), np.shape(values))
+        for place in list(np.ndindex(np.shape(values)))[:_MOST_ROWS]:
+            error = float(errors[place])
+            where = f"{list(place)}" if place else ""
+            known = None if math.isnan(error) else error
+            view.values.append(Value(f"{title}expectation value {where}", float(np.asarray(values)[place]), known))

@@ -42,16 +42,10 @@ def pools_of(
         programs: makes what carries out tasks in worker processes.
         changed: called when a task may begin that could not before.
     """
-    limits = Limits(
-        decompressed=settings.max_decompressed,
-        memory=settings.max_memory,
-        qubits=settings.max_qubits,
-        operations=settings.max_operations,
-    )
     memory = settings.worker_memory or psutil.virtual_memory().total
 
     def setup(of: Mapping[str, Source], tasks: int) -> bytes:
-        return WorkerSetup(programs(of, limits), tasks, memory, settings.log_level).dumps()
+        return WorkerSetup(programs(of, settings.limits), tasks, memory, settings.log_level).dumps()
 
     def pool(of: Mapping[str, Source], processes: int, tasks: int, threads: int | None) -> WorkerPool:
         return WorkerPool(partial(setup, of, tasks), processes, tasks, threads, changed)

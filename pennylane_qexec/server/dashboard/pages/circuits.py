@@ -57,7 +57,7 @@ async def show_content(request: Request) -> Response:
         raise ApiError(404, Code.NOT_FOUND, f"no circuit is recorded as {job}.")
     key = ("circuit", job, found.state, found.attempt)
     try:
-        view = await dashboard.inspector.ask(key, views.recorded, *content, found.shots)
+        view = await dashboard.inspector.ask(key, views.recorded, *content)
     except QExecError as error:
         return render(request, "view.html", view=None, said=str(error))
     return render(request, "view.html", view=view, said="")
