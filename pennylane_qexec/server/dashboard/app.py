@@ -26,7 +26,7 @@ from pennylane_qexec.server.dashboard.access import Access, SecurityHeaders
 from pennylane_qexec.server.dashboard.context import Dashboard, dashboard_of
 from pennylane_qexec.server.dashboard.events import Events
 from pennylane_qexec.server.dashboard.inspector import Inspector
-from pennylane_qexec.server.dashboard.pages import circuits, general, jobs, overview, runs
+from pennylane_qexec.server.dashboard.pages import circuits, general, jobs, overview, runs, settings
 from pennylane_qexec.server.dashboard.templating import render
 from pennylane_qexec.server.errors import ApiError
 from pennylane_qexec.server.metrics import Metrics
@@ -48,6 +48,7 @@ ROUTES: list[BaseRoute] = [
     *jobs.ROUTES,
     *runs.ROUTES,
     *circuits.ROUTES,
+    *settings.ROUTES,
 ]
 """Of all pages."""
 

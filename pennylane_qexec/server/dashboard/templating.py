@@ -55,6 +55,7 @@ def _navigation(user: User | None, has_server: bool) -> list[tuple[str, str]]:
         "Runs": ("/dashboard/runs", user.admin),
         "Circuits": ("/dashboard/circuits", user.admin),
         "Timeline": ("/dashboard/timeline", user.admin),
+        "Settings": ("/dashboard/settings", user.admin),
     }
     return [(name, address) for name, (address, shown) in pages.items() if shown]
 
