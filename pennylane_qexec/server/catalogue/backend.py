@@ -20,7 +20,11 @@ def backend_of(metadata: BackendMetadata) -> BackendV2:
     Without noise it is Aer's simulator. Otherwise circuits run as they are, with the noise of the calibration, and
     counts are those of the client's local testing mode at the same seed.
     """
-    return AerSimulator() if metadata.properties is None else MetadataBackend(metadata)
+    if metadata.properties is not None:
+        return MetadataBackend(metadata)
+    simulator = AerSimulator()
+    simulator.set_max_qubits(metadata.num_qubits)  # it would be what fits into memory as a state vector
+    return simulator
 
 
 @final

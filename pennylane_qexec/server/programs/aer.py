@@ -6,7 +6,6 @@ the same options: ``BackendSamplerV2`` and ``BackendEstimatorV2``. Importing thi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,19 +15,19 @@ from qiskit.providers import BackendV2
 from qiskit.transpiler import Target
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
+from qiskit_ibm_runtime.utils.utils import is_isa_circuit
 
 from pennylane_qexec.server.catalogue import Catalogue, PublishedBackend
-from pennylane_qexec.server.programs.payloads import seed_of
+from pennylane_qexec.server.programs.payloads import bounded_memory, seed_of
+from pennylane_qexec.server.programs.pubs import SHOTS, precision_of
+from pennylane_qexec.server.programs.tasks import ProgramError
 from pennylane_qexec.server.sources import Source
-
-SHOTS, PRECISION = 4096, 0.015625
-"""Of PUBs that say nothing, where their job says nothing either: IBM's."""
 
 Params = Mapping[str, Any]
 
 
 def run(
-    program: str, backend: PublishedBackend, params: Sequence[Params], catalogue: Catalogue, source: Source
+    program: str, backend: PublishedBackend, params: Sequence[Params], catalogue: Catalogue, source: Source, memory: int
 ) -> list[PrimitiveResult]:
     """The results of jobs that run as one.
 
@@ -38,9 +37,13 @@ def run(
         params: of the jobs, decoded; their options are equal.
         catalogue: has the backend.
         source: Aer, with its options.
+        memory: bytes that may be taken while circuits are transpiled.
+
+    Raises:
+        ProgramError: a circuit is not one of the backend's.
     """
     options = params[0].get("options") or {}
-    machine = _Machine(catalogue, backend, source, options)
+    machine = _Machine(catalogue, backend, source, options, memory)
     pubs = [machine.prepared(pub) for one in params for pub in one["pubs"]]
     primitive = _sampler(machine, options) if program == "sampler" else _estimator(machine, options)
     result = primitive.run(pubs).result()
@@ -54,11 +57,8 @@ def _sampler(machine: _Machine, options: Params) -> BackendSamplerV2:
 
 
 def _estimator(machine: _Machine, options: Params) -> BackendEstimatorV2:
-    precision = options.get("default_precision") or PRECISION
-    if shots := options.get("default_shots"):
-        precision = 1 / math.sqrt(shots)
     return BackendEstimatorV2(
-        backend=machine, options={"default_precision": precision, "seed_simulator": seed_of(options)}
+        backend=machine, options={"default_precision": precision_of(options), "seed_simulator": seed_of(options)}
     )
 
 
@@ -70,13 +70,17 @@ class _Machine(BackendV2):
         backend: that jobs name.
         source: Aer, with its options.
         options: of the jobs.
+        memory: bytes that may be taken while circuits are transpiled.
     """
 
-    def __init__(self, catalogue: Catalogue, backend: PublishedBackend, source: Source, options: Params) -> None:
+    def __init__(
+        self, catalogue: Catalogue, backend: PublishedBackend, source: Source, options: Params, memory: int
+    ) -> None:
         super().__init__(name=backend.name)
         self._ideal = catalogue.metadata(backend.metadata).simulator
         self._backend = catalogue.backend(backend.metadata) if source.noise else AerSimulator()
         self._target = catalogue.backend(backend.metadata).target
+        self._memory = memory
         self._run_options = dict(source.options)
         noise = (options.get("simulator") or {}).get("noise_model")
         if noise is not None:
@@ -97,12 +101,28 @@ class _Machine(BackendV2):
         return AerSimulator._default_options()
 
     def run(self, run_input: Any, **options: Any) -> Any:
-        """Run circuits."""
-        return self._backend.run(run_input, **{**self._run_options, **options})
+        """Run circuits, and wait.
+
+        Raises:
+            ProgramError: Aer could not run one. Qiskit's primitives would take it for one that measured nothing.
+        """
+        job = self._backend.run(run_input, **{**self._run_options, **options})
+        result = job.result()
+        if not result.success:
+            failed = [one.status for one in result.results if not one.success]
+            raise ProgramError(f"Aer cannot run the circuits: {failed[0] if failed else result.status}")
+        return job
 
     def prepared(self, pub: Sequence[Any]) -> tuple[Any, ...]:
-        """A PUB whose circuit the simulator understands: clients do not transpile for what is ideal."""
+        """A PUB whose circuit is one of the machine's own gates: clients do not transpile for what is ideal.
+
+        Raises:
+            ProgramError: it is not. Aer would run other gates without noise.
+        """
         circuit, *rest = pub
         if self._ideal:
-            circuit = transpile(circuit, self._backend, optimization_level=0)
+            with bounded_memory(self._memory):
+                circuit = transpile(circuit, target=self._target, optimization_level=0)
+        elif why := is_isa_circuit(circuit, self._target):
+            raise ProgramError(f"{why.rstrip('. ')}. Transpile the circuit for {self.name!r}.")
         return (circuit, *rest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,11 +14,14 @@ from pennylane_qexec.server.catalogue import PublishedBackend
 CIRCUITS = "circuits"
 """The program of our own circuits and sweeps."""
 
-PROGRAMS = ("sampler", "estimator", "executor", CIRCUITS)
+PRIMITIVES = ("sampler", "estimator")
+"""The programs that have PUBs."""
+
+PROGRAMS = (*PRIMITIVES, "executor", CIRCUITS)
 """The programs of a server."""
 
-_FEW, _SMALL = 20, 20_000
-"""The most PUBs, and characters of their circuits and arrays, of a job that may run together with others."""
+_FEW, _SHORT, _SHOTS = 20, 20_000, 10_000
+"""The most PUBs, characters of their circuits and arrays, and shots of a PUB, of a job that may run with others."""
 
 _ADVICE = "Leave it out: the server's simulators cannot do it."
 
@@ -41,6 +45,8 @@ def check_params(program: str, params: Mapping[str, Any]) -> None:
         )
     if program not in PROGRAMS:
         raise ConfigurationError(unknown("program", program, PROGRAMS))
+    if not isinstance(params, Mapping):
+        raise ConfigurationError("the payload must be a JSON object.")
     if program == CIRCUITS:
         _check_circuits(params)
     elif program == "executor":
@@ -62,9 +68,10 @@ def coalescing_key(program: str, backend: PublishedBackend, params: Mapping[str,
     """
     options = params.get("options") or {}
     seeds = ((options.get("simulator") or {}).get("seed_simulator"), options.get("seed_estimator"))
-    if program not in ("sampler", "estimator") or any(seed is not None for seed in seeds):
+    if program not in PRIMITIVES or any(seed is not None for seed in seeds):
         return None
-    if len(params["pubs"]) > _FEW or sum(map(_size, params["pubs"])) > _SMALL:
+    pubs = params["pubs"]
+    if len(pubs) > _FEW or sum(map(_size, pubs)) > _SHORT or any(_shots(pub, options) > _SHOTS for pub in pubs):
         return None
     said = json.dumps([program, backend.name, options], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()
@@ -74,6 +81,16 @@ def _size(pub: Sequence[Any]) -> int:
     """Characters of a PUB's circuit and arrays."""
     values = (part.get("__value__") for part in pub if isinstance(part, Mapping))
     return sum(len(value) for value in values if isinstance(value, str))
+
+
+def _shots(pub: Sequence[Any], options: Mapping[str, Any]) -> float:
+    """Of one circuit: a sampler's PUB ends with shots, an estimator's with a precision."""
+    last = pub[-1] if len(pub) > 2 else None
+    if isinstance(last, int):
+        return last
+    if isinstance(last, float):
+        return 1 / last**2 if last > 0 else math.inf
+    return options.get("default_shots") or (options.get("default_precision") or 1) ** -2
 
 
 # Samplers and estimators

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import io
 import json
+import math
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
@@ -15,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
+from pennylane_qexec.concurrency.thread_pool import tamed
 from pennylane_qexec.server.limits import Limits
+from pennylane_qexec.server.programs.circuit_sizes import check_circuits, check_qpy
 from pennylane_qexec.server.programs.tasks import INVALID, ProgramError
 
 if TYPE_CHECKING:
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 _COMPRESSED = ("QuantumCircuit", "ndarray")
 """What clients send compressed."""
 
-_TAKEN = frozenset((*_COMPRESSED, "complex", "NoiseModel", "BindingsArray", "ObservablesArray", "Parameter", "set"))
+_TAKEN = frozenset((*_COMPRESSED, "complex", "NoiseModel", "ObservablesArray"))
 """What a payload may have in it. The client's decoder knows more, such as classes to be imported by their names."""
 
 _decoding = threading.Lock()  # a process has one limit of its memory
@@ -45,8 +49,12 @@ def decoded(payload: bytes, limits: Limits) -> dict[str, Any]:
     try:
         said = json.loads(payload)
         _check_sizes(said, limits)
-        with _bounded_memory(limits.memory):
-            params = json.loads(payload, cls=RuntimeDecoder)
+        with bounded_memory(limits.memory):
+            params = tamed(functools.partial(json.loads, payload, cls=RuntimeDecoder))  # Rust may panic
+            if not isinstance(params, dict):
+                raise ProgramError("the payload must be a JSON object.", INVALID)
+            check_circuits(_circuits(params), limits)
+            return params
     except ProgramError:
         raise
     except MemoryError:
@@ -60,10 +68,21 @@ def decoded(payload: bytes, limits: Limits) -> dict[str, Any]:
     except Exception as error:
         said_so = " ".join(str(error).split())[:300]
         raise ProgramError(f"the payload cannot be read: {type(error).__name__}: {said_so}", INVALID) from None
-    if not isinstance(params, dict):
-        raise ProgramError("the payload must be a JSON object.", INVALID)
-    _check_circuits(params, limits)
-    return params
+
+
+def _circuits(params: Mapping[str, Any]) -> list[QuantumCircuit]:
+    """Those of the PUBs, if each has one."""
+    from qiskit import QuantumCircuit
+
+    pubs, circuits = params.get("pubs"), []
+    for number, pub in enumerate(pubs if isinstance(pubs, list) else ()):
+        circuit = pub[0] if isinstance(pub, list | tuple) and pub else None
+        if not isinstance(circuit, QuantumCircuit):
+            raise ProgramError(
+                f"PUB {number} must begin with a circuit of Qiskit, and begins with {type(circuit).__name__}.", INVALID
+            )
+        circuits.append(circuit)
+    return circuits
 
 
 def seed_of(options: Mapping[str, Any]) -> int | None:
@@ -88,15 +107,17 @@ def _check_sizes(said: Any, limits: Limits) -> None:
         if not isinstance(one, dict):
             continue
         kind, value = one.get("__type__"), one.get("__value__")
-        if kind is not None and kind not in _TAKEN:
+        if kind is not None and not (isinstance(kind, str) and kind in _TAKEN):
             raise ProgramError(
                 f"the payload has something of the type {kind!r:.100} in it, which is not taken.", INVALID
             )
         if kind in _COMPRESSED and isinstance(value, str):
             content = _decompressed(value, left, limits.decompressed)
-            left -= max(len(content), _bytes_of_array(content) if kind == "ndarray" else 0)
-            if left < 0:
-                raise _too_large(limits.decompressed)
+            left -= len(content)
+            if kind == "ndarray":
+                _check_array(content)
+            else:
+                check_qpy(content, limits)
         else:
             waiting.extend(one.values())
 
@@ -113,21 +134,19 @@ def _decompressed(value: str, most: int, limit: int) -> bytes:
     return content
 
 
-def _bytes_of_array(content: bytes) -> int:
-    """How large an array says that it is."""
+def _check_array(content: bytes) -> None:
+    """Refuse an array that is larger than what came of it, or has anything but numbers."""
     stream = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(stream)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, MemoryError) as error:
         raise ProgramError(f"an array of the payload is damaged: {error}.", INVALID) from None
-    if dtype.hasobject:
-        raise ProgramError("an array of the payload has objects in it: only numbers are taken.", INVALID)
-    size = int(dtype.itemsize)
-    for length in shape:
-        size *= int(length)
-    return size
+    if dtype.kind not in "biufc":
+        raise ProgramError(f"an array of the payload is of {dtype}: only numbers are taken.", INVALID)
+    if math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
+        raise ProgramError(f"an array of the payload says that it is of shape {shape}, and is not.", INVALID)
 
 
 def _too_large(limit: int) -> ProgramError:
@@ -139,7 +158,7 @@ def _too_large(limit: int) -> ProgramError:
 
 
 @contextmanager
-def _bounded_memory(most: int) -> Iterator[None]:
+def bounded_memory(most: int) -> Iterator[None]:
     """Let this process take no more memory than this besides what it has, where the system can see to that."""
     try:
         import resource
@@ -155,45 +174,3 @@ def _bounded_memory(most: int) -> Iterator[None]:
             yield
         finally:
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-# Circuits
-
-
-def _check_circuits(params: Mapping[str, Any], limits: Limits) -> None:
-    from qiskit import QuantumCircuit
-
-    left = limits.operations
-    pubs = params.get("pubs")
-    for number, pub in enumerate(pubs if isinstance(pubs, list) else ()):
-        circuit = pub[0] if isinstance(pub, list | tuple) and pub else None
-        if not isinstance(circuit, QuantumCircuit):
-            raise ProgramError(
-                f"PUB {number} must begin with a circuit of Qiskit, and begins with {type(circuit).__name__}.", INVALID
-            )
-        if circuit.num_qubits > limits.qubits:
-            raise ProgramError(
-                f"the circuit of PUB {number} has {circuit.num_qubits} qubits: at most {limits.qubits} are taken.",
-                INVALID,
-            )
-        left -= _operations(circuit, left)
-        if left < 0:
-            raise ProgramError(
-                f"the circuits of the job have more than {limits.operations:,} operations, which is the most here. "
-                "Make several jobs of them.",
-                INVALID,
-            )
-
-
-def _operations(circuit: QuantumCircuit, most: int) -> int:
-    """How many operations a circuit has, those in the blocks of control flow included; enough to know if too many."""
-    from qiskit.circuit import ControlFlowOp
-
-    count, waiting = 0, [circuit]
-    while waiting and count <= most:
-        one = waiting.pop()
-        count += len(one.data)
-        for instruction in one.data:
-            if isinstance(instruction.operation, ControlFlowOp):
-                waiting.extend(instruction.operation.blocks)
-    return count

@@ -7,13 +7,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pennylane_qexec.errors import JobCancelledError, QExecError
+from pennylane_qexec.errors import ConfigurationError, JobCancelledError, QExecError
 from pennylane_qexec.redaction import scrub
 from pennylane_qexec.server.catalogue import DRY_RUN, Catalogue
 from pennylane_qexec.server.limits import Limits
-from pennylane_qexec.server.programs.options import CIRCUITS
+from pennylane_qexec.server.programs.options import CIRCUITS, PRIMITIVES, check_params
 from pennylane_qexec.server.programs.payloads import decoded
-from pennylane_qexec.server.programs.tasks import FAILED, Answer, ProgramError, Task
+from pennylane_qexec.server.programs.pubs import checked_pubs
+from pennylane_qexec.server.programs.tasks import FAILED, INVALID, Answer, ProgramError, Task
 from pennylane_qexec.server.sources import Kind, Source
 
 Params = Mapping[str, Any]
@@ -34,32 +35,40 @@ def run(task: Task, catalogue: Catalogue, sources: Mapping[str, Source], limits:
     start = time.perf_counter()
     read = [_read(task.program, payload, limits) for payload in task.payloads]
     good = [params for params in read if not isinstance(params, Answer)]
-    answers = iter(_answers(task, good, catalogue, sources, start) if good else ())
+    answers = iter(_answers(task, good, catalogue, sources, limits, start) if good else ())
     return [one if isinstance(one, Answer) else next(answers) for one in read]
 
 
 def _read(program: str, payload: bytes, limits: Limits) -> Params | Answer:
     try:
-        if program == CIRCUITS:
-            params: Params = json.loads(payload)
-            return params
-        return decoded(payload, limits)
+        params: Params = json.loads(payload) if program == CIRCUITS else decoded(payload, limits)
+        check_params(program, params)
+        if program in PRIMITIVES:
+            checked_pubs(program, params, limits)
+        return params
     except ProgramError as error:
         return Answer(None, error.reason, error.code)
+    except ConfigurationError as error:
+        return Answer(None, _reason(error), FAILED)
     except (ValueError, RecursionError) as error:
-        return Answer(None, f"the payload is no JSON: {error}", FAILED)
+        return Answer(None, f"the payload is no JSON: {error}", INVALID)
 
 
 def _answers(
-    task: Task, params: Sequence[Params], catalogue: Catalogue, sources: Mapping[str, Source], start: float
+    task: Task,
+    params: Sequence[Params],
+    catalogue: Catalogue,
+    sources: Mapping[str, Source],
+    limits: Limits,
+    start: float,
 ) -> list[Answer]:
     try:
-        results = _results(task, params, catalogue, sources)
+        results = _results(task, params, catalogue, sources, limits)
     except JobCancelledError:
         return [Answer(None, "the job was cancelled.", cancelled=True, seconds=_share(start, params))] * len(params)
     except Exception as error:
         if len(params) > 1:  # it may be one of them alone
-            return [_answers(task, [one], catalogue, sources, time.perf_counter())[0] for one in params]
+            return [_answers(task, [one], catalogue, sources, limits, time.perf_counter())[0] for one in params]
         return [Answer(None, _reason(error), FAILED, _share(start, params))]
     seconds = _share(start, params)
     return [Answer(result, seconds=seconds) for result in results]
@@ -75,18 +84,20 @@ def _reason(error: Exception) -> str:
     return said if isinstance(error, QExecError) else f"{type(error).__name__}: {said}"
 
 
-def _results(task: Task, params: Sequence[Params], catalogue: Catalogue, sources: Mapping[str, Source]) -> list[str]:
+def _results(
+    task: Task, params: Sequence[Params], catalogue: Catalogue, sources: Mapping[str, Source], limits: Limits
+) -> list[str]:
     if task.backend.executor == DRY_RUN:
         from pennylane_qexec.server.programs import dry_runs
 
-        return [dry_runs.run(task.program, one) for one in params]
+        return [dry_runs.run(task.program, one, limits) for one in params]
     source = sources[task.backend.executor]
-    if source.kind is Kind.AER and task.program in ("sampler", "estimator"):
+    if source.kind is Kind.AER and task.program in PRIMITIVES:
         from qiskit_ibm_runtime.utils import RuntimeEncoder
 
         from pennylane_qexec.server.programs import aer
 
-        found = aer.run(task.program, task.backend, params, catalogue, source)
+        found = aer.run(task.program, task.backend, params, catalogue, source, limits.memory)
         return [json.dumps(one, cls=RuntimeEncoder) for one in found]
     from pennylane_qexec.server.programs import ours
     from pennylane_qexec.server.programs.clusters import ClusterJob
