@@ -16,7 +16,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
-from qiskit_ibm_runtime import Batch, QiskitRuntimeService, Session
+from qiskit_ibm_runtime import Batch, Executor, QiskitRuntimeService, QuantumProgram, Session
 from qiskit_ibm_runtime.executor_estimator import Estimator
 from qiskit_ibm_runtime.executor_sampler import Sampler
 
@@ -89,9 +89,9 @@ def estimator_v2(service: QiskitRuntimeService, backend: Any) -> Any:
 
 @check
 def executor_sampler(service: QiskitRuntimeService, backend: Any) -> Any:
-    job = Sampler(mode=backend).run([fitted(bell(), backend)], shots=300)
-    data = job.result()[0].data.meas
-    return {"shots": data.num_shots, "correlated": correlated(data.get_counts())}
+    sampler = Sampler(mode=backend)
+    sampler.options.experimental = {"seed_simulator": 7}
+    return {"counts": sampler.run([fitted(bell(), backend)], shots=300).result()[0].data.meas.get_counts()}
 
 
 @check
@@ -99,9 +99,9 @@ def executor_sampler_of_a_table(service: QiskitRuntimeService, backend: Any) -> 
     circuit = QuantumCircuit(1)
     circuit.ry(Parameter("a"), 0)
     circuit.measure_all()
-    job = Sampler(mode=backend).run([(fitted(circuit, backend), [[0.0], [np.pi], [np.pi / 2]])], shots=400)
-    data = job.result()[0].data.meas
-    return {"shape": list(data.shape), "ones": [data.get_counts(i).get("1", 0) / 400 for i in range(3)]}
+    angles = [[[0.0], [np.pi]], [[np.pi / 2], [np.pi / 3]]]
+    data = Sampler(mode=backend).run([(fitted(circuit, backend), angles)], shots=400).result()[0].data.meas
+    return {"ones": (data.bitcount().mean(axis=-1)).tolist()}
 
 
 @check
@@ -111,16 +111,44 @@ def executor_sampler_with_twirling(service: QiskitRuntimeService, backend: Any) 
     sampler.options.twirling.enable_measure = True
     sampler.options.twirling.num_randomizations = 8
     sampler.options.twirling.shots_per_randomization = 50
-    data = sampler.run([fitted(bell(), backend)], shots=400).result()[0].data.meas
-    return {"shots": data.num_shots, "correlated": correlated(data.get_counts())}
+    circuit = QuantumCircuit(2)
+    circuit.rx(Parameter("a"), 0)
+    circuit.cx(0, 1)
+    circuit.measure_all()
+    data = sampler.run([(fitted(circuit, backend), [[0.0], [np.pi], [np.pi / 2]])], shots=400).result()[0].data.meas
+    return {"shots": data.num_shots, "counts": [data.get_counts(row) for row in range(3)]}
+
+
+@check
+def quantum_program(service: QiskitRuntimeService, backend: Any) -> Any:
+    circuit = QuantumCircuit(2, 3)
+    circuit.x(1)
+    circuit.measure([0, 1], [2, 0])
+    program = QuantumProgram(shots=50, passthrough_data={"mine": np.arange(3)})
+    program.append_circuit_item(fitted(circuit, backend))
+    result = Executor(backend).run(program).result()
+    (span,) = result.timing
+    return {
+        "shape": result[0]["c"].shape,
+        "bits": result[0]["c"].mean(axis=0).round(1).tolist(),
+        "passed": result.passthrough_data["mine"].tolist(),
+        "seconds": (span.stop - span.start).total_seconds(),
+    }
+
+
+@check
+def executor_dry_run(service: QiskitRuntimeService, backend: Any) -> Any:
+    sampler = Sampler(mode=backend)
+    sampler.options.twirling.enable_measure = True
+    return {"shots": sampler.run([fitted(bell(), backend)], shots=64, dry_run=True).result()[0].data.meas.num_shots}
 
 
 @check
 def executor_estimator(service: QiskitRuntimeService, backend: Any) -> Any:
     ready = fitted(bell(measured=False), backend)
-    observable = SparsePauliOp(["ZZ", "XX"]).apply_layout(ready.layout)
-    result = Estimator(mode=backend).run([(ready, observable)], precision=0.03).result()
-    return {"evs": np.ravel(result[0].data.evs).tolist()}
+    observables = [SparsePauliOp(word).apply_layout(ready.layout) for word in ("ZZ", "XX", "YY")]
+    result = Estimator(mode=backend).run([(ready, observables)], precision=0.02).result()
+    return {"evs": result[0].data.evs.tolist(), "stds": result[0].data.stds.tolist()}
 
 
 @check

@@ -17,7 +17,10 @@ CIRCUITS = "circuits"
 PRIMITIVES = ("sampler", "estimator")
 """The programs that have PUBs."""
 
-PROGRAMS = (*PRIMITIVES, "executor", CIRCUITS)
+EXECUTOR = "executor"
+"""The program of IBM's newer clients: quantum programs."""
+
+PROGRAMS = (*PRIMITIVES, EXECUTOR, CIRCUITS)
 """The programs of a server."""
 
 _FEW, _SHORT, _SHOTS = 20, 20_000, 10_000
@@ -49,7 +52,7 @@ def check_params(program: str, params: Mapping[str, Any]) -> None:
         raise ConfigurationError("the payload must be a JSON object.")
     if program == CIRCUITS:
         _check_circuits(params)
-    elif program == "executor":
+    elif program == EXECUTOR:
         _check_executor(params)
     else:
         _check_primitive(program, params)
@@ -164,6 +167,13 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "resilience_level": _only(0),
         "resilience": _nothing,
     },
+    EXECUTOR: {
+        "init_qubits": _only(True),
+        "rep_delay": _any,
+        "scheduler_timing": _only(False),
+        "stretch_values": _only(False),
+        "experimental": {"seed_simulator": _number(0, whole=True)},
+    },
 }
 
 
@@ -176,7 +186,10 @@ def _check_primitive(program: str, params: Mapping[str, Any]) -> None:
     if wrong := [number for number, pub in enumerate(pubs) if not isinstance(pub, list) or not pub]:
         raise ConfigurationError(f"PUB {wrong[0]} of the {program} must be a list that begins with a circuit.")
     _only(0)("resilience_level", params.get("resilience_level"))
-    options = params.get("options")
+    _check_all_options(program, params.get("options"))
+
+
+def _check_all_options(program: str, options: Any) -> None:
     if options is not None and not isinstance(options, Mapping):
         raise ConfigurationError(f"the options of the {program} must be an object, and are {options!r:.200}.")
     _check_options("", options or {}, _OPTIONS[program])
@@ -206,8 +219,30 @@ def _check_circuits(params: Mapping[str, Any]) -> None:
         raise ConfigurationError("'parts' must be a list of texts, of at least one circuit or sweep.")
 
 
+_SCHEMA = "v2.0"
+
+
 def _check_executor(params: Mapping[str, Any]) -> None:
-    if not isinstance(params.get("quantum_program"), Mapping):
+    program, version = params.get("quantum_program"), params.get("schema_version")
+    if not isinstance(program, Mapping):
         raise ConfigurationError(
             "the executor has no 'quantum_program': make one with qiskit_ibm_runtime from 0.50 on."
         )
+    if version != _SCHEMA:
+        raise ConfigurationError(
+            f"the executor takes version {_SCHEMA!r} of its schema, not {version!r}: take qiskit_ibm_runtime 0.51."
+        )
+    _only("classified")("meas_level", program.get("meas_level"))
+    shots = program.get("shots")
+    if not isinstance(shots, int) or isinstance(shots, bool) or shots < 1:
+        raise ConfigurationError(f"shots={shots!r} of the quantum program must be a whole number of at least 1.")
+    circuits, items = program.get("circuits"), program.get("items")
+    if not isinstance(circuits, Mapping) or not isinstance(circuits.get("b64_data"), str):
+        raise ConfigurationError("the circuits of the quantum program must be in QPY, as the client has them.")
+    if not isinstance(items, list) or not items:
+        raise ConfigurationError("the quantum program has no 'items': append at least one.")
+    for number, item in enumerate(items):
+        kind = item.get("item_type") if isinstance(item, Mapping) else None
+        if kind not in ("circuit", "samplex"):
+            raise ConfigurationError(f"item {number} of the quantum program must be a circuit or a samplex.")
+    _check_all_options(EXECUTOR, params.get("options"))

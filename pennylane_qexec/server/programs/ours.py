@@ -6,13 +6,16 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pennylane_qexec.errors import ConfigurationError, unknown
 from pennylane_qexec.server.programs import circuits
 from pennylane_qexec.server.programs.clusters import ClusterJob, running
 from pennylane_qexec.server.programs.payloads import seed_of
 from pennylane_qexec.server.sources import Kind, Primitives
+
+if TYPE_CHECKING:
+    from qiskit.primitives import PrimitiveResult
 
 PROGRAMS = ("circuits", "estimator", "sampler")
 
@@ -30,19 +33,35 @@ def run(job: ClusterJob, program: str, params: Mapping[str, Any]) -> str:
     """
     if program not in PROGRAMS:
         raise ConfigurationError(unknown(f"program of {job.source.name!r}", program, PROGRAMS))
+    if program != "circuits":
+        from qiskit_ibm_runtime.utils import RuntimeEncoder
+
+        return json.dumps(run_primitive(job, program, params), cls=RuntimeEncoder)
     with running(job.id):
-        if program != "circuits":
-            return _run_primitive(job, program, params)
         if job.source.kind is Kind.PRIMITIVES:
             raise ConfigurationError(f"{job.source.name!r} runs a sampler and an estimator, and no other programs.")
         return circuits.run(job, params)
 
 
-def _run_primitive(job: ClusterJob, program: str, params: Mapping[str, Any]) -> str:
+def run_primitive(job: ClusterJob, program: str, params: Mapping[str, Any]) -> PrimitiveResult:
+    """The result of a sampler or an estimator.
+
+    Args:
+        job: the job.
+        program: ``"sampler"`` or ``"estimator"``.
+        params: with PUBs and options, decoded.
+
+    Raises:
+        QExecError: it cannot be run, or was not.
+    """
+    with running(job.id):
+        return _run_primitive(job, program, params)
+
+
+def _run_primitive(job: ClusterJob, program: str, params: Mapping[str, Any]) -> PrimitiveResult:
     from qiskit.primitives import PrimitiveResult
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.primitives.containers.sampler_pub import SamplerPub
-    from qiskit_ibm_runtime.utils import RuntimeEncoder
 
     from pennylane_qexec.server.programs import primitives
 
@@ -60,7 +79,7 @@ def _run_primitive(job: ClusterJob, program: str, params: Mapping[str, Any]) -> 
             result = primitives.estimated(job, _coerced(EstimatorPub, pubs, _precision(options, primitives.PRECISION)))
     if not isinstance(result, PrimitiveResult):
         raise ConfigurationError(f"{job.source.name!r} returned {type(result).__name__} in place of a PrimitiveResult.")
-    return json.dumps(result, cls=RuntimeEncoder)
+    return result
 
 
 def _coerced(kind: Any, pubs: Sequence[tuple[Any, ...]], usual: float) -> list[Any]:

@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 
 from pennylane_qexec.concurrency.thread_pool import tamed
+from pennylane_qexec.errors import QExecError
 from pennylane_qexec.server.limits import Limits
 from pennylane_qexec.server.programs.circuit_sizes import check_circuits, check_qpy
 from pennylane_qexec.server.programs.tasks import INVALID, ProgramError
@@ -46,7 +47,7 @@ def decoded(payload: bytes, limits: Limits) -> dict[str, Any]:
     """
     from qiskit_ibm_runtime.utils import RuntimeDecoder
 
-    try:
+    with reading(limits):
         said = json.loads(payload)
         _check_sizes(said, limits)
         with bounded_memory(limits.memory):
@@ -55,7 +56,18 @@ def decoded(payload: bytes, limits: Limits) -> dict[str, Any]:
                 raise ProgramError("the payload must be a JSON object.", INVALID)
             check_circuits(_circuits(params), limits)
             return params
-    except ProgramError:
+
+
+@contextmanager
+def reading(limits: Limits) -> Iterator[None]:
+    """Have whatever cannot be read raise :class:`ProgramError`, with a reason for the job's user.
+
+    Args:
+        limits: has the memory that may be taken.
+    """
+    try:
+        yield
+    except QExecError:
         raise
     except MemoryError:
         raise ProgramError(
@@ -112,7 +124,7 @@ def _check_sizes(said: Any, limits: Limits) -> None:
                 f"the payload has something of the type {kind!r:.100} in it, which is not taken.", INVALID
             )
         if kind in _COMPRESSED and isinstance(value, str):
-            content = _decompressed(value, left, limits.decompressed)
+            content = decompressed(value, left, limits)
             left -= len(content)
             if kind == "ndarray":
                 _check_array(content)
@@ -122,15 +134,24 @@ def _check_sizes(said: Any, limits: Limits) -> None:
             waiting.extend(one.values())
 
 
-def _decompressed(value: str, most: int, limit: int) -> bytes:
+def decompressed(value: str, most: int, limits: Limits) -> bytes:
+    """What a text of a payload has in it.
+
+    Args:
+        value: compressed by zlib, in Base64.
+        most: bytes that are left of what a payload may have in it.
+        limits: says how many there were.
+
+    Raises:
+        ProgramError: it is damaged, or larger.
+    """
     try:
-        compressed = base64.b64decode(value)
         stream = zlib.decompressobj()
-        content = stream.decompress(compressed, most + 1)
+        content = stream.decompress(base64.b64decode(value, validate=True), most + 1)
     except (binascii.Error, zlib.error, ValueError) as error:
         raise ProgramError(f"a circuit or an array of the payload is damaged: {error}.", INVALID) from None
     if len(content) > most:
-        raise _too_large(limit)
+        raise _too_large(limits.decompressed)
     return content
 
 

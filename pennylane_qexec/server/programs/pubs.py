@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pennylane_qexec.server.limits import Limits
@@ -35,18 +35,32 @@ def checked_pubs(program: str, params: Mapping[str, Any], limits: Limits) -> lis
         else (EstimatorPub, precision_of(options))
     )
     pubs: list[Any] = []
-    circuits = shots = bits = 0
     for pub in params["pubs"]:
         try:
             pubs.append(kind.coerce(tuple(pub), usual))
         except (QiskitError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise ProgramError(f"PUB {len(pubs)} is not valid: {error}", INVALID) from error
         if program == "sampler":
-            _check_registers(len(pubs) - 1, pubs[-1].circuit)
-        rows = math.prod(pubs[-1].shape)
+            check_registers(f"PUB {len(pubs) - 1}", pubs[-1].circuit)
+    check_amounts(((math.prod(pub.shape), _shots(pub), pub.circuit.num_clbits) for pub in pubs), limits)
+    return pubs
+
+
+def check_amounts(asked: Iterable[tuple[int, int, int]], limits: Limits) -> None:
+    """Refuse a job that is more than a server takes.
+
+    Args:
+        asked: by each of its parts: how often its circuit is run with parameters, the shots of each, and its bits.
+        limits: how much it may be.
+
+    Raises:
+        ProgramError: it is more.
+    """
+    circuits = shots = bits = 0
+    for rows, of_each, width in asked:
         circuits += rows
-        shots += rows * _shots(pubs[-1])
-        bits += rows * _shots(pubs[-1]) * pubs[-1].circuit.num_clbits
+        shots += rows * of_each
+        bits += rows * of_each * width
         for count, most, what in (
             (circuits, limits.circuits, "circuits"),
             (shots, limits.shots, "shots in all"),
@@ -54,21 +68,26 @@ def checked_pubs(program: str, params: Mapping[str, Any], limits: Limits) -> lis
         ):
             if count > most:
                 raise ProgramError(
-                    f"the PUBs of the job have more than {most:,} {what}, which is the most here. Make several jobs of "
-                    "them.",
-                    INVALID,
+                    f"the job has more than {most:,} {what}, which is the most here. Make several jobs of it.", INVALID
                 )
-    return pubs
 
 
-def _check_registers(number: int, circuit: Any) -> None:
-    """Refuse registers of bits that are not beside each other: Qiskit's primitives would read other bits."""
+def check_registers(name: str, circuit: Any) -> None:
+    """Refuse registers of bits that are not beside each other: Qiskit's primitives would read other bits.
+
+    Args:
+        name: of what has the circuit.
+        circuit: of Qiskit.
+
+    Raises:
+        ProgramError: they are not.
+    """
     for register in circuit.cregs:
         places = [circuit.find_bit(bit).index for bit in register]
         if places != list(range(places[0], places[0] + len(places)) if places else ()):
             raise ProgramError(
-                f"the bits of the classical register {register.name!r} of PUB {number} are not beside each other: give "
-                "each register bits of its own.",
+                f"the bits of the classical register {register.name!r} of {name} are not beside each other: give each "
+                "register bits of its own.",
                 INVALID,
             )
 

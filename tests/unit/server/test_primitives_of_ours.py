@@ -12,12 +12,15 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.quantum_info import SparsePauliOp, Statevector
 from qiskit_aer import AerSimulator
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2, FakeSherbrooke
-from qiskit_ibm_runtime.utils import RuntimeDecoder
+from qiskit_ibm_runtime.utils import RuntimeDecoder, RuntimeEncoder
 
 import pennylane_qexec as qexec
-from pennylane_qexec.server.programs import ours
+from pennylane_qexec.server.catalogue import Catalogue
+from pennylane_qexec.server.limits import Limits
+from pennylane_qexec.server.programs import Task, ours
+from pennylane_qexec.server.programs import run as run_task
 from pennylane_qexec.server.programs.clusters import ClusterJob
-from pennylane_qexec.server.sources import source_of
+from pennylane_qexec.server.sources import source_of, sources_of
 
 SHOTS = 20_000
 
@@ -353,3 +356,22 @@ class TestSources:
         pub = EstimatorPub.coerce((QuantumCircuit(1), "X", None, 0.03))
         (result,) = run("estimator", [(pub.circuit, "X", None, 0.03)])
         assert result.metadata["shots"] == 1112
+
+
+def test_jobs_that_run_as_one_fail_alone():
+    circuit = QuantumCircuit(1)
+    circuit.x(0)
+    circuit.measure_all()
+    endless = circuit.copy()
+    with endless.while_loop((endless.clbits[0], 1)):
+        endless.measure(0, 0)
+    pubs = [(circuit, None, 9), (circuit, [1.0], 9), (endless, None, 9), (circuit, None, 7)]
+    payloads = [json.dumps({"pubs": [pub]}, cls=RuntimeEncoder).encode() for pub in pubs]
+    sources = sources_of("default.qubit")
+    catalogue = Catalogue(list(sources))
+    task = Task("sampler", catalogue.find("ideal"), ("a", "b", "c", "d"), tuple(payloads))
+    first, unreadable, refused, last = run_task(task, catalogue, sources, Limits())
+    assert "PUB 0" in unreadable.reason
+    assert refused.result is None
+    for answer, shots in ((first, 9), (last, 7)):
+        assert json.loads(answer.result, cls=RuntimeDecoder)[0].data.meas.get_counts() == {"1": shots}
