@@ -38,7 +38,13 @@ async def _page(request: Request, status: int = 200, said: str = "", **mistakes:
 def _providers() -> list[dict[str, Any]]:
     """The providers that are known, and where the token of each comes from."""
     return [
-        {"name": name, "source": credentials.source(name), "arguments": described(name), "stored": name in stored}
+        {
+            "name": name,
+            "source": credentials.source(name),
+            "arguments": described(name),
+            "advice": credentials.advice(name),
+            "stored": name in stored,
+        }
         for stored in [_stored()]
         for name in sorted({*credentials.VARIABLES, *stored})
     ]
@@ -57,6 +63,7 @@ async def write_file(request: Request) -> Response:
     dashboard, form = dashboard_of(request), await form_of(request)
     key, text = request.path_params["file"], form.get("text", "")
     try:
+        await dashboard.call(configuration.read, key)
         tables = await dashboard.call(configuration.parsed, text)
         if tables.get("clusters"):
             await dashboard.inspector.ask(("clusters", text), configuration.check_clusters, tables["clusters"])
