@@ -17,6 +17,7 @@ from ibm_quantum_schemas.common import (
     CompressedTensorModel,
     F64CompressedTensorModel,
     OpenQasm3DataModel,
+    PauliLindbladMapModel,
     SamplexModel,
 )
 from ibm_quantum_schemas.executor.version_2_0 import CircuitItemModel, QuantumProgramResultModel, SamplexItemModel
@@ -25,8 +26,9 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, transpile
 from qiskit.circuit import Parameter
 from qiskit.primitives import BitArray
 from qiskit.qpy import formats
+from qiskit.quantum_info import PauliLindbladMap, Statevector
 from qiskit_ibm_runtime.utils import RuntimeDecoder, RuntimeEncoder
-from samplomatic import Twirl, build
+from samplomatic import InjectNoise, Twirl, build
 
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.server.catalogue import Catalogue
@@ -119,6 +121,15 @@ def boxed(qubits: int = 2) -> QuantumCircuit:
     return circuit
 
 
+def plain(*angles: float) -> QuantumCircuit:
+    """The same without boxes and measurements, with angles."""
+    circuit = QuantumCircuit(len(angles))
+    for qubit, angle in enumerate(angles):
+        circuit.rx(angle, qubit)
+    circuit.cz(0, 1)
+    return circuit
+
+
 def bell(backend: str) -> QuantumCircuit:
     circuit = QuantumCircuit(2)
     circuit.h(0)
@@ -208,6 +219,35 @@ def test_what_twirling_flips_can_be_undone(shape: tuple[int, ...], given: tuple[
     assert flips.any()
     assert not flips.all()
     assert set(found) == {"c", "measurement_flips.c"}
+
+
+def test_twirled_circuits_have_the_probabilities_of_plain_ones() -> None:
+    angles = np.random.default_rng(4).uniform(0, np.pi, (3, 2))
+    (found,) = arrays(asked(twirled(boxed(), (40, 3), angles), shots=100, seed_simulator=2))
+    undone = found["c"] ^ found["measurement_flips.c"]
+    squares = 0.0
+    for row, (first, second) in enumerate(angles):
+        measured = counts(undone[:, row].reshape(-1, 2))
+        for key, probability in Statevector(plain(first, second)).probabilities_dict().items():
+            squares += (measured.get(key, 0) - 4000 * probability) ** 2 / (4000 * probability)
+    assert abs(squares - 9) < 6 * math.sqrt(2 * 9)  # chi-square of 9 degrees of freedom: six standard deviations
+
+
+def test_noise_that_a_samplex_injects_is_drawn_with_its_rates() -> None:
+    circuit = QuantumCircuit(2, 2)
+    with circuit.box([Twirl(), InjectNoise("noise")]):
+        circuit.cz(0, 1)
+    with circuit.box([Twirl()]):
+        circuit.measure([0, 1], [0, 1])
+    template, item = twirled(circuit, (4000,))
+    rates = PauliLindbladMap.from_list([("IX", 0.2), ("XI", 0.05), ("ZZ", 1.0)])
+    noise = PauliLindbladMapModel.from_pauli_lindblad_map(rates)
+    item.samplex_arguments = {"pauli_lindblad_maps.noise": noise}
+    (found,) = arrays(asked((template, item), shots=1, seed_simulator=6))
+    wrong = (found["c"] ^ found["measurement_flips.c"]).mean(axis=(0, 1))
+    assert wrong == pytest.approx((1 - np.exp([-0.4, -0.1])) / 2, abs=0.035)  # six standard errors
+    assert found["pauli_signs"].shape == (4000, 1)
+    assert not found["pauli_signs"].any()  # of rates above 0
 
 
 def test_jobs_without_a_seed_draw_anew_and_those_with_one_again() -> None:
