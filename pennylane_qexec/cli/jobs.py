@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from pennylane_qexec.cli.console import JSON, WRONG_USE, aligned, escape, mistakes, remarks, results, show
-from pennylane_qexec.cli.server import opened_records
+from pennylane_qexec.cli.server import STORE, opened_records
 from pennylane_qexec.errors import ConfigurationError, NoAccessError
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 # Where jobs are
 
 SERVER = Annotated[str | None, typer.Option("--server", help="URL of the server. Default: QEXEC_URL.")]
-STORE = Annotated[
-    str | None, typer.Option("--store", help="File or URL of a server's store, to look there. Default: QEXEC_STORE.")
-]
 
 
 class ServerJobs(ABC):
@@ -143,19 +140,14 @@ def _quoted(job: str) -> str:
 
 @contextmanager
 def _asked(server: str | None, store: str | None) -> Iterator[ServerJobs]:
-    """Where jobs are looked for: what is named, else by ``QEXEC_URL``, else by ``QEXEC_STORE``."""
+    """Where jobs are looked for: what is named, else the server of ``QEXEC_URL``, else the store of the settings."""
     if server and store:
         raise ConfigurationError("both a server and a store are named: name one of them.")
     if server or (not store and os.environ.get("QEXEC_URL")):
         yield JobsOfServer(server)
-    elif store or os.environ.get("QEXEC_STORE"):
+    else:
         with opened_records(store) as records:
             yield JobsOfStore(records)
-    else:
-        raise ConfigurationError(
-            "neither a server nor a store is named: give its URL with --server or in QEXEC_URL, or the file or URL of "
-            "the store with --store or in QEXEC_STORE."
-        )
 
 
 # Commands

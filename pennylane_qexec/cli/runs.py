@@ -185,13 +185,13 @@ def named_store(given: str | None) -> str:
         raise ConfigurationError(
             f"no store is named: give its file or URL with --store, or in the environment variable {VARIABLE}."
         )
-    file = _file(url)
+    file = file_of(url)
     if file is not None and not Path(file).expanduser().exists():
         raise ConfigurationError(f"there is no file {file!r}: give the file or URL of the store of a durable run.")
     return url
 
 
-def _file(url: str) -> str | None:
+def file_of(url: str) -> str | None:
     """The file in which a store is; ``None`` if it is in none."""
     scheme, is_url, rest = url.partition("://")
     if not is_url:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from pennylane_qexec.cli.console import JSON, WRONG_USE, aligned, escape, mistakes, remarks, results, show
-from pennylane_qexec.cli.runs import STORE, moment
+from pennylane_qexec.cli.runs import file_of, moment
+from pennylane_qexec.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,13 +62,36 @@ def dashboard(
 server_tokens = typer.Typer(help="Make, list and revoke the tokens of a server's users.", no_args_is_help=True)
 
 
+STORE = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        help="File or URL of the server's store. Default: by QEXEC_STORE or qexec.toml, or qexec.db.",
+    ),
+]
+
+
 @contextmanager
-def opened_records(store: str | None) -> Iterator[Records]:
-    """The records of servers in a store that was named, or in that of the settings."""
+def opened_records(store: str | None, new: bool = False) -> Iterator[Records]:
+    """The records of servers in a store that was named, or in that of the settings.
+
+    Args:
+        store: file or URL.
+        new: whether a file is made that is not there.
+
+    Raises:
+        ConfigurationError: there is no such file.
+    """
     from pennylane_qexec.server import load_settings
     from pennylane_qexec.server.records import open_records
 
-    with open_records(load_settings(store=store).store) as records:
+    url = load_settings(store=store).store
+    file = file_of(url)
+    if not new and file is not None and not Path(file).expanduser().exists():
+        raise ConfigurationError(
+            f"there is no store {file!r} here: go to the folder of the server, or name its store with --store."
+        )
+    with open_records(url) as records:
         yield records
 
 
@@ -77,8 +102,10 @@ def add(
     store: STORE = None,
 ) -> None:
     """Make a token, and print it: it is stored nowhere, and shown this once. From the first on, servers want one."""
-    with mistakes(remarks()), opened_records(store) as records:
+    with mistakes(remarks()), opened_records(store, new=True) as records:
         token = records.add_token(user, admin)
+        where = records.url
+    remarks().print(f"A token of {escape(user)} for servers of the store {escape(where)}:", highlight=False)
     typer.echo(token)
 
 

@@ -13,6 +13,7 @@ from pennylane_qexec import credentials
 from pennylane_qexec.errors import NoAccessError
 from pennylane_qexec.server.environment import INSTANCE, checked_url
 
+_NOBODY = "local"  # any token does where there are none
 _PATIENCE = 30.0  # seconds that a server may take to say that it is there
 
 
@@ -93,19 +94,26 @@ def runtime_service(url: str | None = None, token: str | None = None, *, verify:
     """
     known = credentials.arguments(credentials.SERVER, {"url": url, "token": token})
     base = checked_url(known.get("url"))
-    token = known.get("token") or "local"
+    token = known.get("token")
     _check(base, token, verify)
-    return RuntimeService(base, token, verify=verify)
+    return RuntimeService(base, token or _NOBODY, verify=verify)
 
 
-def _check(url: str, token: str, verify: bool) -> None:
+def _check(url: str, token: str | None, verify: bool) -> None:
     """Ask the server once: the client, which has no timeout, would say less of what is wrong, and later."""
     try:
-        answer = requests.get(f"{url}/v1/instances/usage", auth=_Token(token), verify=verify, timeout=_PATIENCE)
+        answer = requests.get(
+            f"{url}/v1/instances/usage", auth=_Token(token or _NOBODY), verify=verify, timeout=_PATIENCE
+        )
     except requests.RequestException as error:
         raise NoAccessError(
             f"no server answers at {url} ({type(error).__name__}): start one with `qexec serve`, or correct the URL."
         ) from error
+    if answer.status_code in (401, 403) and not token:
+        raise NoAccessError(
+            f"the server at {url} wants a token: give yours, store it with `qexec token set qexec`, or set QEXEC_TOKEN. "
+            "Who runs the server makes one with `qexec server-token`."
+        )
     if answer.status_code in (401, 403):
         raise NoAccessError(
             f"the server at {url} does not know this token: ask who runs it for one, which `qexec server-token` makes."

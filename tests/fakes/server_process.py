@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qiskit import QuantumCircuit
+
 _PROGRAM = """
 import json
 import socket
@@ -80,3 +82,14 @@ def server_process(
         yield server
     finally:
         server.kill()
+
+
+def long_circuit() -> QuantumCircuit:
+    """One that Aer is busy with for minutes, and that is cancelled."""
+    circuit = QuantumCircuit(24)
+    for layer in range(100):
+        for qubit in range(24):
+            circuit.rx(0.1 + layer, qubit)
+            circuit.cx(qubit, (qubit + 1 + layer % 23) % 24)
+    circuit.measure_all()
+    return circuit

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 import pytest
-from fakes.server_process import ServerProcess, server_process
+from fakes.server_process import ServerProcess, long_circuit, server_process
 from pennylane import numpy as pnp
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Parameter
@@ -75,17 +75,6 @@ def bell(measured: bool = True) -> QuantumCircuit:
 
 def fitted(circuit: QuantumCircuit, backend: Any) -> QuantumCircuit:
     return generate_preset_pass_manager(1, backend=backend, seed_transpiler=2).run(circuit)
-
-
-def long_circuit() -> QuantumCircuit:
-    """One that takes minutes."""
-    circuit = QuantumCircuit(23)
-    for layer in range(600):
-        for qubit in range(23):
-            circuit.rx(0.1 + layer, qubit)
-            circuit.cx(qubit, (qubit + 1 + layer % 22) % 23)
-    circuit.measure_all()
-    return circuit
 
 
 @pytest.fixture

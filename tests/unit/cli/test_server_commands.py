@@ -33,7 +33,8 @@ def records(store: str) -> Iterator[Records]:
 def test_a_token_is_shown_once_listed_without_itself_and_revoked(store: str) -> None:
     run = CliRunner()
     made = run.invoke(app, ["server-token", "add", "ada", "--admin", "--store", store])
-    token = made.output.strip()
+    token = made.stdout.strip()
+    assert store in "".join(made.stderr.split())
     with open_records(store) as records:
         found = records.find(token)
         assert found is not None
@@ -48,7 +49,7 @@ def test_a_token_is_shown_once_listed_without_itself_and_revoked(store: str) -> 
     assert "revoked" in run.invoke(app, ["server-token", "list", "--store", store]).output
 
 
-def test_revoking_a_token_that_was_never_made_is_an_error(store: str) -> None:
+def test_revoking_a_token_that_was_never_made_is_an_error(store: str, records: Records) -> None:
     answer = CliRunner().invoke(app, ["server-token", "revoke", "7", "--store", store])
     assert answer.exit_code == 2
     assert "There is no token 7" in answer.output
@@ -92,11 +93,21 @@ def test_a_job_that_is_not_there_is_named(store: str, records: Records) -> None:
     assert "there is no job 'nowhere'" in answer.output
 
 
-def test_without_a_server_and_a_store_both_are_asked_for(store: str) -> None:
-    answer = CliRunner().invoke(app, ["jobs"])
-    assert answer.exit_code == 2
-    assert "neither a server nor a store is named" in answer.output
+def test_without_a_name_the_store_is_that_of_a_server_here(store: str, tmp_path: Path) -> None:
+    for command in (["jobs"], ["server-token", "list"]):
+        answer = CliRunner().invoke(app, command)
+        assert answer.exit_code == 2
+        assert "there is no store 'qexec.db' here" in " ".join(answer.output.split())
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "qexec.toml").write_text("[server]\nstore = 'lab.db'\n")
+    with open_records(store) as records:
+        records.add(NewServerJob("j1", "ada", "sampler", "fake_manila"), b"{}", 10)
+    assert [job["id"] for job in json.loads(CliRunner().invoke(app, ["jobs", "--json"]).output)["jobs"]] == ["j1"]
+
+
+def test_a_server_and_a_store_are_one_too_many(store: str) -> None:
     both = CliRunner().invoke(app, ["jobs", "--server", "http://127.0.0.1:1", "--store", store])
+    assert both.exit_code == 2
     assert "name one of them" in both.output
 
 
