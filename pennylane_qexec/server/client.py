@@ -111,8 +111,8 @@ def _check(url: str, token: str | None, verify: bool) -> None:
         ) from error
     if answer.status_code in (401, 403) and not token:
         raise NoAccessError(
-            f"the server at {url} wants a token: give yours, store it with `qexec token set qexec`, or set QEXEC_TOKEN. "
-            "Who runs the server makes one with `qexec server-token`."
+            f"the server at {url} wants a token, which `qexec server-token` makes there: give yours, store it with "
+            "`qexec token set qexec`, or set QEXEC_TOKEN."
         )
     if answer.status_code in (401, 403):
         raise NoAccessError(

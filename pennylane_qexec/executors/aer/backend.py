@@ -24,7 +24,7 @@ from pennylane_qexec.errors import ConfigurationError, refuse_unknown, unknown
 from pennylane_qexec.executors.aer.dynamic import CountedAsItIs
 from pennylane_qexec.executors.aer.exact import Exact, ExactWithNoise
 from pennylane_qexec.executors.aer.sampled import STEP, CountedByAer, Drawn, Program, Seeds
-from pennylane_qexec.executors.aer.simulation import Planned, Simulation, effort, too_large
+from pennylane_qexec.executors.aer.simulation import OF_RUNS, Planned, Simulation, effort, too_large
 from pennylane_qexec.executors.validation import objection_to_wires
 from pennylane_qexec.job import Result, Sweep
 
@@ -64,6 +64,11 @@ def checked_options(options: Mapping[str, Any], backend: str | FakeBackendV2 | N
             f"device={device!r}: Aer has {', '.join(simulator.available_devices())} here. For 'GPU' install "
             "qiskit-aer-gpu in place of qiskit-aer, on a machine with a GPU."
         )
+    gpus = options.get("target_gpus")
+    if gpus is not None and (device != "GPU" or not isinstance(gpus, list) or not gpus):
+        raise ConfigurationError(
+            f"target_gpus={gpus!r}: give a list of numbers of GPUs, of which the first is 0, and device='GPU'."
+        )
     if backend and options.get("noise_model") is not None:
         raise ConfigurationError(f"noise_model= and backend={backend!r} were given: the backend has noise of its own.")
     return dict(options)
@@ -71,7 +76,7 @@ def checked_options(options: Mapping[str, Any], backend: str | FakeBackendV2 | N
 
 def known_options(simulator: AerSimulator | None = None) -> list[str]:
     """The options of ``AerSimulator`` that users may give."""
-    return [option for option in vars((simulator or AerSimulator()).options) if option not in _OURS]
+    return [option for option in (*vars((simulator or AerSimulator()).options), *OF_RUNS) if option not in _OURS]
 
 
 # The simulator

@@ -38,6 +38,9 @@ _BOUND_METHODS = ("automatic", "statevector", "density_matrix")
 SAVED_WIRES = 20
 """The most qubits of which something exact is always saved by the state's amplitudes."""
 
+OF_RUNS = ("target_gpus",)
+"""Options that Aer takes for a run, but not when a simulator is made."""
+
 Outputs = list[list[list[Any]]]
 """For each template, for each of its program's circuits, for each row: what Aer has counted, by hexadecimal number, or
 what it has saved, by label."""
@@ -85,7 +88,8 @@ class Simulation:
     """
 
     def __init__(self, options: Mapping[str, Any], machine: FakeMachine | None) -> None:
-        self._options = AerSimulator(**options).options
+        self._options = AerSimulator(**{name: options[name] for name in options if name not in OF_RUNS}).options
+        self._options.update_options(**{name: options[name] for name in OF_RUNS if name in options})
         self._controller = aer_controller_execute()
         self._machine = machine
         self._noise = options.get("noise_model")

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from qiskit_aer import AerSimulator
 
 from pennylane_qexec import server
 from pennylane_qexec.errors import ConfigurationError, StoreError
 from pennylane_qexec.server import app as application
 from pennylane_qexec.server.records import open_records
+from pennylane_qexec.server.sources import sources_of
 from tests.fakes.server_scheduler import FakeScheduler
 from tests.unit.server.conftest import Server
 
@@ -47,10 +49,13 @@ def test_what_makes_no_sense_is_said_before_a_server_starts() -> None:
         server.load_settings(nonsense=1)
 
 
-def test_the_settings_of_a_gpu_become_an_executor_of_its_name() -> None:
+def test_the_settings_of_a_gpu_become_an_executor_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = server.load_settings(executors="aer,gpu", gpu_device=1, gpu_memory_limit="8G", gpu_noise=False)
     gpu = {"type": "aer", "name": "gpu", "device": "GPU", "noise": False, "target_gpus": [1], "max_memory_mb": 8000}
     assert application.executors_of(settings) == ["aer", gpu]
+    monkeypatch.setattr(AerSimulator, "available_devices", lambda self: ("CPU", "GPU"))
+    source = sources_of(application.executors_of(settings))["gpu"]
+    assert source.options == {"device": "GPU", "target_gpus": [1], "max_memory_mb": 8000}
 
 
 def test_running_jobs_have_time_to_end_when_the_application_stops(open_server: Callable[..., Server]) -> None:
@@ -60,8 +65,8 @@ def test_running_jobs_have_time_to_end_when_the_application_stops(open_server: C
 
 
 def test_a_server_that_others_can_reach_needs_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[dict[str, Any]] = []
-    monkeypatch.setattr(application.uvicorn, "run", lambda app, **options: started.append(options))
+    started: list[str] = []
+    monkeypatch.setattr(application.serving, "run", lambda app, host, port, stopping: started.append(host))
     monkeypatch.setattr(application, "configure_logs", lambda level: None)
     store = str(tmp_path / "a.db")
     settings = server.load_settings(host="0.0.0.0", store=store)
@@ -74,7 +79,7 @@ def test_a_server_that_others_can_reach_needs_tokens(tmp_path: Path, monkeypatch
         records.revoke(1)
     with pytest.raises(ConfigurationError, match="no tokens"):
         server.serve(settings)
-    assert [options["host"] for options in started] == ["127.0.0.1", "0.0.0.0"]
+    assert started == ["127.0.0.1", "0.0.0.0"]
 
 
 def test_a_store_that_cannot_be_opened_is_said_in_words(tmp_path: Path) -> None:

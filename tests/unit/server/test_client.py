@@ -58,6 +58,11 @@ def test_a_wrong_token_is_refused_at_once(server: HTTPServer) -> None:
         qexec.runtime_service(f"http://127.0.0.1:{server.server_port}", "wrong")
 
 
+def test_a_token_is_asked_for_where_there_is_none(server: HTTPServer) -> None:
+    with pytest.raises(qexec.NoAccessError, match="wants a token"):
+        qexec.runtime_service(f"http://127.0.0.1:{server.server_port}")
+
+
 def test_where_no_server_is_says_so(server: HTTPServer) -> None:
     with HTTPServer(("127.0.0.1", 0), _Answers) as other:
         port = other.server_port

@@ -11,11 +11,13 @@ import pennylane as qml
 import pytest
 from pennylane.measurements import MeasurementProcess
 from pennylane.tape import QuantumScript
+from qiskit_aer import AerSimulator
+from qiskit_aer.backends.aer_compiler import generate_aer_config
 
 import pennylane_qexec as qexec
 from pennylane_qexec.circuits.qiskit.gates import KINDS
 from pennylane_qexec.executors import DeviceExecutor
-from pennylane_qexec.executors.aer import AerExecutor
+from pennylane_qexec.executors.aer import AerExecutor, simulation
 
 H = qml.Hamiltonian([0.2, 0.3, 0.5, 0.1], [qml.X(0), qml.Z(0) @ qml.Z(1), qml.Y(2), qml.I(0)])
 HERMITIAN = qml.Hermitian(np.array([[1, 2j], [-2j, 3]]), 1)
@@ -270,6 +272,7 @@ def test_its_scheme_and_options_are_known_to_specs() -> None:
         ({"precison": "single"}, "Did you mean 'precision'"),
         ({"method": "statvector"}, "Did you mean 'statevector'"),
         ({"device": "GPU"}, "qiskit-aer-gpu"),
+        ({"target_gpus": [0]}, "device='GPU'"),
         ({"shots": 10}, "qml.set_shots"),
         ({"seed_simulator": 10}, "seed="),
         ({"seed": -1}, "at least 0"),
@@ -282,6 +285,24 @@ def test_its_scheme_and_options_are_known_to_specs() -> None:
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(qexec.ConfigurationError, match=message):
         AerExecutor(**options)
+
+
+def test_the_gpus_that_were_chosen_are_those_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = []
+
+    def on_the_cpu(*arguments: Any, **options: Any) -> Any:
+        config = generate_aer_config(*arguments, **options)
+        chosen.append((config.device, config.target_gpus))
+        config.device = "CPU"
+        return config
+
+    monkeypatch.setattr(simulation, "generate_aer_config", on_the_cpu)
+    monkeypatch.setattr(AerSimulator, "available_devices", lambda self: ("CPU", "GPU"))
+    executor = qexec.executor({"type": "aer", "device": "GPU", "target_gpus": [1]})
+    assert executor.run([QuantumScript([qml.X(0)], [qml.expval(qml.Z(0))])]) == [-1.0]
+    assert chosen == [("GPU", [1])]
+    with pytest.raises(qexec.ConfigurationError, match="list of numbers of GPUs"):
+        AerExecutor(device="GPU", target_gpus=1)
 
 
 def test_circuits_that_do_not_fit_are_rejected() -> None:
