@@ -1,7 +1,7 @@
 """Runs every benchmark, and writes what they answer into the documentation: a table, and a picture of it.
 
 Usage: ``python benchmarks/everything.py [NAME ...]`` with the names of the benchmarks to run; default: all. What the
-others have answered before stays.
+others have answered before stays. ``soak`` takes ten minutes, and runs only if it is named.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ FIRST = "gradients"
 """The benchmark with a section of its own, at the top of the page."""
 
 EDGE = 20
-NOT_BENCHMARKS = ("answers", "differential", "everything")  # "differential" takes hours
+NOT_BENCHMARKS = ("answers", "differential", "everything", "server_process")  # "differential" takes hours
+LONG = ("soak",)
 PACKAGES = ("pennylane", "pennylane-lightning", "pennylane-qiskit", "qiskit-aer", "qiskit-ibm-runtime", "jax", "numpy")
 
 Answers = dict[str, list[Answer]]
@@ -149,7 +150,7 @@ def _answers(entry: dict[str, object]) -> list[Answer]:
 def main(chosen: list[str]) -> None:
     """Run benchmarks, and write the page."""
     record: dict[str, dict[str, object]] = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    for name in chosen or names():
+    for name in chosen or [name for name in names() if name not in LONG]:
         title, answers = run(name)
         record[name] = {"title": title, "machine": machine(), "answers": [vars(found) for found in answers]}
         record = {known: record[known] for known in names() if known in record}

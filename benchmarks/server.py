@@ -1,193 +1,106 @@
 """What does a server add to the simulation of jobs, whatever else it does?
 
-A server is started on this machine alone, with two worker processes, and asked by plain HTTP and by IBM's client. With
-``--soak SECONDS``, jobs of several users come for so long (600 s is the usual), and what the server needs is measured.
+A server is started on this machine alone, and asked by plain HTTP and by IBM's client. Usage: ``python
+benchmarks/server.py [PART ...]`` with the parts to run; default: all. With ``--soak MINUTES``, nothing but
+``benchmarks/soak.py`` for so long.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import functools
-import http.client
-import json
-import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-import psutil
 from answers import Answer, answer, seconds
-from qiskit import QuantumCircuit
-from qiskit.circuit.library import quantum_volume
+from qiskit import transpile
 from qiskit_ibm_runtime import SamplerV2
-from qiskit_ibm_runtime.fake_provider import FakeManilaV2
-from qiskit_ibm_runtime.utils import RuntimeEncoder
+from qiskit_ibm_runtime.fake_provider import FakeManilaV2, FakeSherbrooke
+from server_process import HOST, ServerProcess, large, server, small
+from soak import TITLE, soak
 
 from pennylane_qexec.server.client import runtime_service
 
-HOST = "127.0.0.1"
-WORKERS = 2
-WAKE_UPS, SMALL_JOBS, ROUNDS = 200, 20, 5
+WAKE_UPS, AT_ONCE = 200, 25
+FRESH, SELDOM = 1.1, 0.4
+"""Who asks for a job that is younger than this, or again after less than this, in seconds, is taken to wait for it."""
+
+SMALL_JOBS, ROUNDS = 20, 5
 CONNECTIONS, REQUESTS, CLIENTS = 500, 10, 10
-SEED_SERVER = "the server of the prototype: 2.2 to 3.9 s"
-PROGRAM = """
-import sys
-from pennylane_qexec.server.app import serve
-from pennylane_qexec.server.settings import load_settings
-serve(load_settings(port=int(sys.argv[1]), workers=int(sys.argv[2]), store="server.db", log_level="ERROR"))
-"""
-
-
-class Server:
-    """A server in a process of its own, and what is asked of it by plain HTTP.
-
-    Attributes:
-        port: that it listens at.
-        process: its process; workers are others.
-    """
-
-    def __init__(self, port: int, process: psutil.Process) -> None:
-        self.port = port
-        self.process = process
-        self._local = threading.local()
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
-
-    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """The status and the body of an answer, over this thread's connection."""
-        if not hasattr(self._local, "connection"):
-            self._local.connection = http.client.HTTPConnection(HOST, self.port, timeout=120)
-        connection: http.client.HTTPConnection = self._local.connection
-        connection.request(method, path, body)
-        found = connection.getresponse()
-        return found.status, found.read()
-
-    def told(self, method: str, path: str, body: bytes | None = None) -> Any:
-        """What an answer says, which has to be a good one."""
-        status, content = self.ask(method, path, body)
-        if status >= 300:
-            raise RuntimeError(f"{method} {path}: {status} {content[:300]!r}")
-        return json.loads(content) if content else None
-
-    def submit(self, circuit: QuantumCircuit, backend: str = "fake_manila", shots: int = 1024) -> str:
-        params = {"pubs": [[circuit, None, shots]], "options": {}, "version": 2, "support_qiskit": True}
-        job = {"program_id": "sampler", "backend": backend, "params": params}
-        return str(self.told("POST", "/v1/jobs", json.dumps(job, cls=RuntimeEncoder).encode())["id"])
-
-    def ended(self, job: str) -> str:
-        """Wait for the end of a job, as IBM's client does; returns its status."""
-        while True:
-            status = self.told("GET", f"/v1/jobs/{job}?exclude_params=true")["state"]["status"]
-            if status not in ("Queued", "Running"):
-                return str(status)
-
-    def finished(self, job: str) -> float:
-        """When a job ended, in seconds since 1970."""
-        metrics = self.told("GET", f"/v1/jobs/{job}/metrics")
-        return datetime.fromisoformat(metrics["timestamps"]["finished"]).timestamp()
-
-    def simulated(self, job: str) -> float:
-        """For how many seconds a job was simulated."""
-        return float(self.told("GET", f"/v1/jobs/{job}/metrics")["usage"]["quantum_seconds"])
-
-    @property
-    def megabytes(self) -> float:
-        """Memory of the server's process."""
-        return float(self.process.memory_info().rss) / 1e6
-
-
-@contextmanager
-def server(workers: int = WORKERS) -> Iterator[Server]:
-    """A server whose worker processes have run a job each."""
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(port), str(workers)], cwd=folder)
-        try:
-            found = Server(port, psutil.Process(process.pid))
-            until = time.monotonic() + 60
-            while True:
-                with suppress(OSError), socket.create_connection((HOST, port)):
-                    break
-                assert time.monotonic() < until, "the server does not start"
-                time.sleep(0.1)
-            found.told("GET", "/readyz")
-            for job in [found.submit(small()) for _ in range(4 * workers)]:
-                assert found.ended(job) == "Completed"
-            yield found
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-@functools.cache
-def small() -> QuantumCircuit:
-    """A circuit that takes some milliseconds, of gates of fake_manila."""
-    circuit = QuantumCircuit(2)
-    circuit.sx(0)
-    circuit.cx(0, 1)
-    circuit.measure_all()
-    return circuit
-
-
-@functools.cache
-def large() -> QuantumCircuit:
-    """A circuit of 20 qubits that takes some seconds."""
-    circuit = quantum_volume(20, depth=60, seed=1).decompose()
-    circuit.measure_all()
-    return circuit
+OLD_SERVER = "Qiskit Runtime Server: 2.2 to 3.9 s"
 
 
 # Wake-ups
 
 
 def wake_ups() -> Iterator[Answer]:
-    """How soon who waits for a job is told that it has ended."""
-    with server() as asked:
+    """How soon who waits for a job is told that it has ended, and who does not wait gets an answer."""
+    with server(workers=2) as asked:
+        for job in [asked.submit(small()) for _ in range(8)]:
+            asked.ended(job)
         yield _wake_ups(asked, "idle otherwise")
-        over = threading.Event()
-        crowd = threading.Thread(target=_keep_busy, args=(asked, over))
-        crowd.start()
-        try:
+        with _busy(asked) as running:
             yield _wake_ups(asked, "during a job of 20 qubits")
-        finally:
-            over.set()
-            crowd.join()
+            yield _immediate(asked, running)
 
 
-def _keep_busy(asked: Server, over: threading.Event) -> None:
-    """Have a job of 20 qubits run as long as this is not over."""
-    while not over.is_set():
-        job = asked.submit(large(), "ideal")
-        while not over.is_set() and asked.told("GET", f"/v1/jobs/{job}")["state"]["status"] in ("Queued", "Running"):
-            over.wait(0.5)
-        if over.is_set():
-            asked.ask("POST", f"/v1/jobs/{job}/cancel")
+@contextmanager
+def _busy(asked: ServerProcess) -> Iterator[list[str]]:
+    """A job of 20 qubits runs all the time. Gives the ids, the last one of which is that of the job that runs."""
+    over, jobs = threading.Event(), [asked.submit(large(), "ideal")]
+
+    def keep_busy() -> None:
+        while not over.wait(0.5):
+            if asked.told("GET", f"/v1/jobs/{jobs[-1]}")["state"]["status"] not in ("Queued", "Running"):
+                jobs.append(asked.submit(large(), "ideal"))
+
+    keeper = threading.Thread(target=keep_busy)
+    keeper.start()
+    try:
+        yield jobs
+    finally:
+        over.set()
+        keeper.join()
+        asked.ask("POST", f"/v1/jobs/{jobs[-1]}/cancel")
 
 
-def _wake_ups(asked: Server, when: str) -> Answer:
+def _wake_ups(asked: ServerProcess, when: str) -> Answer:
     late = []
     for _ in range(WAKE_UPS):
         job = asked.submit(small())
-        assert asked.ended(job) == "Completed"
+        status, sent = asked.ended(job)
         told = time.time()
-        late.append(1000 * (told - asked.finished(job)))
-    question = f"from the end of a job to the answer, of 100 the second slowest, {when}"
-    beside = f"median {np.median(late):.1f} ms, of {WAKE_UPS} jobs; the server of the prototype: 37.65 s"
+        assert status == "Completed"
+        finished = asked.times(job)[2]
+        late.append(1000 * (told - max(finished, sent)))
+    question = f"from the end of a job to the answer, 99th percentile, {when}"
+    beside = f"median {np.median(late):.1f} ms, of {WAKE_UPS} jobs; Qiskit Runtime Server: 37.65 s"
     return Answer.of(question, float(np.percentile(late, 99)), "ms", at_most=100.0, beside=beside)
+
+
+def _immediate(asked: ServerProcess, running: list[str]) -> Answer:
+    """How long answers take for which nobody has to wait, those about a job that runs among them."""
+    done, job = asked.submit(small()), running[-1]
+    asked.ended(done)
+    created = datetime.fromisoformat(asked.told("GET", f"/v1/jobs/{job}")["created"]).timestamp()
+    time.sleep(max(0.0, created + FRESH - time.time()))
+    paths = [f"/v1/jobs/{job}?exclude_params=true", f"/v1/jobs/{job}", f"/v1/jobs/{job}/results"]
+    paths += [f"/v1/jobs/{done}?exclude_params=true", f"/v1/jobs/{done}/results", "/v1/jobs?limit=10"]
+    paths += ["/v1/backends", "/v1/backends/fake_manila/status", "/v1/instances/usage"]
+    took = []
+    for _ in range(AT_ONCE):
+        took += [1000 * seconds(lambda path=path: asked.told("GET", path)) for path in paths]
+        time.sleep(SELDOM)
+    question = "from a request for which nothing waits to the answer, 99th percentile, during a job of 20 qubits"
+    beside = f"median {np.median(took):.1f} ms, the longest {max(took):.0f} ms, of {len(took)} requests"
+    return Answer.of(question, float(np.percentile(took, 99)), "ms", at_most=100.0, beside=beside)
 
 
 # Small jobs
@@ -195,36 +108,78 @@ def _wake_ups(asked: Server, when: str) -> Answer:
 
 def small_jobs() -> Iterator[Answer]:
     """What the server adds to small jobs of IBM's client."""
-    with server() as asked:
-        service = runtime_service(asked.url, "local")
-        backend = service.backend("fake_manila")
-        sampler, circuit = SamplerV2(backend), small()
+    for local, repetitions in ((FakeManilaV2(), SMALL_JOBS), (FakeSherbrooke(), 1)):
+        with server(workers=1) as asked:
+            yield from _small_jobs(asked, local, repetitions)
 
-        def one_by_one() -> list[Any]:
-            jobs = []
-            for _ in range(SMALL_JOBS):
-                jobs.append(sampler.run([circuit]))
-                jobs[-1].result()
-            return jobs
 
-        def together() -> list[Any]:
-            jobs = [sampler.run([circuit]) for _ in range(SMALL_JOBS)]
-            for job in jobs:
-                job.result()
-            return jobs
+def _small_jobs(asked: ServerProcess, local: Any, repetitions: int) -> Iterator[Answer]:
+    """Of one backend; in local testing mode, which is given, so many jobs are run."""
+    backend = runtime_service(asked.url, "local").backend(local.name)
+    circuit = transpile(small(), backend)
+    peer = SamplerV2(local)
+    if repetitions > 1:
+        peer.run([circuit]).result()
+    in_local_mode = seconds(lambda: [peer.run([circuit]).result() for _ in range(repetitions)]) / repetitions
+    sampler = SamplerV2(backend)
 
-        for how, run in {"one after another": one_by_one, "submitted together": together}.items():
-            run()
-            added = []
-            for _ in range(ROUNDS):
-                jobs: list[Any] = []
-                took = seconds(lambda run=run, jobs=jobs: jobs.extend(run()))
-                added.append(took - sum(asked.simulated(job.job_id()) for job in jobs))
-            question = f"{SMALL_JOBS} small jobs, {how}, above their simulation"
-            yield Answer.of(question, added, "s", at_most=0.6, beside=SEED_SERVER)
-        local = SamplerV2(FakeManilaV2())
-        peer = [seconds(lambda: [local.run([circuit]).result() for _ in range(SMALL_JOBS)]) for _ in range(2)][1]
-        yield Answer.of("the same in local testing mode, all of it", peer, "s")
+    def one_by_one() -> list[_Timed]:
+        return [_timed(asked, sampler, circuit) for _ in range(SMALL_JOBS)]
+
+    def together() -> None:
+        for job in [sampler.run([circuit]) for _ in range(SMALL_JOBS)]:
+            job.result()
+
+    first = _timed(asked, sampler, circuit)
+    one_by_one()
+    cpu = -time.process_time(), -asked.cpu
+    rounds = [one_by_one() for _ in range(ROUNDS)]
+    own, servers = cpu[0] + time.process_time(), cpu[1] + asked.cpu
+    jobs, each = [job for jobs in rounds for job in jobs], 1000 / (ROUNDS * SMALL_JOBS)
+    question = f"{SMALL_JOBS} small jobs at {local.name}, one after another, above"
+    beside = f"each: {_parts(jobs)}; CPU of the client {own * each:.0f} ms, of the server {servers * each:.0f} ms"
+    above = [sum(job.total - job.simulated for job in jobs) for jobs in rounds]
+    yield Answer.of(f"{question} their simulation", above, "s", at_most=0.6, beside=beside)
+    above = [sum(job.total for job in jobs) - SMALL_JOBS * in_local_mode for jobs in rounds]
+    beside = f"in local testing mode, each: {1000 * in_local_mode:.0f} ms; {OLD_SERVER} above their simulation"
+    yield Answer.of(f"{question} local testing mode", above, "s", at_most=0.6, beside=beside)
+    beside = f"of which {first.simulated:.2f} s its simulation, with the noise model of the backend to make"
+    yield Answer.of(f"the first job at {local.name}", first.total, "s", beside=beside)
+    took = [seconds(together) for _ in range(ROUNDS)]
+    yield Answer.of(f"{SMALL_JOBS} small jobs at {local.name}, submitted together, in all", took, "s")
+
+
+class _Timed:
+    """A job, in seconds.
+
+    Attributes:
+        parts: of its time: its submission, what it waited, its way to the worker and back, from its end to its result.
+        simulated: for how long it was simulated.
+        total: from the call of the sampler to its result.
+    """
+
+    def __init__(self, asked: ServerProcess, job: str, times: tuple[float, float, float]) -> None:
+        _, running, finished, self.simulated = asked.times(job)
+        called, submitted, done = times
+        self.total = done - called
+        self.parts = [submitted - called, running - submitted, finished - running - self.simulated, done - finished]
+
+
+def _timed(asked: ServerProcess, sampler: SamplerV2, circuit: Any) -> _Timed:
+    called = time.time()
+    job = sampler.run([circuit])
+    submitted = time.time()
+    job.result()
+    return _Timed(asked, job.job_id(), (called, submitted, time.time()))
+
+
+def _parts(jobs: list[_Timed]) -> str:
+    said = ("submitted", "begun", "to the worker and back", "told and fetched")
+    medians = 1000 * np.median([job.parts for job in jobs], axis=0)
+    simulated = 1000 * np.median([job.simulated for job in jobs])
+    return ", ".join(f"{what} {one:.1f} ms" for what, one in zip(said, medians, strict=True)) + (
+        f", simulated {simulated:.1f} ms"
+    )
 
 
 # Many at once
@@ -232,18 +187,20 @@ def small_jobs() -> Iterator[Answer]:
 
 def crowds() -> Iterator[Answer]:
     """Many connections and some clients of IBM's at once."""
-    with server() as asked, ThreadPoolExecutor(CLIENTS) as threads:
+    with server(workers=2) as asked, ThreadPoolExecutor(CLIENTS) as threads:
         job = asked.submit(small())
         asked.ended(job)
         services = [runtime_service(asked.url, "local") for _ in range(CLIENTS)]
         clients = [threads.submit(_client, service) for service in services]
         statuses, latencies, most = asyncio.run(_connections(asked, job))
         results = sum(client.result(timeout=300) for client in clients)
-        beside = f"{sum(statuses.values())} requests, {results} results of {CLIENTS} clients"
-        bad = sum(number for status, number in statuses.items() if status >= 500 and status != 503)
-        yield Answer.of(f"5xx other than 503 over {CONNECTIONS} connections", bad, "answers", at_most=0, beside=beside)
-        failed = sum(number for status, number in statuses.items() if status in (0, 503))
-        yield Answer.of("answers 503, and connections that broke", failed, "answers")
+        beside = f"{sum(statuses.values())} requests, {results} results of {CLIENTS} clients of IBM's"
+        bad = sum(number for status, number in statuses.items() if status >= 500)
+        question = f"5xx without Retry-After, over {CONNECTIONS} connections"
+        yield Answer.of(question, bad, "answers", at_most=0, beside=beside)
+        failed = sum(number for status, number in statuses.items() if status <= 0)
+        beside = f"{statuses[-503]} of them 503 with Retry-After"
+        yield Answer.of("requests to be sent again, or whose connection broke", failed, "requests", beside=beside)
         yield Answer.of("from request to answer meanwhile", [1000 * one for one in latencies], "ms")
         yield Answer.of("the most memory of the server's process", max(most, asked.megabytes), "MB", at_most=500.0)
 
@@ -255,7 +212,7 @@ def _client(service: Any) -> int:
     return sum(job.result()[0].data.meas.num_shots > 0 for job in jobs)
 
 
-async def _connections(asked: Server, job: str) -> tuple[Counter[int], list[float], float]:
+async def _connections(asked: ServerProcess, job: str) -> tuple[Counter[int], list[float], float]:
     """Statuses and latencies of many connections that ask at the same time; and the most memory, in megabytes."""
     statuses: Counter[int] = Counter()
     latencies: list[float] = []
@@ -290,78 +247,25 @@ async def _connections(asked: Server, job: str) -> tuple[Counter[int], list[floa
 
 
 async def _status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str) -> int:
-    """The status of the answer to a request; 0 if there is none."""
+    """The status of the answer to a request; -503 if it says when to come again, 0 if there is none."""
     try:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
         head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 120)).decode()
         headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
         await reader.readexactly(int(headers.get("content-length", 0)))
-        return int(head.split()[1])
+        status = int(head.split()[1])
+        return -status if status == 503 and "retry-after" in headers else status
     except (OSError, EOFError, TimeoutError):
         return 0
 
 
-# For long
-
-
-def soak(duration: float) -> Iterator[Answer]:
-    """What a server needs after a while."""
-    with server() as asked:
-        began, until = asked.megabytes, time.monotonic() + duration
-        counts: Counter[str] = Counter()
-        threads = [threading.Thread(target=_user, args=(asked, number, until, counts)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        sizes = []
-        while time.monotonic() < until:
-            time.sleep(min(1.0, duration / 10))
-            sizes.append(asked.megabytes)
-        for thread in threads:
-            thread.join()
-        workers = [child.memory_info().rss / 1e6 for child in asked.process.children()]
-        files = asked.process.num_fds()
-        good, beside = counts.pop("Completed", 0), ", ".join(f"{number} {what}" for what, number in counts.items())
-        yield Answer.of(f"jobs in {duration:.0f} s", good, "jobs", at_least=1, beside=beside)
-        bad = sum(number for what, number in counts.items() if what != "Cancelled")
-        yield Answer.of("jobs that did not end as they should", bad, "jobs", at_most=0)
-        last = float(np.median(sizes[-len(sizes) // 5 :]))
-        yield Answer.of(
-            "memory of the server's process at the end", last, "MB", at_most=500.0, beside=f"{began:.0f} at first"
-        )
-        early = float(np.median(sizes[len(sizes) // 5 : 2 * len(sizes) // 5]))
-        yield Answer.of("its growth in the last three fifths", last - early, "MB", at_most=50.0)
-        yield Answer.of(
-            "memory of a worker process at the end", workers, "MB", beside=f"{files} files of the server are open"
-        )
-
-
-def _user(asked: Server, number: int, until: float, counts: Counter[str]) -> None:
-    """A user of whose jobs some are large, and some are cancelled."""
-    draw = np.random.default_rng(number)
-    while time.monotonic() < until:
-        kind = draw.random()
-        try:
-            if kind < 0.02:
-                job = asked.submit(large(), "ideal")
-                asked.told("POST", f"/v1/jobs/{job}/cancel")
-            elif kind < 0.5:
-                job = asked.submit(small(), "ideal")
-            else:
-                job = asked.submit(small())
-            counts[asked.ended(job)] += 1
-            if kind < 0.9:
-                asked.told("GET", f"/v1/jobs/{job}/results") if kind >= 0.02 else None
-        except RuntimeError as error:
-            counts[str(error)[:80]] += 1
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--soak", type=float, metavar="SECONDS", help="let jobs come for so long, at most an hour")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="let jobs come for so long")
     parser.add_argument("parts", nargs="*", help="wake_ups, small_jobs or crowds; default: all")
     wanted = parser.parse_args()
     if wanted.soak:
-        answer("A server for long", lambda: soak(min(wanted.soak, 3600.0)))
+        answer(TITLE, lambda: soak(wanted.soak))
     else:
         parts = {"wake_ups": wake_ups, "small_jobs": small_jobs, "crowds": crowds}
         answer("A server", *[part for name, part in parts.items() if not wanted.parts or name in wanted.parts])
