@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE  # uncompiled, `import pennylane` takes 9 secon
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast lint docs bench clean postgresql newest
+.PHONY: help demo test test-fast lint docs bench clean postgresql browser newest
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -21,7 +21,7 @@ help:  ## list the targets
 demo: $(VENV)/.stamp-run  ## the energy of H2 over three simulators, with a picture
 	$(BIN)/qexec demo
 
-test: lint docs postgresql newest  ## everything: lint, docs, all tests
+test: lint docs postgresql browser newest  ## everything: lint, docs, all tests
 	$(PYTEST)
 
 test-fast: $(VENV)/.stamp-dev  ## the tests that take seconds
@@ -32,6 +32,12 @@ postgresql: $(VENV)/.stamp-dev  # tests start a server of their own: installed, 
 	|| $(BIN)/python -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("pgserver"))' \
 	|| { apt-get update && apt-get install --yes --no-install-recommends postgresql; } \
 	|| { echo "The tests need PostgreSQL. Install it: apt install postgresql, or brew install postgresql."; exit 1; }
+
+browser: $(VENV)/.stamp-dev  # tests look at the dashboard with it
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || ls "$$QEXEC_BROWSER" >/dev/null 2>&1 \
+	|| { apt-get update && apt-get install --yes --no-install-recommends chromium; } \
+	|| $(BIN)/playwright install chromium \
+	|| { echo "The tests need Chromium. Install it, and name its program in QEXEC_BROWSER."; exit 1; }
 
 newest: $(NEWEST)/.stamp  # the newest client of IBM, which tests run beside the server
 
