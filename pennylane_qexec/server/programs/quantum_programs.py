@@ -7,6 +7,7 @@ at random, to twirl gates and measurements. Importing this imports Qiskit.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 import zlib
@@ -154,11 +155,13 @@ class QuantumProgram:
     role: str | None
 
 
-def run(program: QuantumProgram, sampler: Sampler, memory: int) -> str:
+def run(program: QuantumProgram, job: str, sampler: Sampler, memory: int) -> str:
     """The result of a job, as IBM's client reads it.
 
     Args:
         program: of the job.
+        job: its id, by which it draws if its user has given no seed. A job that is run again, after a power cut, asks a
+            vendor for the same circuits, and finds those that were sent.
         sampler: runs the circuits.
         memory: bytes that may be taken while parameters are drawn.
 
@@ -166,7 +169,7 @@ def run(program: QuantumProgram, sampler: Sampler, memory: int) -> str:
         ProgramError: nothing can be drawn, or the circuits cannot be run.
         QExecError: they were not run.
     """
-    drawn = _drawn(program, memory)
+    drawn = _drawn(program, job, memory)
     pubs = [(item.circuit, values, program.shots) for item, (values, _) in zip(program.items, drawn, strict=True)]
     start = datetime.now(UTC)
     found = sampler({"pubs": pubs, "options": {"simulator": {"seed_simulator": program.seed}}})
@@ -175,18 +178,19 @@ def run(program: QuantumProgram, sampler: Sampler, memory: int) -> str:
     return _result(program, results, [span])
 
 
-def dry_run(program: QuantumProgram, memory: int) -> str:
+def dry_run(program: QuantumProgram, job: str, memory: int) -> str:
     """The result of a dry run: of the right shapes, and all 0.
 
     Args:
         program: of the job.
+        job: its id.
         memory: bytes that may be taken while parameters are drawn.
 
     Raises:
         ProgramError: nothing can be drawn.
     """
     results = []
-    for item, (_, arrays) in zip(program.items, _drawn(program, memory), strict=True):
+    for item, (_, arrays) in zip(program.items, _drawn(program, job, memory), strict=True):
         bits = {
             one.name: BitArray(np.zeros((*item.shape, program.shots, (one.size + 7) // 8), np.uint8), one.size)
             for one in item.circuit.cregs
@@ -195,9 +199,10 @@ def dry_run(program: QuantumProgram, memory: int) -> str:
     return _result(program, results, [])
 
 
-def _drawn(program: QuantumProgram, memory: int) -> list[tuple[NDArray[np.float64], Arrays]]:
+def _drawn(program: QuantumProgram, job: str, memory: int) -> list[tuple[NDArray[np.float64], Arrays]]:
     """Of all items, in their order."""
-    rng = np.random.default_rng(program.seed)
+    own = int.from_bytes(hashlib.sha256(job.encode()).digest(), "big")
+    rng = np.random.default_rng(own if program.seed is None else program.seed)
     drawn = []
     for number, item in enumerate(program.items):
         try:

@@ -105,7 +105,8 @@ def _results(
         if task.program == EXECUTOR:
             from pennylane_qexec.server.programs import quantum_programs
 
-            return [quantum_programs.dry_run(one, limits.memory) for one in params]
+            jobs = zip(params, task.ids, strict=True)
+            return [quantum_programs.dry_run(one, job, limits.memory) for one, job in jobs]
         from pennylane_qexec.server.programs import dry_runs
 
         return [dry_runs.run(task.program, one, limits) for one in params]
@@ -113,9 +114,9 @@ def _results(
     if task.program == EXECUTOR:
         from pennylane_qexec.server.programs import quantum_programs
 
-        samplers = [_sampler(task, job, catalogue, source, limits) for job in task.ids]
         return [
-            quantum_programs.run(one, sampler, limits.memory) for sampler, one in zip(samplers, params, strict=True)
+            quantum_programs.run(one, job, _sampler(task, job, catalogue, source, limits), limits.memory)
+            for one, job in zip(params, task.ids, strict=True)
         ]
     if source.kind is Kind.AER and task.program in PRIMITIVES:
         from qiskit_ibm_runtime.utils import RuntimeEncoder

@@ -72,21 +72,22 @@ def twirled(circuit: QuantumCircuit, shape: tuple[int, ...], values: Any = None)
     )
 
 
-def answer(params: Any, backend: str = "ideal", limits: Limits = LIMITS) -> Answer:
+def answer(params: Any, backend: str = "ideal", limits: Limits = LIMITS, job: str = "job") -> Answer:
     found = CATALOGUE.find(backend)
     assert found is not None
-    (one,) = run(Task("executor", found, ("job",), (json.dumps(params).encode(),)), CATALOGUE, SOURCES, limits)
+    (one,) = run(Task("executor", found, (job,), (json.dumps(params).encode(),)), CATALOGUE, SOURCES, limits)
     return one
 
 
-def result(params: Any, backend: str = "ideal") -> QuantumProgramResultModel:
-    one = answer(params, backend)
+def result(params: Any, backend: str = "ideal", job: str = "job") -> QuantumProgramResultModel:
+    one = answer(params, backend, job=job)
     assert one.result is not None, one.reason
     return QuantumProgramResultModel.model_validate_json(one.result)
 
 
-def arrays(params: Any, backend: str = "ideal") -> list[dict[str, NDArray[Any]]]:
-    return [{name: one.to_numpy() for name, one in item.results.items()} for item in result(params, backend).data]
+def arrays(params: Any, backend: str = "ideal", job: str = "job") -> list[dict[str, NDArray[Any]]]:
+    found = result(params, backend, job)
+    return [{name: one.to_numpy() for name, one in item.results.items()} for item in found.data]
 
 
 def reason(params: Any, backend: str = "ideal", limits: Limits = LIMITS) -> str:
@@ -250,13 +251,14 @@ def test_noise_that_a_samplex_injects_is_drawn_with_its_rates() -> None:
     assert not found["pauli_signs"].any()  # of rates above 0
 
 
-def test_jobs_without_a_seed_draw_anew_and_those_with_one_again() -> None:
-    def flips(**options: Any) -> bytes:
-        (found,) = arrays(asked(twirled(boxed(), (40,), [0.0, 0.0]), shots=1, **options))
+def test_jobs_draw_by_their_seeds_or_their_ids_so_that_one_that_is_run_again_asks_for_the_same() -> None:
+    def flips(job: str, **options: Any) -> bytes:
+        (found,) = arrays(asked(twirled(boxed(), (40,), [0.0, 0.0]), shots=1, **options), job=job)
         return found["measurement_flips.c"].tobytes()
 
-    assert flips() != flips()
-    assert flips(seed_simulator=0) == flips(seed_simulator=0)
+    assert flips("a") != flips("b")
+    assert flips("a") == flips("a")
+    assert flips("a", seed_simulator=0) == flips("b", seed_simulator=0) != flips("a")
 
 
 def test_executors_of_ours_run_quantum_programs() -> None:
