@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pennylane as qml
-from pennylane.measurements import ExpectationMP, MeasurementProcess, MeasurementValue, VarianceMP
+from pennylane.measurements import MeasurementProcess, MeasurementValue
 from pennylane.operation import _UNSET_BATCH_SIZE, Operator
 from pennylane.ops import Conditional, MidMeasure, PauliMeasure, Prod
 from pennylane.ops.functions import bind_new_parameters
@@ -25,6 +25,7 @@ from scipy import sparse
 
 from pennylane_qexec.circuits.evolutions import TimeEvolution, with_times
 from pennylane_qexec.circuits.fingerprint import Content, content, is_foreign, own_attributes
+from pennylane_qexec.circuits.observables import OF_OBSERVABLES, numbers_of_observable
 from pennylane_qexec.job import ROTATIONS, Postprocessing
 
 BARE = ROTATIONS | {qml.Identity, qml.X, qml.Y, qml.Z, qml.H, qml.S, qml.T, qml.SX, qml.SWAP, qml.ISWAP}
@@ -39,12 +40,9 @@ CONTROLLED = frozenset(
 _LETTERS = frozenset({kind for kind in BARE if not kind.num_params})
 """Those of them that have no numbers."""
 
-_OF_OBSERVABLES = (ExpectationMP, VarianceMP)
-"""Measurements that are their observable and nothing else."""
-
 _SCALARS = (float, int, np.float64)
 _SCALAR_TYPES = frozenset(_SCALARS)
-_PLAIN_GATES = BARE | CONTROLLED
+PLAIN_GATES = BARE | CONTROLLED
 
 REAL = "biuf"
 """The kinds of NumPy's numbers that are real."""
@@ -88,7 +86,7 @@ def wires_in(circuit: QuantumScript) -> set[Any]:
         kind = type(operation)
         if kind in CONTROLLED:
             found.update(operation._hyperparameters["control_wires"]._labels)
-        found.update(labels(operation) if kind in _PLAIN_GATES else operation.wires.labels)
+        found.update(labels(operation) if kind in PLAIN_GATES else operation.wires.labels)
     for measurement in circuit.measurements:
         found.update(measurement.wires.labels)
     return found
@@ -257,7 +255,7 @@ def measured_by(circuit: QuantumScript, words_only: bool = False) -> Hashable:
         several = type(observable) is Prod and len(observable.operands) > 1
         factors = observable.operands if several else (observable,)
         letters = tuple(map(type, factors))
-        if kind in _OF_OBSERVABLES and _LETTERS.issuperset(letters):
+        if kind in OF_OBSERVABLES and _LETTERS.issuperset(letters):
             keys.append((kind, letters, *map(labels, factors)))
         elif (
             measurement.mv is not None
@@ -272,7 +270,7 @@ def measured_by(circuit: QuantumScript, words_only: bool = False) -> Hashable:
 
 def is_plain_gate(operation: Operator) -> bool:
     """Whether an operation is a gate that consists of wires and numbers, of which there may be one for each row."""
-    return type(operation) in _PLAIN_GATES
+    return type(operation) in PLAIN_GATES
 
 
 def has_plain_gates(circuit: QuantumScript, any_numbers: bool = True) -> bool:
@@ -282,7 +280,7 @@ def has_plain_gates(circuit: QuantumScript, any_numbers: bool = True) -> bool:
         circuit: the circuit.
         any_numbers: whether numbers may also be those of an interface, which are recorded or traced.
     """
-    if not _PLAIN_GATES.issuperset(map(type, circuit.operations)):
+    if not PLAIN_GATES.issuperset(map(type, circuit.operations)):
         return False
     numbers = list(chain.from_iterable(map(_data, circuit.operations)))
     if _SCALAR_TYPES.issuperset(map(type, numbers)):
@@ -323,11 +321,8 @@ _observables: dict[tuple[int, type], tuple[Any, tuple[Any, ...], Content]] = {}
 
 def _measured_content(measurement: MeasurementProcess) -> Content | None:
     """The content of a measurement; that of a long observable, which programs measure in each step, is remembered."""
-    observable = measurement.obs
-    if type(measurement) not in _OF_OBSERVABLES or observable is None or is_foreign(type(observable)):
-        return _content(measurement)
-    numbers = tuple(observable.data)
-    if not numbers or not _SCALAR_TYPES.issuperset(map(type, numbers)):
+    observable, numbers = measurement.obs, numbers_of_observable(measurement)
+    if numbers is None:
         return _content(measurement)
     key = id(observable), type(measurement)
     known = _observables.get(key)

@@ -12,8 +12,10 @@ from pennylane.operation import Operator
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
+from pennylane_qexec.circuits.observables import numbers_of_observable
 from pennylane_qexec.circuits.serialization.decoding import CircuitDecoder, built, shots_of
 from pennylane_qexec.circuits.serialization.encoding import ALL, CircuitEncoder, plain_text, shots_form
+from pennylane_qexec.circuits.serialization.shortcuts import gates_text, remembered
 from pennylane_qexec.circuits.serialization.values import canonical, content_of, guarded, items_of, text_of
 from pennylane_qexec.errors import ConfigurationError
 
@@ -94,15 +96,17 @@ class CircuitWriter:
         draft = CircuitEncoder()
         self._alive += (circuit.operations, circuit.measurements)  # as long as they are, no other part has their id
         try:
-            operations = [self._part(operation, draft) for operation in circuit.operations]
-            measurements = [self._part(measurement, draft) for measurement in circuit.measurements]
+            operations = None if self._shared else gates_text(circuit.operations)
+            if operations is None:
+                operations = ",".join([self._part(operation, draft) for operation in circuit.operations])
+            measurements = ",".join([self._measurement(measurement, draft) for measurement in circuit.measurements])
             shots, trainable = canonical(shots_form(circuit.shots)), self._trainable(circuit)
         except (ConfigurationError, RecursionError, TypeError, ValueError):
             return drafted(circuit)  # which says what is wrong
         if draft.has_templates:
             return drafted(circuit)
         return (
-            f'{_START}"measurements":[{",".join(measurements)}],"operations":[{",".join(operations)}],'
+            f'{_START}"measurements":[{measurements}],"operations":[{operations}],'
             f'"shots":{shots},"trainable":{trainable}{_END}'
         )
 
@@ -113,6 +117,15 @@ class CircuitWriter:
             if self._shared and draft.is_common:
                 self._texts[id(part)] = text
         return text
+
+    def _measurement(self, measurement: MeasurementProcess, draft: CircuitEncoder) -> str:
+        if id(measurement) in self._texts:
+            return self._texts[id(measurement)]
+        numbers = numbers_of_observable(measurement)
+        if numbers is None:
+            return self._part(measurement, draft)
+        self._counts[id(measurement.obs)] = len(numbers.data)
+        return remembered(measurement, numbers, lambda: (self._part(measurement, draft), draft.is_common))
 
     def _trainable(self, circuit: QuantumScript) -> str:
         chosen = circuit._trainable_params

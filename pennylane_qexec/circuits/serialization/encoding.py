@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -255,7 +255,7 @@ class CircuitEncoder:
 
     def labels(self, labels: tuple[Any, ...]) -> list[Any]:
         """The labels of wires."""
-        return [label if type(label) in _AS_IT_IS else self.number(label) for label in labels]
+        return [label if type(label) in AS_IT_IS else self.number(label) for label in labels]
 
     def settings(self, metadata: Any) -> Any:
         """Settings with names as a mapping, others as a list."""
@@ -297,18 +297,26 @@ class CircuitEncoder:
 
 def plain_text(operation: Operator) -> str | None:
     """The text of an operation of wires and doubles, put together of what does not change; ``None`` for any other."""
+    frame = frame_of(operation)
+    if frame is None or not operation.data:
+        return None if frame is None else frame[0]
+    texts = double_texts(operation.data)
+    return None if texts is None else f"{frame[1]}{','.join(texts)}{frame[2]}"
+
+
+def frame_of(operation: Operator) -> tuple[str, str, str] | None:
+    """What is the same in all operations of its class on its wires: without parameters, before them, and after them.
+
+    ``None`` if it is more than wires and numbers.
+    """
     kind: Any = type(operation)
     if kind in BARE:
-        if operation.hyperparameters:
-            return None
-        frame = _frame(kind, *operation._wires._labels)
-    elif kind in CONTROLLED:
-        frame = _frame(kind, *wire_labels(operation))
-    else:
-        return None
-    data = operation.data
-    if frame is None or not data:
-        return None if frame is None else frame[0]
+        return None if operation.hyperparameters else _frame(kind, *operation._wires._labels)
+    return _frame(kind, *wire_labels(operation)) if kind in CONTROLLED else None
+
+
+def double_texts(data: Iterable[Any]) -> list[str] | None:
+    """Doubles as texts; ``None`` if one of them is none, or not finite."""
     texts = []
     for number in data:
         if type(number) is np.ndarray and number.dtype.char == "d" and not number.shape:
@@ -316,13 +324,12 @@ def plain_text(operation: Operator) -> str | None:
         if type(number) not in _DOUBLES or not math.isfinite(number):
             return None
         texts.append(float.__repr__(number))
-    return f"{frame[1]}{','.join(texts)}{frame[2]}"
+    return texts
 
 
 @lru_cache(2**14, typed=True)
 def _frame(kind: Any, *labels: Any) -> tuple[str, str, str] | None:
-    """What is the same in all operations of a class on some wires: without parameters, before them, and after them."""
-    if not all(type(label) in _AS_IT_IS for label in labels):
+    if not all(type(label) in AS_IT_IS for label in labels):
         return None
     name, wires = f'{{"name":"{name_of(kind)}"', f'"wires":{canonical(list(labels))}}}'
     return f"{name},{wires}", f'{name},"parameters":[', f"],{wires}"
@@ -357,7 +364,8 @@ def _class_form(kind: type) -> Form:
 
 _NO_PARAMETERS = (str, dict, type(None), Operator, MeasurementProcess, Wires, Shots)
 
-_AS_IT_IS = (int, str)
+AS_IT_IS = frozenset({int, str})
+"""Types of labels of wires that are written as they are."""
 
 _SCALARS = (int, float, np.ndarray, np.generic)
 

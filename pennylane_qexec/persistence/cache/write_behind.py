@@ -19,6 +19,7 @@ from pennylane_qexec.persistence.store import Cached, Store
 logger = logging.getLogger("pennylane_qexec")
 
 _LINGER = 1.0  # seconds that the thread waits for more to write
+_TOGETHER = 0.1  # seconds that results wait for others, to be written together: a step of an optimiser has few
 _REST = 60.0  # seconds for which a store that failed is left alone
 _AT_LEAVING = 30.0  # seconds that the end of a program waits for a server that does not answer
 _AT_ONCE = 500  # results that are written together: who reads waits meanwhile
@@ -49,6 +50,7 @@ class WriteBehindStore:
         self._changed = threading.Condition()
         self._waiting: list[tuple[str, Any]] = []
         self._writing = False
+        self._hurries = False
         self._thread: threading.Thread | None = None
 
     def get(self, keys: Sequence[str]) -> dict[str, Any]:
@@ -75,11 +77,13 @@ class WriteBehindStore:
         with self._changed:
             if time.monotonic() < self._rests_until or len(self._waiting) > _MOST_WAITING:
                 return
+            is_first = not self._waiting
             self._waiting += items
             if self._thread is None:
                 self._thread = threading.Thread(target=self._write_all, name="qexec-cache", daemon=True)
                 self._thread.start()
-            self._changed.notify_all()
+            elif is_first or self._is_due():
+                self._changed.notify_all()
 
     def flush(self) -> bool:
         """Wait until everything is written; says whether there was anything to wait for."""
@@ -88,6 +92,8 @@ class WriteBehindStore:
         with self._changed:
             if self._idle():
                 return False
+            self._hurries = True
+            self._changed.notify_all()
             if interrupts.wait(lambda seconds: self._changed.wait_for(self._idle, seconds), _AT_LEAVING):
                 return True
             logger.warning("the cache %s does not answer: %d results are not kept", self.store.url, len(self._waiting))
@@ -96,13 +102,19 @@ class WriteBehindStore:
     def _idle(self) -> bool:
         return not self._waiting and not self._writing
 
+    def _is_due(self) -> bool:
+        return self._hurries or len(self._waiting) >= _AT_ONCE
+
     def _write_all(self) -> None:
         while True:
             with self._changed:
                 if not self._waiting:
                     self._changed.wait(_LINGER)
+                if self._waiting:
+                    self._changed.wait_for(self._is_due, _TOGETHER)
                 items, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
                 self._writing = bool(items)
+                self._hurries = self._hurries and bool(self._waiting)
                 if not items:
                     self._thread = None
                     return

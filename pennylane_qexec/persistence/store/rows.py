@@ -40,7 +40,7 @@ def get(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
     for part in pieces(keys):
         size = 1 << (len(part) - 1).bit_length()
         padded = (*part, *[part[-1]] * (size - len(part)))
-        found.update((row.key, row.result) for row in _get(size).select(connection, padded).all())
+        found.update(_get(size).values(connection, padded))
     return found
 
 

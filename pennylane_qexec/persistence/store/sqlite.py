@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from pennylane_qexec.errors import StoreError
-from pennylane_qexec.persistence.store.database import LostStoreError, Transactions, is_busy, shown, translated
+from pennylane_qexec.persistence.store.database import LostStoreError, Transactions, execute, is_busy, shown, translated
 
 _BESIDE = ("-wal", "-shm")
 _MAGIC = b"SQLite format 3\x00"
@@ -310,12 +310,12 @@ def _set(connection: Connection, setting: str) -> None:
 
 
 def _in_transaction(connection: Connection, begin: str, work: Callable[[Connection], T]) -> T:
-    connection.exec_driver_sql(begin)
+    execute(connection, begin)
     try:
         found = work(connection)
-        connection.exec_driver_sql("COMMIT")
+        execute(connection, "COMMIT")
     except BaseException:
         with suppress(Exception):  # where SQLite has rolled back by itself
-            connection.exec_driver_sql("ROLLBACK")
+            execute(connection, "ROLLBACK")
         raise
     return found

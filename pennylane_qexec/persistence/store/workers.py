@@ -216,7 +216,7 @@ def show(connection: Connection, worker: str, lease: float, lately: bool) -> boo
     Returns:
         Whether it is there, and has done so lately.
     """
-    if lately and _LIVES.select(connection, (worker,)).first():
+    if lately and _LIVES.values(connection, (worker,)):
         return True
     _BEAT.change(connection, [(worker, 1, lease)])
     return False

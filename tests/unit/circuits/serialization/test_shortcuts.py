@@ -21,7 +21,7 @@ from pennylane_qexec.circuits.serialization import circuit_text, circuit_texts, 
 from pennylane_qexec.circuits.serialization.circuits import drafted
 from pennylane_qexec.circuits.serialization.results import result_form
 from pennylane_qexec.circuits.serialization.values import text_of
-from pennylane_qexec.circuits.structure import BARE, CONTROLLED
+from pennylane_qexec.circuits.structure import BARE, CONTROLLED, measured_by
 from pennylane_qexec.errors import ConfigurationError
 
 KINDS: list[Any] = sorted(BARE | CONTROLLED, key=lambda kind: str(kind.__name__))
@@ -186,6 +186,28 @@ def test_what_is_changed_in_place_is_written_as_it_is_now() -> None:
     texts.append(circuit_text(circuit))
     assert len(set(texts)) == len(texts)
     assert texts[-1] == drafted(circuit)
+
+
+def test_circuits_that_come_again_with_other_numbers_are_written_as_the_long_way_does() -> None:
+    hamiltonian = qml.Hamiltonian(np.array([0.5, 0.25]), [qml.Z(0) @ qml.Z("%s"), qml.X(0)])
+    for wire in ("%s", 1, True):
+        for angle in (0.1, -0.0, np.float64(1e-300), np.array(0.3), 2, np.nan, 0.4):
+            gates = [qml.Rot(angle, 0.2, -angle, 0), qml.CRX(angle, [0, wire]), qml.H(wire)]
+            for measurement in (qml.expval(hamiltonian), qml.var(hamiltonian), qml.expval(qml.Z(wire)), qml.probs()):
+                for trainable in (None, [0, 1, 2, 3], [0, 1, 2, 3, 4, 5], [1]):
+                    circuit = QuantumScript(gates, [measurement]).copy(trainable_params=trainable)
+                    assert circuit_text(circuit) == drafted(circuit)
+
+
+def test_coefficients_that_are_changed_in_place_are_seen_in_the_text_and_in_the_structure() -> None:
+    coefficients = np.array([0.5, 0.25])
+    hamiltonian = qml.Hamiltonian(coefficients, [qml.Z(0), qml.X(0)])
+    first, second = (QuantumScript([qml.RX(0.1, 0)], [qml.expval(hamiltonian)]) for _ in range(2))
+    before = circuit_text(first), measured_by(first)
+    coefficients[0] = -0.5
+    after = circuit_text(second), measured_by(second)
+    assert after[0] == drafted(second) != before[0]
+    assert after[1] != before[1]
 
 
 @pytest.mark.parametrize("operator", [qml.Hamiltonian([1.0, 0.5], [qml.Z(0), qml.X(0)]), qml.Z(0) + qml.X(0)])

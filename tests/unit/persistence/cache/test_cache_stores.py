@@ -15,6 +15,7 @@ from fakes import programs
 
 import pennylane_qexec as qexec
 from pennylane_qexec.circuits.serialization import result_text
+from pennylane_qexec.persistence.cache import write_behind
 from pennylane_qexec.persistence.cache.cache import Memory
 from pennylane_qexec.persistence.cache.keys import ForeignError, copied
 from pennylane_qexec.persistence.cache.location import bytes_of, in_words
@@ -172,6 +173,30 @@ def test_a_store_keeps_no_more_than_its_size(tmp_path: Path) -> None:
             cache.put([(f"{number:032}", np.zeros(20))])
             cache.flush()
         assert 0 < cache.info().bytes <= 2000
+
+
+def test_results_that_come_soon_after_each_other_are_written_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_behind, "_TOGETHER", 3600.0)
+    with open_store(tmp_path / "cache.db") as store:
+        written: list[int] = []
+        put = store.cache_put
+
+        def put_counted(items: list[Any], most_bytes: int) -> None:
+            written.append(len(items))
+            put(items, most_bytes)
+
+        monkeypatch.setattr(store, "cache_put", put_counted)
+        cache = qexec.Cache(store)
+        for number in range(3):
+            cache.put([(f"{number:032}", 1.0)])
+        cache.flush()
+        assert written == [3]
+        cache.put([(f"{number:032}", 1.0) for number in range(10, 510)])  # many are written at once
+        cache.flush()
+        assert sum(written) == 503
+        assert store.cache_info().entries == 503
 
 
 def test_a_cache_is_cleared_in_memory_and_in_the_store(tmp_path: Path) -> None:
