@@ -87,7 +87,7 @@ def server_process(
 def long_circuit() -> QuantumCircuit:
     """One that Aer is busy with for minutes, and that is cancelled."""
     circuit = QuantumCircuit(24)
-    for layer in range(100):
+    for layer in range(200):
         for qubit in range(24):
             circuit.rx(0.1 + layer, qubit)
             circuit.cx(qubit, (qubit + 1 + layer % 23) % 24)
