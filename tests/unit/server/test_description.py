@@ -59,6 +59,7 @@ def test_the_description_names_every_request_of_ibms_clients(server: Server) -> 
     }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_no_request_drawn_from_the_description_makes_the_server_fail(server: Server, mode: GenerationMode) -> None:
@@ -72,7 +73,7 @@ def test_no_request_drawn_from_the_description_makes_the_server_fail(server: Ser
         if not (operation.path_parameters or operation.query or operation.body):
             continue  # it takes nothing
 
-        @settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=5, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy(generation_mode=mode), data=st.data())
         def run(case: Case, data: Any) -> None:
             for name in case.path_parameters or {}:

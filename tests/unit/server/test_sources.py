@@ -93,6 +93,7 @@ def test_an_object_given_twice_is_refused():
         sources_of([executor, executor])
 
 
+@pytest.mark.slow
 def test_a_cluster_arrives_in_its_process_with_what_is_left_of_its_budget():
     budget = qexec.Budget(shots=1000, circuits=5)
     budget.spend(budget.used._replace(shots=400))
