@@ -26,6 +26,8 @@ PROGRAMS = (*PRIMITIVES, EXECUTOR, CIRCUITS)
 _FEW, _SHORT, _SHOTS = 20, 20_000, 10_000
 """The most PUBs, characters of their circuits and arrays, and shots of a PUB, of a job that may run with others."""
 
+_LARGEST_SEED = 2**63 - 1
+
 _ADVICE = "Leave it out: the server's simulators cannot do it."
 
 Check = Callable[[str, Any], None]
@@ -111,6 +113,14 @@ def _only(*allowed: Any) -> Check:
     return check
 
 
+def _seed(name: str, value: Any) -> None:
+    _number(0, whole=True)(name, value)
+    if value is not None and value > _LARGEST_SEED:
+        raise ConfigurationError(
+            f"the option {name}={value!r} must be at most {_LARGEST_SEED}: Aer takes no other seed."
+        )
+
+
 def _number(least: float, whole: bool) -> Check:
     kinds: tuple[type, ...] = (int,) if whole else (int, float)
     what = "a whole number" if whole else "a number"
@@ -149,7 +159,7 @@ _COMMON: Mapping[str, Any] = {
     "twirling": _nothing,
     "execution": {"init_qubits": _only(True), "rep_delay": _any, "meas_type": _only("classified")},
     "simulator": {
-        "seed_simulator": _number(0, whole=True),
+        "seed_simulator": _seed,
         "noise_model": _any,
         "coupling_map": _only(),
         "basis_gates": _only(),
@@ -163,7 +173,7 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "estimator": {
         **_COMMON,
         "default_precision": _number(0, whole=False),
-        "seed_estimator": _number(0, whole=True),
+        "seed_estimator": _seed,
         "resilience_level": _only(0),
         "resilience": _nothing,
     },

@@ -24,6 +24,7 @@ from pennylane_qexec.server.sources import sources_of
         ("sampler", {"execution": {"meas_type": "kerneled"}}, "execution.meas_type"),
         ("sampler", {"execution": {"init_qubits": False}}, "execution.init_qubits"),
         ("sampler", {"simulator": {"seed_simulator": -1}}, "simulator.seed_simulator"),
+        ("sampler", {"simulator": {"seed_simulator": 2**63}}, "at most"),
         ("sampler", {"simulator": {"coupling_map": [[0, 1]]}}, "simulator.coupling_map"),
         ("sampler", {"default_shots": 0}, "default_shots"),
         ("sampler", {"experimental": {"fast": True}}, "experimental"),
