@@ -44,10 +44,10 @@ class Primitives(Protocol):
         """How backends that it runs are called, behind the ``@``."""
 
     def execute_sampler(self, pubs: list[Any], options: dict[str, Any], backend_name: str) -> Any:
-        """The ``PrimitiveResult`` of a sampler's PUBs, ``(circuit, parameters, shots)``."""
+        """The ``PrimitiveResult`` of a sampler's PUBs, ``(circuit, parameters or None, shots)``."""
 
     def execute_estimator(self, pubs: list[Any], options: dict[str, Any], backend_name: str) -> Any:
-        """The ``PrimitiveResult`` of an estimator's PUBs, ``(circuit, observables, parameters, precision)``."""
+        """The ``PrimitiveResult`` of an estimator's PUBs, ``(circuit, observables, parameters or None, precision)``."""
 
 
 Factory = Callable[[Any], "Executor"]

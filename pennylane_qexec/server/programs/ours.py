@@ -67,19 +67,25 @@ def _run_primitive(job: ClusterJob, program: str, params: Mapping[str, Any]) -> 
 
     options, pubs = params.get("options") or {}, [tuple(pub) for pub in params["pubs"]]
     given, result = job.source.given, None
+    shots, precision = options.get("default_shots") or primitives.SHOTS, _precision(options, primitives.PRECISION)
     if isinstance(given, Primitives) and job.source.kind is Kind.PRIMITIVES:
-        execute = given.execute_sampler if program == "sampler" else given.execute_estimator
-        result = execute(list(pubs), dict(options), job.metadata.name)
-    else:
-        job = _with_seed(job, options)
         if program == "sampler":
-            shots = options.get("default_shots") or primitives.SHOTS
-            result = primitives.sampled(job, _coerced(SamplerPub, pubs, shots))
+            result = given.execute_sampler(_completed(pubs, 3, shots), dict(options), job.metadata.name)
         else:
-            result = primitives.estimated(job, _coerced(EstimatorPub, pubs, _precision(options, primitives.PRECISION)))
+            result = given.execute_estimator(_completed(pubs, 4, precision), dict(options), job.metadata.name)
+    elif program == "sampler":
+        result = primitives.sampled(_with_seed(job, options), _coerced(SamplerPub, pubs, shots))
+    else:
+        result = primitives.estimated(_with_seed(job, options), _coerced(EstimatorPub, pubs, precision))
     if not isinstance(result, PrimitiveResult):
         raise ConfigurationError(f"{job.source.name!r} returned {type(result).__name__} in place of a PrimitiveResult.")
     return result
+
+
+def _completed(pubs: Sequence[tuple[Any, ...]], length: int, usual: float) -> list[tuple[Any, ...]]:
+    """The PUBs, with the shots or the precision at their end that those are to have which have none."""
+    whole = [(*pub, *[None] * (length - len(pub))) for pub in pubs]
+    return [(*pub[:-1], usual) if pub[-1] is None else pub for pub in whole]
 
 
 def _coerced(kind: Any, pubs: Sequence[tuple[Any, ...]], usual: float) -> list[Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, transpile
 from qiskit.circuit import ParameterVector
-from qiskit.primitives import BackendEstimatorV2, StatevectorEstimator
+from qiskit.primitives import BackendEstimatorV2, StatevectorEstimator, StatevectorSampler
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.quantum_info import SparsePauliOp, Statevector
 from qiskit_aer import AerSimulator
@@ -307,21 +307,23 @@ class TestSources:
 
             def execute_sampler(self, pubs, options, backend_name):
                 asked.append((len(pubs[0]), options, backend_name))
-                return AerSampler().run(pubs).result()
+                return StatevectorSampler().run(pubs).result()
 
             def execute_estimator(self, pubs, options, backend_name):
+                asked.append(pubs[0][1:])
                 return "nothing"
-
-        from qiskit.primitives import StatevectorSampler as AerSampler
 
         circuit = QuantumCircuit(1)
         circuit.measure_all()
         source = source_of(Mine())
         (result,) = run("sampler", [(circuit, None, 9)], source, default_shots=3)
         assert result.data.meas.get_counts() == {"0": 9}
-        assert asked == [(3, {"default_shots": 3}, "ideal")]
+        assert asked.pop() == (3, {"default_shots": 3}, "ideal")
+        for pub, options, shots in (((circuit,), {"default_shots": 3}, 3), ((circuit, None, None), {}, 4096)):
+            assert run("sampler", [pub], source, **options)[0].data.meas.get_counts() == {"0": shots}
         with pytest.raises(qexec.ConfigurationError, match="returned str in place of a PrimitiveResult"):
-            run("estimator", [(circuit, "Z")], source)
+            run("estimator", [(circuit, "Z")], source, default_precision=0.1)
+        assert asked.pop() == ("Z", None, 0.1)
 
     @pytest.mark.parametrize(
         ("options", "message"),
