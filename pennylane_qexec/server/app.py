@@ -148,4 +148,15 @@ def serve(settings: Settings) -> None:
         )
     configure_logs(settings.log_level)
     app = create_app(settings=settings)
-    serving.run(app, settings.host, settings.port, lambda: release_browsers(app.state.pages))
+    run(app, settings)
+
+
+def run(app: FastAPI, settings: Settings) -> None:
+    """Run an application of :func:`create_app` until it is told to stop; see :func:`serve`."""
+    serving.run(
+        app,
+        settings.host,
+        settings.port,
+        stopping=lambda: release_browsers(app.state.pages),
+        drain=lambda: app.state.server.drain(),
+    )

@@ -128,6 +128,7 @@ class Scheduler:
         self._queued = 0
         self._seconds_per_job = 1.0
         self._stopping = False
+        self._stopped = asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
 
     # What the rest of the server asks for
@@ -153,20 +154,16 @@ class Scheduler:
         Args:
             grace: how long they may go on, in seconds.
         """
+        if self._stopping:
+            await self._stopped.wait()
+            return
         self._stopping = True
-        self._wake.set()
-        dispatch, *others = self._background
-        await asyncio.wait([dispatch])
-        if runs := self._runs():
-            await asyncio.wait([run.done for run in runs if run.done is not None], timeout=grace)
-        for run in self._runs():
-            run.worker.stop(run.task, kill=True)  # what a vendor has is found by the next server
-        await asyncio.gather(*[run.done for run in self._runs() if run.done is not None], return_exceptions=True)
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, *[pool.close() for pool in set(self._pools.values())], return_exceptions=True)
-        self._waiters.wake_all()
-        self._threads.shutdown(wait=False)
+        try:
+            await self._stop_all(grace)
+        finally:
+            self._stopped.set()
+            self._waiters.wake_all()
+            self._threads.shutdown(wait=False)
 
     def submitted(self, job: str) -> None:
         """A job was recorded."""
@@ -176,7 +173,7 @@ class Scheduler:
 
     async def wait(self, job: str, known: JobStatus, seconds: float) -> None:
         """Wait until the status of a job is another one than that known, but not longer than so many seconds."""
-        if not self._stopping:
+        if not self._stopped.is_set():
             await self._waiters.wait(job, known, seconds)
 
     async def cancel(self, job: str) -> None:
@@ -447,6 +444,19 @@ class Scheduler:
             found = await self._call(self._records.watch, jobs)
             for job in jobs:
                 self._waiters.seen(job, found[job][0] if job in found else None)
+
+    async def _stop_all(self, grace: float) -> None:
+        self._wake.set()
+        dispatch, *others = self._background
+        await asyncio.wait([dispatch])
+        if runs := self._runs():
+            await asyncio.wait([run.done for run in runs if run.done is not None], timeout=grace)
+        for run in self._runs():
+            run.worker.stop(run.task, kill=True)  # what a vendor has is found by the next server
+        await asyncio.gather(*[run.done for run in self._runs() if run.done is not None], return_exceptions=True)
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, *[pool.close() for pool in set(self._pools.values())], return_exceptions=True)
 
     async def _insist(self, ask: Callable[[], T]) -> T:
         """Ask the records until they answer: a result is not given up because the store is away."""

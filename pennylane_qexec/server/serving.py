@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import FrameType
 
 import uvicorn
@@ -12,9 +15,20 @@ from starlette.types import ASGIApp
 _KEEP_ALIVE = 75  # seconds; longer than clients and proxies keep a connection without a request
 _SECONDS_TO_ANSWER = 10  # what was asked for before it was told to stop
 _FAILED = 3
+_LOOK = 0.1  # seconds between two looks whether it is to stop at once
 
 
-def run(app: ASGIApp, host: str, port: int, stopping: Callable[[], None]) -> None:
+async def _nothing() -> None:
+    """There is nothing to end."""
+
+
+def run(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    stopping: Callable[[], None],
+    drain: Callable[[], Awaitable[None]] = _nothing,
+) -> None:
     """Serve an application until Ctrl-C or SIGTERM.
 
     Args:
@@ -22,6 +36,7 @@ def run(app: ASGIApp, host: str, port: int, stopping: Callable[[], None]) -> Non
         host: address to listen at.
         port: to listen at.
         stopping: called when it is told to stop, and before it waits for those who have asked for something.
+        drain: ends what the application does by itself. Until then, it goes on to answer.
     """
     config = uvicorn.Config(
         app,
@@ -33,17 +48,29 @@ def run(app: ASGIApp, host: str, port: int, stopping: Callable[[], None]) -> Non
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_SECONDS_TO_ANSWER,
     )
-    server = _Server(config, stopping)
+    server = _Server(config, stopping, drain)
     server.run()
     if not server.started:
         sys.exit(_FAILED)
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, stopping: Callable[[], None], drain: Callable[[], Awaitable[None]]
+    ) -> None:
         super().__init__(config)
         self._stopping = stopping
+        self._drain = drain
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, at a second Ctrl-C at once. Uvicorn's own would end the process by the signal, as if it had failed."""
         self._stopping()
-        super().handle_exit(sig, frame)
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        drained = asyncio.ensure_future(self._drain())
+        while not (self.force_exit or drained.done()):
+            await asyncio.wait([drained], timeout=_LOOK)
+        await super().shutdown(sockets)

@@ -27,6 +27,7 @@ async def healthz() -> HealthView:
 @router.get("/readyz", response_model=HealthView)
 async def readyz(state: State) -> HealthView:
     """The server takes jobs: its store answers."""
+    state.check_running()
     try:
         await state.call(state.records.queue_lengths)
     except StoreError:

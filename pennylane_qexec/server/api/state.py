@@ -25,6 +25,7 @@ T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_RESTART = "5"  # seconds after which a server that stops may be there again
 _LARGE = 256 * 1024  # bytes; what is larger is decoded in a thread
 
 
@@ -42,6 +43,9 @@ class JobScheduler(Protocol):
 
     def retry_after(self) -> int:
         """After how many seconds a client for whom there is no room may try again."""
+
+    async def stop(self, grace: float) -> None:
+        """Begin no more jobs, and let those that run end, within so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class ServerState:
         authentication: how it knows its users.
         polls: who waits for which job.
         large_bodies: how many large bodies are in memory at a time, however many are sent.
+        stopping: whether the server was told to stop.
     """
 
     settings: Settings
@@ -81,11 +86,27 @@ class ServerState:
     threads: ThreadPoolExecutor
     polls: Polls = field(default_factory=Polls)
     large_bodies: LargeBodies = field(default_factory=LargeBodies)
+    stopping: bool = False
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call what blocks, in a thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.threads, lambda: function(*args, **kwargs))
+
+    async def drain(self) -> None:
+        """Take no more jobs, and let those that run end, while all else is answered."""
+        self.stopping = True
+        await self.scheduler.stop(self.settings.grace)
+
+    def check_running(self) -> None:
+        """Send clients away who want something of a server that stops.
+
+        Raises:
+            ApiError: it does.
+        """
+        if self.stopping:
+            again = {"Retry-After": _RESTART}
+            raise ApiError(503, Code.TOO_MANY_REQUESTS, "the server stops, and takes no more jobs.", headers=again)
 
     def published(self, name: str, status: int = 404) -> PublishedBackend:
         """A backend by name.

@@ -29,6 +29,7 @@ _SLOWEST = 600  # seconds that a large one may take to arrive
 @router.post("/jobs", response_model=JobCreated, response_model_exclude_none=True, openapi_extra=described(JobRequest))
 async def submit(request: Request, state: State, user: CurrentUser) -> JobCreated:
     """Submit a job to a backend."""
+    state.check_running()
     await check_usage(state, user)
     length = request.headers.get("content-length")
     if length is not None and int(length) <= _SMALL:

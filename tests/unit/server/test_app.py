@@ -66,7 +66,7 @@ def test_running_jobs_have_time_to_end_when_the_application_stops(open_server: C
 
 def test_a_server_that_others_can_reach_needs_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
-    monkeypatch.setattr(application.serving, "run", lambda app, host, port, stopping: started.append(host))
+    monkeypatch.setattr(application.serving, "run", lambda app, host, port, **_: started.append(host))
     monkeypatch.setattr(application, "configure_logs", lambda level: None)
     store = str(tmp_path / "a.db")
     settings = server.load_settings(host="0.0.0.0", store=store)
