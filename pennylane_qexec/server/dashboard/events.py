@@ -42,6 +42,10 @@ KINDS: dict[str, Callable[[Connection], Any]] = {"circuits": _circuits, "jobs": 
 """The names of the events, and what changes with each."""
 
 
+def _event(kind: str, count: int) -> str:
+    return f"event: {kind}\ndata: {count}\n\n"
+
+
 @final
 class Events:
     """Looks at the store while anybody listens, once for all.
@@ -61,16 +65,21 @@ class Events:
     async def stream(self, pause: float) -> AsyncIterator[str]:
         """The events for one browser, from now on, until it goes or the application ends.
 
+        It begins with one of each kind: something may have changed since the page was made, or the connection was lost.
+
         Args:
             pause: at least so many seconds between two events of a kind.
         """
         changed = asyncio.Event()
         self._listeners.add(changed)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._look())
-        known = dict(self._counts)
         try:
+            if self._task is None or self._task.done():
+                self._versions = await self._now()
+                self._task = asyncio.create_task(self._look())
             yield "retry: 2000\n\n"
+            known = dict(self._counts)
+            for kind in KINDS:
+                yield _event(kind, known[kind])
             while not self._closed:
                 try:
                     await asyncio.wait_for(changed.wait(), _STILL)
@@ -80,7 +89,7 @@ class Events:
                 changed.clear()
                 for kind in [kind for kind in KINDS if self._counts[kind] != known[kind]]:
                     known[kind] = self._counts[kind]
-                    yield f"event: {kind}\ndata: {known[kind]}\n\n"
+                    yield _event(kind, known[kind])
                 if pause > _PAUSE:
                     await asyncio.sleep(pause)
         finally:
@@ -93,7 +102,6 @@ class Events:
             changed.set()
 
     async def _look(self) -> None:
-        self._versions = await self._now()
         while self._listeners and not self._closed:
             await asyncio.sleep(_PAUSE)
             now = await self._now()

@@ -168,15 +168,17 @@ def test_browsers_are_told_of_what_is_recorded_and_let_go_at_the_end(tmp_path: P
             run = store.open_run("run").id
             events = Events(reads)
             stream = events.stream(0.5)
-            said = [await anext(stream)]
-            waiting = asyncio.ensure_future(anext(stream))
-            while not events._versions:
-                await asyncio.sleep(0)
+            said = [await anext(stream) for _ in range(3)]
             store.record(run, [NewJob(0, "k", "d", "c")])
-            said.append(await waiting)
+            said.append(await anext(stream))
             events.close()
             said += [one async for one in stream]
             reads.close()
             return said
 
-    assert asyncio.run(scenario()) == ["retry: 2000\n\n", "event: circuits\ndata: 1\n\n"]
+    assert asyncio.run(scenario()) == [
+        "retry: 2000\n\n",
+        "event: circuits\ndata: 0\n\n",
+        "event: jobs\ndata: 0\n\n",
+        "event: circuits\ndata: 1\n\n",
+    ]
