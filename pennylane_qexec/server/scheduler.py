@@ -184,6 +184,7 @@ class Scheduler:
         elif job in self._claiming:
             self._cancelled.add(job)
         else:
+            self._alone.discard(job)
             self._waiters.changed(job, None)
 
     def estimated_wait(self) -> float:
@@ -362,8 +363,9 @@ class Scheduler:
     async def _requeue(self, jobs: Sequence[ServerJob], failed: bool = False) -> None:
         ids = [job.id for job in jobs]
         if len(ids) > 1 or failed:
-            self._alone.update(ids)
+            self._alone.update(ids)  # before they can be found
         again = await self._insist(partial(self._records.requeue, ids, failed=failed)) if ids else []
+        self._alone.difference_update(set(ids).difference(again))
         self._queued += len(again)
         self._backlog = True
         for job in ids:

@@ -18,6 +18,9 @@ logger = logging.getLogger("pennylane_qexec.server.requests")
 
 _SMALL = 65_536  # bytes that a body may have unless it is a job
 _DIGITS = 15  # of the length of a body, at most
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+"""Those that are counted each: clients may invent others, and what is counted stays in memory."""
+
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked for all the time, by machines
 
 
@@ -80,8 +83,9 @@ class RequestMiddleware:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
-        self._metrics.requests.labels(scope["method"], route, status).inc()
-        self._metrics.request_seconds.labels(scope["method"], route).observe(seconds)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.requests.labels(method, route, status).inc()
+        self._metrics.request_seconds.labels(method, route).observe(seconds)
         level = logging.DEBUG if scope["path"] in _QUIET else logging.INFO
         if logger.isEnabledFor(level):
             extra = {

@@ -122,6 +122,14 @@ def test_a_server_that_runs_is_ready(server: Server) -> None:
     assert server.client.get("/readyz").json() == {"status": "ready"}
 
 
+def test_methods_that_clients_invent_are_counted_as_one(server: Server) -> None:
+    for number in range(3):
+        server.client.request(f"INVENTED{number}", "/v1/jobs")
+    text = server.client.get("/metrics").text
+    assert 'method="other",' in text
+    assert "INVENTED" not in text
+
+
 def test_metrics_count_answers_by_route_and_jobs_by_program(server: Server) -> None:
     job = server.submit()
     for _ in range(3):
