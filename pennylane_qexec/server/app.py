@@ -135,8 +135,8 @@ def serve(settings: Settings) -> None:
         settings: of the server.
 
     Raises:
-        ConfigurationError: it would listen elsewhere than on this machine, and has no tokens; or a setting makes no
-            sense.
+        ConfigurationError: it would listen elsewhere than on this machine, and has no tokens; its address is taken; or
+            a setting makes no sense.
         StoreError: the store cannot be opened.
     """
     with closing(open_records(settings.store)) as records:  # what is wrong with it is said before anything starts
@@ -146,6 +146,7 @@ def serve(settings: Settings) -> None:
             f"a server that listens at {settings.host} can be reached from elsewhere, and this one has no tokens: make "
             "one with `qexec server-token`, or leave host at 127.0.0.1."
         )
+    serving.check_address(settings.host, settings.port)
     configure_logs(settings.log_level)
     app = create_app(settings=settings)
     run(app, settings)

@@ -12,10 +12,31 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from pennylane_qexec.errors import ConfigurationError
+
 _KEEP_ALIVE = 75  # seconds; longer than clients and proxies keep a connection without a request
 _SECONDS_TO_ANSWER = 10  # what was asked for before it was told to stop
 _FAILED = 3
 _LOOK = 0.1  # seconds between two looks whether it is to stop at once
+
+
+def check_address(host: str, port: int) -> None:
+    """See that nothing else listens at an address, before anything starts that would have to be stopped.
+
+    Args:
+        host: address to listen at.
+        port: to listen at.
+
+    Raises:
+        ConfigurationError: a server could not listen there.
+    """
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise ConfigurationError(
+            f"a server cannot listen at {host}, port {port}: {error.strerror or error}. Stop what listens there, or "
+            "name another address with --host and --port."
+        ) from error
 
 
 async def _nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_a_server_that_others_can_reach_needs_tokens(tmp_path: Path, monkeypatch
     monkeypatch.setattr(application.serving, "run", lambda app, host, port, **_: started.append(host))
     monkeypatch.setattr(application, "configure_logs", lambda level: None)
     store = str(tmp_path / "a.db")
-    settings = server.load_settings(host="0.0.0.0", store=store)
+    settings = server.load_settings(host="0.0.0.0", port=0, store=store)
     with pytest.raises(ConfigurationError, match=r"no tokens: make one with `qexec server-token`"):
         server.serve(settings)
     server.serve(settings.model_copy(update={"host": "127.0.0.1"}))
@@ -80,6 +81,13 @@ def test_a_server_that_others_can_reach_needs_tokens(tmp_path: Path, monkeypatch
     with pytest.raises(ConfigurationError, match="no tokens"):
         server.serve(settings)
     assert started == ["127.0.0.1", "0.0.0.0"]
+
+
+def test_an_address_that_is_taken_is_said_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = server.load_settings(port=taken.getsockname()[1], store=str(tmp_path / "a.db"))
+        with pytest.raises(ConfigurationError, match=r"cannot listen at 127\.0\.0\.1, port \d+: .*--port"):
+            server.serve(settings)
 
 
 def test_a_store_that_cannot_be_opened_is_said_in_words(tmp_path: Path) -> None:
