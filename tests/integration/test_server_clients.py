@@ -24,6 +24,7 @@ from qiskit_ibm_runtime import Batch, EstimatorV2, SamplerV2, Session
 from qiskit_ibm_runtime.api.exceptions import RequestsApiError
 from qiskit_ibm_runtime.api.rest.base import RestAdapterBase
 from qiskit_ibm_runtime.exceptions import (
+    IBMInputValueError,
     IBMRuntimeError,
     RuntimeInvalidStateError,
     RuntimeJobFailureError,
@@ -535,6 +536,13 @@ def test_a_batch_runs_its_jobs(service: Any, manila: Any) -> None:
     assert [job.result()[0].data.meas.num_shots for job in jobs] == [10, 10, 10]
     assert batch.details()["mode"] == "batch"
     assert Batch.from_id(batch.session_id, service).session_id == batch.session_id
+    batch.cancel()
+    assert batch.status() == "Closed"
+
+
+def test_a_session_that_is_not_there_is_said_to_be(service: Any) -> None:
+    with pytest.raises(IBMInputValueError, match="there is no session 'nothing'"):
+        Session.from_id("nothing", service)
 
 
 def test_cancelling_a_session_cancels_its_jobs_that_wait(manila: Any, long_job: Any) -> None:
