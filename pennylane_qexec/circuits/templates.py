@@ -41,6 +41,10 @@ _data = attrgetter("data")
 _FEW = 4
 """The most gates in which a circuit may differ from another to count as a variation of it."""
 
+_COMPARED = 4
+"""With how many groups of equal kinds of gates a circuit is compared; others are found by their keys. Were circuits
+with arrays of their own compared with all others, a thousand of them would take seconds."""
+
 
 class Group:
     """Circuits that look alike; each is compared with the first, by identity of its parts where that will do.
@@ -74,9 +78,13 @@ class Group:
         """Take a circuit with operations of the same kinds in, if it has the structure of the others."""
         if not self.matches(circuit):
             return False
+        self.take(index, circuit)
+        return True
+
+    def take(self, index: int, circuit: QuantumScript) -> None:
+        """Take a circuit of the same structure in."""
         self.indices.append(index)
         self._rows.append(self._row(circuit))
-        return True
 
     def add_variations(self, circuits: Sequence[QuantumScript], start: int) -> int:
         """Take circuits in that are the first one but for the numbers of a few gates, as those of a gradient are.
@@ -301,15 +309,21 @@ def fuse(circuits: Sequence[QuantumScript]) -> list[Fused]:
         return [fused(circuits.sweep)]
     alike: dict[tuple[type, ...], list[Group]] = {}
     groups: list[Group] = []
+    by_key: dict[tuple[Hashable, ...] | None, Group] = {}
     index = 0
     while index < len(circuits):
         circuit = circuits[index]
         known = alike.setdefault(tuple(map(type, circuit.operations)), [])
-        group = next((group for group in known if group.add(index, circuit)), None)
+        group = next((group for group in known[-_COMPARED:] if group.add(index, circuit)), None)
         if group is None:
-            group = Group(index, circuit)
-            groups.append(group)
-            known.append(group)
+            new = Group(index, circuit)
+            group = by_key.get(new.key) if len(known) > _COMPARED else None
+            if group is None or new.key is None:
+                group = by_key[new.key] = new
+                groups.append(group)
+                known.append(group)
+            else:
+                group.take(index, circuit)
         index = group.add_variations(circuits, index + 1)
     found: list[Fused] = []
     for group in groups:

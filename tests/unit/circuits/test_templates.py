@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from pennylane.tape import QuantumScript
 
 from pennylane_qexec.circuits.fingerprint import fingerprint
 from pennylane_qexec.circuits.structure import wire_labels
-from pennylane_qexec.circuits.templates import Fused, fuse, unfused
+from pennylane_qexec.circuits.templates import Fused, Group, fuse, unfused
 
 Z = [qml.expval(qml.Z(0))]
 
@@ -335,3 +336,79 @@ GATES = (qml.CNOT, qml.CY, qml.CZ, qml.CH, qml.CSWAP, qml.Toffoli, qml.SWAP, qml
 def test_the_labels_of_wires_are_pennylanes(gate: Any) -> None:
     operation = gate(*[0.1] * gate.num_params, wires=["c", 0, 7][: gate.num_wires])
     assert wire_labels(operation) == operation.wires.labels
+
+
+def test_circuits_with_arrays_of_their_own_are_compared_with_few_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = 0
+    matches = Group.matches
+
+    def counted(group: Group, circuit: QuantumScript) -> bool:
+        nonlocal compared
+        compared += 1
+        return matches(group, circuit)
+
+    monkeypatch.setattr(Group, "matches", counted)
+    circuits = [
+        QuantumScript([qml.RX(0.1 * row, 0), qml.PhaseShift(0.3, 1), qml.QubitUnitary(turn, 1)], [qml.expval(qml.Z(1))])
+        for row in range(3)
+        for turn in [qml.RZ(0.1 * place, 0).matrix() for place in range(50)]
+    ]
+    groups = fuse(circuits)
+    assert [group.indices for group in groups] == [(place, place + 50, place + 100) for place in range(50)]
+    assert np.allclose(groups[7].parameters, [[0.0, 0.3], [0.1, 0.3], [0.2, 0.3]])
+    assert compared <= 4 * len(circuits)
+
+
+def pool() -> list[QuantumScript]:
+    """Circuits in which wires, arrays, settings, controls, observables and shots are alike or not, twice each."""
+    turns = [qml.RZ(angle, 0).matrix() for angle in (0.1, 0.2)]
+    gates: list[Callable[[], Any]] = [
+        lambda: qml.RX(0.1, 0),
+        lambda: qml.RX(0.2, 0),
+        lambda: qml.RX(0.1, 1),
+        lambda: qml.CRX(0.1, ["a", 0]),
+        lambda: qml.CRX(0.1, [0, "a"]),
+        lambda: qml.MultiControlledX([0, 1, 2], [True, False]),
+        lambda: qml.MultiControlledX([0, 1, 2], [True, True]),
+        lambda: qml.MultiControlledX([1, 0, 2], [False, True]),
+        *(lambda turn=turn, wire=wire: qml.QubitUnitary(turn.copy(), wire) for turn in turns for wire in (0, 1)),
+        *(lambda word=word: qml.PauliRot(0.1, word, [0, 1]) for word in ("XY", "YX")),
+        *(lambda power=power: qml.pow(qml.T(0), power) for power in (0.3, 0.4)),
+        *(lambda value=value: qml.ctrl(qml.RX(0.1, 0), 1, control_values=value) for value in ([0], [1])),
+        *(lambda angle=angle: qml.adjoint(qml.RX(angle, 0), lazy=True) for angle in (0.1, 0.2)),
+    ]
+    measured: list[Callable[[], Any]] = [
+        lambda: qml.expval(qml.Z(0)),
+        lambda: qml.expval(qml.Z(1)),
+        lambda: qml.var(qml.Z(0)),
+        lambda: qml.expval(qml.Hamiltonian([0.5, 1.0], [qml.Z(0), qml.X(1)])),
+        lambda: qml.expval(qml.Hamiltonian([0.25, 1.0], [qml.Z(0), qml.X(1)])),
+        lambda: qml.expval(qml.Hermitian(np.eye(2), 0)),
+        lambda: qml.expval(qml.Hermitian(2 * np.eye(2), 0)),
+        lambda: qml.probs([0, 1]),
+        lambda: qml.probs([1, 0]),
+    ]
+    once = [
+        *[([gate], measure, None) for gate in gates for measure in (measured[0], measured[3])],
+        *[([gate, gates[8]], measured[0], None) for gate in gates],
+        *[([gates[0]], measure, shots) for measure in measured for shots in (None, 10, [10, 10])],
+    ]
+    return [QuantumScript([g() for g in made], [measure()], shots=shots) for made, measure, shots in once * 2]
+
+
+def test_keys_are_equal_exactly_where_circuits_match() -> None:
+    circuits = pool()
+    keys = [Group(0, circuit).key for circuit in circuits]
+    assert all(key is not None for key in keys)
+    matching = 0
+    for one, key in zip(circuits, keys, strict=True):
+        group = Group(0, one)
+        for other, others in zip(circuits, keys, strict=True):
+            if [*map(type, one.operations)] == [*map(type, other.operations)]:
+                same = group.matches(other)
+                matching += same
+                assert (key == others) == same, (one.operations, other.operations)
+                assert not same or hash(key) == hash(others)
+            else:
+                assert key != others
+    assert matching > 2 * len(circuits)
