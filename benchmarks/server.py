@@ -268,4 +268,7 @@ if __name__ == "__main__":
         answer(TITLE, lambda: soak(wanted.soak))
     else:
         parts = {"wake_ups": wake_ups, "small_jobs": small_jobs, "crowds": crowds}
-        answer("A server", *[part for name, part in parts.items() if not wanted.parts or name in wanted.parts])
+        answer(
+            "What a server adds to the simulation of jobs",
+            *[part for name, part in parts.items() if not wanted.parts or name in wanted.parts],
+        )

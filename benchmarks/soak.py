@@ -25,7 +25,7 @@ from server_process import PAUSE, Refused, ServerProcess, large, server, small
 
 from pennylane_qexec.server.client import runtime_service
 
-TITLE = "A server for long"
+TITLE = "A server after many mixed jobs, with workers killed now and then"
 USERS = ("ann", "bob", "cem", "dee")
 CLIENT = "eve"
 """Who uses IBM's client."""
