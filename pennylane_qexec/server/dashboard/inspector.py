@@ -15,7 +15,7 @@ from typing import Any, final
 
 from pennylane_qexec.errors import QExecError, StoreError
 
-_SECONDS = 20.0
+_SECONDS, _TO_START = 20.0, 120.0
 _MEMORY = 2_000_000_000  # bytes that it may take beside what it has after importing
 _REMEMBERED = 200
 
@@ -51,11 +51,12 @@ class Inspector:
         return answer
 
     async def _asked(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, context, initializer=_bound_memory)
-        future = self._pool.submit(function, *args)
         try:
+            if self._pool is None:
+                context = multiprocessing.get_context("spawn")
+                self._pool = ProcessPoolExecutor(1, context, initializer=_bound_memory)
+                await asyncio.wait_for(asyncio.wrap_future(self._pool.submit(int)), _TO_START)
+            future = self._pool.submit(function, *args)
             return await asyncio.wait_for(asyncio.wrap_future(future), _SECONDS)
         except TimeoutError:
             self._end()

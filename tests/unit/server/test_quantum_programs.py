@@ -234,6 +234,7 @@ def test_twirled_circuits_have_the_probabilities_of_plain_ones() -> None:
     assert abs(squares - 9) < 6 * math.sqrt(2 * 9)  # chi-square of 9 degrees of freedom: six standard deviations
 
 
+@pytest.mark.slow
 def test_noise_that_a_samplex_injects_is_drawn_with_its_rates() -> None:
     circuit = QuantumCircuit(2, 2)
     with circuit.box([Twirl(), InjectNoise("noise")]):

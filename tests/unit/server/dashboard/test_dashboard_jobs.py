@@ -140,6 +140,7 @@ def _die() -> None:
     os._exit(1)
 
 
+@pytest.mark.slow
 def test_the_inspector_lives_on_after_what_hung_or_died(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pennylane_qexec.server.dashboard.inspector._bound_memory", None)
 
