@@ -158,12 +158,10 @@ async def _changed(state: ServerState, user: User, before: ServerJob) -> ServerJ
     """
     until = time.monotonic() + LONGEST
     await state.scheduler.wait(before.id, before.status, LONGEST)
-    found = await _job(state, user, before.id)
     left = until - time.monotonic()
-    if found.status is JobStatus.RUNNING and before.status is JobStatus.QUEUED and left > 0:
-        await state.scheduler.wait(found.id, found.status, min(AFTER_START, left))
-        found = await _job(state, user, found.id)
-    return found
+    if before.status is JobStatus.QUEUED and left > 0:
+        await state.scheduler.wait(before.id, JobStatus.RUNNING, min(AFTER_START, left))
+    return await _job(state, user, before.id)
 
 
 def _seconds(when: datetime) -> float:
