@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         hellinger_distance,
         total_variation_distance,
     )
+    from pennylane_qexec.experiment.history import BackendHistory, backend_history
     from pennylane_qexec.job import JobState, Outcome, Result, Share, Status, Usage
     from pennylane_qexec.persistence.cache.cache import Cache
     from pennylane_qexec.persistence.durable import DurableRun, durable_run
@@ -76,6 +77,7 @@ __all__ = [
     "AerExecutor",
     "AnalyticCircuitError",
     "Backend",
+    "BackendHistory",
     "Budget",
     "BudgetExceededError",
     "BySize",
@@ -130,6 +132,7 @@ __all__ = [
     "VirtualProvider",
     "WorkerDiedError",
     "as_completed",
+    "backend_history",
     "durable_run",
     "executor",
     "executors",
@@ -178,6 +181,7 @@ _HOMES = {
     "experiment": (
         *("Dispatch", "QuantumExecutor", "ResultCollector", "hellinger_distance", "total_variation_distance"),
     ),
+    "experiment.history": ("BackendHistory", "backend_history"),
     "job": ("JobState", "Outcome", "Result", "Share", "Status", "Usage"),
     "persistence.cache.cache": ("Cache",),
     "persistence.durable": ("DurableRun", "durable_run"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,10 +20,12 @@ from pennylane_qexec.experiment.experiment import Experiment
 from pennylane_qexec.experiment.jobs import circuits_of, shots_of
 from pennylane_qexec.experiment.merges import ExperimentMerge, PaperMerge
 from pennylane_qexec.experiment.policies import ExperimentPolicies
+from pennylane_qexec.experiment.recording import recorder_of
 from pennylane_qexec.experiment.splits import CircuitRequest, PaperSplit, named_backends
 from pennylane_qexec.experiment.submission import ExecutorPool, OnFailure, Settings
 from pennylane_qexec.experiment.tasks import tasks_of
 from pennylane_qexec.persistence.cache.cache import GivenCache, cache_of
+from pennylane_qexec.persistence.store import Store
 from pennylane_qexec.policies import retries
 from pennylane_qexec.policies.budgets import Budget, budget_of
 from pennylane_qexec.providers import Backend, VirtualProvider
@@ -104,6 +107,8 @@ class QuantumExecutor(Closeable):
         timeout: float | None = None,
         retry: Any = None,
         on_failure: OnFailure = "refuse",
+        store: str | os.PathLike[str] | Store | None = None,
+        name: str | None = None,
     ) -> ResultCollector:
         """Share circuits out over backends, and run them.
 
@@ -137,6 +142,10 @@ class QuantumExecutor(Closeable):
             on_failure: what to do about jobs that failed for good. ``"refuse"``: their errors are reported, and results
                 are not merged. ``"rerun"``: their shots are run by the backends that work, in equal shares; where every
                 backend runs all shots, they are tried once more on their own. ``"partial"``: what is there is merged.
+            store: where the run is recorded when it has ended, with what came back from each backend: a file such as
+                ``"bench.db"``, ``"sqlite:///bench.db"`` or ``"postgresql+psycopg://..."``, or a store; see
+                :func:`~pennylane_qexec.persistence.store.open_store`. :func:`backend_history` reads it.
+            name: of the experiment, under which its runs are recorded.
 
         Returns:
             The collector of the results.
@@ -146,6 +155,9 @@ class QuantumExecutor(Closeable):
             PolicyError: there is no such policy, or it returned something else than it should. Nothing has been sent.
             BudgetExceededError: the jobs would pass a budget. Nothing has been sent. With ``wait=False``, this is the
                 error of all jobs.
+            StoreError: the store cannot be opened, and nothing has been sent; or the run cannot be recorded, and
+                :attr:`last_collector` has the results. With ``wait=False``, the collector raises this once, when it is
+                first waited for, and has the results then.
             KeyboardInterrupt: Ctrl-C while waiting; what has not ended is cancelled, and :attr:`last_collector` has the
                 rest.
         """
@@ -160,6 +172,7 @@ class QuantumExecutor(Closeable):
             settings=self._settings(multiprocess, timeout, retry, on_failure, dispatch.adds_up),
             wait=wait,
             progress=progress,
+            record=(name, store),
         )
 
     def generate_dispatch(
@@ -195,6 +208,8 @@ class QuantumExecutor(Closeable):
         timeout: float | None = None,
         retry: Any = None,
         on_failure: OnFailure = "refuse",
+        store: str | os.PathLike[str] | Store | None = None,
+        name: str | None = None,
     ) -> ResultCollector:
         """Run a dispatch, of :meth:`generate_dispatch` or made by hand.
 
@@ -206,7 +221,7 @@ class QuantumExecutor(Closeable):
             The collector of the results.
 
         Raises:
-            ConfigurationError, PolicyError: see :meth:`run_experiment`.
+            ConfigurationError, PolicyError, StoreError: see :meth:`run_experiment`.
         """
         if isinstance(dispatch, Mapping):
             dispatch = Dispatch.from_dict(dispatch)
@@ -226,7 +241,15 @@ class QuantumExecutor(Closeable):
         circuits = len({number for job in dispatch for number in job.numbers})
         settings = self._settings(multiprocess, timeout, retry, on_failure, dispatch.adds_up)
         return self._run(
-            dispatch, {}, merge, merge_data, many=circuits > 1, settings=settings, wait=wait, progress=progress
+            dispatch,
+            {},
+            merge,
+            merge_data,
+            many=circuits > 1,
+            settings=settings,
+            wait=wait,
+            progress=progress,
+            record=(name, store),
         )
 
     def add_policy(self, name: str, split_policy: Any = None, merge_policy: Any = None) -> None:
@@ -313,10 +336,12 @@ class QuantumExecutor(Closeable):
         settings: Settings,
         wait: bool,
         progress: bool,
+        record: tuple[Any, Any],
     ) -> ResultCollector:
         tasks = tasks_of(dispatch, read, self.virtual_provider.get_backend, self._order)
         merge.check(list(dict.fromkeys(task.place for task in tasks)), data)
-        experiment = Experiment(tasks, settings, self._backends, many)
+        recorder = recorder_of(*record, tasks)
+        experiment = Experiment(tasks, settings, self._backends, many, None if recorder is None else recorder.record)
         refuses = settings.on_failure != "partial"
         collector = ResultCollector(experiment, dispatch, merge, self._policies.merge, data, refuses)
         self._collectors.add(collector)

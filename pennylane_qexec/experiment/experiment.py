@@ -32,12 +32,20 @@ class Experiment(Source):
         settings: how.
         find: finds the backends that a user names.
         many: whether the user gave a list of circuits.
+        record: records what has become of the tasks, once they have ended.
     """
 
     def __init__(
-        self, tasks: Sequence[CircuitTask], settings: Settings, find: Callable[[Any], list[Backend]], many: bool
+        self,
+        tasks: Sequence[CircuitTask],
+        settings: Settings,
+        find: Callable[[Any], list[Backend]],
+        many: bool,
+        record: Callable[[Sequence[CircuitTask]], None] | None = None,
     ) -> None:
         super().__init__(tasks, many)
+        self._record = record
+        self._unrecorded: BaseException | None = None
         self._settings = settings
         self._find = find
         self._condition = threading.Condition()
@@ -62,9 +70,13 @@ class Experiment(Source):
 
     def wait(self, timeout: float | None) -> bool:
         with self._condition:
-            return interrupts.wait(
+            over = interrupts.wait(
                 lambda seconds: self._condition.wait_for(lambda: not self._under_way, seconds), timeout
             )
+            error, self._unrecorded = self._unrecorded, None
+        if error is not None:  # once: the results are there
+            raise error
+        return over
 
     def listen(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
@@ -123,10 +135,20 @@ class Experiment(Source):
             if moved := self._moved_once():
                 self._submission(moved).run()
         finally:
+            self._record_end()
             with self._condition:
                 self._under_way -= 1
                 self._condition.notify_all()
             lifecycle.end(self, 0)
+
+    def _record_end(self) -> None:
+        if self._record is None:
+            return
+        try:
+            self._record(list(self._tasks))
+        except BaseException as error:
+            logger.error("an experiment could not be recorded; its results are with its collector: %s", error)
+            self._unrecorded = error
 
     def _submission(self, tasks: Sequence[CircuitTask]) -> Submission:
         submission = Submission(tasks, self._settings, self._note)

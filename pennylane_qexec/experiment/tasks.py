@@ -37,10 +37,13 @@ class SharePlan:
 
     Args:
         circuit: the circuit.
+
+    Attributes:
+        circuit: the same.
     """
 
     def __init__(self, circuit: QuantumScript) -> None:
-        self._circuit = circuit
+        self.circuit = circuit
         self._with_shots: dict[int | None, QuantumScript] = {}
 
     def circuits(self, shots: int | None, share: int) -> list[QuantumScript]:
@@ -51,7 +54,7 @@ class SharePlan:
             share: number of the share; classical shadows of different shares draw different recipes.
         """
         if shots not in self._with_shots:
-            self._with_shots[shots] = with_shots(self._circuit, shots)
+            self._with_shots[shots] = with_shots(self.circuit, shots)
         return [self._with_shots[shots]]
 
     def joined(self, parts: Sequence[ShareResult]) -> Result:
@@ -62,7 +65,7 @@ class SharePlan:
         """
         if len(parts) > 1:
             raise PolicyError(
-                f"results of {self._circuit.measurements} cannot be put together: merge 'per_backend', or send the "
+                f"results of {self.circuit.measurements} cannot be put together: merge 'per_backend', or send the "
                 "circuit to one backend."
             )
         return parts[0][0]
@@ -75,17 +78,21 @@ class CountsPlan(SharePlan):
         circuit: the circuit.
         bits: how its outcomes are written.
         order: in which order of bits.
+
+    Attributes:
+        bits: how its outcomes are written.
+        order: in which order of bits.
     """
 
     def __init__(self, circuit: QuantumScript, bits: Bits, order: Order) -> None:
         super().__init__(circuit)
-        self._bits, self._order = bits, order
+        self.bits, self.order = bits, order
 
     def joined(self, parts: Sequence[ShareResult]) -> dict[str, int]:
         total: Counter[str] = Counter()
         for (counts,) in parts:
             total.update({outcome: int(number) for outcome, number in counts.items() if number})
-        return dict(sorted(self._bits.write(total, self._order).items()))
+        return dict(sorted(self.bits.write(total, self.order).items()))
 
 
 class SamplesPlan(SharePlan):

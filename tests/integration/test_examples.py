@@ -23,6 +23,7 @@ SHOWN = {
     "dask_task.py": ["lowest energy -1.3107", "= -1.0000, in a task", "in this process: True, 0 circuits"],
     "process_sweep.py 4 3": ["thread", "process", "noise 0.000", "1.000"],
     "batch_benchmark.py 200": ["fidelity", "local_aer/fake_torino", "failed: local_aer/fake_armonk, 2 circuits"],
+    "backends_over_time.py bench.db 2": ["local_aer/fake_manila", "distance 0.", "2 runs recorded, 0 changes"],
     "tvd_comparison.py": ["local_cirq/simulator", "machines/fake_yorktown", "the picture is in tvd.png"],
 }
 

@@ -4,21 +4,37 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from pennylane_qexec.persistence.store.base import CHANGES, State, Store
-from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Ended, Mark, NewJob, Run, StoredJob
+from pennylane_qexec.persistence.store.records import (
+    BackendResults,
+    Cached,
+    CacheInfo,
+    Ended,
+    ExperimentRun,
+    Mark,
+    NewExperimentRun,
+    NewJob,
+    Run,
+    StoredExperiment,
+    StoredJob,
+)
 
 if TYPE_CHECKING:
     from pennylane_qexec.persistence.store.sql import open_store
 
 __all__ = [
     "CHANGES",
+    "BackendResults",
     "CacheInfo",
     "Cached",
     "Ended",
+    "ExperimentRun",
     "Mark",
+    "NewExperimentRun",
     "NewJob",
     "Run",
     "State",
     "Store",
+    "StoredExperiment",
     "StoredJob",
     "open_store",
 ]

@@ -8,7 +8,18 @@ from enum import StrEnum
 
 from pennylane_qexec.concurrency.lifecycle import Closeable
 from pennylane_qexec.errors import ConfigurationError
-from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Ended, Mark, NewJob, Run, StoredJob
+from pennylane_qexec.persistence.store.records import (
+    Cached,
+    CacheInfo,
+    Ended,
+    ExperimentRun,
+    Mark,
+    NewExperimentRun,
+    NewJob,
+    Run,
+    StoredExperiment,
+    StoredJob,
+)
 from pennylane_qexec.redaction import SHOWN, scrub
 
 
@@ -67,9 +78,10 @@ class Store(Closeable, ABC):
     the change is in :data:`CHANGES`; making it twice is making it once. Methods that change jobs return the ids of
     those that are now as was asked for; the others belong to somebody else by now.
 
-    Methods that begin something (:meth:`open_run`, :meth:`record`, :meth:`claim`, :meth:`renew` and :meth:`sending`)
-    refuse to if the database is not the one any more that the next program would open: it was deleted, moved, replaced
-    or restored from a backup. Those that note how something ended write as long as they can.
+    Methods that begin something (:meth:`open_run`, :meth:`record`, :meth:`claim`, :meth:`renew` and :meth:`sending`),
+    and :meth:`record_experiment`, refuse to if the database is not the one any more that the next program would open:
+    it was deleted, moved, replaced or restored from a backup. Those that note how something ended write as long as
+    they can.
 
     All methods raise :class:`~pennylane_qexec.StoreError` if the database fails, and where it says so.
     """
@@ -290,6 +302,53 @@ class Store(Closeable, ABC):
     @abstractmethod
     def circuits(self, digests: Sequence[str]) -> dict[str, str]:
         """The texts of circuits, by their digests."""
+
+    @abstractmethod
+    def record_experiment(self, name: str, run: NewExperimentRun) -> int:
+        """Record a run of an experiment; of one that is recorded already, by its key, its end and what came back.
+
+        The latest 10,000 runs of an experiment stay.
+
+        Args:
+            name: of the experiment.
+            run: the run.
+
+        Returns:
+            The id of the run.
+
+        Raises:
+            ConfigurationError: nobody could type this name, or it has a secret in it.
+        """
+
+    @abstractmethod
+    def experiments(self, after: str = "", most: int = 100) -> list[StoredExperiment]:
+        """A page of the experiments that were recorded, by name.
+
+        Args:
+            after: the name of the last one of the page before.
+            most: how many.
+        """
+
+    @abstractmethod
+    def experiment_runs(self, name: str, before: int | None = None, most: int = 500) -> list[ExperimentRun]:
+        """A page of the runs of an experiment, the latest first.
+
+        Args:
+            name: of the experiment.
+            before: the id of the last one of the page before; default: the latest.
+            most: how many.
+
+        Raises:
+            StoreError: there is no experiment of this name.
+        """
+
+    @abstractmethod
+    def experiment_circuits(self, digest: str) -> str:
+        """The circuits of a run of an experiment, as they were recorded.
+
+        Raises:
+            StoreError: there are none of this digest.
+        """
 
     @abstractmethod
     def cache_get(self, keys: Sequence[str]) -> dict[str, str]:

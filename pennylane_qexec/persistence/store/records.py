@@ -196,3 +196,81 @@ class CacheInfo(NamedTuple):
     bytes: int
     uses: int
     oldest: float
+
+
+class BackendResults(NamedTuple):
+    """What came back from a backend in one run of an experiment.
+
+    Attributes:
+        provider: name of the provider.
+        backend: name of the backend.
+        shots: how many were asked for, of all circuits together.
+        seconds: the running time of its batches.
+        cost: US dollars.
+        error: what went wrong, the first of it; empty if nothing did.
+        results: the results of all circuits, as a text.
+    """
+
+    provider: str
+    backend: str
+    shots: int
+    seconds: float
+    cost: float
+    error: str
+    results: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewExperimentRun:
+    """A run of an experiment, to be recorded.
+
+    Attributes:
+        key: unlike that of any other run.
+        started: when it began.
+        finished: when the last of its circuits ended.
+        circuits: digest of its circuits.
+        text: its circuits.
+        backends: what came back from each backend.
+    """
+
+    key: str
+    started: float
+    finished: float
+    circuits: str
+    text: str
+    backends: tuple[BackendResults, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRun:
+    """A run of an experiment, as the store has it.
+
+    Attributes:
+        id: its number in the store; later runs have higher ones.
+        started: when it began.
+        finished: when the last of its circuits ended.
+        circuits: digest of its circuits.
+        backends: what came back from each backend, by provider and backend.
+    """
+
+    id: int
+    started: float
+    finished: float
+    circuits: str
+    backends: tuple[BackendResults, ...]
+
+
+class StoredExperiment(NamedTuple):
+    """An experiment that was recorded.
+
+    Attributes:
+        name: of the experiment.
+        created: when it was first recorded.
+        runs: how many of its runs are there.
+        last: when the last one began.
+    """
+
+    name: str
+    created: float
+    runs: int
+    last: float

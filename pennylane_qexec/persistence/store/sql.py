@@ -14,12 +14,23 @@ from sqlalchemy import URL, Connection, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError
 
 from pennylane_qexec.errors import ConfigurationError, StoreError
-from pennylane_qexec.persistence.store import forks, rows, workers
+from pennylane_qexec.persistence.store import experiments, forks, rows, workers
 from pennylane_qexec.persistence.store import jobs as job_rows
 from pennylane_qexec.persistence.store.base import State, Store, check_portable
 from pennylane_qexec.persistence.store.database import LostStoreError, Transactions
 from pennylane_qexec.persistence.store.postgresql import PostgresTransactions
-from pennylane_qexec.persistence.store.records import Cached, CacheInfo, Ended, Mark, NewJob, Run, StoredJob
+from pennylane_qexec.persistence.store.records import (
+    Cached,
+    CacheInfo,
+    Ended,
+    ExperimentRun,
+    Mark,
+    NewExperimentRun,
+    NewJob,
+    Run,
+    StoredExperiment,
+    StoredJob,
+)
 from pennylane_qexec.persistence.store.sqlite import SqliteTransactions
 from pennylane_qexec.persistence.store.tables import REVISION, VERSION_TABLE
 from pennylane_qexec.persistence.store.validation import shown
@@ -263,6 +274,20 @@ class SqlStore(Store):
 
     def circuits(self, digests: Sequence[str]) -> dict[str, str]:
         return self._transactions.read(lambda c: job_rows.texts(c, digests))
+
+    def record_experiment(self, name: str, run: NewExperimentRun) -> int:
+        experiments.check_name(name)
+        self._transactions.check()
+        return self._transactions.write(lambda c: experiments.record(c, name, run, self._clock()))
+
+    def experiments(self, after: str = "", most: int = 100) -> list[StoredExperiment]:
+        return self._transactions.read(lambda c: experiments.page(c, after, most))
+
+    def experiment_runs(self, name: str, before: int | None = None, most: int = 500) -> list[ExperimentRun]:
+        return self._transactions.read(lambda c: experiments.page_of_runs(c, name, before, most))
+
+    def experiment_circuits(self, digest: str) -> str:
+        return self._transactions.read(lambda c: experiments.circuits(c, digest))
 
     def cache_get(self, keys: Sequence[str]) -> dict[str, str]:
         if found := self._transactions.read(lambda c: rows.get(c, keys)):

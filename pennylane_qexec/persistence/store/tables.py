@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0006"
+REVISION = "0007"
 """The last migration: what an opened database is at."""
 
 VERSION_TABLE = "qexec_version"
@@ -122,6 +122,50 @@ cache = Table(
     Column("uses", BigInteger, nullable=False),
     Column("turn", BigInteger, nullable=False),  # counts up with every use: clocks jump
     Index("qexec_cache_turn", "turn", "bytes"),
+)
+
+
+# Experiments
+
+experiments = Table(
+    "qexec_experiments",
+    metadata,
+    Column("id", _LONG, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("created", Double, nullable=False),
+)
+
+experiment_circuits = Table(
+    "qexec_experiment_circuits",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("text", Text, nullable=False),
+)
+
+experiment_runs = Table(
+    "qexec_experiment_runs",
+    metadata,
+    Column("id", _LONG, primary_key=True),
+    Column("experiment", _LONG, ForeignKey("qexec_experiments.id"), nullable=False),
+    Column("key", Text, nullable=False, unique=True),  # so that a run can be recorded again
+    Column("started", Double, nullable=False),
+    Column("finished", Double, nullable=False),
+    Column("circuits", Text, ForeignKey("qexec_experiment_circuits.digest"), nullable=False),
+    Index("qexec_experiment_runs_experiment", "experiment", "id"),
+    Index("qexec_experiment_runs_circuits", "circuits"),
+)
+
+experiment_results = Table(
+    "qexec_experiment_results",
+    metadata,
+    Column("run", _LONG, ForeignKey("qexec_experiment_runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("backend", Text, primary_key=True),
+    Column("shots", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("cost", Double, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("results", Text, nullable=False),
 )
 
 

@@ -45,16 +45,17 @@ _OF_NAME: Mapping[str, _Test] = {
 }
 
 
-def _test_of(column: Column[Any]) -> _Test:
+def test_of(column: Column[Any]) -> _Test:
+    """What tells whether a value can be in a column."""
     of_type = next(test for kind, test in _OF_TYPE.items() if isinstance(column.type, kind))
     test = _OF_NAME.get(column.name, of_type)
     return (lambda value: value is None or test(value)) if column.nullable else test
 
 
-_OF_JOB = {name: _test_of(jobs.c[name]) for name in StoredJob._fields}
-_OF_RUN = {column.name: _test_of(column) for column in runs.c}
-_OF_WORKER = {column.name: _test_of(column) for column in workers.c}
-_OF_CACHE = {column.name: _test_of(column) for column in cache.c}
+_OF_JOB = {name: test_of(jobs.c[name]) for name in StoredJob._fields}
+_OF_RUN = {column.name: test_of(column) for column in runs.c}
+_OF_WORKER = {column.name: test_of(column) for column in workers.c}
+_OF_CACHE = {column.name: test_of(column) for column in cache.c}
 _TESTS_OF_JOB = list(_OF_JOB.values())
 
 
