@@ -16,11 +16,13 @@ import numpy as np
 import pennylane as qml
 from pennylane.measurements import MeasurementProcess, MeasurementValue, Shots
 from pennylane.operation import Operator
-from pennylane.ops import MidMeasure, PauliMeasure, Sum
+from pennylane.ops import LinearCombination, MidMeasure, PauliMeasure, Sum
 from pennylane.pytrees.pytrees import flatten_registrations
 from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 from scipy import sparse
+
+from pennylane_qexec.circuits.observables import was_written_into
 
 
 def fingerprint(circuit: QuantumScript) -> str:
@@ -121,6 +123,8 @@ class _Digest:
         self.text(f"{type(value).__module__}.{type(value).__qualname__}", b"o")
         self.sequence(tuple(leaves))
         self.add(metadata)
+        if isinstance(value, LinearCombination) and was_written_into(value):
+            self.sequence([term.scalar for term in value.operands])
         if is_foreign(type(value)):
             self.foreign.append(type(value))
         attributes = own_attributes(value)

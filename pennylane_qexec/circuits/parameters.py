@@ -6,7 +6,7 @@ the circuits of a gradient, whose numbers are NumPy's already.
 
 from __future__ import annotations
 
-from copy import copy
+from copy import copy, deepcopy
 from itertools import chain
 from operator import is_not
 from typing import Any
@@ -16,12 +16,14 @@ import pennylane as qml
 from pennylane.math import Interface
 from pennylane.measurements import MeasurementProcess
 from pennylane.operation import Operator
+from pennylane.ops import LinearCombination
 from pennylane.ops.functions import bind_new_parameters
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 from pennylane.transforms import convert_to_numpy_parameters
 
 from pennylane_qexec.circuits.evolutions import with_times
+from pennylane_qexec.circuits.observables import hamiltonians_in
 from pennylane_qexec.concurrency.differentiation import is_plain
 
 
@@ -52,12 +54,24 @@ def with_own_arrays(circuit: QuantumScript) -> QuantumScript:
 
 
 def _with_own_arrays(operator: Operator) -> Operator:
-    if not any(isinstance(number, np.ndarray) for number in operator.data):
-        return operator
     try:
+        hamiltonians = [one for one in hamiltonians_in(operator) if isinstance(one.coeffs, list | np.ndarray)]
+        if hamiltonians:
+            return _with_own_coefficients(operator, len(hamiltonians))
+        if not any(map(_is_array, operator.data)):
+            return operator
         return bind_new_parameters(operator, list(map(_copied, operator.data)))
     except Exception:  # each class raises what it likes
         return operator
+
+
+def _with_own_coefficients(operator: Operator, hamiltonians: int) -> Operator:
+    """A copy of an operator with Hamiltonians in it, which may be made of arrays that a program writes into."""
+    if type(operator) is not LinearCombination or hamiltonians > 1 or any(map(_is_array, operator.data)):
+        return deepcopy(operator)
+    own = object.__new__(LinearCombination)  # its terms, which are many, are nobody's to change
+    vars(own).update(vars(operator), _coeffs=copy(operator.coeffs))
+    return own
 
 
 def _measuring_own_arrays(measurement: MeasurementProcess) -> MeasurementProcess:
@@ -67,6 +81,10 @@ def _measuring_own_arrays(measurement: MeasurementProcess) -> MeasurementProcess
     changed = copy(measurement)
     changed.obs = own
     return changed
+
+
+def _is_array(parameter: Any) -> bool:
+    return isinstance(parameter, np.ndarray)
 
 
 def _copied(parameter: Any) -> Any:

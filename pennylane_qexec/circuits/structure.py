@@ -25,7 +25,7 @@ from scipy import sparse
 
 from pennylane_qexec.circuits.evolutions import TimeEvolution, with_times
 from pennylane_qexec.circuits.fingerprint import Content, content, is_foreign, own_attributes
-from pennylane_qexec.circuits.observables import OF_OBSERVABLES, numbers_of_observable
+from pennylane_qexec.circuits.observables import OF_OBSERVABLES, Numbers, is_seen_by_its_numbers, numbers_of_observable
 from pennylane_qexec.job import ROTATIONS, Postprocessing
 
 BARE = ROTATIONS | {qml.Identity, qml.X, qml.Y, qml.Z, qml.H, qml.S, qml.T, qml.SX, qml.SWAP, qml.ISWAP}
@@ -315,7 +315,7 @@ def structure_of(circuit: QuantumScript, any_numbers: bool = False) -> Hashable:
     return kinds, tuple(map(labels, operations)), tuple(controls), measured, shots
 
 
-_observables: dict[tuple[int, type], tuple[Any, tuple[Any, ...], Content]] = {}
+_observables: dict[tuple[int, type], tuple[Any, Numbers, Content]] = {}
 """The content of measurements of observables that are there still, with the numbers that these had."""
 
 
@@ -329,7 +329,7 @@ def _measured_content(measurement: MeasurementProcess) -> Content | None:
     if known is not None and known[0]() is observable and known[1] == numbers:
         return known[2]
     found = _content(measurement)
-    if found is not None:
+    if found is not None and is_seen_by_its_numbers(observable):
         _observables[key] = weakref.ref(observable, lambda _: _observables.pop(key, None)), numbers, found
     return found
 

@@ -12,13 +12,14 @@ import numpy as np
 import pennylane as qml
 from pennylane.measurements import MeasurementProcess, MeasurementValue, SampleMP, Shots
 from pennylane.operation import Operator
-from pennylane.ops import Conditional, MidMeasure, PauliMeasure
+from pennylane.ops import Conditional, LinearCombination, MidMeasure, PauliMeasure
 from pennylane.pauli import PauliSentence, PauliWord
 from pennylane.pytrees.pytrees import flatten_registrations
 from pennylane.wires import Wires
 from scipy import sparse
 
 from pennylane_qexec.circuits.fingerprint import parts_of
+from pennylane_qexec.circuits.observables import was_written_into
 from pennylane_qexec.circuits.serialization.values import DTYPES, array_form, canonical, form_of, scalar_form, tensor
 from pennylane_qexec.circuits.structure import BARE, CONTROLLED, wire_labels
 from pennylane_qexec.errors import ConfigurationError, unknown
@@ -212,6 +213,11 @@ class CircuitEncoder:
             return self._plain(style.name, operator.data, wire_labels(operator), operator.hyperparameters)
         if style.controlled:
             return self._plain(style.name, operator.data, wire_labels(operator), {})
+        if kind is LinearCombination and was_written_into(operator):
+            raise ConfigurationError(
+                "a program has written into the coefficients of a Hamiltonian since it was made. PennyLane computes "
+                "with the new ones in some places, and with the former ones in others: make a new Hamiltonian of them."
+            )
         leaves, metadata = parts_of(operator)
         if len(metadata) == 1 and type(metadata[0]) is Wires and not any(isinstance(leaf, Operator) for leaf in leaves):
             return self._plain(style.name, leaves, metadata[0].labels, {})

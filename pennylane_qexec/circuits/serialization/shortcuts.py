@@ -11,7 +11,7 @@ from typing import Any
 from pennylane.measurements import MeasurementProcess
 from pennylane.operation import Operator
 
-from pennylane_qexec.circuits.observables import Numbers
+from pennylane_qexec.circuits.observables import Numbers, is_seen_by_its_numbers
 from pennylane_qexec.circuits.serialization.encoding import AS_IT_IS, double_texts, frame_of
 from pennylane_qexec.circuits.structure import BARE, PLAIN_GATES, wire_labels
 
@@ -21,6 +21,9 @@ _data = attrgetter("data")
 
 _KEPT = 64
 """Structures of circuits that are remembered."""
+
+_MOST_GATES = 2000
+"""Those of longer circuits are not, as their texts take much memory."""
 
 _blanks: dict[Any, str | None] = {}
 """The texts of operations by their kinds and wires, with blanks for numbers; ``None`` where these came only once."""
@@ -32,6 +35,8 @@ def gates_text(operations: Sequence[Operator]) -> str | None:
     Returns:
         The text; ``None`` the first time, and of operations that are more than wires and doubles.
     """
+    if len(operations) > _MOST_GATES:
+        return None
     kinds = tuple(map(type, operations))
     if not PLAIN_GATES.issuperset(kinds):
         return None
@@ -83,6 +88,6 @@ def remembered(measurement: MeasurementProcess, numbers: Numbers, write: Callabl
     if known is not None and known[0]() is observable and known[1] == numbers:
         return known[2]
     text, may_be_remembered = write()
-    if may_be_remembered:
+    if may_be_remembered and is_seen_by_its_numbers(observable):
         _texts[key] = weakref.ref(observable, lambda _: _texts.pop(key, None)), numbers, text
     return text
