@@ -114,7 +114,16 @@ def _add_result(view: View, circuit: Any, result: Any, row: str, shots: int | No
     measurements = circuit.measurements
     results = result if len(measurements) > 1 and isinstance(result, tuple | list) else [result]
     for measurement, one in zip(measurements, results, strict=False):
-        _add_measurement(view, measurement, one, f"{row}{measurement!r}", shots)
+        _add_measurement(view, measurement, one, f"{row}{_title(measurement)}", shots)
+
+
+def _title(measurement: Any) -> str:
+    """A measurement, as people write it."""
+    import pennylane as qml
+
+    if isinstance(measurement, qml.measurements.CountsMP) and measurement.obs is None:
+        return f"counts(wires={measurement.wires.tolist()})" if len(measurement.wires) else "counts()"
+    return repr(measurement)
 
 
 def _add_measurement(view: View, measurement: Any, result: Any, title: str, shots: int | None) -> None:
