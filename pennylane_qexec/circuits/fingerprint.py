@@ -22,8 +22,6 @@ from pennylane.tape import QuantumScript
 from pennylane.wires import Wires
 from scipy import sparse
 
-from pennylane_qexec.circuits.observables import was_written_into
-
 
 def fingerprint(circuit: QuantumScript) -> str:
     """The digest of a circuit's operations, measurements, shots and trainable parameters.
@@ -181,6 +179,22 @@ def parts_of(value: Any) -> tuple[Any, Any]:
     return leaves, (None,) if isinstance(value, Sum) and len(metadata) == 1 else metadata
 
 
+def was_written_into(hamiltonian: LinearCombination) -> bool:
+    """Whether a program has written into the coefficients of a Hamiltonian since it was made.
+
+    PennyLane computes with those of now in some places, and in others with those that it was made with.
+    """
+    given: Any = hamiltonian.coeffs
+    if type(given) is np.ndarray:
+        given = given.tolist()
+    made = [term.scalar for term in hamiltonian.operands]
+    if not all(isinstance(each, _PLAIN) for each in (*given, *made)):
+        return False
+    return len(given) != len(made) or any(
+        now != then and not (now != now and then != then) for now, then in zip(given, made, strict=True)
+    )
+
+
 def is_foreign(kind: type) -> bool:
     """Whether a class is somebody else's than PennyLane's."""
     return not kind.__module__.startswith("pennylane.")
@@ -207,6 +221,8 @@ _OF_ALL = frozenset(
 
 _LARGE = 1024
 """From how many bytes on an array goes into the digest as a digest of its own."""
+
+_PLAIN = (int, float, complex, np.generic)
 
 _SCALARS = (np.float64, np.int64, np.bool_)
 """Numbers that are the same circuit's as Python's own, however they are wrapped."""

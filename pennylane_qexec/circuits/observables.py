@@ -16,7 +16,6 @@ OF_OBSERVABLES = (ExpectationMP, VarianceMP)
 """Measurements that are their observable and nothing else."""
 
 _SCALARS = frozenset({float, int, np.float64})
-_PLAIN = (int, float, complex, np.generic)
 
 
 class Numbers(NamedTuple):
@@ -48,7 +47,10 @@ def numbers_of_observable(measurement: MeasurementProcess) -> Numbers | None:
     data = tuple(observable.data)
     if not data or not _SCALARS.issuperset(map(type, data)):
         return None
-    coefficients = tuple(_listed(observable.coeffs)) if type(observable) is LinearCombination else ()
+    coefficients: tuple[Any, ...] = ()
+    if type(observable) is LinearCombination:
+        given = observable.coeffs
+        coefficients = tuple(given.tolist() if type(given) is np.ndarray else given)
     types = tuple(map(type, data + coefficients))
     if not _SCALARS.issuperset(types):
         return None
@@ -90,23 +92,6 @@ def hamiltonians_in(operator: Operator) -> Iterator[LinearCombination]:
             left.append(part.base)
         elif isinstance(part, Operator) and part.hyperparameters:
             left += [each for each in part.hyperparameters.values() if isinstance(each, Operator)]
-
-
-def was_written_into(hamiltonian: LinearCombination) -> bool:
-    """Whether a program has written into the coefficients of a Hamiltonian since it was made.
-
-    PennyLane computes with those of now in some places, and in others with those that it was made with.
-    """
-    given, made = _listed(hamiltonian.coeffs), [term.scalar for term in hamiltonian.operands]
-    if not all(isinstance(each, _PLAIN) for each in (*given, *made)):
-        return False
-    return len(given) != len(made) or any(
-        now != then and not (now != now and then != then) for now, then in zip(given, made, strict=True)
-    )
-
-
-def _listed(coefficients: Any) -> Any:
-    return coefficients.tolist() if type(coefficients) is np.ndarray else coefficients
 
 
 _LETTERS = frozenset({"pennylane.ops.qubit.non_parametric_ops", "pennylane.ops.identity"})

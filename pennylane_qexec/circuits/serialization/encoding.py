@@ -18,8 +18,7 @@ from pennylane.pytrees.pytrees import flatten_registrations
 from pennylane.wires import Wires
 from scipy import sparse
 
-from pennylane_qexec.circuits.fingerprint import parts_of
-from pennylane_qexec.circuits.observables import was_written_into
+from pennylane_qexec.circuits.fingerprint import parts_of, was_written_into
 from pennylane_qexec.circuits.serialization.values import DTYPES, array_form, canonical, form_of, scalar_form, tensor
 from pennylane_qexec.circuits.structure import BARE, CONTROLLED, wire_labels
 from pennylane_qexec.errors import ConfigurationError, unknown
