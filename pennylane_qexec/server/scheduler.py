@@ -128,6 +128,8 @@ class Scheduler:
         self._queued = 0
         self._seconds_per_job = 1.0
         self._stopping = False
+        self._out_of_time = False
+        """Whether it is stopping, and what ran had its time to end."""
         self._stopped = asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
 
@@ -450,9 +452,9 @@ class Scheduler:
     async def _stop_all(self, grace: float) -> None:
         self._wake.set()
         dispatch, *others = self._background
+        await asyncio.wait([dispatch, *[run.done for run in self._runs() if run.done is not None]], timeout=grace)
+        self._out_of_time = True
         await asyncio.wait([dispatch])
-        if runs := self._runs():
-            await asyncio.wait([run.done for run in runs if run.done is not None], timeout=grace)
         for run in self._runs():
             run.worker.stop(run.task, kill=True)  # what a vendor has is found by the next server
         await asyncio.gather(*[run.done for run in self._runs() if run.done is not None], return_exceptions=True)
@@ -466,7 +468,7 @@ class Scheduler:
             try:
                 return await self._call(ask)
             except Exception:
-                if self._stopping:
+                if self._out_of_time:
                     raise
                 logger.exception("the store did not take what became of a job; trying again")
                 await asyncio.sleep(_PAUSE)

@@ -81,7 +81,7 @@ async def open_session(
         user.name,
         backend,
         mode,
-        max_ttl=longest if max_ttl is None else min(float(max_ttl), longest),
+        max_ttl=longest if max_ttl is None else min(max_ttl, longest),
         interactive_ttl=state.settings.interactive_ttl,
         instance=instance,
     )

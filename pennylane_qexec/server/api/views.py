@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, StringConstraints
+from pydantic import BaseModel, Field, PositiveFloat, StringConstraints
 
 from pennylane_qexec.server.records import ServerJob, ServerSession
 
 Text = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00-\x1f]*$")]
 """A text that any database takes."""
+
+Seconds = Annotated[int, Field(gt=0, le=2**31 - 1)]
+"""A time in whole seconds, which is no longer than a lifetime."""
 
 
 class JobRequest(BaseModel):
@@ -27,7 +30,7 @@ class JobRequest(BaseModel):
     log_level: Text | None = None
     calibration_id: Text | None = None
     start_session: bool | None = Field(None, description="Make a session, which has the id of the job.")
-    session_time: PositiveInt | None = Field(None, description="Longest life of that session, in seconds.")
+    session_time: Seconds | None = Field(None, description="Longest life of that session, in seconds.")
 
 
 class JobCreated(BaseModel):
@@ -96,7 +99,7 @@ class SessionRequest(BaseModel):
     backend: Text
     mode: Literal["dedicated", "batch"] = "dedicated"
     instance: Text | None = None
-    max_ttl: PositiveInt | None = None
+    max_ttl: Seconds | None = None
 
 
 class SessionUpdate(BaseModel):

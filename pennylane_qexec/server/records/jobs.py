@@ -275,9 +275,10 @@ def _locked_status(connection: Connection, job: str, user: User) -> JobStatus | 
     return None if status is None else JobStatus(status)
 
 
-def forget_result(connection: Connection, number: int) -> None:
-    """Forget the result of a job."""
-    connection.execute(update(server_results).where(server_results.c.job == number).values(result=None))
+def forget_result(connection: Connection, number: int) -> bool:
+    """Forget the result of a job. Returns whether there was one."""
+    there = and_(server_results.c.job == number, server_results.c.result.is_not(None))
+    return connection.execute(update(server_results).where(there).values(result=None)).rowcount == 1
 
 
 _AT_ONCE = 1000

@@ -120,9 +120,20 @@ class Records(Closeable):
         row = self._reads.read(lambda c: lists.result(c, job, user))
         if row is None:
             return None
-        if row.private and row.result is not None:
-            self._transactions.write(lambda c: changes.forget_result(c, row.number))
-        return None if row.result is None else str(row.result)
+        if row.result is None or (row.private and not self._forgotten(row.number)):
+            return None
+        return str(row.result)
+
+    def _forgotten(self, number: int) -> bool:
+        """Forget the result of a job. Returns whether this has forgotten it, and nobody before."""
+        forgotten = False
+
+        def forget(connection: Connection) -> None:
+            nonlocal forgotten  # stays so if a connection that breaks has the transaction repeated
+            forgotten = changes.forget_result(connection, number) or forgotten
+
+        self._transactions.write(forget)
+        return forgotten
 
     def logs(self, job: str, user: User) -> str:
         """What a job has logged; nothing, if the user has no such job."""

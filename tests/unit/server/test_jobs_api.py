@@ -60,6 +60,7 @@ def test_a_payload_comes_back_as_it_was_sent(server: Server) -> None:
         ({"params": JOB["params"] | {"resilience_level": 2}}, 400, "resilience_level=2 cannot be honoured"),
         ({"params": [1]}, 422, "params: Input should be an object"),
         ({"cost": 0}, 422, "cost: Input should be greater than 0"),
+        ({"start_session": True, "session_time": 10**400}, 422, "session_time: Input should be less than"),
         ({"session_id": "unknown"}, 400, "the session 'unknown' does not exist"),
         ({"calibration_id": "abc"}, 400, "has no calibration 'abc'"),
         ({"tags": ["a\x00"]}, 422, "tags.0"),

@@ -1,6 +1,7 @@
 """Jobs on executors at vendors, run again after the server was killed, find what was sent: nothing is paid twice."""
 
 import json
+import pickle
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pytest
 from fakes.vendor import FakeVendorExecutor, Vendor
@@ -90,6 +92,23 @@ def test_what_a_job_has_paid_for_is_not_paid_again_by_the_same_job(tmp_path):
         job = ClusterJob(job_id, source, Metadata, lambda: None, f"sqlite:///{tmp_path / 'server.db'}")
         ours.run(job, "sampler", params())
     assert len(vendor.jobs) == 2
+
+
+def test_what_a_job_costs_goes_with_the_spec_and_bits_that_are_known_are_not_sent(tmp_path, caplog):
+    spec = {"type": "rehearsal:default.qubit", "name": "paid", "folder": str(tmp_path / "vendor"), "cost": PRICE}
+    source = pickle.loads(cloudpickle.dumps(source_of(spec)))
+    known = QuantumCircuit(1, 1)
+    known.measure(0, 0)
+    circuit = known.copy_empty_like()
+    circuit.h(0)
+    circuit.measure(0, 0)
+    for job_id, one in (("known", known), ("asked", circuit)):
+        job = ClusterJob(job_id, source, Metadata, lambda: None, str(tmp_path / "server.db"))
+        (result,) = json.loads(ours.run(job, "sampler", {"pubs": [(one, None, 100)]}), cls=RuntimeDecoder)
+        assert result.data.c.num_shots == 100
+    vendor = qexec.Rehearsal("default.qubit", folder=tmp_path / "vendor")
+    assert [entry.cost for entry in vendor.ledger] == [1.0]
+    assert caplog.messages == []
 
 
 def test_a_job_that_is_cancelled_is_cancelled_at_the_vendor(tmp_path):

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes.postgresql import PostgresServer
@@ -27,6 +28,7 @@ from pennylane_qexec.server.records import (
     ServerJob,
     SessionMode,
     User,
+    lists,
     open_records,
 )
 from pennylane_qexec.testing.stores.jobs import ManualClock
@@ -383,6 +385,24 @@ def test_what_a_private_job_was_asked_is_forgotten_when_it_ends_and_its_result_w
     assert [records.params(job, ANN) for job in "abc"] == [None] * 3
     assert (records.result("a", ANN), records.result("a", ANN)) == ("result", None)
     assert records.logs("a", ANN) == "a log"
+
+
+def test_of_two_who_read_a_private_result_at_once_one_gets_it(
+    records: Records, opened: Callable[[], Records], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(records, replace(new("a"), private=True))
+    records.claim(["a"])
+    records.finish("a", JobStatus.COMPLETED, "result")
+    other, found, got = opened(), lists.result, []
+
+    def found_by_both(*asked: Any) -> Any:
+        row = found(*asked)
+        monkeypatch.setattr(lists, "result", found)
+        got.append(other.result("a", ANN))
+        return row
+
+    monkeypatch.setattr(lists, "result", found_by_both)
+    assert (records.result("a", ANN), got) == (None, ["result"])
 
 
 def test_tags_are_replaced(records: Records) -> None:

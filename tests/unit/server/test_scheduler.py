@@ -448,6 +448,30 @@ def test_a_server_that_stops_lets_jobs_end_and_leaves_the_rest_to_the_next_one(t
     run(tmp_path, second)
 
 
+def test_a_server_that_stops_has_patience_with_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pennylane_qexec.server.scheduler._PAUSE", 0.0)
+
+    async def scenario(server: Server) -> None:
+        fifo, finish, failures = server.fifo(), server.records.finish, [StoreError("gone"), StoreError("gone")]
+
+        def finish_later(*args: Any, **kwargs: Any) -> bool:
+            if failures:
+                raise failures.pop()
+            return finish(*args, **kwargs)
+
+        monkeypatch.setattr(server.records, "finish", finish_later)
+        await server.submit("ends", {"fifo": fifo, "say": "a result"})
+        await server.begun("ends")
+        stop = asyncio.create_task(server.scheduler.stop(PATIENCE))
+        await asyncio.sleep(0)  # until it has begun to stop
+        await server.release(fifo)
+        await stop
+        assert failures == []
+        assert (await server.job("ends")).status is JobStatus.COMPLETED
+
+    run(tmp_path, scenario)
+
+
 def test_jobs_of_a_dead_server_are_taken_over(tmp_path: Path) -> None:
     with open_records(tmp_path / "qexec.db") as dead:
         dead.add(NewServerJob("one", "ann", "sampler", LOCAL), b"{}", 10)

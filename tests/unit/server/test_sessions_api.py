@@ -80,6 +80,7 @@ def test_a_job_may_open_a_session_that_has_its_id(server: Server) -> None:
         ({"backend": "fake_nowhere"}, 400),
         ({"backend": "ideal", "mode": "other"}, 422),
         ({"backend": "ideal", "max_ttl": -1}, 422),
+        ({"backend": "ideal", "max_ttl": 10**400}, 422),
         ({}, 422),
     ],
 )
