@@ -94,8 +94,8 @@ def changes(observations: Sequence[Observation]) -> list[Change]:
 
 def _score(one: Observation, baseline: Sequence[Observation]) -> float:
     """How far a run is from its baseline: distributed as a normal score, if nothing has changed."""
-    shots = _comparable(one, baseline)
-    others = [other for other in baseline if _has(other, shots)]
+    others = _of_most_shots(baseline)
+    shots = _in_common([one, *others])
     distances = [other.distance_at(shots) for other in others]
     number = len(distances)
     mean = sum(distances) / number
@@ -107,20 +107,20 @@ def _score(one: Observation, baseline: Sequence[Observation]) -> float:
     return math.copysign(min(score, _FARTHEST), ratio)
 
 
-def _comparable(one: Observation, baseline: Sequence[Observation]) -> tuple[int, ...]:
-    """A number of shots of each circuit that the run has, and at least three quarters of its baseline."""
-    columns = zip(*(other.shots for other in baseline), strict=True)
-    return tuple(
-        mine if min(column) == max(column) == mine else _rounded(min(mine, sorted(column)[len(column) // 4]))
-        for mine, column in zip(one.shots, columns, strict=True)
-    )
+def _of_most_shots(baseline: Sequence[Observation]) -> list[Observation]:
+    """The baseline without the quarter that has the fewest shots, if others have more."""
+    totals = [sum(other.shots) for other in baseline]
+    least = sorted(totals)[len(totals) // 4]
+    return [other for other, total in zip(baseline, totals, strict=True) if total >= least]
+
+
+def _in_common(observations: Sequence[Observation]) -> tuple[int, ...]:
+    """A number of shots of each circuit that all of them have."""
+    columns = zip(*(one.shots for one in observations), strict=True)
+    return tuple([column[0] if min(column) == max(column) else _rounded(min(column)) for column in columns])
 
 
 def _rounded(shots: int) -> int:
     """A number of at most two digits and zeros, not above: so that few numbers of shots are to be computed for."""
     unit: int = 10 ** max(0, len(str(shots)) - 2)
     return shots // unit * unit
-
-
-def _has(one: Observation, shots: tuple[int, ...]) -> bool:
-    return all(mine >= least for mine, least in zip(one.shots, shots, strict=True))

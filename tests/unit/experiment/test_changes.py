@@ -68,6 +68,18 @@ def test_a_run_of_few_shots_is_neither_marked_nor_does_it_spoil_what_follows():
     assert Change.WORSE in marks[30:]
 
 
+def test_circuits_may_each_have_another_number_of_shots_in_every_run():
+    rng = np.random.default_rng(8)
+    runs = []
+    for number in range(43):
+        noise = 0.02 if number < 40 else 0.02 + DRIFT
+        circuits = [drawn(rng, int(rng.integers(300, 3000)), noise).circuits[0] for _ in range(12)]
+        runs.append(Compared(circuits))
+    marks = changes(runs)
+    assert not any(marks[:40])
+    assert Change.WORSE in marks[40:]
+
+
 def test_a_backend_that_becomes_better_is_marked_so_and_then_has_a_new_baseline():
     rng = np.random.default_rng(5)
     marks = changes(series(rng, [0.1] * 20 + [0.02] * 30 + [0.08] * 3, [4000]))

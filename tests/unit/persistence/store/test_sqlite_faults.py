@@ -59,7 +59,7 @@ def _work(store: Store, run: int, acknowledged: list[int]) -> None:
 def test_a_full_disk_is_an_error_and_nothing_acknowledged_is_lost(path: Path, connections: list[Any]) -> None:
     with open_store(path) as store:
         run = store.open_run("vqe").id
-        connections[-1].execute("PRAGMA max_page_count = 60")
+        connections[-1].execute("PRAGMA max_page_count = 75")
         acknowledged: list[int] = []
         with pytest.raises(StoreError, match=r"the disk is full\. Make room"):
             _work(store, run, acknowledged)
