@@ -171,10 +171,12 @@ class Cache(Closeable):
 
     def close(self) -> None:
         """Write what is kept, and close the store. Used again, the cache opens it again."""
-        self.flush()
         with self._lock:
             backing, self._backing, self._open = self._backing, None, False
-        if backing is not None and not isinstance(self._arguments[0], Store):
+        if backing is None:
+            return
+        backing.flush()
+        if not isinstance(self._arguments[0], Store):
             backing.store.close()
 
     def _opened(self) -> WriteBehindStore | None:

@@ -25,7 +25,9 @@ _AT_LEAVING = 30.0  # seconds that the end of a program waits for a server that 
 _AT_ONCE = 500  # results that are written together: who reads waits meanwhile
 _MOST_WAITING = 50_000  # results that wait to be written; more are not kept for other processes
 
-_stores: weakref.WeakSet[WriteBehindStore] = weakref.WeakSet()
+_AT_READING = 1.0  # seconds that who reads waits for what others in this program are writing
+
+_stores: set[weakref.ref[WriteBehindStore]] = set()
 
 
 class WriteBehindStore:
@@ -42,21 +44,25 @@ class WriteBehindStore:
         self._complained = False
         self._rests_until = 0.0
         self._start()
-        _stores.add(self)
-        wait_at_exit(_flush_all)
+        _stores.add(weakref.ref(self, _stores.discard))
 
     def _start(self) -> None:
         self._process = os.getpid()
         self._changed = threading.Condition()
         self._waiting: list[tuple[str, Any]] = []
-        self._writing = False
-        self._hurries = False
+        self._given = 0  # how many results were ever to be written
+        self._done = 0  # how many of them are written, or given up
+        self._urgent = 0  # how many of them somebody waits for
         self._thread: threading.Thread | None = None
+        wait_at_exit(_flush_all)
 
     def get(self, keys: Sequence[str]) -> dict[str, Any]:
         """The results under some of the keys, in one query. Texts that are damaged count as not there."""
         if time.monotonic() < self._rests_until:
             return {}
+        for other in _living():
+            if other is not self and other.is_behind and other.store.url == self.store.url:
+                other.wait(_AT_READING)  # what this program knows already is not run again
         try:
             texts = self.store.cache_get(keys)
         except Exception as error:  # a store of the user's own may raise what it likes: the circuit can still run
@@ -71,7 +77,7 @@ class WriteBehindStore:
         return found
 
     def put(self, items: Sequence[tuple[str, Any]]) -> None:
-        """Have results written, which nobody may change any more; returns at once."""
+        """Have results written, which nobody may change any more; returns at once if there can be a thread for it."""
         if self._process != os.getpid():
             self._start()  # forked: the thread has stayed where it was
         with self._changed:
@@ -79,31 +85,48 @@ class WriteBehindStore:
                 return
             is_first = not self._waiting
             self._waiting += items
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write_all, name="qexec-cache", daemon=True)
+            self._given += len(items)
+            if self._thread is not None:
+                if is_first or self._is_due():
+                    self._changed.notify_all()
+                return
+            self._thread = threading.Thread(target=self._write_all, name="qexec-cache", daemon=True)
+            try:
                 self._thread.start()
-            elif is_first or self._is_due():
-                self._changed.notify_all()
+                return
+            except RuntimeError:  # the program ends, or has too many threads
+                self._thread, left, self._waiting = None, self._waiting, []
+        self._write(left)
+        with self._changed:
+            self._done += len(left)
+            self._changed.notify_all()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there are results that are not written yet."""
+        return self._process == os.getpid() and self._done < self._given
 
     def flush(self) -> bool:
-        """Wait until everything is written; says whether there was anything to wait for."""
-        if self._process != os.getpid():
+        """Wait until everything is written that was given until now; says whether there was anything to wait for."""
+        if not self.is_behind:
             return False
+        if self.wait(_AT_LEAVING):
+            return True
         with self._changed:
-            if self._idle():
-                return False
-            self._hurries = True
-            self._changed.notify_all()
-            if interrupts.wait(lambda seconds: self._changed.wait_for(self._idle, seconds), _AT_LEAVING):
-                return True
-            logger.warning("the cache %s does not answer: %d results are not kept", self.store.url, len(self._waiting))
-            return False
+            left, self._waiting = len(self._waiting), []
+            self._done += left
+        logger.warning("the cache %s does not answer: %d results are not kept", self.store.url, left)
+        return False
 
-    def _idle(self) -> bool:
-        return not self._waiting and not self._writing
+    def wait(self, seconds: float) -> bool:
+        """Wait until everything is written that was given until now, but no longer; says whether it is."""
+        with self._changed:
+            wanted = self._urgent = self._given
+            self._changed.notify_all()
+            return interrupts.wait(lambda most: self._changed.wait_for(lambda: self._done >= wanted, most), seconds)
 
     def _is_due(self) -> bool:
-        return self._hurries or len(self._waiting) >= _AT_ONCE
+        return self._done < self._urgent or len(self._waiting) >= _AT_ONCE
 
     def _write_all(self) -> None:
         while True:
@@ -113,8 +136,6 @@ class WriteBehindStore:
                 if self._waiting:
                     self._changed.wait_for(self._is_due, _TOGETHER)
                 items, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
-                self._writing = bool(items)
-                self._hurries = self._hurries and bool(self._waiting)
                 if not items:
                     self._thread = None
                     return
@@ -122,7 +143,7 @@ class WriteBehindStore:
                 self._write(items)
             finally:
                 with self._changed:
-                    self._writing = False
+                    self._done += len(items)
                     self._changed.notify_all()
 
     def _write(self, items: Sequence[tuple[str, Any]]) -> None:
@@ -145,6 +166,10 @@ class WriteBehindStore:
             logger.warning("the cache goes on in memory: %s", error)
 
 
+def _living() -> list[WriteBehindStore]:
+    return [store for reference in tuple(_stores) if (store := reference()) is not None]
+
+
 def _flush_all() -> bool:
-    waited = [store.flush() for store in list(_stores)]
+    waited = [store.flush() for store in _living()]
     return any(waited)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,101 @@ def test_results_that_come_soon_after_each_other_are_written_together(
         cache.flush()
         assert sum(written) == 503
         assert store.cache_info().entries == 503
+
+
+def test_who_waits_for_results_does_not_wait_for_those_that_come_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(write_behind, "_TOGETHER", 3600.0)
+    with open_store(tmp_path / "cache.db") as store:
+        cache, put = qexec.Cache(store), store.cache_put
+
+        def put_while_others_go_on(items: list[Any], most_bytes: int) -> None:
+            if items[0].key == "first":
+                cache.put([("later", 2.0)])
+            put(items, most_bytes)
+
+        monkeypatch.setattr(store, "cache_put", put_while_others_go_on)
+        cache.put([("first", 1.0)])
+        cache.flush()
+        assert store.cache_get(["first", "later"]).keys() == {"first"}
+        cache.flush()
+        assert store.cache_get(["first", "later"]).keys() == {"first", "later"}
+    assert not caplog.records
+
+
+def test_another_cache_on_the_file_finds_what_waits_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_behind, "_TOGETHER", 3600.0)
+    with qexec.Cache(tmp_path / "cache.db") as one, qexec.Cache(tmp_path / "cache.db") as other:
+        other.open()
+        one.put([("a", 1.0)])
+        assert other.get(["a"]) == {"a": 1.0}
+
+
+def test_results_that_a_store_did_not_take_in_time_do_not_come_after_it_was_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(write_behind, "_TOGETHER", 0.0)
+    with open_store(tmp_path / "cache.db") as store:
+        cache, put = qexec.Cache(store), store.cache_put
+        begun, goes_on = threading.Event(), threading.Event()
+
+        def put_late(items: list[Any], most_bytes: int) -> None:
+            begun.set()
+            goes_on.wait(60)
+            put(items, most_bytes)
+
+        monkeypatch.setattr(store, "cache_put", put_late)
+        cache.put([("a", 1.0)])
+        assert begun.wait(60)
+        cache.put([("b", 2.0)])
+        with monkeypatch.context() as patched:
+            patched.setattr(write_behind, "_AT_LEAVING", 0.0)
+            cache.flush()
+        goes_on.set()
+        cache.clear()
+        cache.flush()
+        assert store.cache_info().entries == 0
+    assert "1 results are not kept" in caplog.text
+
+
+def test_where_no_thread_can_be_started_results_are_written_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Any) -> None:
+        raise RuntimeError("can't start new thread at interpreter shutdown")
+
+    with open_store(tmp_path / "cache.db") as store:
+        cache = qexec.Cache(store)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            cache.put([("a", 1.0)])
+        assert store.cache_info().entries == 1
+        cache.put([("b", 2.0)])
+        cache.flush()
+        assert store.cache_info().entries == 2
+
+
+FORKING = """
+import multiprocessing, sys
+import pennylane_qexec as qexec
+from pennylane_qexec.persistence.cache import write_behind
+
+write_behind._TOGETHER = 3600.0
+cache = qexec.Cache(sys.argv[1])
+cache.put([("parent", 1.0)])
+child = multiprocessing.get_context("fork").Process(target=cache.put, args=([("child", 2.0)],))
+child.start()
+child.join()
+"""
+
+
+@pytest.mark.slow
+def test_the_end_of_a_program_and_of_a_process_forked_from_it_wait_for_their_results(tmp_path: Path) -> None:
+    programs.run(FORKING, str(tmp_path / "cache.db"))
+    assert kept(tmp_path / "cache.db") == 2
 
 
 def test_a_cache_is_cleared_in_memory_and_in_the_store(tmp_path: Path) -> None:
