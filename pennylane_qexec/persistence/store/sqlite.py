@@ -310,12 +310,14 @@ def _set(connection: Connection, setting: str) -> None:
 
 
 def _in_transaction(connection: Connection, begin: str, work: Callable[[Connection], T]) -> T:
-    execute(connection, begin)
+    within_another = connection.connection.driver_connection.in_transaction  # type: ignore[union-attr]
     try:
+        execute(connection, begin)
         found = work(connection)
         execute(connection, "COMMIT")
-    except BaseException:
+    except BaseException:  # Ctrl-C too, also where it comes when the transaction has just begun
         with suppress(Exception):  # where SQLite has rolled back by itself
-            execute(connection, "ROLLBACK")
+            if not within_another:
+                execute(connection, "ROLLBACK")
         raise
     return found

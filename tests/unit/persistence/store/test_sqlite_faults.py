@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from sqlalchemy import Engine, event, make_url
 
 from pennylane_qexec.errors import StoreError
 from pennylane_qexec.persistence.store import Ended, NewJob, Store, open_store
+from pennylane_qexec.persistence.store import sqlite as sqlite_module
+from pennylane_qexec.persistence.store.sql import migrate, revision
 from pennylane_qexec.persistence.store.sqlite import SqliteTransactions
 
 
@@ -204,3 +207,71 @@ def test_what_is_sent_is_written_through_to_the_disk(path: Path, connections: li
         *("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE", "COMMIT", "PRAGMA synchronous=NORMAL"),
         *("BEGIN IMMEDIATE", "COMMIT"),
     ]
+
+
+def _insert(connection: Any, digest: str) -> None:
+    connection.exec_driver_sql("INSERT INTO qexec_circuits (digest, text) VALUES (?, 'text')", (digest,))
+
+
+def _digests(transactions: Any) -> list[str]:
+    query = "SELECT digest FROM qexec_circuits ORDER BY digest"
+    found: list[str] = transactions.read(lambda connection: connection.exec_driver_sql(query).scalars().all())
+    return found
+
+
+def test_ctrl_c_when_a_transaction_has_just_begun_ends_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute = sqlite_module.execute
+
+    def execute_interrupted(connection: Any, text: str, *arguments: Any) -> Any:
+        found = execute(connection, text, *arguments)
+        if text.startswith("BEGIN"):
+            raise KeyboardInterrupt
+        return found
+
+    with open_store(path) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr(sqlite_module, "execute", execute_interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                store.open_run("run")
+        store.open_run("run")
+        with sqlite3.connect(path) as other:
+            assert other.execute("SELECT name FROM qexec_runs").fetchall() == [("run",)]
+        other.close()
+
+
+def test_what_fails_in_a_transaction_or_is_refused_within_one_leaves_the_rest_as_it_was(path: Path) -> None:
+    transactions = SqliteTransactions(make_url(f"sqlite:///{path}"), 1.0)
+    migrate(transactions)
+
+    def fail(connection: Any) -> None:
+        _insert(connection, "failed")
+        raise ValueError("in the middle")
+
+    def write_within(connection: Any) -> None:
+        _insert(connection, "outer")
+        with pytest.raises(StoreError, match="within a transaction"):
+            transactions.write(lambda inner: _insert(inner, "inner"))
+
+    with pytest.raises(ValueError, match="in the middle"):
+        transactions.write(fail)
+    transactions.write(write_within)
+    assert _digests(transactions) == ["outer"]
+    transactions.close()
+
+
+def test_tables_are_made_all_or_none(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    upgrade = command.upgrade
+
+    def upgrade_and_fail(*arguments: Any) -> None:
+        upgrade(*arguments)
+        raise OSError("no space left on device")
+
+    transactions = SqliteTransactions(make_url(f"sqlite:///{path}"), 1.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "upgrade", upgrade_and_fail)
+        with pytest.raises(OSError, match="no space"):
+            migrate(transactions)
+    assert transactions.read(revision) is None
+    migrate(transactions)
+    assert _digests(transactions) == []
+    transactions.close()
