@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from qiskit import QuantumCircuit
 from starlette.testclient import TestClient
 
+from pennylane_qexec import QuantumExecutor
 from pennylane_qexec.persistence.store import Ended, Mark, NewJob, Store
 
 HOSTILE = "<script>alert(1)</script>"
@@ -23,6 +25,17 @@ def record(store: Store, name: str = "vqe", circuits: int = 6, done: int = 4) ->
         store.failed([Ended(ids[done], error=f"ValueError('{HOSTILE}')")], "me")
     store.mark(run, Mark("step 1", 2, -1.1))
     return run
+
+
+def record_experiment(store: Store, runs: int = 2) -> None:
+    """Some runs of an experiment on two simulators."""
+    bell = QuantumCircuit(2)
+    bell.h(0)
+    bell.cx(0, 1)
+    with QuantumExecutor(providers=["local_aer", "local_cirq"]) as executor:
+        for _ in range(runs):
+            backends = ["local_aer/aer_simulator", "local_cirq/simulator"]
+            executor.run_experiment(bell, 200, backends, "multiplier", store=store, name=HOSTILE)
 
 
 class Pages:

@@ -12,7 +12,7 @@ from typing import Any
 import pennylane as qml
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from fakes.dashboard_pages import HOSTILE, record
+from fakes.dashboard_pages import HOSTILE, record, record_experiment
 from fakes.server_process import server_process
 from pennylane.tape import QuantumScript
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
@@ -46,6 +46,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     path = str(folder / "qexec.db")
     with open_store(path) as store:
         run = record(store, HOSTILE)
+        record_experiment(store)
         measurements = [qml.counts(), qml.expval(qml.Z(0))]
         with QCluster("lightning.qubit", seed=7) as cluster, durable_run("bell", store):
             cluster.execute([QuantumScript([qml.H(0), qml.CNOT([0, 1])], measurements, shots=100)])
@@ -99,6 +100,8 @@ PAGES = {
     "compared": "/runs/compare?run={run}",
     "circuits": "/circuits",
     "circuit": "/circuits/{circuit}",
+    "experiments": "/experiments",
+    "experiment": "/experiments/one?name=%3Cscript%3Ealert(1)%3C/script%3E",
     "timeline": "/timeline?span=day&of=runs",
     "settings": "/settings",
 }
@@ -111,7 +114,9 @@ def test_a_page_can_be_used_by_everybody(
 ) -> None:
     page = open_page(PAGES[name].format(**vars(site)), size, theme)
     if name in ("circuit", "job"):
-        expect(page.get_by_text("Drawing the")).to_have_count(0, timeout=60_000)
+        expect(page.get_by_text("Drawing the")).to_have_count(0, timeout=150_000)
+    if name == "experiment":
+        expect(page.get_by_text("No backend has changed.")).to_be_visible(timeout=150_000)
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     width = page.evaluate("document.documentElement.scrollWidth")
@@ -138,7 +143,7 @@ def test_circuits_are_looked_for_by_the_keyboard(open_page: Callable[..., Page],
     expect(page.locator("tbody tr")).to_have_count(1)
     assert "text=bell" in page.url
     page.locator("tbody a").first.press("Enter")
-    expect(page.get_by_text("expval(Z(0))")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("expval(Z(0))")).to_be_visible(timeout=150_000)
     expect(page.locator(".histogram")).to_be_visible()
 
 

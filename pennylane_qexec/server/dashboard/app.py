@@ -26,7 +26,7 @@ from pennylane_qexec.server.dashboard.access import Access, SecurityHeaders
 from pennylane_qexec.server.dashboard.context import Dashboard, dashboard_of
 from pennylane_qexec.server.dashboard.events import Events
 from pennylane_qexec.server.dashboard.inspector import Inspector
-from pennylane_qexec.server.dashboard.pages import circuits, general, jobs, overview, runs, settings
+from pennylane_qexec.server.dashboard.pages import circuits, experiments, general, jobs, overview, runs, settings
 from pennylane_qexec.server.dashboard.templating import render
 from pennylane_qexec.server.errors import ApiError
 from pennylane_qexec.server.metrics import Metrics
@@ -48,6 +48,7 @@ ROUTES: list[BaseRoute] = [
     *jobs.ROUTES,
     *runs.ROUTES,
     *circuits.ROUTES,
+    *experiments.ROUTES,
     *settings.ROUTES,
 ]
 """Of all pages."""
@@ -82,7 +83,7 @@ async def opened(
     with open_store(store) as opened_store, closing(open_transactions(store)) as reads:
         access = Access(authentication, records.secret("forms of the dashboard"))
         events, inspector = Events(reads), Inspector()
-        pages.state.dashboard = Dashboard(opened_store, reads, records, access, events, inspector, server)
+        pages.state.dashboard = Dashboard(store, opened_store, reads, records, access, events, inspector, server)
         try:
             yield
         finally:

@@ -30,6 +30,7 @@ class Dashboard:
     """What pages share, from the start of the application to its end.
 
     Attributes:
+        location: file or URL of the store, as it was given.
         store: with runs and their circuits.
         reads: a way to the same database, for what changes nothing.
         records: jobs, sessions and users of servers in the same database.
@@ -39,6 +40,7 @@ class Dashboard:
         server: what the server shares; ``None`` where there is none, and the pages are of a store.
     """
 
+    location: str
     store: Store
     reads: Transactions
     records: Records

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from pennylane_qexec.errors import StoreError
 from pennylane_qexec.persistence.store.database import Transactions
-from pennylane_qexec.persistence.store.tables import jobs, runs, server_jobs
+from pennylane_qexec.persistence.store.tables import experiment_runs, jobs, runs, server_jobs
 
 _PAUSE = 0.5
 """Seconds between two looks at the store, while a browser waits for changes."""
@@ -38,7 +38,12 @@ def _jobs(connection: Connection) -> Any:
     )
 
 
-KINDS: dict[str, Callable[[Connection], Any]] = {"circuits": _circuits, "jobs": _jobs}
+def _experiments(connection: Connection) -> Any:
+    """The same for the runs of experiments."""
+    return connection.scalar(select(func.max(experiment_runs.c.id)))
+
+
+KINDS: dict[str, Callable[[Connection], Any]] = {"circuits": _circuits, "jobs": _jobs, "experiments": _experiments}
 """The names of the events, and what changes with each."""
 
 

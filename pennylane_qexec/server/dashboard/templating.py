@@ -54,6 +54,7 @@ def _navigation(user: User | None, has_server: bool) -> list[tuple[str, str]]:
         "Jobs": ("/dashboard/jobs", has_server),
         "Runs": ("/dashboard/runs", user.admin),
         "Circuits": ("/dashboard/circuits", user.admin),
+        "Experiments": ("/dashboard/experiments", user.admin),
         "Timeline": ("/dashboard/timeline", user.admin),
         "Settings": ("/dashboard/settings", user.admin),
     }

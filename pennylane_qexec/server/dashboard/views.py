@@ -272,3 +272,71 @@ def _add_pub(view: View, pub: Any, title: str) -> None:
             where = f"{list(place)}" if place else ""
             known = None if math.isnan(error) else error
             view.values.append(Value(f"{title}expectation value {where}", float(np.asarray(values)[place]), known))
+
+
+# Experiments
+
+_MOST_RUNS = 1000
+
+
+@dataclass(frozen=True)
+class BackendLine:
+    """A backend of an experiment.
+
+    Attributes:
+        name: ``"provider/backend"``.
+        runs: how many were looked at.
+        distance: the last one; ``None`` if there was none.
+        error: its standard error, as far as it is due to the number of shots.
+        failures: runs that have no distance.
+        failure: the last of them, in words.
+    """
+
+    name: str
+    runs: int
+    distance: float | None
+    error: float | None
+    failures: int
+    failure: str
+
+
+@dataclass(frozen=True)
+class BackendsOverTime:
+    """The backends of an experiment over time.
+
+    Attributes:
+        chart: as the pages' charts read it, over times in seconds since 1970.
+        backends: each of them.
+        marks: when a backend has changed: the time, its name, how, and the distance then; the last first.
+    """
+
+    chart: dict[str, Any]
+    backends: tuple[BackendLine, ...]
+    marks: tuple[tuple[float, str, str, float | None], ...]
+
+
+def backends_over_time(store: str, name: str, reference: str, distance: Any) -> BackendsOverTime:
+    """The last runs of an experiment.
+
+    Args:
+        store: file or URL of the store.
+        name: of the experiment.
+        reference: with what backends are compared, as :func:`~pennylane_qexec.backend_history` takes it.
+        distance: which one.
+    """
+    import pennylane_qexec as qexec
+
+    history = qexec.backend_history(store, name, reference=reference, distance=distance, last=_MOST_RUNS)
+    times = sorted({point.time for point in history.points})
+    lines, series = [], []
+    for place, points in history.series.items():
+        values = {point.time: point.distance for point in points}
+        marked = {point.time for point in points if point.change}
+        series.append({"name": place, "values": [values.get(time) for time in times], "marks": sorted(marked)})
+        failed = [point for point in points if point.distance is None]
+        last = points[-1]
+        failure = failed[-1].failure if failed else ""
+        lines.append(BackendLine(place, len(points), last.distance, last.error, len(failed), failure))
+    marks = [(point.time, point.place, str(point.change), point.distance) for point in history.marks[::-1]]
+    chart = {"title": "", "label": "time", "time": True, "x": times, "series": series}
+    return BackendsOverTime(chart, tuple(lines), tuple(marks))

@@ -25,6 +25,27 @@ function style(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+// A line with a ring around the points that are marked.
+function marked(x, marks) {
+  const line = uPlot.paths.linear();
+  const places = new Set(marks);
+  return (plot, series, first, last) => {
+    const context = plot.ctx;
+    context.save();
+    context.lineWidth = 3;
+    context.strokeStyle = style("--bad");
+    for (let place = first; place <= last; place += 1) {
+      const value = plot.data[series][place];
+      if (!places.has(x[place]) || value == null) continue;
+      context.beginPath();
+      context.arc(plot.valToPos(x[place], "x", true), plot.valToPos(value, "y", true), 9, 0, 2 * Math.PI);
+      context.stroke();
+    }
+    context.restore();
+    return line(plot, series, first, last);
+  };
+}
+
 async function draw(place) {
   const answer = await fetch(place.dataset.chart, { headers: { Accept: "application/json" } });
   if (!answer.ok) return;
@@ -43,6 +64,7 @@ async function draw(place) {
         stroke: COLOURS[index % COLOURS.length],
         width: 2,
         points: { show: chart.x.length < 200 },
+        paths: one.marks && one.marks.length ? marked(chart.x, one.marks) : undefined,
         spanGaps: true,
       })),
     ],

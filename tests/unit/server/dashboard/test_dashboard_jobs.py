@@ -169,7 +169,7 @@ def test_browsers_are_told_of_what_is_recorded_and_let_go_at_the_end(tmp_path: P
             run = store.open_run("run").id
             events = Events(reads)
             stream = events.stream(0.5)
-            said = [await anext(stream) for _ in range(3)]
+            said = [await anext(stream) for _ in range(4)]
             store.record(run, [NewJob(0, "k", "d", "c")])
             said.append(await anext(stream))
             events.close()
@@ -181,5 +181,6 @@ def test_browsers_are_told_of_what_is_recorded_and_let_go_at_the_end(tmp_path: P
         "retry: 2000\n\n",
         "event: circuits\ndata: 0\n\n",
         "event: jobs\ndata: 0\n\n",
+        "event: experiments\ndata: 0\n\n",
         "event: circuits\ndata: 1\n\n",
     ]

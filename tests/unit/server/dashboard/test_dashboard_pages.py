@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
 import numpy as np
 import pennylane as qml
 import pytest
@@ -13,7 +17,8 @@ from pennylane_qexec.cluster import sweeps_of
 from pennylane_qexec.persistence.durable import durable_run
 from pennylane_qexec.persistence.store import Mark, NewJob, Store
 from pennylane_qexec.server.dashboard import views
-from tests.fakes.dashboard_pages import Pages, record
+from pennylane_qexec.server.dashboard.inspector import Inspector
+from tests.fakes.dashboard_pages import HOSTILE, Pages, record, record_experiment
 
 
 def test_circuits_are_found_by_what_is_asked_for(pages: Pages, store: Store) -> None:
@@ -116,6 +121,27 @@ def test_the_overview_and_the_timeline_show_executors(pages: Pages, store: Store
     assert "north" in overview
     assert "ValueError" in overview
     assert "Nothing ran" in pages.get("/timeline")  # 2001 was not within the last hour
+
+
+def test_an_experiment_shows_its_backends_over_time(
+    pages: Pages, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(self: Inspector, key: Any, function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
+
+    monkeypatch.setattr(Inspector, "ask", ask)
+    record_experiment(store)
+    assert "&lt;script&gt;" in pages.get("/experiments")
+    query = f"name={quote(HOSTILE)}"
+    assert "local_cirq/simulator" in pages.get(f"/experiments/one?{query}")
+    shown = pages.get(f"/experiments/backends?{query}")
+    assert "No backend has changed." in shown
+    assert HOSTILE not in shown
+    chart = pages.client.get(f"/dashboard/experiments/distances?{query}&distance=hellinger").json()
+    assert [one["name"] for one in chart["series"]] == ["local_aer/aer_simulator", "local_cirq/simulator"]
+    assert all(0 <= value < 0.2 for one in chart["series"] for value in one["values"])
+    assert "nowhere" in pages.get(f"/experiments/backends?{query}&reference=nowhere")
+    assert pages.client.get("/dashboard/experiments/one?name=other").status_code == 404
 
 
 # What is seen in circuits and results
