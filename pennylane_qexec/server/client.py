@@ -15,6 +15,8 @@ from pennylane_qexec.server.environment import INSTANCE, checked_url
 
 _NOBODY = "local"  # any token does where there are none
 _PATIENCE = 30.0  # seconds that a server may take to say that it is there
+_RETRIES, _LONGEST_PAUSE = 20, 2.0  # half a minute in all: a server that starts again is there by then
+_RETRIES_OF_ANSWERS = 5  # as the client has it
 
 
 @final
@@ -72,7 +74,13 @@ class RuntimeService(QiskitRuntimeService):
         return self._authorized(super()._create_new_cloud_api_client(instance))
 
     def _authorized(self, client: Any) -> Any:
-        client._session.auth = self._auth
+        session = client._session
+        session.auth = self._auth
+        patient = session.get_adapter("https://").max_retries.new(
+            total=_RETRIES, connect=_RETRIES, status=_RETRIES_OF_ANSWERS, backoff_max=_LONGEST_PAUSE
+        )  # what may have been submitted is not sent again: only requests that reached nobody, or change nothing
+        for scheme in ("http://", "https://"):
+            session.get_adapter(scheme).max_retries = patient
         return client
 
 
@@ -80,7 +88,8 @@ def runtime_service(url: str | None = None, token: str | None = None, *, verify:
     """Connect IBM's client to a server of one's own, which ``qexec serve`` starts.
 
     What comes back is a ``QiskitRuntimeService``: its backends are given to ``SamplerV2``, ``EstimatorV2``, ``Session``
-    and ``Batch`` of ``qiskit_ibm_runtime``, and to ``qml.device("qiskit.remote")``.
+    and ``Batch`` of ``qiskit_ibm_runtime``, and to ``qml.device("qiskit.remote")``. Who waits for a job while the server
+    is started again sees its result then: the client tries for half a minute to reach it. It submits no job twice.
 
     Args:
         url: where the server is, such as ``"http://127.0.0.1:8000"``; default: the variable ``QEXEC_URL``.

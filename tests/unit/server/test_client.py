@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from qiskit_ibm_runtime.api.exceptions import RequestsApiError
+from urllib3 import Retry
 
 import pennylane_qexec as qexec
 from pennylane_qexec.server.environment import INSTANCE, environment
@@ -23,6 +25,10 @@ class _Answers(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        """Take what is submitted, and end the connection before there is an answer."""
+        self.server.seen.append((self.path, "submitted", ""))  # type: ignore[attr-defined]
 
     def log_message(self, *arguments: object) -> None:
         """Say nothing."""
@@ -51,6 +57,36 @@ def test_the_url_and_the_token_come_from_the_environment(server: HTTPServer, mon
     monkeypatch.setenv("QEXEC_URL", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("QEXEC_TOKEN", "right")
     assert qexec.runtime_service().backends() == []
+
+
+def test_the_client_waits_half_a_minute_for_a_server_that_starts_again(
+    server: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, address = qexec.runtime_service(f"http://127.0.0.1:{server.server_port}", "right"), server.server_address
+    server.shutdown()
+    server.server_close()
+    pause, paused, again = Retry.get_backoff_time, 0.0, list[HTTPServer]()
+
+    def pause_at_once(retry: Retry) -> float:
+        nonlocal paused
+        paused += pause(retry)
+        if paused > 30 and not again:
+            again.append(HTTPServer(address, _Answers))
+            again[0].seen = []  # type: ignore[attr-defined]
+            threading.Thread(target=again[0].handle_request, daemon=True).start()
+        return 0.0
+
+    monkeypatch.setattr(Retry, "get_backoff_time", pause_at_once)
+    assert service.backends() == []
+    again[0].server_close()
+    assert paused < 40
+
+
+def test_the_client_submits_nothing_twice(server: HTTPServer) -> None:
+    service = qexec.runtime_service(f"http://127.0.0.1:{server.server_port}", "right")
+    with pytest.raises(RequestsApiError, match="Connection aborted"):
+        service._active_api_client._session.post("/jobs", json={})
+    assert [path for path, what, _ in server.seen if what == "submitted"] == ["/v1/jobs"]  # type: ignore[attr-defined]
 
 
 def test_a_wrong_token_is_refused_at_once(server: HTTPServer) -> None:
