@@ -62,7 +62,7 @@ def observations(
 
 @dataclass(frozen=True)
 class Number:
-    """A normal number in place of a distance: the worst case of the rule, as the noise of shots sets no bound."""
+    """A normal number in place of a distance, without a bound by the noise of shots."""
 
     distance: float
     shots: tuple[int, ...] = (1,)
