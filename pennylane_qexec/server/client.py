@@ -8,6 +8,7 @@ from typing import Any, final
 import requests
 from qiskit_ibm_runtime import QiskitRuntimeService
 from requests.auth import AuthBase
+from urllib3 import Retry
 
 from pennylane_qexec import credentials
 from pennylane_qexec.errors import NoAccessError
@@ -15,8 +16,15 @@ from pennylane_qexec.server.environment import INSTANCE, checked_url
 
 _NOBODY = "local"  # any token does where there are none
 _PATIENCE = 30.0  # seconds that a server may take to say that it is there
-_RETRIES, _LONGEST_PAUSE = 20, 2.0  # half a minute in all: a server that starts again is there by then
+_RETRIES, _FIRST_PAUSE, _LONGEST_PAUSE = (
+    20,
+    0.5,
+    2.0,
+)
+"""How often, and after how many seconds, a client tries again: half a minute, by which a server is there again."""
+
 _RETRIES_OF_ANSWERS = 5  # as the client has it
+_PASSING = (500, 502, 503, 504)
 
 
 @final
@@ -30,6 +38,20 @@ class _Token(AuthBase):
         request.headers["Authorization"] = f"Bearer {self._token}"
         request.headers["Service-CRN"] = INSTANCE
         return request
+
+
+@final
+class _Patience(Retry):
+    """Sends again what reached nobody, what changes nothing, and what there was no room for.
+
+    IBM's own also submits again what was answered by 500, or by a proxy's 502 or 504: such a job may have been taken.
+    """
+
+    def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
+        """Whether a request is sent again that was answered so."""
+        if method.upper() == "POST":
+            return status_code == 503
+        return super().is_retry(method, status_code, has_retry_after)
 
 
 class RuntimeService(QiskitRuntimeService):
@@ -76,11 +98,15 @@ class RuntimeService(QiskitRuntimeService):
     def _authorized(self, client: Any) -> Any:
         session = client._session
         session.auth = self._auth
-        patient = session.get_adapter("https://").max_retries.new(
-            total=_RETRIES, connect=_RETRIES, status=_RETRIES_OF_ANSWERS, backoff_max=_LONGEST_PAUSE
-        )  # what may have been submitted is not sent again: only requests that reached nobody, or change nothing
         for scheme in ("http://", "https://"):
-            session.get_adapter(scheme).max_retries = patient
+            session.get_adapter(scheme).max_retries = _Patience(
+                total=_RETRIES,
+                connect=_RETRIES,
+                status=_RETRIES_OF_ANSWERS,
+                backoff_factor=_FIRST_PAUSE,
+                backoff_max=_LONGEST_PAUSE,
+                status_forcelist=_PASSING,
+            )
         return client
 
 
@@ -88,8 +114,9 @@ def runtime_service(url: str | None = None, token: str | None = None, *, verify:
     """Connect IBM's client to a server of one's own, which ``qexec serve`` starts.
 
     What comes back is a ``QiskitRuntimeService``: its backends are given to ``SamplerV2``, ``EstimatorV2``, ``Session``
-    and ``Batch`` of ``qiskit_ibm_runtime``, and to ``qml.device("qiskit.remote")``. Who waits for a job while the server
-    is started again sees its result then: the client tries for half a minute to reach it. It submits no job twice.
+    and ``Batch`` of ``qiskit_ibm_runtime``, and to ``qml.device("qiskit.remote")``. Who waits for a job while the
+    server is started again sees its result then: the client tries for half a minute to reach it. What the server, or a
+    proxy before it, may have taken is not submitted again.
 
     Args:
         url: where the server is, such as ``"http://127.0.0.1:8000"``; default: the variable ``QEXEC_URL``.
