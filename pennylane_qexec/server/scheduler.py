@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from pennylane_qexec.errors import WorkerDiedError
+from pennylane_qexec.server.allowances import Allowance
 from pennylane_qexec.server.catalogue import Catalogue
 from pennylane_qexec.server.limits import Limits
 from pennylane_qexec.server.metrics import Metrics
@@ -33,6 +34,9 @@ logger = logging.getLogger("pennylane_qexec.server")
 
 MAX_TIME = 1305
 """IBM's code for a job that ran longer than it may."""
+
+USAGE_LIMIT = 1217
+"""IBM's code for a job of a user who has used what they may."""
 
 _THREADS = 4  # for what is asked of the records
 _WATCH = 0.05  # seconds between two looks at jobs of other servers that somebody waits for
@@ -111,6 +115,7 @@ class Scheduler:
         self._catalogue = catalogue
         self._settings = settings
         self._metrics = metrics
+        self._allowance = Allowance.of(settings)
         self._threads = ThreadPoolExecutor(_THREADS, "qexec-scheduler")
         self._wake = asyncio.Event()
         self._waiters = StatusWaiters()
@@ -243,20 +248,38 @@ class Scheduler:
         ids = [job.id for _, group in groups for job in group]
         self._claiming.update(ids)
         try:
-            claimed, payloads = await self._call(self._claim, ids)
+            claimed, payloads, used = await self._call(self._claim, ids)
             for pool, group in groups:
                 jobs = [claimed[job.id] for job in group if job.id in claimed]
-                await self._begin_group(pool, jobs, payloads)
+                await self._begin_group(pool, jobs, payloads, used)
         finally:
             self._claiming.difference_update(ids)
             self._cancelled.difference_update(ids)
 
-    def _claim(self, ids: Sequence[str]) -> tuple[dict[str, ServerJob], dict[str, bytes]]:
-        """Claim jobs, and read the payloads of those that this server has got; in a thread."""
-        claimed = {job.id: job for job in self._records.claim(ids)}
-        return claimed, self._records.payloads(list(claimed))
+    def _claim(self, ids: Sequence[str]) -> tuple[dict[str, ServerJob], dict[str, bytes], dict[str, float]]:
+        """Claim jobs, and read the payloads of those that this server has got; in a thread.
 
-    async def _begin_group(self, pool: WorkerPool, jobs: Sequence[ServerJob], payloads: Mapping[str, bytes]) -> None:
+        Returns:
+            The jobs and their payloads, and what their users have used, if there is a limit to that.
+        """
+        claimed = {job.id: job for job in self._records.claim(ids)}
+        users = {job.user for job in claimed.values()} if self._allowance.seconds is not None else set()
+        used = {user: self._allowance.used(self._records, user) for user in users}
+        return claimed, self._records.payloads(list(claimed)), used
+
+    def _objection(self, job: ServerJob, used: Mapping[str, float]) -> str | None:
+        """Why a job may not begin, for what its user's jobs have used, those too that run here.
+
+        One that was begun before may have been paid for, and goes on.
+        """
+        if job.attempt > 1:
+            return None
+        running = sum(run.seconds for run in self._runs() for other in run.jobs if other.user == job.user)
+        return self._allowance.objection(job.user, used.get(job.user, 0.0) + running)
+
+    async def _begin_group(
+        self, pool: WorkerPool, jobs: Sequence[ServerJob], payloads: Mapping[str, bytes], used: Mapping[str, float]
+    ) -> None:
         begin = []
         for job in jobs:
             if job.cancel_requested or job.id in self._cancelled:
@@ -265,6 +288,8 @@ class Scheduler:
                 await self._finish(job, JobStatus.FAILED, reason=_SERVERS_DIED.format(job.attempt - 1))
             elif job.id not in payloads:
                 await self._finish(job, JobStatus.FAILED, reason=_NO_PAYLOAD)
+            elif objection := self._objection(job, used):
+                await self._finish(job, JobStatus.FAILED, reason=objection, code=USAGE_LIMIT)
             else:
                 begin.append(job)
         worker, backend = pool.worker(), self._catalogue.find(jobs[0].backend) if jobs else None

@@ -29,7 +29,7 @@ from pennylane_qexec.server.records import (
     User,
     open_records,
 )
-from pennylane_qexec.server.scheduler import MAX_TIME, Scheduler
+from pennylane_qexec.server.scheduler import MAX_TIME, USAGE_LIMIT, Scheduler
 from pennylane_qexec.server.settings import Settings
 from pennylane_qexec.server.sources import Kind, Source
 from pennylane_qexec.server.turns import MOST_TOGETHER
@@ -298,6 +298,26 @@ def test_a_job_that_runs_longer_than_it_may_is_cancelled_with_the_code_for_that(
         await server.release(server.folder / "b")
 
     run(tmp_path, scenario)
+
+
+def test_waiting_jobs_of_a_user_who_has_used_what_they_may_fail_unless_they_were_begun_before(tmp_path: Path) -> None:
+    with open_records(tmp_path / "qexec.db") as earlier:
+        for job in ("one", "begun"):
+            earlier.add(NewServerJob(job, "ann", "sampler", LOCAL), b'{"say": "a result"}', 10)
+        earlier.claim(["one", "begun"])
+        earlier.finish("one", JobStatus.COMPLETED, seconds=1.5)
+        earlier.requeue(["begun"], failed=True)
+        for user in ("ann", "bob"):
+            earlier.add(NewServerJob(f"of {user}", user, "sampler", LOCAL), b'{"say": "a result"}', 10)
+
+    async def scenario(server: Server) -> None:
+        of_ann = await server.ended("of ann")
+        assert (of_ann.status, of_ann.reason_code, of_ann.seconds) == (JobStatus.FAILED, USAGE_LIMIT, 0.0)
+        assert of_ann.reason == "'ann' has used the 1.5 seconds that a user may in 28 days."
+        for job in ("begun", "of bob"):
+            assert (await server.ended(job)).status is JobStatus.COMPLETED
+
+    run(tmp_path, scenario, settings=Settings(workers=1, store=str(tmp_path / "qexec.db"), usage_limit=1.5))
 
 
 def test_a_job_that_wants_more_memory_than_there_is_fails_and_its_process_lives_on(tmp_path: Path) -> None:
