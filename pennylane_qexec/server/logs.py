@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,10 @@ from pennylane_qexec.redaction import scrub
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 """What every record has; the rest was given by ``extra=``."""
+
+
+_CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029]")
+"""Ends of lines, and commands to a terminal, that JSON lets stand as they are."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -27,7 +32,11 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _OWN}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return scrub(json.dumps(line, default=str, ensure_ascii=False))
+        return _CONTROLS.sub(_escaped, scrub(json.dumps(line, default=str, ensure_ascii=False)))
+
+
+def _escaped(control: re.Match[str]) -> str:
+    return f"\\u{ord(control[0]):04x}"
 
 
 def configure_logs(level: str) -> None:

@@ -231,3 +231,34 @@ def test_few_large_jobs_are_in_memory_and_one_that_does_not_arrive_is_given_up(
 
     answers = server.client.portal.call(three)  # type: ignore[union-attr]
     assert answers == [(408, 2), (408, 2), (408, 3)] or answers == [(408, 2), (408, 3), (408, 3)]
+
+
+# What would be taken for a header, or for a line of the log
+
+
+def test_nobody_puts_a_header_into_an_answer_or_a_line_into_the_log(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="pennylane_qexec")
+    user = server.user("ada\r\nX-Evil: 1\x1b[2J\x9b2J\u2028", admin=True)
+    evil = "x%0d%0aX-Evil:%201%0d%0a%1b%5b2J%C2%9b2J%E2%80%A8"
+    asked = [("GET", "jobs/{}"), ("GET", "jobs/{}/"), ("GET", "jobs/{}/results"), ("POST", "jobs/{}/cancel")]
+    asked += [("DELETE", "jobs/{}"), ("GET", "sessions/{}"), ("DELETE", "sessions/{}/close"), ("GET", "{}/")]
+    asked += [("GET", "backends/{}/status"), ("GET", "jobs?session_id={}"), ("GET", "jobs/?tags={}")]
+    paths = [(method, "/v1/" + path.format(evil)) for method, path in asked]
+    paths += [("GET", f"/{evil}"), ("GET", f"/api/v1/{evil}"), ("GET", f"/dashboard/jobs/{evil}")]
+    paths += [("GET", f"/dashboard/{evil}/"), ("GET", f"/dashboard?next={evil}")]
+    answers = [user.request(method, path, follow_redirects=False) for method, path in paths]
+    answers.append(user.get("/v1/backends", headers={"X-Request-ID": b"\x85X-Evil: 1", "IBM-API-Version": b"\x85"}))
+    for what in ({"tags": ["a\r\nX-Evil: 1"]}, {"session_id": "\r\n"}, {"backend": "\n"}, {"runtime": "\r"}):
+        answers.append(user.post("/v1/jobs", json=JOB | what))
+        assert answers[-1].status_code == 422
+    answers.append(user.post("/v1/sessions", json={"backend": "ideal", "instance": "\r\n"}))
+    for answer in answers:
+        assert answer.status_code < 500
+        assert not re.search(rb"[\x00-\x1f\x7f-\x9f]|evil: 1", b"".join(b"".join(pair) for pair in answer.headers.raw))
+    assert len(caplog.records) >= len(answers)
+    for record in caplog.records:
+        line = JsonFormatter().format(record)
+        assert not re.search("[\x00-\x1f\x7f-\x9f\u2028]", line)
+        assert json.loads(line)
