@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ def test_circuits_are_looked_for_by_the_keyboard(open_page: Callable[..., Page],
     page.keyboard.press("/")
     page.keyboard.type("bell")
     expect(page.locator("tbody tr")).to_have_count(1)
-    assert "text=bell" in page.url
+    expect(page).to_have_url(re.compile("text=bell"))
     page.locator("tbody a").first.press("Enter")
     expect(page.get_by_text("expval(Z(0))")).to_be_visible(timeout=150_000)
     expect(page.locator(".histogram")).to_be_visible()
