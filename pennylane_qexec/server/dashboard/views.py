@@ -324,9 +324,9 @@ def backends_over_time(store: str, name: str, reference: str, distance: Any) -> 
         reference: with what backends are compared, as :func:`~pennylane_qexec.backend_history` takes it.
         distance: which one.
     """
-    import pennylane_qexec as qexec
+    from pennylane_qexec.experiment import backend_history
 
-    history = qexec.backend_history(store, name, reference=reference, distance=distance, last=_MOST_RUNS)
+    history = backend_history(store, name, reference=reference, distance=distance, last=_MOST_RUNS)
     times = sorted({point.time for point in history.points})
     lines, series = [], []
     for place, points in history.series.items():
