@@ -61,9 +61,11 @@ class ExitPhase(IntEnum):
     """What still runs at backends is cancelled."""
     SESSIONS = 3
     """Sessions at backends are closed."""
-    PROCESSES = 4
+    RESULTS = 4
+    """Results that caches keep are written."""
+    PROCESSES = 5
     """Worker processes are ended."""
-    COMPILERS = 5
+    COMPILERS = 6
     """Compiling in the background is stopped. That may take as long as one compilation, so it comes last."""
 
 

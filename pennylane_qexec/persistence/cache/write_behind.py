@@ -12,7 +12,7 @@ from typing import Any
 
 from pennylane_qexec.circuits.serialization import result_of, result_text
 from pennylane_qexec.concurrency import interrupts
-from pennylane_qexec.concurrency.lifecycle import wait_at_exit
+from pennylane_qexec.concurrency.lifecycle import ExitPhase, at_exit, wait_at_exit
 from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.persistence.store import Cached, Store
 
@@ -55,6 +55,7 @@ class WriteBehindStore:
         self._urgent = 0  # how many of them somebody waits for
         self._thread: threading.Thread | None = None
         wait_at_exit(_flush_all)
+        at_exit(ExitPhase.RESULTS, _flush_all)  # those of threads that have gone on
 
     def get(self, keys: Sequence[str]) -> dict[str, Any]:
         """The results under some of the keys, in one query. Texts that are damaged count as not there."""

@@ -276,7 +276,7 @@ def test_where_no_thread_can_be_started_results_are_written_at_once(
 
 
 FORKING = """
-import multiprocessing, sys
+import atexit, multiprocessing, sys, threading
 import pennylane_qexec as qexec
 from pennylane_qexec.persistence.cache import write_behind
 
@@ -286,13 +286,16 @@ cache.put([("parent", 1.0)])
 child = multiprocessing.get_context("fork").Process(target=cache.put, args=([("child", 2.0)],))
 child.start()
 child.join()
+after_main = threading.Thread(target=lambda: (threading.main_thread().join(), cache.put([("thread", 3.0)])))
+after_main.start()
+atexit.register(cache.put, [("at exit", 4.0)])
 """
 
 
 @pytest.mark.slow
-def test_the_end_of_a_program_and_of_a_process_forked_from_it_wait_for_their_results(tmp_path: Path) -> None:
+def test_the_end_of_a_program_of_its_threads_and_of_a_forked_process_wait_for_their_results(tmp_path: Path) -> None:
     programs.run(FORKING, str(tmp_path / "cache.db"))
-    assert kept(tmp_path / "cache.db") == 2
+    assert kept(tmp_path / "cache.db") == 4
 
 
 def test_a_cache_is_cleared_in_memory_and_in_the_store(tmp_path: Path) -> None:
