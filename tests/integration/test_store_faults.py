@@ -158,7 +158,7 @@ def test_a_run_that_is_deleted_or_restored_otherwise_while_it_is_open_is_noticed
         ids = _jobs(store, 2)
         store.claim(ids, "me", _LEASE)
         with create_engine(url).begin() as other:
-            other.execute(text("TRUNCATE qexec_runs, qexec_jobs, qexec_circuits, qexec_workers RESTART IDENTITY"))
+            other.execute(text("TRUNCATE qexec_runs, qexec_circuits, qexec_workers RESTART IDENTITY CASCADE"))
         with open_store(url) as restored:
             _jobs(restored, 2)
         for begin in (
