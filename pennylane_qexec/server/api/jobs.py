@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from pennylane_qexec.server.api.pages import list_now
 from pennylane_qexec.server.api.polls import AFTER_START, LONGEST
 from pennylane_qexec.server.api.state import CurrentUser, ServerState, State, body_of, described, is_id
 from pennylane_qexec.server.api.views import JobMetricsView, JobsView, JobView, TagsRequest, Text, job_metrics, job_view
@@ -61,7 +62,11 @@ async def jobs(
         offset=offset,
         ascending=sort == "ASC",
     )
-    page, count = await state.call(state.records.jobs, user, wanted)
+    meant = state.pages.asked(user, wanted)
+    if meant is None:
+        meant = await state.call(list_now, state.records, wanted)
+    page, count = await state.call(state.records.jobs, user, meant)
+    state.pages.given(user, wanted, meant, page, count)
     if not page:
         count = max(count, offset)  # behind the last page, the client would go on asking for as long as it lives
     return {"jobs": [job_view(job) for job in page], "count": count, "limit": wanted.limit, "offset": offset}

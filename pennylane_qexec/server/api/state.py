@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 
 from pennylane_qexec.server.api.authentication import Authentication
+from pennylane_qexec.server.api.pages import Pages
 from pennylane_qexec.server.api.polls import Polls
 from pennylane_qexec.server.catalogue import Catalogue, PublishedBackend
 from pennylane_qexec.server.errors import ApiError, Code, validation_text
@@ -73,6 +74,7 @@ class ServerState:
         metrics: what it counts.
         authentication: how it knows its users.
         polls: who waits for which job.
+        pages: of which lists pages were given lately.
         large_bodies: how many large bodies are in memory at a time, however many are sent.
         stopping: whether the server was told to stop.
     """
@@ -85,6 +87,7 @@ class ServerState:
     authentication: Authentication
     threads: ThreadPoolExecutor
     polls: Polls = field(default_factory=Polls)
+    pages: Pages = field(default_factory=Pages)
     large_bodies: LargeBodies = field(default_factory=LargeBodies)
     stopping: bool = False
 

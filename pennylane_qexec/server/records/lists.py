@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, literal, select
+from sqlalchemy import ColumnElement, Connection, bindparam, func, literal, or_, select
 
 from pennylane_qexec.persistence.store.database import PreparedStatement, list_of, plain, rows_of
 from pennylane_qexec.persistence.store.tables import server_jobs, server_params, server_results, server_tags
@@ -131,6 +131,11 @@ def page(connection: Connection, user: User, wanted: JobFilter) -> tuple[list[Se
     return [job_of(row) for row in connection.execute(query)], number
 
 
+def newest(connection: Connection) -> int:
+    """The number of the last job that was recorded."""
+    return connection.scalar(select(func.max(server_jobs.c.number))) or 0
+
+
 def _conditions(user: User, wanted: JobFilter) -> Iterator[ColumnElement[bool]]:
     columns = server_jobs.c
     if not user.admin:
@@ -139,13 +144,24 @@ def _conditions(user: User, wanted: JobFilter) -> Iterator[ColumnElement[bool]]:
         if (value := getattr(wanted, name)) is not None:
             yield columns[name] == plain(str(value))
     if wanted.pending is not None:
-        yield columns.finished.is_(None) if wanted.pending else columns.finished.is_not(None)
+        yield _pending(wanted.as_of) if wanted.pending else _ended(wanted.as_of)
+    if wanted.newest is not None:
+        yield columns.number <= wanted.newest
     if wanted.created_after is not None:
         yield columns.created >= wanted.created_after
     if wanted.created_before is not None:
         yield columns.created <= wanted.created_before
     for tag in wanted.tags:
         yield columns.number.in_(select(server_tags.c.job).where(server_tags.c.tag == plain(tag)))
+
+
+def _pending(as_of: float | None) -> ColumnElement[bool]:
+    pending = server_jobs.c.finished.is_(None)
+    return pending if as_of is None else or_(pending, server_jobs.c.finished > as_of)
+
+
+def _ended(as_of: float | None) -> ColumnElement[bool]:
+    return server_jobs.c.finished.is_not(None) if as_of is None else server_jobs.c.finished <= as_of
 
 
 # The queue

@@ -111,6 +111,10 @@ class Records(Closeable):
         """A page of the jobs that are wanted, and how many there are in all; the newest first, unless told."""
         return self._reads.read(lambda c: lists.page(c, user, wanted))
 
+    def newest(self) -> int:
+        """The number of the last job that was recorded, for a :class:`JobFilter`."""
+        return self._reads.read(lists.newest)
+
     def params(self, job: str, user: User) -> bytes | None:
         """The payload of a job; ``None`` if the user has no such job, or it was private and has ended."""
         return self._reads.read(lambda c: lists.params(c, job, user))

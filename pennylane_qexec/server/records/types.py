@@ -139,6 +139,8 @@ class JobFilter:
         session: only those of this session.
         created_after: only those submitted at this time or later, in seconds since 1970.
         created_before: only those submitted at this time or earlier.
+        newest: only those recorded up to a number, which :meth:`Records.newest` gives.
+        as_of: when those that are pending have not ended; ``None`` for now.
         limit: at most so many.
         offset: without so many at first.
         ascending: whether the oldest come first.
@@ -153,6 +155,8 @@ class JobFilter:
     session: str | None = None
     created_after: float | None = None
     created_before: float | None = None
+    newest: int | None = None
+    as_of: float | None = None
     limit: int = 10
     offset: int = 0
     ascending: bool = False

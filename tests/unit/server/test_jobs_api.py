@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pennylane_qexec.server.records import JobStatus
+from pennylane_qexec.server.api.pages import Pages
+from pennylane_qexec.server.records import JobFilter, JobStatus, ServerJob, User
+from pennylane_qexec.testing.stores.jobs import ManualClock
 from tests.unit.server.conftest import JOB, Server
 
 
@@ -222,3 +225,45 @@ def test_nobody_waits_for_an_ended_job_for_the_payload_or_for_an_answer_to_a_sin
     assert polls.is_waiting("local", old, age=0.9)
     assert not polls.is_waiting("local", old, age=1.1)
     assert server.scheduler.waits == []
+
+
+@pytest.mark.parametrize("sort", ["ASC", "DESC"])
+def test_pages_that_follow_one_another_are_of_one_list_whatever_comes_and_ends_meanwhile(
+    server: Server, sort: str
+) -> None:
+    ended = [server.submit() for _ in range(4)]
+    for job in ended:
+        server.scheduler.run(job)
+    waiting = [server.submit() for _ in range(4)]
+    for job in waiting:
+        server.scheduler.begin(job)
+
+    def page(pending: bool, offset: int) -> list[str]:
+        asked = {"limit": 2, "offset": offset, "pending": pending, "sort": sort}
+        answer = server.client.get("/v1/jobs", params=asked).json()
+        assert answer["count"] == 4
+        return [job["id"] for job in answer["jobs"]]
+
+    found = [page(True, 0), page(False, 0)]
+    for job in waiting[:3]:
+        server.scheduler.end(job)
+    new = server.submit()
+    assert sorted(found[0] + page(True, 2)) == sorted(waiting)
+    assert sorted(found[1] + page(False, 2)) == sorted(ended)
+    now = server.client.get("/v1/jobs", params={"pending": True, "sort": sort}).json()["jobs"]
+    assert {job["id"] for job in now} == {waiting[3], new}
+
+
+def test_what_is_remembered_of_pages_is_forgotten() -> None:
+    clock = ManualClock(0.0)
+    pages, wanted, job = Pages(clock), JobFilter(limit=1), ServerJob("j", "ann", "sampler", "ideal")
+    users = [User(f"user {number}") for number in range(1001)]
+    meant = replace(wanted, newest=5, as_of=1.0)
+    for user in users:
+        pages.given(user, wanted, meant, [job], count=2)
+    following = replace(wanted, offset=1)
+    assert pages.asked(users[0], following) is None
+    assert pages.asked(users[1], wanted) is None
+    assert pages.asked(users[1], replace(following, limit=7)) == replace(meant, offset=1, limit=7)
+    clock.now += 61
+    assert pages.asked(users[1], following) is None
