@@ -73,6 +73,11 @@ class RunningServer:
         answer.raise_for_status()
         return str(answer.json()["id"])
 
+    def change(self, method: str, path: str, **body: Any) -> Any:
+        answer = self.session.request(method, f"{self.url}/{path}", json=body, timeout=60)
+        answer.raise_for_status()
+        return answer
+
     def get(self, path: str) -> Any:
         answer = self.session.get(f"{self.url}/{path}", timeout=60)
         answer.raise_for_status()
@@ -244,11 +249,23 @@ def test_a_server_that_is_told_to_stop_ends_what_runs_answers_until_then_and_lea
     assert {(job.status, job.attempt) for job in left.values()} == {(JobStatus.COMPLETED, 1), (JobStatus.QUEUED, 1)}
 
 
-def test_of_two_servers_one_goes_on_with_the_jobs_of_the_other(running: Running, postgres: PostgresServer) -> None:
+def test_two_servers_share_jobs_and_sessions_and_one_goes_on_with_the_jobs_of_the_other(
+    running: Running, postgres: PostgresServer
+) -> None:
     store = postgres.new_place()
     one, other = running.start(store, workers=1), running.start(store, workers=1)
     jobs = {(one, other)[shots % 2].submit(shots): shots for shots in range(FIRST, FIRST + JOBS)}
     other.wait_for(BEFORE)
+    other.wait_until(lambda: [job.status for job in recorded(store).values()].count(JobStatus.RUNNING) == 2)
+
+    session = one.change("POST", "sessions", backend="ideal").json()["id"]
+    of_session = other.submit(FIRST - 1, session_id=session)
+    one.change("DELETE", f"sessions/{session}/close")
+    assert (other.status(of_session), other.get(f"sessions/{session}").json()["state"]) == ("cancelled", "closed")
+    last, _ = jobs.popitem()  # which the first one was given
+    other.change("POST", f"jobs/{last}/cancel")
+    assert one.status(last) == "cancelled"
+
     one.kill()
     begun = {job for job, found in recorded(store).items() if found.status is JobStatus.RUNNING}
     running.open_gate()
@@ -256,5 +273,6 @@ def test_of_two_servers_one_goes_on_with_the_jobs_of_the_other(running: Running,
     check_results(other, jobs)
     assert running.computed().keys() == set(jobs.values())
     assert {shots for shots, times in running.computed().items() if times > 1} <= {jobs[job] for job in begun}
-    assert sum(running.computed().values()) <= JOBS + 1
-    assert {found.status for found in recorded(store).values()} == {JobStatus.COMPLETED}
+    assert sum(running.computed().values()) <= len(jobs) + 1
+    ends = {job: found.status for job, found in recorded(store).items()}
+    assert ends == dict.fromkeys(jobs, JobStatus.COMPLETED) | dict.fromkeys((last, of_session), JobStatus.CANCELLED)
