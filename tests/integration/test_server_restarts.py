@@ -177,6 +177,10 @@ def recorded(store: str) -> dict[str, ServerJob]:
         return {job.id: job for job in records.jobs(ROOT, JobFilter(limit=10_000))[0]}
 
 
+def jobs_that_run(store: str) -> list[str]:
+    return [job for job, found in recorded(store).items() if found.status is JobStatus.RUNNING]
+
+
 def check_results(server: RunningServer, jobs: dict[str, int]) -> None:
     """See that each job has its own result."""
     for job, shots in jobs.items():
@@ -233,7 +237,7 @@ def test_a_server_that_is_told_to_stop_ends_what_runs_answers_until_then_and_lea
     server = running.start(store, workers=1)
     jobs = {server.submit(shots): shots for shots in range(FIRST, FIRST + BEFORE + 5)}
     server.wait_until_it_stands_still(list(jobs))
-    (begun,) = [job for job, found in recorded(store).items() if found.status is JobStatus.RUNNING]
+    (begun,) = jobs_that_run(store)
     server.process.send_signal(signal.SIGTERM)
     while (refusal := server.refuses()) is None:
         pass
@@ -256,7 +260,8 @@ def test_two_servers_share_jobs_and_sessions_and_one_goes_on_with_the_jobs_of_th
     one, other = running.start(store, workers=1), running.start(store, workers=1)
     jobs = {(one, other)[shots % 2].submit(shots): shots for shots in range(FIRST, FIRST + JOBS)}
     other.wait_for(BEFORE)
-    other.wait_until(lambda: [job.status for job in recorded(store).values()].count(JobStatus.RUNNING) == 2)
+    other.wait_until(lambda: len(jobs_that_run(store)) == 2)  # and stand at the gate
+    begun = jobs_that_run(store)
 
     session = one.change("POST", "sessions", backend="ideal").json()["id"]
     of_session = other.submit(FIRST - 1, session_id=session)
@@ -267,7 +272,6 @@ def test_two_servers_share_jobs_and_sessions_and_one_goes_on_with_the_jobs_of_th
     assert one.status(last) == "cancelled"
 
     one.kill()
-    begun = {job for job, found in recorded(store).items() if found.status is JobStatus.RUNNING}
     running.open_gate()
     other.wait(list(jobs))
     check_results(other, jobs)
