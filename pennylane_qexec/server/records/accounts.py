@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
+from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.persistence.store.database import PreparedStatement, insert_into
 from pennylane_qexec.persistence.store.tables import server_secrets, server_tokens, server_usage
 from pennylane_qexec.server.records.types import ServerToken, User
@@ -16,6 +17,19 @@ from pennylane_qexec.server.records.types import ServerToken, User
 _PREFIX = "qexec_"  # so that whoever finds one knows what it is of
 _BYTES = 32
 _DAY = 86400.0
+
+
+_LONGEST_NAME = 200
+
+
+def check_name(user: object) -> None:
+    """Refuse a name for a user that could not be printed and typed.
+
+    Raises:
+        ConfigurationError: it could not.
+    """
+    if not isinstance(user, str) or not user.strip() or not user.isprintable() or len(user) > _LONGEST_NAME:
+        raise ConfigurationError(f"{user!r:.80} cannot be the name of a user. Give a text of one line, such as 'ada'.")
 
 
 def new_token() -> str:

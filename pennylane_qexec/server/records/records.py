@@ -307,7 +307,12 @@ class Records(Closeable):
     # Users
 
     def add_token(self, user: str, admin: bool = False) -> str:
-        """Make a token, which is not recorded: this is the only time that it is shown."""
+        """Make a token, which is not recorded: this is the only time that it is shown.
+
+        Raises:
+            ConfigurationError: nobody could type this name.
+        """
+        accounts.check_name(user)
         token, now = accounts.new_token(), self._clock()
         self._transactions.write(lambda c: accounts.add(c, accounts.digest(token), user, admin, now), durable=True)
         return token

@@ -7,10 +7,12 @@ import sqlite3
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
 
+from pennylane_qexec.errors import ConfigurationError
 from pennylane_qexec.server.records import Records, User, open_records
 from pennylane_qexec.server.tokens import Tokens
 from pennylane_qexec.testing.stores.jobs import ManualClock
@@ -118,3 +120,10 @@ def test_servers_of_one_store_have_the_same_secret_and_other_stores_another_one(
         assert same.secret("access tokens") == records.secret("access tokens")
         assert len({records.secret("access tokens"), records.secret("b"), other.secret("access tokens")}) == 3
         assert len(records.secret("b")) == 64
+
+
+@pytest.mark.parametrize("user", ["", " ", "ada\nbob", "\x1b[2J", "x" * 201, None])
+def test_a_name_that_nobody_could_type_gets_no_token(records: Records, user: Any) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be the name of a user"):
+        records.add_token(user)
+    assert records.tokens() == []
