@@ -30,6 +30,7 @@ from qiskit.circuit.classical import expr
 
 from pennylane_qexec.circuits.frameworks.builder import MOST_OPERATIONS
 from pennylane_qexec.circuits.mid_circuit import QiskitCircuit
+from pennylane_qexec.circuits.qiskit.open_controls import are_lost, would_be_lost
 from pennylane_qexec.circuits.qiskit.reader import ClassicalBits, bits_of
 from pennylane_qexec.errors import ConfigurationError
 
@@ -44,7 +45,7 @@ def as_it_is(circuit: QuantumCircuit, reason: str) -> QiskitCircuit:
         reason: what in it PennyLane cannot say.
 
     Raises:
-        ConfigurationError: it has variables, or loops of too many turns.
+        ConfigurationError: it has variables, loops of too many turns, or open controls that cannot be kept.
     """
     if circuit.num_vars:
         names = ", ".join(repr(variable.name) for variable in circuit.iter_vars())
@@ -55,6 +56,11 @@ def as_it_is(circuit: QuantumCircuit, reason: str) -> QiskitCircuit:
     writer = _Writer(circuit)
     file = io.BytesIO()
     qpy.dump(writer.circuit, file)
+    if are_lost(file.getvalue()):
+        raise ConfigurationError(
+            f"circuit {circuit.name!r} has a gate with open controls inside another operation, which Qiskit would read "
+            "back as closed ones: decompose the circuit."
+        )
     flow = tuple(sorted(writer.flow))
     return QiskitCircuit(circuit.num_qubits, circuit.num_clbits, file.getvalue(), writer.size, flow, reason)
 
@@ -112,6 +118,8 @@ class _Writer:
             elif isinstance(operation, Store):
                 stored = [self._expression(each, place) for each in (operation.lvalue, operation.rvalue)]
                 target.append(Store(*stored), (), (), copy=False)
+            elif would_be_lost(operation):
+                self._write(operation.definition, target, _inside(operation.definition, item, place), times)
             else:
                 qubits, clbits = ([place[bit] for bit in bits] for bits in (item.qubits, item.clbits))
                 target.append(operation, qubits, clbits, copy=False)

@@ -25,9 +25,12 @@ def check_qpy(content: bytes, limits: Limits, programs: int = 1) -> None:
         programs: how many there must be.
 
     Raises:
-        ProgramError: they are, or it is no QPY, of an old version, or of another number of circuits.
+        ProgramError: they are, or it is no QPY, of an old version, or of another number of circuits; or it has gates
+            that would be read as others.
     """
     from qiskit.qpy import formats
+
+    from pennylane_qexec.circuits.qiskit.open_controls import are_lost
 
     try:
         (magic,) = struct.unpack_from("!6s", content)
@@ -54,6 +57,12 @@ def check_qpy(content: bytes, limits: Limits, programs: int = 1) -> None:
                 raise _too_many(limits)
     except struct.error:
         raise ProgramError("a circuit of the payload is damaged: its file ends too early.", INVALID) from None
+    if are_lost(content):
+        raise ProgramError(
+            "a circuit has a gate with several controls of which some are open, which this version of Qiskit would "
+            "read as closed ones: transpile the circuit, or put X gates before and after these controls.",
+            INVALID,
+        )
 
 
 def check_circuits(circuits: Iterable[QuantumCircuit], limits: Limits) -> None:
