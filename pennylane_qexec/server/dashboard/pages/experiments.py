@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pennylane_qexec.errors import QExecError, StoreError
-from pennylane_qexec.server.dashboard import views
+from pennylane_qexec.server.dashboard import experiments, views
 from pennylane_qexec.server.dashboard.context import admin_of, dashboard_of
 from pennylane_qexec.server.dashboard.templating import render
 from pennylane_qexec.server.errors import ApiError, Code
@@ -71,8 +71,8 @@ async def _found(request: Request) -> Any:
     admin_of(request)
     dashboard, name = dashboard_of(request), request.query_params.get("name", "")
     asked = _asked(request)
-    latest = await dashboard.call(dashboard.store.experiment_runs, name, None, 1)
-    key = ("experiment", name, *asked.values(), latest[0].id if latest else 0)
+    changed = await dashboard.call(dashboard.reads.read, lambda c: experiments.last_change(c, name))
+    key = ("experiment", name, *asked.values(), *changed)
     return await dashboard.inspector.ask(key, views.backends_over_time, dashboard.location, name, *asked.values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from pennylane_qexec import QCluster
 from pennylane_qexec.circuits.serialization import results_text, sweep_text
 from pennylane_qexec.cluster import sweeps_of
 from pennylane_qexec.persistence.durable import durable_run
-from pennylane_qexec.persistence.store import Mark, NewJob, Store
+from pennylane_qexec.persistence.store import BackendResults, Mark, NewExperimentRun, NewJob, Store
 from pennylane_qexec.server.dashboard import views
 from pennylane_qexec.server.dashboard.inspector import Inspector
 from tests.fakes.dashboard_pages import HOSTILE, Pages, record, record_experiment
@@ -142,6 +143,27 @@ def test_an_experiment_shows_its_backends_over_time(
     assert all(0 <= value < 0.2 for one in chart["series"] for value in one["values"])
     assert "nowhere" in pages.get(f"/experiments/backends?{query}&reference=nowhere")
     assert pages.client.get("/dashboard/experiments/one?name=other").status_code == 404
+
+
+def test_an_experiment_whose_run_is_recorded_again_is_looked_into_again(
+    pages: Pages, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = []
+
+    async def ask(self: Inspector, key: Any, function: Callable[..., Any], *args: Any) -> Any:
+        keys.append(key)
+        return function(*args)
+
+    monkeypatch.setattr(Inspector, "ask", ask)
+    text = '[{"circuit": null}]'
+    backends = (BackendResults("local", "simulator", 0, 0.0, 0.0, "", "[null]"),)
+    early, late = (NewExperimentRun(key, 1.0, 2.0, "digest", text, backends) for key in ("early", "late"))
+    for run in (early, late, replace(early, finished=3.0)):
+        store.record_experiment("bell", run)
+        pages.get("/experiments/backends?name=bell&reference=local/simulator")
+        pages.get("/experiments/backends?name=bell&reference=local/simulator")
+    assert keys[::2] == keys[1::2]
+    assert len(set(keys)) == 3
 
 
 # What is seen in circuits and results
