@@ -188,7 +188,7 @@ def results(connection: Connection, run: int) -> list[tuple[int, int, str]]:
     """The last results of a run: after how many circuits, of how many rows, and the text."""
     query = select(jobs.c.number, jobs.c.rows, jobs.c.result).where(jobs.c.run == run, jobs.c.result.is_not(None))
     found = connection.execute(query.order_by(jobs.c.number.desc()).limit(MOST_POINTS)).all()
-    return [(row.number, row.rows, row.result) for row in found[::-1]]
+    return [(row.number + row.rows, row.rows, row.result) for row in found[::-1]]
 
 
 def chart(lines: Sequence[Points], label: str = "circuits") -> dict[str, Any]:

@@ -103,7 +103,12 @@ def _circuit_of(text: str) -> tuple[View, Any, Any]:
 
 def _add_results(view: View, circuit: Any, results: Any) -> None:
     for row, one in enumerate(results[:_MOST_ROWS]):
-        _add_result(view, circuit, one, f"row {row + 1}: " if view.rows > 1 else "", circuit.shots.total_shots)
+        title = f"row {row + 1}: " if view.rows > 1 else ""
+        if circuit.shots.has_partitioned_shots:
+            for shots, part in zip(circuit.shots, one, strict=True):
+                _add_result(view, circuit, part, f"{title}{shots:,} shots: ", shots)
+        else:
+            _add_result(view, circuit, one, title, circuit.shots.total_shots)
 
 
 def _is_number(value: Any) -> bool:

@@ -81,7 +81,7 @@ async def _line(dashboard: Dashboard, run: int) -> runs.Points | None:
     results = await dashboard.call(dashboard.reads.read, lambda c: runs.results(c, run))
     if not results:
         return None
-    key = ("values", run, len(results), results[-1][0])
+    key = ("values", run, tuple([number for number, _, _ in results]))
     x, y = await dashboard.inspector.ask(key, views.first_values, results)
     return runs.Points(found.run.name, x, y)
 

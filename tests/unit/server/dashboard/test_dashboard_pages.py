@@ -13,10 +13,10 @@ import pytest
 from pennylane.tape import QuantumScript
 
 from pennylane_qexec import QCluster
-from pennylane_qexec.circuits.serialization import results_text, sweep_text
+from pennylane_qexec.circuits.serialization import result_text, results_text, sweep_text
 from pennylane_qexec.cluster import sweeps_of
 from pennylane_qexec.persistence.durable import durable_run
-from pennylane_qexec.persistence.store import BackendResults, Mark, NewExperimentRun, NewJob, Store
+from pennylane_qexec.persistence.store import BackendResults, Ended, Mark, NewExperimentRun, NewJob, Store
 from pennylane_qexec.server.dashboard import views
 from pennylane_qexec.server.dashboard.inspector import Inspector
 from tests.fakes.dashboard_pages import HOSTILE, Pages, record, record_experiment
@@ -207,6 +207,40 @@ def test_a_view_of_a_sweep_has_its_rows() -> None:
     assert [value.title for value in view.values][:2] == ["row 1: expval(Z(0))", "row 2: expval(Z(0))"]
     assert view.parameters[3] == [pytest.approx(0.3)]
     assert "The first 20 of 30 rows are shown." in view.notes
+
+
+def test_each_part_of_the_shots_has_its_own_results_and_errors(store: Store) -> None:
+    circuit = QuantumScript([qml.RX(0.5, 0)], [qml.probs(wires=[0]), qml.expval(qml.Z(0))], shots=[10, 1000])
+    ((text, result),) = recorded_of(store, [circuit])
+    view = views.recorded(text, result)
+    assert [one.title for one in view.histograms] == ["10 shots: probs(wires=[0])", "1,000 shots: probs(wires=[0])"]
+    assert [one.title for one in view.values] == ["10 shots: expval(Z(0))", "1,000 shots: expval(Z(0))"]
+    for shots, bars, value in zip((10, 1000), view.histograms, view.values, strict=True):
+        zero = dict(bars.bars)["0"]
+        assert value.value == pytest.approx(2 * zero - 1)
+        assert value.error == pytest.approx(np.sqrt((1 - value.value**2) / shots))
+
+
+def test_a_chart_has_all_results_also_those_that_came_late(
+    pages: Pages, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = []
+
+    async def ask(self: Inspector, key: Any, function: Callable[..., Any], *args: Any) -> Any:
+        keys.append(key)
+        return function(*args)
+
+    monkeypatch.setattr(Inspector, "ask", ask)
+    monkeypatch.setattr("pennylane_qexec.server.dashboard.runs.MOST_POINTS", 2)
+    run = store.open_run("late", ["late.py"], "python 3").id
+    one, two, three = (
+        job.id for job in store.record(run, [NewJob(n, f"k{n}", f"d{n}", "c") for n in range(3)], "me", 60.0)
+    )
+    for ended in ([one, three], [two]):
+        store.done([Ended(job, result_text(np.array(0.5))) for job in ended], "me")
+        chart = pages.client.get(f"/dashboard/runs/values?run={run}").json()
+    assert len(set(keys)) == 2
+    assert chart["x"] == [2, 3]  # after how many circuits, as marks have it
 
 
 def test_first_values_of_results_are_numbers_however_deep(store: Store) -> None:
