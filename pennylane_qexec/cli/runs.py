@@ -222,7 +222,8 @@ def list_runs(context: typer.Context, store: STORE = None, as_json: JSON = False
     table = Table("run", "begun, and last\nopened (UTC)", "state", "circuits", "shots", "cost ($)")
     for one in found:
         times = f"{_clock(one.run.created)}\n{_clock(one.run.opened)}"
-        table.add_row(escape(one.run.name), times, _state(one), *_used(one.together))
+        name = f"{escape(one.run.name)}\n[dim]{_parent(one)}[/]" if one.run.parent is not None else escape(one.run.name)
+        table.add_row(name, times, _state(one), *_used(one.together, one.copied))
     results().print(aligned(table, (4, 5), whole=(1, 3, 4, 5)))
 
 
@@ -249,6 +250,8 @@ def fork(
         f"durable_run({escape(repr(new))}, ...).",
         highlight=False,
     )
+    if at is not None and at.strip().isdecimal() and int(at) != found.run.fork_point:
+        results().print("Circuits that were recorded together come along together, or not at all.", highlight=False)
     if without:
         results().print(f"Without a result, and to be run: {without:,}.", highlight=False)
 
@@ -325,9 +328,10 @@ def _parent(found: RunSummary) -> str:
     return f"from {escape(found.parent or 'a run that is gone')} at circuit {found.run.fork_point:,}"
 
 
-def _used(used: Totals) -> tuple[str, str, str]:
+def _used(used: Totals, copied: int = 0) -> tuple[str, str, str]:
     """Circuits, shots and cost, for a table."""
     circuits = [f"{number:,} {where}" for where, number in used.circuits.items()]
+    circuits += [f"{copied:,} copied"] if copied else []
     return "\n".join(circuits) or "none", f"{used.shots:,}", f"{used.cost:,.2f}"
 
 

@@ -53,8 +53,8 @@ def dashboard(
         from pennylane_qexec.server import serve_dashboard
 
         where = named_store(store)
-        remarks().print(f"http://{host}:{port} shows what is in {escape(where)}. Ctrl-C ends it.", highlight=False)
-        serve_dashboard(where, host, port)
+        said = f"http://{host}:{port} shows what is in {escape(where)}. Ctrl-C ends it."
+        serve_dashboard(where, host, port, lambda: remarks().print(said, highlight=False))
 
 
 # Tokens

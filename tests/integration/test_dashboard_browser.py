@@ -117,7 +117,7 @@ def test_a_page_can_be_used_by_everybody(
     if name in ("circuit", "job"):
         expect(page.get_by_text("Drawing the")).to_have_count(0, timeout=150_000)
     if name == "experiment":
-        expect(page.get_by_text("No backend has changed.")).to_be_visible(timeout=150_000)
+        expect(page.get_by_text("No backend has changed.", exact=False)).to_be_visible(timeout=150_000)
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     width = page.evaluate("document.documentElement.scrollWidth")

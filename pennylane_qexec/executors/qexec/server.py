@@ -58,6 +58,10 @@ class ServerBackend(RemoteBackend):
             raise ConfigurationError(
                 "no backend is named: give one behind the server's URL, as in 'qexec:https://host/fake_manila@aer'."
             )
+        if url in ("http:/", "https:/"):  # the whole URL is that of a server
+            raise ConfigurationError(
+                f"no backend is named: give one behind the server's URL, as in 'qexec:{url}/{name}/fake_manila@aer'."
+            )
         if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
             raise ConfigurationError(f"{url!r} is no URL of a server: give one such as 'http://127.0.0.1:8000'.")
         super().__init__(name)

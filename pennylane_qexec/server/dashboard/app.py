@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -114,16 +114,18 @@ def create_dashboard(store: str) -> Starlette:
     return app
 
 
-def serve_dashboard(store: str, host: str, port: int) -> None:
+def serve_dashboard(store: str, host: str, port: int, starting: Callable[[], None] = lambda: None) -> None:
     """Run the pages for a store until Ctrl-C or SIGTERM.
 
     Args:
         store: file or URL of the store.
         host: address to listen at.
         port: to listen at.
+        starting: called when nothing speaks against it any more.
 
     Raises:
-        ConfigurationError: it would listen elsewhere than on this machine, and the store has no tokens.
+        ConfigurationError: it would listen elsewhere than on this machine, and the store has no tokens; or its address
+            is taken.
         StoreError: the store cannot be opened.
     """
     with open_records(store) as records:
@@ -133,7 +135,9 @@ def serve_dashboard(store: str, host: str, port: int) -> None:
             f"pages at {host} can be seen from elsewhere, and the store has no tokens: make one with "
             "`qexec server-token add NAME --admin`, or leave host at 127.0.0.1."
         )
+    serving.check_address(host, port)
     app = create_dashboard(store)
+    starting()
     serving.run(app, host, port, lambda: release_browsers(app.state.pages))
 
 

@@ -46,6 +46,12 @@ function marked(x, marks) {
   };
 }
 
+// Times of an axis, in UTC as everywhere else: days, or hours and minutes.
+function moments(plot, splits) {
+  const part = splits.length > 1 && splits[1] - splits[0] >= 86400 ? [0, 10] : [11, 16];
+  return splits.map((seconds) => new Date(1000 * seconds).toISOString().slice(...part));
+}
+
 async function draw(place) {
   const answer = await fetch(place.dataset.chart, { headers: { Accept: "application/json" } });
   if (!answer.ok) return;
@@ -56,9 +62,10 @@ async function draw(place) {
     height: 280,
     title: chart.title,
     scales: { x: { time: Boolean(chart.time) } },
-    axes: [{ ...axis, label: chart.label }, { ...axis, size: 70 }],
+    tzDate: (seconds) => uPlot.tzDate(new Date(1000 * seconds), "Etc/UTC"),
+    axes: [{ ...axis, label: chart.label, ...(chart.time && { values: moments, space: 90 }) }, { ...axis, size: 70 }],
     series: [
-      { label: chart.label },
+      { label: chart.label, value: chart.time ? "{YYYY}-{MM}-{DD} {HH}:{mm}" : undefined },
       ...chart.series.map((one, index) => ({
         label: one.name,
         stroke: COLOURS[index % COLOURS.length],
