@@ -27,7 +27,7 @@ def circuit(x: float) -> Any:
 
 @pytest.mark.parametrize(
     ("executor", "shots", "functions", "files"),
-    [("lightning.qubit", None, 89, 27), ("lightning.qubit", 100, 104, 31), ("aer", 100, 137, 35)],
+    [("lightning.qubit", None, 90, 27), ("lightning.qubit", 100, 105, 31), ("aer", 100, 137, 35)],
 )
 def test_a_warm_call_enters_few_functions_in_few_files(
     monkeypatch: pytest.MonkeyPatch, executor: str, shots: int | None, functions: int, files: int
