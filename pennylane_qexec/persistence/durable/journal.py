@@ -144,6 +144,7 @@ class Journal:
 
     Attributes:
         name: of the run.
+        recorded: how many jobs this program has recorded.
         unasked: jobs that the program has not asked for yet, by their place in the run.
     """
 
@@ -166,6 +167,7 @@ class Journal:
         self._keys: defaultdict[str, set[str]] = defaultdict(set)
         self._places: set[str] = set()
         self._moved = False
+        self.recorded = 0
         self.unasked: dict[int, StoredJob] = {}
         self._read()
 
@@ -354,6 +356,7 @@ class Journal:
         new = [_new(next(places), asked[index], jobs[index], self._usage(jobs[index])) for index in missing]
         recorded = iter(self._store.record(self._run.id, new, self._worker, self._lease) if new else [])
         self._next = next(places)
+        self.recorded += len(new)
         return [(row, False) if row is not None else self._mine(next(recorded)) for row in found]
 
     def _usage(self, job: Job) -> Usage:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, final
 from pennylane_qexec.concurrency import context
 from pennylane_qexec.concurrency.event_loop import in_engine_thread
 from pennylane_qexec.concurrency.futures import AskedFuture, wait_for_all
-from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.errors import ConfigurationError, StoreError
 from pennylane_qexec.job import Job, Outcome
 from pennylane_qexec.persistence.durable.completions import RunCompletions
 from pennylane_qexec.persistence.durable.jobs import (
@@ -82,6 +82,7 @@ class OpenRun:
         resumes: bool,
         closes_store: bool,
     ) -> None:
+        self._was_finished = _is_finished(store, name)
         run = store.open_run(name, sys.argv, versions)
         self.name, self.id, self.begun_with = name, run.id, run.versions
         self._process = os.getpid()
@@ -259,6 +260,8 @@ class OpenRun:
             if finished:
                 self.completions.drain()
                 self._finish()
+            elif self._was_finished and not (self.journal.recorded or self.completions.executed):
+                self._store.finish_run(self.name)  # a program that asked for something else has changed nothing
         finally:
             try:
                 self._leave_the_rest()
@@ -297,6 +300,14 @@ class OpenRun:
                 self.name,
                 ", ".join(f"{job_id!r} at {executor!r}" for executor, job_id in jobs),
             )
+
+
+def _is_finished(store: Store, name: str) -> bool:
+    """Whether there is a run of a name, which came to its end."""
+    try:
+        return store.run(name).finished
+    except StoreError:
+        return False
 
 
 def _split(jobs: Sequence[Job], recorded: Sequence[bool]) -> tuple[list[Job], list[Job]]:

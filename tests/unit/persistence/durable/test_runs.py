@@ -554,3 +554,15 @@ def _pretend(store, state, label):
 def _in_a_run_of_its_own(store, cluster, results):
     with durable_run("run", store):
         results.append(values(cluster, 0.1, 0.2, shots=20))
+
+
+def test_a_finished_run_stays_finished_when_a_program_is_refused_there(store):
+    with QCluster(ScriptedExecutor()) as cluster:
+        with durable_run("run", store):
+            values(cluster, 0.1, 0.2)
+        with pytest.raises(ReplayMismatchError), durable_run("run", store):
+            values(cluster, 0.9)
+        assert store.run("run").finished
+        with crashing(durable_run("run", store)):
+            values(cluster, 0.1, 0.2, 0.3)
+        assert not store.run("run").finished
