@@ -143,7 +143,7 @@ def test_circuits_are_looked_for_by_the_keyboard(open_page: Callable[..., Page],
     page.keyboard.type("bell")
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page).to_have_url(re.compile("text=bell"))
-    page.locator("tbody a").first.press("Enter")
+    page.locator("tbody a").first.click()
     expect(page.get_by_text("expval(Z(0))")).to_be_visible(timeout=150_000)
     expect(page.locator(".histogram")).to_be_visible()
 
