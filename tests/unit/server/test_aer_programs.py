@@ -22,6 +22,8 @@ from pennylane_qexec.server.limits import Limits
 from pennylane_qexec.server.programs import Task, coalescing_key, run
 from pennylane_qexec.server.sources import sources_of
 
+pytestmark = pytest.mark.slow  # importing what it needs takes most of its time
+
 SOURCES = sources_of(["aer", {"type": "aer", "name": "noiseless", "noise": False}])
 CATALOGUE = Catalogue(list(SOURCES))
 PROVIDER = FakeProviderForBackendV2()

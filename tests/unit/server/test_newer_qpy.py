@@ -15,6 +15,8 @@ from pennylane_qexec.server.limits import Limits
 from pennylane_qexec.server.programs.newer_qpy import readable, rewritten
 from pennylane_qexec.server.programs.tasks import ProgramError
 
+pytestmark = pytest.mark.slow  # importing what it needs takes most of its time
+
 NAME = SAMPLE.index(b"sample")
 
 

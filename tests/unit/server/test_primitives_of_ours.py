@@ -22,6 +22,8 @@ from pennylane_qexec.server.programs import run as run_task
 from pennylane_qexec.server.programs.clusters import ClusterJob
 from pennylane_qexec.server.sources import source_of, sources_of
 
+pytestmark = pytest.mark.slow  # importing what it needs takes most of its time
+
 SHOTS = 20_000
 
 

@@ -36,6 +36,8 @@ from pennylane_qexec.server.limits import Limits
 from pennylane_qexec.server.programs import Answer, Task, check_params, quantum_programs, run
 from pennylane_qexec.server.sources import sources_of
 
+pytestmark = pytest.mark.slow  # importing what it needs takes most of its time
+
 SOURCES = sources_of(["aer", "lightning.qubit"])
 CATALOGUE = Catalogue(list(SOURCES))
 LIMITS = Limits()

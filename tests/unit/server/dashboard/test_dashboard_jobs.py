@@ -26,6 +26,8 @@ from pennylane_qexec.server.dashboard.inspector import Inspector
 from pennylane_qexec.server.limits import Limits
 from pennylane_qexec.server.records import JobStatus, User
 
+pytestmark = pytest.mark.slow  # importing what it needs takes most of its time
+
 
 def signed_in(server: Any, name: str, admin: bool = False) -> TestClient:
     browser = TestClient(server.client.app)
