@@ -30,16 +30,8 @@ if TYPE_CHECKING:
 
 # What a store has recorded
 
-WHERE = {
-    State.DONE: "done",
-    State.FAILED: "failed",
-    State.CANCELLED: "cancelled",
-    State.SENDING: "at backends",
-    State.SENT: "at backends",
-    State.CLAIMED: "waiting",
-    State.WAITING: "waiting",
-}
-"""What is said of circuits in each state. Those that a program has claimed run, or wait for an executor."""
+WORDS = [state.in_words for state in (State.DONE, State.FAILED, State.CANCELLED, State.SENT, State.WAITING)]
+"""What is said of circuits, in the order in which it is listed."""
 
 
 @dataclass
@@ -67,7 +59,7 @@ class Totals:
 
     def to_dict(self) -> dict[str, object]:
         """What can be written as JSON."""
-        circuits = {name.replace(" ", "_"): self.circuits[name] for name in dict.fromkeys(WHERE.values())}
+        circuits = {name.replace(" ", "_"): self.circuits[name] for name in WORDS}
         return {
             "circuits": circuits,
             "shots": self.shots,
@@ -133,7 +125,7 @@ def summary_of(store: Store, run: Run) -> RunSummary:
         if job.copied_from is not None:
             found.copied += job.rows
             continue
-        state = WHERE[State(job.state)]
+        state = State(job.state).in_words
         found.together.add(job, state, job.rows)
         found.executors.setdefault((job.executor, job.backend), Totals()).add(job, state, job.rows)
         if state == "at backends":

@@ -39,6 +39,13 @@ class State(StrEnum):
         """The states to which a job may go from here."""
         return CHANGES[self]
 
+    @property
+    def in_words(self) -> str:
+        """What people are told. What a program has claimed runs, or waits for an executor."""
+        if self in (State.SENDING, State.SENT):
+            return "at backends"
+        return "waiting" if self is State.CLAIMED else str(self)
+
 
 CHANGES: Mapping[State, frozenset[State]] = {
     State.WAITING: frozenset({State.CLAIMED, State.CANCELLED}),

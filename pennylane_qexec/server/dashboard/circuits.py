@@ -14,7 +14,8 @@ from pennylane_qexec.persistence.store.tables import circuits, jobs, runs
 
 PAGE = 50
 
-STATES = tuple(map(str, State))
+STATES = tuple(dict.fromkeys(state.in_words for state in State))
+"""What circuits are told to be."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _conditions(wanted: Wanted) -> Sequence[ColumnElement[bool]]:
     if wanted.run:
         found.append(runs.c.name == plain(wanted.run))
     if wanted.state:
-        found.append(jobs.c.state == wanted.state)
+        found.append(jobs.c.state.in_([str(state) for state in State if state.in_words == wanted.state]))
     if wanted.executor:
         found.append(jobs.c.executor == plain(wanted.executor))
     if wanted.text:

@@ -18,16 +18,6 @@ PAGE = 50
 MOST_POINTS = 2000
 """Of one line of a chart."""
 
-_NAMES = {
-    State.DONE: "done",
-    State.FAILED: "failed",
-    State.CANCELLED: "cancelled",
-    State.SENDING: "at backends",
-    State.SENT: "at backends",
-    State.CLAIMED: "waiting",
-    State.WAITING: "waiting",
-}
-
 
 @dataclass
 class Used:
@@ -53,7 +43,7 @@ class Used:
             self.copied += row.circuits
             return
         state = State(row.state)
-        self.circuits[_NAMES[state]] += row.circuits
+        self.circuits[state.in_words] += row.circuits
         self.shots += row.shots if state is State.DONE else 0
         self.seconds += row.seconds
         self.cost += row.cost

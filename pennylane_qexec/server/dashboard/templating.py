@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from pennylane_qexec.persistence.store import State
 from pennylane_qexec.redaction import scrub
 from pennylane_qexec.server.dashboard.context import dashboard_of
 from pennylane_qexec.server.dashboard.preferences import Preferences
@@ -71,8 +72,21 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"ago": ago, "amount": amount, "cost": cost, "moment": moment, "scrub": scrub, "seconds": seconds}
+    found.filters |= {
+        "ago": ago,
+        "amount": amount,
+        "cost": cost,
+        "moment": moment,
+        "scrub": scrub,
+        "seconds": seconds,
+        "words": words,
+    }
     return found
+
+
+def words(state: str) -> str:
+    """The state of a circuit, as people say it."""
+    return State(state).in_words
 
 
 def moment(given: float | None) -> str:
