@@ -24,6 +24,7 @@ from qiskit_aer import AerError, AerSimulator
 
 from pennylane_qexec.circuits.mid_circuit import QiskitCircuit, bit_wires
 from pennylane_qexec.circuits.qiskit.noise import FakeMachine
+from pennylane_qexec.circuits.qiskit.open_controls import are_lost
 from pennylane_qexec.circuits.qiskit.preparation import Parametrised
 from pennylane_qexec.circuits.templates import Template
 from pennylane_qexec.errors import ConfigurationError
@@ -96,8 +97,18 @@ class CountedAsItIs(Program):
 
 
 def loaded(part: QiskitCircuit) -> QuantumCircuit:
-    """Qiskit's circuit of an operation."""
-    (circuit,) = qpy.load(io.BytesIO(part.hyperparameters["qpy"]))
+    """Qiskit's circuit of an operation.
+
+    Raises:
+        ConfigurationError: it was written by an earlier version of this package, and Qiskit would read another one.
+    """
+    content = part.hyperparameters["qpy"]
+    if are_lost(content):
+        raise ConfigurationError(
+            "a circuit has gates with open controls in a form that the installed Qiskit reads as closed controls. It "
+            "was converted by an earlier version of this package: convert it from Qiskit again."
+        )
+    (circuit,) = qpy.load(io.BytesIO(content))
     return circuit
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from pennylane_qexec.circuits.frameworks import read
 from pennylane_qexec.circuits.mid_circuit import dynamic_part
 from pennylane_qexec.circuits.qiskit import open_controls
 from pennylane_qexec.errors import ConfigurationError
+from pennylane_qexec.executors.aer.dynamic import loaded
 from pennylane_qexec.server.limits import Limits
 from pennylane_qexec.server.programs.circuit_sizes import check_qpy
 from pennylane_qexec.server.programs.tasks import ProgramError
@@ -82,3 +84,12 @@ def test_a_server_refuses_a_file_whose_open_controls_it_would_read_as_closed_one
 def test_a_server_takes_closed_controls() -> None:
     for gate in (MCXGate(3), MCXGate(5), MCPhaseGate(0.3, 3)):
         check_qpy(file_of(gate), Limits())
+
+
+def test_what_an_earlier_version_has_written_is_refused_and_not_read_as_another_circuit() -> None:
+    circuit, file = QuantumCircuit(4), io.BytesIO()
+    circuit.append(MCXGate(3, ctrl_state=0), range(4))
+    qpy.dump(circuit, file)
+    part: Any = SimpleNamespace(hyperparameters={"qpy": file.getvalue()})
+    with pytest.raises(ConfigurationError, match="convert it from Qiskit again"):
+        loaded(part)
