@@ -86,7 +86,10 @@ def test_a_server_takes_closed_controls() -> None:
         check_qpy(file_of(gate), Limits())
 
 
-def test_what_an_earlier_version_has_written_is_refused_and_not_read_as_another_circuit() -> None:
+def test_what_an_earlier_version_has_written_is_refused_and_not_read_as_another_circuit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(open_controls, "_loses_open_controls", lambda: True)  # newer Qiskits do not
     circuit, file = QuantumCircuit(4), io.BytesIO()
     circuit.append(MCXGate(3, ctrl_state=0), range(4))
     qpy.dump(circuit, file)
